@@ -1,0 +1,70 @@
+"""What is measured of a batch, and its mean over many."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+Metrics = dict[str, float]
+"""Means over examples by name; "loss" is always among them."""
+
+Measured = tuple[Tensor, Mapping[str, Tensor]]
+"""The loss of one batch and its metrics by name: 0-dim tensors, means over the batch."""
+
+Measure = Callable[[Any], Measured]
+"""Runs a batch through the network."""
+
+
+def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """The fraction of `labels` [N, ...] where `outputs` [N, classes, ...] are largest; 0-dim."""
+    with torch.no_grad():
+        return (outputs.argmax(1) == labels).float().mean()
+
+
+def measure_with(process_batch: Callable[[Any], tuple[Tensor, Tensor]]) -> Measure:
+    """A `Measure` from a function that gives (loss, accuracy) of a batch."""
+
+    def measure(batch: Any) -> Measured:
+        loss, batch_accuracy = process_batch(batch)
+        return loss, {"accuracy": batch_accuracy}
+
+    return measure
+
+
+def classification(network: nn.Module) -> Measure:
+    """Cross-entropy and accuracy of batches (inputs, labels)."""
+
+    def process_batch(batch: Any) -> tuple[Tensor, Tensor]:
+        inputs, labels = batch
+        outputs = network(inputs)
+        return cross_entropy(outputs, labels), accuracy(outputs, labels)
+
+    return measure_with(process_batch)
+
+
+class Means:
+    """Running means over examples, kept on the device until they are read."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.dtype = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
+        self.totals: dict[str, Tensor] = {}
+        self.num_examples = 0
+
+    def add(self, measured: Measured, num_examples: int) -> None:
+        """Adds the means of one batch."""
+        loss, metrics = measured
+        self.num_examples += num_examples
+        for name, mean in (("loss", loss), *metrics.items()):
+            if name not in self.totals:
+                self.totals[name] = torch.zeros((), dtype=self.dtype, device=self.device)
+            self.totals[name].add_(mean.detach(), alpha=num_examples)
+
+    def read(self) -> Metrics:
+        """The means; waits for the device, once for all of them."""
+        totals = torch.stack(list(self.totals.values())).tolist()
+        return {
+            name: total / self.num_examples for name, total in zip(self.totals, totals, strict=True)
+        }

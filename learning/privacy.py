@@ -1,0 +1,62 @@
+"""What differential privacy does to tensors: bound them together, and add noise nobody can guess.
+
+The mechanism is the Gaussian one of DP-FedAvg (McMahan et al. 2018, Learning Differentially Private
+Recurrent Language Models, algorithm 1): an update is scaled to an L2 norm of at most C over all of
+its tensors together, and N(0, (z C)^2) is added to every value.
+"""
+
+import math
+import os
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+_BLOCK = 1 << 18
+"""Values drawn at a time: memory stays small whatever the tensor."""
+_SUMMED = 4
+"""Normal values summed into one. A floating-point normal value by itself has gaps that can tell
+from which value it was added to; a sum of several has them filled (Holohan and Braghin 2021, Secure
+Random Sampling in Differential Privacy, section 4)."""
+
+
+def joint_norm(tensors: Mapping[str, Tensor]) -> float:
+    """The L2 norm of all values of all tensors together, in float64."""
+    norms = [torch.linalg.vector_norm(tensor, dtype=torch.float64) for tensor in tensors.values()]
+    return float(torch.linalg.vector_norm(torch.stack(norms))) if norms else 0.0
+
+
+def clip_factor(norm: float, bound: float) -> float:
+    """What scales a vector of this norm to `bound`, and leaves a shorter one as it is."""
+    return 1.0 if norm <= bound else bound / norm
+
+
+def secure_normal(shape: torch.Size, std: float) -> Tensor:
+    """Values of N(0, std^2), float64, from the operating system's secure source.
+
+    Every bit of randomness is read anew with `os.urandom`; no seed leads to it, least of all the
+    run's, which every participant knows.
+    """
+    count = math.prod(shape)
+    noise = torch.empty(count, dtype=torch.float64)
+    for begin in range(0, count, _BLOCK):
+        block = noise[begin : begin + _BLOCK]
+        block.zero_()
+        for _ in range(_SUMMED):
+            block.add_(_standard_normal(block.numel()))
+    return noise.mul_(std / math.sqrt(_SUMMED)).reshape(shape)
+
+
+def _standard_normal(count: int) -> Tensor:
+    """Box and Muller's: two uniform values give two normal ones."""
+    pairs = (count + 1) // 2
+    radius = torch.sqrt(-2.0 * torch.log(_uniform(pairs)))
+    angle = 2.0 * math.pi * _uniform(pairs)
+    return torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)])[:count]
+
+
+def _uniform(count: int) -> Tensor:
+    """Values in (0, 1], multiples of 2^-53."""
+    bits = torch.frombuffer(bytearray(os.urandom(8 * count)), dtype=torch.int64)
+    mantissa = bits.bitwise_and((1 << 53) - 1)
+    return (mantissa + 1).double() * 2.0**-53

@@ -1,0 +1,58 @@
+"""Tasks by name: the built-in ones, and `package.module:ClassName` of the user's own."""
+
+import inspect
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from learning.errors import TaskError
+from learning.task import Task
+
+BUILT_IN = {
+    "digits": "learning.digits:Digits",
+    "mnist": "learning.images:Mnist",
+    "fashion-mnist": "learning.images:FashionMnist",
+    "cifar10": "learning.images:Cifar10",
+}
+
+
+def load_task(name: str) -> type[Task]:
+    """Finds a task's class.
+
+    Args:
+        name: A built-in task or "package.module:ClassName". Modules in the current directory can be
+            named, as with `python -m`. An error inside the user's module, other than a failed
+            import, passes through.
+
+    Raises:
+        TaskError: There is no such task, or it is not one.
+    """
+    target = BUILT_IN.get(name, name)
+    module_name, colon, class_name = target.partition(":")
+    if not (colon and module_name and class_name):
+        raise TaskError(
+            f"there is no built-in task {name!r}; use {', '.join(BUILT_IN)}, "
+            "or package.module:ClassName for your own"
+        )
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = import_module(module_name)
+    except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name is not None
+        if missing and f"{module_name}.".startswith(f"{error.name}."):
+            raise TaskError(
+                f"there is no module {error.name!r} for the task {name!r}, "
+                "neither installed nor in the current directory"
+            ) from error
+        raise TaskError(f"the module {module_name!r} cannot be imported: {error}") from error
+    task = getattr(module, class_name, None)
+    if task is None:
+        raise TaskError(f"the module {module_name!r} has no class {class_name!r}")
+    if not (isinstance(task, type) and issubclass(task, Task)):
+        raise TaskError(f"{name} is not a task: it does not derive from learning.Task")
+    if inspect.isabstract(task):
+        missing_methods = ", ".join(sorted(task.__abstractmethods__))
+        raise TaskError(f"the task {name} does not write {missing_methods}")
+    return task

@@ -1,0 +1,56 @@
+"""Randomness that follows from names, so that the same training gives the same update."""
+
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+
+import torch
+
+
+def training_seed(run_seed: int, base_version: int, participant_id: str) -> int:
+    """The seed of one participant's training on one version, in 0 .. 2**63 - 1.
+
+    Example:
+        >>> training_seed(0, 1, "alice") == training_seed(0, 1, "alice")
+        True
+        >>> training_seed(0, 1, "alice") == training_seed(0, 2, "alice")
+        False
+    """
+    digest = sha256(f"{run_seed}/{base_version}/{participant_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+@contextmanager
+def seeded(seed: int, threads: int | None = None) -> Iterator[None]:
+    """Seeds torch (accelerators too), `random` and, where loaded, numpy; sets torch's threads.
+
+    Enter it in the thread that computes: the number of threads belongs to the calling thread, the
+    generators to the process. Hence one seeded training at a time in a process, and nothing beside
+    it may draw from these generators (a thread that wants jitter keeps a `random.Random` of its
+    own). What was there before comes back at the end, except for the generators of accelerators.
+
+    Args:
+        seed: In 0 .. 2**63 - 1.
+        threads: CPU threads of torch; None leaves the number as it is. Another number sums in
+            another order.
+    """
+    threads_before = torch.get_num_threads()
+    python_before = random.getstate()
+    numpy = sys.modules.get("numpy")  # a task that draws from numpy has imported it by now
+    numpy_before = numpy.random.get_state() if numpy else None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        if numpy:
+            numpy.random.seed(seed % 2**32)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads_before)
+            random.setstate(python_before)
+            if numpy:
+                numpy.random.set_state(numpy_before)

@@ -1,0 +1,216 @@
+"""Local training and evaluation.
+
+Nothing here waits for the device between batches: losses and metrics are summed where they are
+computed and read once per pass. Every mean is a mean over examples, so a smaller last batch weighs
+less.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import SGD
+from torch.utils.data import Dataset
+
+from learning.batches import batch_length, dataset_length, make_batches
+from learning.errors import LearningError, TrainingAbandoned
+from learning.execution import PLAIN, Execution
+from learning.measures import Means, Measure, Metrics, classification
+from learning.optimizers import OptimizerFactory, local_optimizer
+
+
+@contextmanager
+def prepared(network: nn.Module, execution: Execution, *, train: bool) -> Iterator[torch.device]:
+    """Puts the network on its device and in its mode; the mode it had comes back at the end."""
+    tensor = next(iter(network.parameters()), torch.empty(0))
+    device = execution.device or tensor.device
+    if execution.channels_last:
+        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
+    else:
+        network.to(device)
+    if execution.compiled:
+        network.compile()
+    was_training = network.training
+    network.train(train)
+    try:
+        yield device
+    finally:
+        network.train(was_training)
+
+
+def train(
+    network: nn.Module,
+    dataset: Dataset[Any],
+    measure: Measure,
+    *,
+    epochs: int,
+    lr: float,
+    batch_size: int,
+    opt: str | OptimizerFactory = SGD,
+    steps: int | None = None,
+    proximal_mu: float = 0.0,
+    seed: int | None = None,
+    execution: Execution = PLAIN,
+) -> list[Metrics]:
+    """Trains the network in place.
+
+    Args:
+        network: Its parameters that require gradients are trained.
+        dataset: Map-style; see `learning.batches`.
+        measure: Runs a batch through the network and gives the loss to minimise, and metrics.
+        epochs: Passes over the dataset; ignored where `steps` is given.
+        lr: Learning rate.
+        batch_size: Examples in a batch. The last batch of a pass may be smaller; but where it would
+            be a single example and the network has batch normalisation, which is undefined for one,
+            that example sits out the pass.
+        opt: A `torch.optim` class, a function called as `opt(parameters, lr=lr)`, or a name.
+        steps: Optimizer steps, over as many passes as they take.
+        proximal_mu: mu of FedProx (Li et al. 2020, eq. 2): mu/2 * |w - w_base|^2 is added to the
+            loss, where w_base are the parameters at the start. The reported loss is without it.
+        seed: Shuffles the passes; None draws one from torch's default generator.
+        execution: Device, speed, request to stop and reports of progress.
+
+    Returns:
+        The means of each pass, "loss" among them; the last pass may be part of one.
+
+    Raises:
+        TrainingAbandoned: `execution.should_stop` said so.
+        LearningError: There is nothing to train on, nothing to train, or no such optimizer.
+    """
+    with prepared(network, execution, train=True) as device:
+        parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        if not parameters:
+            raise LearningError("the network has no parameter that requires gradients")
+        base = [parameter.detach().clone() for parameter in parameters] if proximal_mu else []
+        factory = local_optimizer(opt) if isinstance(opt, str) else opt
+        optimizer = factory(parameters, lr=lr)
+        generator = torch.Generator().manual_seed(_drawn_seed() if seed is None else seed)
+        batches = make_batches(
+            dataset,
+            batch_size,
+            device=device,
+            execution=execution,
+            generator=generator,
+            drop_last=_single_example_left(dataset_length(dataset), batch_size)
+            and any(isinstance(module, _BatchNorm) for module in network.modules()),
+        )
+        steps = epochs * len(batches) if steps is None else steps
+        step = 0
+        history = []
+        while step < steps:
+            means = Means(device)
+            # The range stands first: at its end no further batch is fetched.
+            for _, batch in zip(range(steps - step), batches, strict=False):
+                if execution.should_stop is not None and execution.should_stop():
+                    raise TrainingAbandoned(step, steps)
+                with _precision(device, execution):
+                    measured = measure(batch)
+                optimizer.zero_grad()
+                measured[0].backward()  # type: ignore[no-untyped-call]  # torch
+                for parameter, start in zip(parameters, base, strict=False):
+                    if parameter.grad is not None:  # the gradient of the proximal term
+                        parameter.grad.add_(parameter.detach() - start, alpha=proximal_mu)
+                optimizer.step()
+                step += 1
+                means.add(measured, batch_length(batch))
+                if execution.on_step is not None:
+                    execution.on_step(step, steps, measured[0].detach())
+            history.append(means.read())
+        return history
+
+
+def measure_all(
+    network: nn.Module,
+    dataset: Dataset[Any],
+    measure: Measure,
+    *,
+    batch_size: int,
+    execution: Execution = PLAIN,
+) -> Metrics:
+    """Loss and metrics over a dataset, without gradients; the arguments are those of `train`."""
+    with prepared(network, execution, train=False) as device, torch.no_grad():
+        means = Means(device)
+        batches = make_batches(dataset, batch_size, device=device, execution=execution)
+        for step, batch in enumerate(batches):
+            if execution.should_stop is not None and execution.should_stop():
+                raise TrainingAbandoned(step, len(batches))
+            with _precision(device, execution):
+                measured = measure(batch)
+            means.add(measured, batch_length(batch))
+        return means.read()
+
+
+def fit(  # noqa: PLR0917 - the article's call
+    network: nn.Module,
+    dataset: Dataset[Any],
+    epochs: int,
+    lr: float,
+    batch_size: int = 128,
+    opt: str | OptimizerFactory = SGD,
+    *,
+    measure: Measure | None = None,
+    **options: Any,
+) -> list[tuple[float, float]]:
+    """Trains a classifier in place.
+
+    Args:
+        network: [N, ...] -> [N, classes].
+        dataset: Of (input, label).
+        epochs: Passes over the dataset.
+        lr: Learning rate.
+        batch_size: Examples in a batch.
+        opt: A `torch.optim` class, a function called as `opt(parameters, lr=lr)`, or a name.
+        measure: In place of cross-entropy and accuracy.
+        **options: Any other argument of `train`.
+
+    Returns:
+        (mean loss, mean accuracy) of each pass.
+    """
+    history = train(
+        network,
+        dataset,
+        measure or classification(network),
+        epochs=epochs,
+        lr=lr,
+        batch_size=batch_size,
+        opt=opt,
+        **options,
+    )
+    return [(means["loss"], means["accuracy"]) for means in history]
+
+
+def evaluate(
+    network: nn.Module,
+    dataset: Dataset[Any],
+    batch_size: int = 128,
+    *,
+    measure: Measure | None = None,
+    execution: Execution = PLAIN,
+) -> tuple[float, float]:
+    """(mean loss, mean accuracy) of a classifier over a dataset of (input, label)."""
+    means = measure_all(
+        network,
+        dataset,
+        measure or classification(network),
+        batch_size=batch_size,
+        execution=execution,
+    )
+    return means["loss"], means["accuracy"]
+
+
+def _single_example_left(num_examples: int, batch_size: int) -> bool:
+    return batch_size > 1 and num_examples > 1 and num_examples % batch_size == 1
+
+
+def _precision(device: torch.device, execution: Execution) -> AbstractContextManager[object]:
+    # Even a disabled autocast costs some microseconds a batch, which small networks feel.
+    if execution.bfloat16:
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
+
+
+def _drawn_seed() -> int:
+    return int(torch.randint(2**63 - 1, ()).item())
