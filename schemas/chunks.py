@@ -1,0 +1,280 @@
+"""Cutting a message into chunks, and putting chunks together again.
+
+Each byte is hashed once on either side: a chunk's digest is the sha256 of its body, the digest of
+the whole is the sha256 over the chunks' digests.
+"""
+
+import mmap
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Protocol
+
+from schemas.codec import Decoded, Encoded, decode
+from schemas.errors import InvalidInputError, MalformedMessageError
+from schemas.limits import Limits
+from schemas.place import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, ChunkPlace, Labels, Whole
+
+__all__ = [
+    "DEFAULT_CHUNK_BYTES",
+    "Assembly",
+    "Chunk",
+    "ChunkPlace",
+    "Labels",
+    "Memory",
+    "Room",
+    "Whole",
+    "cut",
+]
+
+DEFAULT_CHUNK_BYTES = 4 * 1024 * 1024
+_SMALL_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One AMQP message, but for the exchange and the routing key."""
+
+    place: ChunkPlace
+    body: bytes | memoryview
+    """A view where the chunk lies within one tensor: whoever publishes it makes bytes of it."""
+
+    @property
+    def kind(self) -> str:
+        """The AMQP property `type`."""
+        return self.place.kind
+
+    @property
+    def message_id(self) -> str:
+        """The AMQP property `message_id`."""
+        return self.place.message_id
+
+    @property
+    def headers(self) -> dict[str, str | int]:
+        """The AMQP headers."""
+        return self.place.headers()
+
+
+def check_chunk_bytes(chunk_bytes: int) -> int:
+    """Return `chunk_bytes` if messages may be cut in chunks of this size.
+
+    Raises:
+        InvalidInputError: if not.
+    """
+    if not MIN_CHUNK_BYTES <= chunk_bytes <= MAX_CHUNK_BYTES:
+        raise InvalidInputError(
+            f"chunk_bytes is {chunk_bytes}; choose {MIN_CHUNK_BYTES} to {MAX_CHUNK_BYTES}, "
+            "because RabbitMQ 4 refuses bodies from 16 MiB on"
+        )
+    return chunk_bytes
+
+
+def cut(
+    encoded: Encoded, *, chunk_bytes: int = DEFAULT_CHUNK_BYTES, epoch: int | None = None
+) -> list[Chunk]:
+    """Return the chunks of a message; all but the last have exactly `chunk_bytes` bytes.
+
+    Args:
+        encoded: the message.
+        chunk_bytes: at least 1 KiB, below 16 MiB.
+        epoch: the coordinator's, for what a coordinator sends.
+
+    Raises:
+        InvalidInputError: if no message may be cut like that.
+    """
+    check_chunk_bytes(chunk_bytes)
+    bodies = list(_bodies(encoded.buffers, chunk_bytes))
+    digests = [sha256(body).digest() for body in bodies]
+    whole = Whole(
+        kind=encoded.message.KIND,
+        digest=sha256(b"".join(digests)).hexdigest(),
+        count=len(bodies),
+        chunk_bytes=chunk_bytes,
+        num_bytes=encoded.num_bytes,
+        labels=Labels.of(encoded.message),
+    )
+    return [
+        Chunk(ChunkPlace(whole, index, digest, epoch), body)
+        for index, (body, digest) in enumerate(zip(bodies, digests, strict=True))
+    ]
+
+
+def _bodies(buffers: Iterable[memoryview], chunk_bytes: int) -> Iterator[bytes | memoryview]:
+    """Yield the chunks: a view where one lies within one buffer, joined where it spans several."""
+    pieces: list[memoryview] = []
+    room = chunk_bytes
+    for buffer in buffers:
+        rest = buffer
+        while rest.nbytes:
+            pieces.append(rest[:room])
+            rest = rest[room:]
+            room -= pieces[-1].nbytes
+            if not room:
+                yield _joined(pieces)
+                pieces, room = [], chunk_bytes
+    if pieces:
+        yield _joined(pieces)
+
+
+def _joined(pieces: list[memoryview]) -> bytes | memoryview:
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+class Room(Protocol):
+    """Where the bytes of one message are put together."""
+
+    @property
+    def num_bytes(self) -> int:
+        """How many bytes it holds."""
+
+    def put(self, offset: int, body: bytes | memoryview) -> None:
+        """Store bytes; what was announced has been checked."""
+
+    def view(self) -> memoryview:
+        """Return all bytes without a copy, writable by whoever got them."""
+
+
+class Memory:
+    """Room in this process's memory."""
+
+    def __init__(self, buffer: memoryview) -> None:
+        """Use a writable buffer.
+
+        Raises:
+            ValueError: if it is read-only.
+        """
+        self._buffer = buffer.cast("B")
+        if self._buffer.readonly:
+            raise ValueError("the buffer is not writable")
+
+    @classmethod
+    def of(cls, num_bytes: int) -> "Memory":
+        """Ask for memory that the system hands out page by page as chunks arrive.
+
+        So an announcement alone takes none.
+        """
+        if num_bytes <= _SMALL_BYTES:
+            # Memory that was used before is not handed out page by page, which is a third of the
+            # cost of receiving a small message.
+            return cls(memoryview(bytearray(num_bytes)))
+        # ACCESS_COPY makes it private to this process, and not shared memory.
+        pages = mmap.mmap(-1, num_bytes, access=mmap.ACCESS_COPY)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            with suppress(OSError):  # a kernel without them; five times faster where there are any
+                pages.madvise(mmap.MADV_HUGEPAGE)
+        return cls(memoryview(pages))
+
+    @property
+    def num_bytes(self) -> int:
+        """How many bytes it holds."""
+        return self._buffer.nbytes
+
+    def put(self, offset: int, body: bytes | memoryview) -> None:
+        """Copy bytes to their place."""
+        self._buffer[offset : offset + len(body)] = body
+
+    def view(self) -> memoryview:
+        """Return the buffer."""
+        return self._buffer
+
+
+class Assembly:
+    """One message being received, its chunks in any order, into one room made at once.
+
+    It belongs to one thread at a time. The room is what tensors are built on later, and lives as
+    long as any of them.
+    """
+
+    def __init__(self, first: ChunkPlace, limits: Limits, room: Room | None = None) -> None:
+        """Make room for the message that `first` is a chunk of; `first` itself is added later.
+
+        Args:
+            first: any chunk's place, parsed with the same limits.
+            limits: the reader's bounds.
+            room: of exactly the message's size, such as a file; memory by default.
+        """
+        self.identity = first.whole
+        self._limits = limits
+        self._room = room or Memory.of(first.whole.num_bytes)
+        if self._room.num_bytes != first.whole.num_bytes:
+            raise ValueError(f"the room is not {first.whole.num_bytes} bytes")
+        self._digests: dict[int, bytes] = {}
+
+    @property
+    def missing(self) -> int:
+        """Chunks still to come."""
+        return self.identity.count - len(self._digests)
+
+    @property
+    def complete(self) -> bool:
+        """True once every chunk is there, and the digest of the whole was right."""
+        return not self.missing
+
+    @property
+    def received(self) -> Mapping[int, bytes]:
+        """The raw digest of every chunk that is there, by index: what `restore` takes."""
+        return MappingProxyType(self._digests)
+
+    def add(self, place: ChunkPlace, body: bytes | memoryview) -> bool:
+        """Put a chunk in its place and return whether the message is complete.
+
+        A chunk that is there already changes nothing.
+
+        Raises:
+            MalformedMessageError: if the chunk is of another message, or has another digest than
+                announced, or if it is the last one and the digest of the whole is wrong: then
+                nothing of this message can be used.
+        """
+        if place.whole != self.identity:
+            raise MalformedMessageError("the chunk belongs to another message")
+        if place.index in self._digests:
+            if self._digests[place.index] != place.chunk_digest:
+                raise MalformedMessageError(f"chunk {place.index} came with two digests")
+            return self.complete
+        if len(body) != place.length or sha256(body).digest() != place.chunk_digest:
+            raise MalformedMessageError(f"the body of chunk {place.index} has another digest")
+        self._room.put(place.offset, body)
+        self._digests[place.index] = place.chunk_digest
+        if self.complete:
+            self._check_digest()
+        return self.complete
+
+    def restore(self, received: Mapping[int, bytes]) -> None:
+        """Count as received what lies in the supplied room from an earlier life.
+
+        Only what still has its digest counts; the rest has to be sent again.
+        """
+        if not received:
+            return
+        there = self._room.view()
+        for index, digest in received.items():
+            place = ChunkPlace(self.identity, index, digest)
+            chunk = there[place.offset : place.offset + place.length]
+            if sha256(chunk).digest() == digest:
+                self._digests[index] = digest
+        if self.complete:
+            self._check_digest()
+
+    def whole(self) -> memoryview:
+        """Return the bytes of the complete message, without a copy."""
+        if not self.complete:
+            raise ValueError(f"{self.missing} chunks of the message are missing")
+        return self._room.view()
+
+    def decode(self) -> Decoded:
+        """Return the complete message, which must be what its labels said on the outside.
+
+        Raises:
+            MalformedMessageError: if it is not.
+        """
+        decoded = decode(self.whole(), kind=self.identity.kind, limits=self._limits)
+        if Labels.of(decoded.message) != self.identity.labels:
+            raise MalformedMessageError("the message is not what its chunks' headers say")
+        return decoded
+
+    def _check_digest(self) -> None:
+        digests = b"".join(self._digests[index] for index in range(self.identity.count))
+        if sha256(digests).hexdigest() != self.identity.digest:
+            raise MalformedMessageError("the digest of the whole message is wrong")

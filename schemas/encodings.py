@@ -1,0 +1,93 @@
+"""How a tensor's values are written: as they are, narrower, or only the largest of them.
+
+This module knows names and sizes; `quantization` does the arithmetic. Lossy encodings are:
+
+    float16, bfloat16      every value rounded to 16 bits
+    int8                   blocks of 256 values, each with a float32 scale and 8-bit codes
+    topk:FRACTION          that fraction of the values, largest magnitudes first, with indices
+    topk:FRACTION+VALUES   the same, its values written as float16, bfloat16 or int8
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from schemas.errors import InvalidInputError
+
+Values = Literal["raw", "float32", "float16", "bfloat16", "int8"]
+
+BLOCK_VALUES = 256
+"""Values that share one int8 scale: 4 bytes in 260, so int8 takes 25.4 % of float32."""
+INDEX_BYTES = 4
+MAX_INDEXED_VALUES = 2**31 - 1
+LOSSY_DTYPES = frozenset({"float16", "bfloat16", "float32", "float64"})
+"""What a lossy encoding may stand for; everything else travels as it is."""
+
+_GRAMMAR = re.compile(
+    r"raw|float16|bfloat16|int8"
+    r"|topk:(?P<fraction>0\.[0-9]{1,6})(?:\+(?P<kept>float16|bfloat16|int8))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """One way to write a tensor's values. `str()` gives the name that the tensor table carries."""
+
+    name: str
+    values: Values
+    fraction: float | None = None
+    """Of all values, those that top-k keeps; None keeps all."""
+
+    @classmethod
+    def parse(cls, name: str) -> "Encoding":
+        """Return the encoding with this name in the tensor table.
+
+        Raises:
+            InvalidInputError: if there is none.
+        """
+        match = _GRAMMAR.fullmatch(name)
+        if match is None or (match["fraction"] and float(match["fraction"]) == 0):
+            raise InvalidInputError(
+                f"unknown encoding {name[:64]!r}; choose float32, float16, bfloat16, int8, or "
+                "topk:FRACTION with a FRACTION such as 0.01, alone or with +float16, +bfloat16 "
+                "or +int8"
+            )
+        if match["fraction"]:
+            values = cast("Values", match["kept"] or "float32")
+            return cls(name, values, float(match["fraction"]))
+        return cls(name, cast("Values", name))
+
+    @classmethod
+    def from_setting(cls, setting: str) -> "Encoding":
+        """Return the encoding a person asks for, where `float32` means: as they are.
+
+        Raises:
+            InvalidInputError: if there is none.
+        """
+        return RAW if setting == "float32" else cls.parse(setting)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def num_kept(self, num_values: int) -> int:
+        """Return how many of `num_values` travel: for top-k, the fraction of them rounded up."""
+        return num_values if self.fraction is None else math.ceil(self.fraction * num_values)
+
+    def num_bytes(self, num_values: int, value_bytes: int) -> int:
+        """Return the length on the wire of `num_values` values of `value_bytes` each."""
+        kept = self.num_kept(num_values)
+        indices = 0 if self.fraction is None else INDEX_BYTES * kept
+        if self.values == "raw":
+            return kept * value_bytes
+        if self.values == "int8":
+            return indices + 4 * num_blocks(kept) + kept
+        return indices + kept * (4 if self.values == "float32" else 2)
+
+
+RAW = Encoding("raw", "raw")
+
+
+def num_blocks(num_values: int) -> int:
+    """Return how many scales `num_values` int8 codes need."""
+    return -(-num_values // BLOCK_VALUES)

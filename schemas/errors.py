@@ -1,0 +1,103 @@
+"""Every error Warren raises on purpose, one tree.
+
+Exceptions are for what should not happen. Expected refusals of an update (stale, duplicate, from
+another run) are return values with a reason and live with the coordinator.
+"""
+
+
+class WarrenError(Exception):
+    """The root: catch this to catch everything Warren raises on purpose."""
+
+
+class InvalidInputError(WarrenError):
+    """Raised when what the user gave (an option, a file, a task) cannot be used.
+
+    The message is one sentence that says what is wrong and what to do. The command line exits
+    with 2.
+    """
+
+
+class MalformedMessageError(WarrenError):
+    """Raised when bytes from the network are not a message of ours, or exceed the limits."""
+
+
+class UnsupportedProtocolError(MalformedMessageError):
+    """Raised when a message speaks another protocol number than ours."""
+
+    def __init__(self, theirs: object, ours: int) -> None:
+        super().__init__(
+            f"the message speaks protocol {theirs!r}, this program speaks protocol {ours}"
+        )
+        self.theirs = theirs
+        self.ours = ours
+
+
+class IncompatibleTensorsError(WarrenError):
+    """Raised when named tensors do not fit: unknown or missing names, shapes or dtypes."""
+
+
+class UnsupportedDtypeError(WarrenError):
+    """Raised when a tensor's dtype has no encoding in this protocol."""
+
+
+class TransportError(WarrenError):
+    """The root of what `transport` raises: the broker cannot do what was asked."""
+
+
+class BrokerUnreachableError(TransportError):
+    """Raised when no broker of the list accepts a connection within the time given."""
+
+
+class LoginRefusedError(TransportError):
+    """Raised when the broker refuses the user name, the password or the virtual host."""
+
+
+class InsecureBrokerError(TransportError):
+    """Raised when there is no trusted TLS with the broker.
+
+    Its certificate is not one we trust, or not of this host, or one side speaks TLS and the other
+    does not.
+    """
+
+
+class ConnectionLostError(TransportError):
+    """Raised when the connection ends while a call waits for the broker's answer."""
+
+
+class RefusedByBrokerError(TransportError):
+    """Raised when the broker closes a channel over what was asked.
+
+    Attributes:
+        code: AMQP reply code: 403 access refused, 404 not found, 405 locked by another,
+            406 precondition failed.
+        text: the broker's own words.
+    """
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"the broker refused: {code} {text}")
+        self.code = code
+        self.text = text
+
+
+class QueueDownError(TransportError):
+    """Raised when a queue lies on a node of the cluster that is down; it comes back with it."""
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(f"the queue {queue} lies on a broker node that is down")
+        self.queue = queue
+
+
+class UnroutableError(TransportError):
+    """Raised when a mandatory message found no queue."""
+
+
+class QueueFullError(TransportError):
+    """Raised when the queue refuses more messages (its disk budget is used up)."""
+
+
+class PublishCancelledError(TransportError):
+    """Raised when another thread gave up a publish; some of its messages may have arrived."""
+
+
+class LinkClosedError(TransportError):
+    """Raised when a link is used after it was closed."""

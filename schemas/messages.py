@@ -1,0 +1,171 @@
+"""The messages of a federation: frozen, strictly typed, and no field that is not named here.
+
+A message is the small document at the head of what travels; the tensors that belong to it follow
+as raw bytes (see `codec` and `docs/protocol.md`).
+"""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from schemas.table import Kind
+
+PROTOCOL = 1
+
+# In these patterns `$` is the very end: pydantic's regex engine never lets it precede a newline.
+
+Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Text = Annotated[str, StringConstraints(max_length=1024)]
+MetricName = Annotated[str, StringConstraints(max_length=64)]
+Metrics = Annotated[dict[MetricName, float], Field(max_length=64)]
+
+
+class Document(BaseModel):
+    """What every part of a message has in common: it cannot change and knows all of its fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class TrainingPlan(Document):
+    """How a participant trains; the coordinator decides it and sends it with every version."""
+
+    epochs: Annotated[int, Field(ge=0, le=10_000)] = 1
+    """Passes over the private data; ignored where `steps` is given."""
+    steps: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
+    """Optimizer steps, counted over as many passes as they take."""
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 32
+    """Examples in a batch; the last batch of a pass may be smaller."""
+    lr: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.05
+    """Learning rate of the local optimizer."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Momentum of the local SGD; other optimizers ignore it."""
+    optimizer: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{1,32}$")] = "sgd"
+    """Name of a `torch.optim` class, in any case of letters."""
+    proximal_mu: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """Weight of FedProx's proximal term mu/2 * |w - w_base|^2; 0 leaves it out."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """The run's seed; local randomness follows from it, the version and the participant."""
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """CPU threads of the training; None leaves it to the participant."""
+
+
+class PrivacyPlan(Document):
+    """What a run with client-level differential privacy asks of every update."""
+
+    clip: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    """C, the largest L2 norm of all deltas together."""
+    noise: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """z, the standard deviation of the noise over C."""
+    at: Literal["participant", "coordinator"]
+    """Who clips and adds the noise; the other rules hold for participants in either case."""
+
+
+class Message(Document):
+    """The root of all messages."""
+
+    KIND: ClassVar[str]
+    """What the AMQP property `type` says."""
+    TENSOR_KINDS: ClassVar[frozenset[Kind]] = frozenset()
+    """The kinds of tensors that it may carry."""
+
+
+class GlobalParameters(Message):
+    """Coordinator to everybody, or to one: train on this version.
+
+    The coordinator's epoch is no field: it stands in the chunks' headers alone, so that the same
+    version, sent again by a coordinator that was started again, has the same digest and is
+    recognised.
+    """
+
+    KIND: ClassVar[str] = "GlobalParameters"
+    TENSOR_KINDS: ClassVar[frozenset[Kind]] = frozenset({"value"})
+    run: Identifier
+    version: Count
+    rounds: Count
+    """The round after which the run ends, for people who watch."""
+    plan: TrainingPlan
+    encoding: Annotated[str, StringConstraints(max_length=64)] = "float32"
+    """How the coordinator wishes updates to be encoded."""
+    privacy: PrivacyPlan | None = None
+    """If given: deltas of all parameters, nothing else, and `num_examples` 1."""
+
+
+class RunFinished(Message):
+    """Coordinator to everybody: the run is over, wait for the next one."""
+
+    KIND: ClassVar[str] = "RunFinished"
+    run: Identifier
+    version: Count
+
+
+class UpdateRefused(Message):
+    """Coordinator to one participant: your update was not counted, and why."""
+
+    KIND: ClassVar[str] = "UpdateRefused"
+    run: Identifier
+    base_version: Count
+    reason: Text
+
+
+class Update(Message):
+    """Participant to coordinator: what local training changed."""
+
+    KIND: ClassVar[str] = "Update"
+    TENSOR_KINDS: ClassVar[frozenset[Kind]] = frozenset({"delta", "value"})
+    run: Identifier
+    participant: Identifier
+    base_version: Count
+    """The version that was trained on."""
+    base_digest: Digest
+    """The digest of the whole GlobalParameters message that was trained on."""
+    num_examples: Annotated[int, Field(ge=1, le=2**53)]
+    """Examples in the private training data: the weight of this update."""
+    metrics: Metrics = {}
+    """What was measured, such as `loss` and `accuracy` of the base version."""
+    train_seconds: Seconds = 0.0
+
+
+class Hello(Message):
+    """Participant to coordinator: I am here, and this is the newest version I hold."""
+
+    KIND: ClassVar[str] = "Hello"
+    participant: Identifier
+    instance: Identifier
+    """A new random id for every start of the process."""
+    run: Identifier | None = None
+    epoch: Count | None = None
+    version: Count | None = None
+    device: Annotated[str, StringConstraints(max_length=64)] = "cpu"
+    num_examples: Count = 0
+
+
+class Progress(Message):
+    """Participant to coordinator: still alive, and this far."""
+
+    KIND: ClassVar[str] = "Progress"
+    participant: Identifier
+    instance: Identifier
+    run: Identifier
+    version: Count
+    phase: Literal["downloading", "training", "uploading", "waiting"]
+    step: Count = 0
+    steps: Count = 0
+    loss: float | None = None
+
+
+class Goodbye(Message):
+    """Participant to coordinator: I am leaving on purpose."""
+
+    KIND: ClassVar[str] = "Goodbye"
+    participant: Identifier
+    instance: Identifier
+    reason: Text = ""
+
+
+MESSAGES: dict[str, type[Message]] = {
+    kind.KIND: kind
+    for kind in (GlobalParameters, RunFinished, UpdateRefused, Update, Hello, Progress, Goodbye)
+}

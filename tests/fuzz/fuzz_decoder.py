@@ -1,0 +1,175 @@
+"""Millions of mutated bodies and headers into the decoder: `make fuzz`.
+
+With atheris (Linux), mutation is guided by the coverage of `schemas`; elsewhere a plain mutator
+does the same without a guide. A finding is a crash, an exception outside the error tree, or memory
+beyond the limits; libFuzzer leaves the input that caused it in `runs/fuzz`.
+
+    python tests/fuzz/fuzz_decoder.py --cases 1000000
+"""
+
+import argparse
+import random
+import resource
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent.parent
+CORPUS = Path(__file__).parent / "corpus"
+FINDINGS = ROOT / "runs" / "fuzz"
+GROWN = FINDINGS / "corpus"
+"""Inputs that reached something new; the best of them are kept in `CORPUS`."""
+MAX_INPUT_BYTES = 8192
+ALLOWANCE_KIB = 512 * 1024
+"""Memory that a whole session may add: nothing may pile up, and no single case take more."""
+SEED = 20_261_123
+
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "schemas")]
+try:
+    import atheris
+except ImportError:
+    atheris = None
+
+with atheris.instrument_imports(include=["schemas"]) if atheris else nullcontext():
+    import fuzz_target
+
+    from schemas.chunks import Assembly, ChunkPlace, cut
+    from schemas.errors import MalformedMessageError
+    from schemas.messages import MESSAGES
+    from schemas.tensors import decode_tensors, encode_tensors, num_bytes
+
+KINDS = [*MESSAGES, "Nonsense", "", None]
+VALID = cut(encode_tensors(fuzz_target.UPDATE, {}))[0]
+NAMES = [*VALID.headers, "epoch", "x-unknown"]
+
+
+class Reader:
+    """Reads decisions out of a fuzzer's bytes; zeros when they are used up."""
+
+    def __init__(self, data: bytes) -> None:
+        self.rest = data
+
+    def number(self, below: int) -> int:
+        """Return one byte's choice among `below`."""
+        first, self.rest = self.rest[:1] or b"\0", self.rest[1:]
+        return first[0] % below
+
+    def take(self, count: int) -> bytes:
+        """Return the next bytes."""
+        taken, self.rest = self.rest[:count], self.rest[count:]
+        return taken
+
+    def value(self) -> Any:
+        """Return a header's value, of any type that AMQP can carry."""
+        raw = self.take(self.number(40))
+        values = (
+            int.from_bytes(raw[:9], "little", signed=True),
+            raw.decode("latin-1"),
+            raw.hex(),
+            raw,
+            bool(raw),
+            [raw, len(raw)],
+            {"nested": raw},
+            None,
+        )
+        return values[self.number(len(values))]
+
+
+def try_headers(data: bytes) -> None:
+    """Read a chunk whose headers were changed, then its body."""
+    reader = Reader(data)
+    kind = KINDS[reader.number(len(KINDS))] if reader.number(4) == 0 else VALID.kind
+    headers: dict[str, object] = dict(VALID.headers)
+    for _ in range(reader.number(5)):
+        headers[NAMES[reader.number(len(NAMES))]] = reader.value()
+    body = bytes(VALID.body) if reader.number(2) else reader.rest
+    try:
+        place = ChunkPlace.parse(kind, headers, len(body), fuzz_target.LIMITS)
+        assembly = Assembly(place, fuzz_target.LIMITS)
+        if assembly.add(place, body):
+            tensors = decode_tensors(assembly.decode())
+            assert num_bytes(tensors) <= fuzz_target.LIMITS.max_bytes
+    except MalformedMessageError:
+        return
+
+
+def try_one(data: bytes) -> None:
+    """Use the first byte to choose what the rest attacks."""
+    if data[:1] > b"\x7f":
+        try_headers(data[1:])
+    else:
+        fuzz_target.decode_anything(data[1:])
+
+
+def seeds() -> list[bytes]:
+    """Return the kept corpus, and one message for each way to encode."""
+    kept = [path.read_bytes() for path in sorted(CORPUS.iterdir())]
+    return [*kept, *(b"\0" + body for body in fuzz_target.corpus()), b"\xff" + bytes(64)]
+
+
+def mutated(chance: random.Random, pool: list[bytes]) -> bytes:
+    """Return a seed with bytes changed, cut, doubled or spliced with another seed."""
+    data = bytearray(chance.choice(pool))
+    for _ in range(1 + chance.randrange(4)):
+        at = chance.randrange(len(data) + 1)
+        match chance.randrange(5):
+            case 0:
+                data[at : at + 1] = bytes([chance.randrange(256)])
+            case 1:
+                del data[at : at + 1 + chance.randrange(16)]
+            case 2:
+                data[at:at] = data[at : at + chance.randrange(64)]
+            case 3:
+                data[at : at + 4] = chance.choice((bytes(4), b"\xff" * 4, b"\x7f\xff\xff\xff"))
+            case _:
+                data[at:] = chance.choice(pool)[at:]
+    return bytes(data[:MAX_INPUT_BYTES])
+
+
+def run_guided(cases: int) -> None:
+    """Let libFuzzer call `try_one`; it ends the process by itself."""
+    GROWN.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(seeds()):
+        (GROWN / f"seed-{number}").write_bytes(seed)
+    options = [f"-runs={cases}", f"-max_len={MAX_INPUT_BYTES}", f"-seed={SEED}"]
+    limits = ["-timeout=10", "-rss_limit_mb=1024", f"-artifact_prefix={FINDINGS}/"]
+    atheris.Setup([sys.argv[0], *options, *limits, "-print_final_stats=1", str(GROWN)], try_one)
+    atheris.Fuzz()
+
+
+def run_plain(cases: int) -> None:
+    """Mutate without a guide."""
+    chance, pool = random.Random(SEED), seeds()
+    for number in range(cases):
+        data = mutated(chance, pool)
+        try:
+            try_one(data)
+        except BaseException:
+            FINDINGS.mkdir(parents=True, exist_ok=True)
+            (FINDINGS / f"plain-{number}").write_bytes(data)
+            raise
+
+
+def main() -> None:
+    """Run so many cases, guided by coverage where that is possible."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", type=int, default=1_000_000)
+    parser.add_argument("--engine", choices=("guided", "plain"))
+    arguments = parser.parse_args()
+    engine = arguments.engine or ("guided" if atheris else "plain")
+    if engine == "guided":
+        run_guided(arguments.cases)
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    run_plain(arguments.cases)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    sys.stdout.write(
+        f"fuzz: {arguments.cases} cases in {time.monotonic() - began:.0f} s without a guide, "
+        f"{grown // 1024} MiB more memory, no finding\n"
+    )
+    sys.exit(grown > ALLOWANCE_KIB)
+
+
+if __name__ == "__main__":
+    main()

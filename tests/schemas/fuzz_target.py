@@ -1,0 +1,73 @@
+"""What fuzzing aims at: bytes in, a message or a refusal by name out, and nothing else."""
+
+import torch
+
+from schemas.chunks import Assembly, ChunkPlace, cut
+from schemas.codec import Encoded, Limits, decode
+from schemas.errors import MalformedMessageError
+from schemas.messages import MESSAGES, GlobalParameters, Hello, TrainingPlan, Update
+from schemas.tensors import decode_tensors, encode_tensors
+
+LIMITS = Limits(max_bytes=1_000_000, max_header_bytes=100_000, max_tensors=100)
+
+GLOBAL_PARAMETERS = GlobalParameters(run="run-1", version=3, rounds=5, plan=TrainingPlan())
+UPDATE = Update(
+    run="run-1",
+    participant="alice",
+    base_version=3,
+    base_digest="0" * 64,
+    num_examples=5,
+    metrics={"loss": 0.5},
+)
+
+
+def decode_anything(data: bytes) -> bool:
+    """Read `data` as a message of every kind; return whether it was one.
+
+    Any exception but MalformedMessageError is a finding.
+    """
+    understood = False
+    for kind in MESSAGES:
+        try:
+            decode_tensors(decode(memoryview(data), kind=kind, limits=LIMITS))
+        except MalformedMessageError:
+            continue
+        understood = True
+    return understood
+
+
+def corpus() -> list[bytes]:
+    """Return messages that are understood, one for each way to encode, as seeds for mutation."""
+    tensors = {
+        "weight": torch.linspace(-1, 1, 600).reshape(20, 30),
+        "count": torch.tensor(7),
+        "flags": torch.tensor([True, False]),
+        "empty": torch.empty(0, 3),
+    }
+    kinds = {"weight": "delta"}
+    encodings = ["float32", "float16", "bfloat16", "int8", "topk:0.05", "topk:0.5+int8"]
+    return [
+        joined(encode_tensors(Hello(participant="alice", instance="i1"), {})),
+        joined(encode_tensors(GLOBAL_PARAMETERS, tensors, encoding="int8")),
+        *(
+            joined(encode_tensors(UPDATE, tensors, kinds=kinds, encoding=encoding))
+            for encoding in encodings
+        ),
+    ]
+
+
+def joined(encoded: Encoded) -> bytes:
+    """Return the whole message as one string of bytes."""
+    return b"".join(encoded.buffers)
+
+
+def sent_and_received(encoded: Encoded, *, chunk_bytes: int = 1024) -> dict[str, torch.Tensor]:
+    """Return the tensors after cutting and assembling, last chunk first."""
+    limits = Limits(max_bytes=2**30)
+    assembly: Assembly | None = None
+    for chunk in reversed(cut(encoded, chunk_bytes=chunk_bytes)):
+        place = ChunkPlace.parse(chunk.kind, chunk.headers, len(chunk.body), limits)
+        assembly = assembly or Assembly(place, limits)
+        assembly.add(place, chunk.body)
+    assert assembly is not None
+    return decode_tensors(assembly.decode())

@@ -1,0 +1,41 @@
+"""Messages are strict, frozen, and complete."""
+
+import pytest
+from pydantic import ValidationError
+
+from schemas.messages import MESSAGES, Hello, Message, TrainingPlan
+
+
+def test_every_kind_of_message_is_known_by_its_name() -> None:
+    named = {kind.KIND: kind for kind in Message.__subclasses__()}
+    assert named == MESSAGES
+
+
+def test_a_message_cannot_change() -> None:
+    hello = Hello(participant="alice", instance="1")
+    with pytest.raises(ValidationError, match="Instance is frozen"):
+        hello.participant = "bob"  # type: ignore[misc]  # frozen: so it raises
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "é", "a" * 65, "a\n"])
+def test_an_id_is_letters_digits_and_two_signs(name: str) -> None:
+    with pytest.raises(ValidationError, match="String should match pattern"):
+        Hello(participant=name, instance="1")
+
+
+def test_a_number_from_another_language_may_be_whole_where_a_fraction_is_meant() -> None:
+    plan = TrainingPlan.model_validate({"lr": 1, "momentum": 0})
+    assert (plan.lr, plan.momentum) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "field", [{"lr": float("inf")}, {"momentum": 1.0}, {"batch_size": 0}, {"epochs": True}]
+)
+def test_a_plan_that_cannot_train_is_refused(field: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(field))):
+        TrainingPlan.model_validate(field)
+
+
+def test_only_two_kinds_of_message_carry_tensors() -> None:
+    carried = {name: kind.TENSOR_KINDS for name, kind in MESSAGES.items() if kind.TENSOR_KINDS}
+    assert carried == {"GlobalParameters": {"value"}, "Update": {"delta", "value"}}
