@@ -1,0 +1,174 @@
+"""Getting a connection: whom to blame when there is none, and never a password in the blame."""
+
+import socket
+import time
+from collections.abc import Callable
+
+import pytest
+
+from schemas.errors import (
+    BrokerUnreachableError,
+    InvalidInputError,
+    LinkClosedError,
+    LoginRefusedError,
+)
+from transport import Connected, Inbox, Link, safe_url
+from transport.addresses import Address
+from transport.connector import backoff_seconds
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port where nothing listens."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
+
+
+def refused(url: str, error: type[Exception], match: str) -> None:
+    """Connecting ends with that error, in time, and says no password."""
+    with Link([url], name="test", max_backoff_seconds=0.2) as link:
+        start = time.monotonic()
+        with pytest.raises(error, match=match) as refusal:
+            link.wait_connected(20 if error is LoginRefusedError else 1.0)
+        assert time.monotonic() - start < 15
+        assert "wrong-secret" not in f"{refusal.value!r} {link!r} {link.url_without_password}"
+
+
+def test_a_wrong_password_ends_the_link_in_words(broker_url: str) -> None:
+    """After three tries, not never, and the link answers so from then on."""
+    address = Address.parse(broker_url)
+    host = f"{address.host}:{address.port}"
+    refused(
+        f"amqp://nobody:wrong-secret@{host}",
+        LoginRefusedError,
+        f"amqp://nobody@{host}: .*ACCESS_REFUSED",
+    )
+
+
+def test_an_unknown_vhost_ends_the_link_in_words(broker_url: str) -> None:
+    """The broker says which one it does not know."""
+    known = broker_url if broker_url.count("/") == 2 else broker_url.rpartition("/")[0]
+    refused(f"{known}/no-such-vhost", LoginRefusedError, "no-such-vhost.* not found")
+
+
+def test_nothing_listening_names_host_and_port(free_port: int) -> None:
+    """The error comes when the time given is over."""
+    url = f"amqp://me:wrong-secret@127.0.0.1:{free_port}"
+    refused(url, BrokerUnreachableError, f"within 1 s at amqp://me@127.0.0.1:{free_port}.*refused")
+
+
+def test_an_unknown_host_is_named() -> None:
+    """Resolving a name happens outside the I/O thread and fails with the system's words."""
+    url = "amqp://me:wrong-secret@no-such-host.invalid"
+    refused(url, BrokerUnreachableError, "me@no-such-host.invalid:5672")
+
+
+def test_a_port_that_is_no_broker_is_unreachable(free_port: int) -> None:
+    """Whoever hangs up on us at once is no broker, and no refused login either."""
+    with socket.create_server(("127.0.0.1", free_port)) as server:
+        server.settimeout(10)
+        with Link([f"amqp://127.0.0.1:{free_port}"], name="test") as link:
+            server.accept()[0].close()
+            with pytest.raises(BrokerUnreachableError, match=f":{free_port}"):
+                link.wait_connected(0.5)
+
+
+def test_one_living_broker_of_several_is_enough(broker_url: str, free_port: int) -> None:
+    """Whichever comes first in the shuffled list; the link says where it is."""
+    inbox = Inbox()
+    dead = f"amqp://127.0.0.1:{free_port}"
+    with Link([dead, dead, broker_url, dead], name="test", inbox=inbox) as link:
+        link.wait_connected(30)
+        assert link.url_without_password == safe_url(broker_url)
+        assert link.login == Address.parse(broker_url).login
+        event = inbox.get(1)
+        assert isinstance(event, Connected)
+        assert event.link is link
+
+
+def test_a_link_without_an_address_says_how_to_give_one() -> None:
+    """The option and the variable."""
+    with pytest.raises(InvalidInputError, match="--broker or WARREN_BROKER_URL"):
+        Link([], name="test")
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda link: link.declare_queue("q"),
+        lambda link: link.publish([]),
+        lambda link: link.wait_connected(1),
+        lambda link: link.subscribe("q", prefetch=1),
+    ],
+    ids=["declare", "publish", "wait", "subscribe"],
+)
+def test_a_closed_link_says_so(broker_url: str, act: Callable[[Link], object]) -> None:
+    """Closing twice is fine, using it afterwards is not."""
+    with Link([broker_url], name="closed") as link:
+        link.wait_connected(30)
+    link.close()
+    with pytest.raises(LinkClosedError, match="'closed' is closed"):
+        act(link)
+
+
+def test_a_link_that_never_started_can_be_closed() -> None:
+    """And leaves no socket behind (pytest would complain)."""
+    link = Link(["amqp://127.0.0.1:1"], name="test")
+    link.close()
+    link.close()
+
+
+def test_closing_interrupts_a_handshake(free_port: int) -> None:
+    """A broker that accepts and then says nothing does not hold us."""
+    with (
+        socket.create_server(("127.0.0.1", free_port)) as server,
+        Link([f"amqp://127.0.0.1:{free_port}"], name="test") as link,
+    ):
+        connection, _ = server.accept()
+        start = time.monotonic()
+        link.close()
+        assert time.monotonic() - start < 4
+        connection.close()
+
+
+def test_pauses_grow_to_the_maximum_and_are_spread() -> None:
+    """Short first, then 1 s doubling; jitter takes away at most half."""
+    full = [backoff_seconds(failures, 60, 1.0) for failures in range(1, 10)]
+    assert full == [0.2, 1, 2, 4, 8, 16, 32, 60, 60]
+    assert backoff_seconds(1000, 60, 1.0) == 60
+    assert backoff_seconds(4, 60, 0.0) == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "safe"),
+    [
+        ("amqp://localhost", "amqp://guest@localhost:5672"),
+        ("amqp://me:wrong-secret@broker.example", "amqp://me@broker.example:5672"),
+        ("amqps://me:p%40ss@broker.example/a%2Fb", "amqps://me@broker.example:5671/a%2Fb"),
+        ("amqp://a%40b:x@[::1]:1234/v", "amqp://a%40b@[::1]:1234/v"),
+    ],
+)
+def test_a_safe_url_has_everything_but_the_password(url: str, safe: str) -> None:
+    """It can be connected to again, given the password."""
+    assert safe_url(url) == safe
+    assert safe_url(safe) == safe
+
+
+def test_an_address_decodes_what_a_url_must_quote() -> None:
+    """Login, password and vhost; the representation hides the password."""
+    address = Address.parse("amqps://a%40b:p%2Fw@h:1/%2Fx")
+    assert (address.login, address.password, address.vhost) == ("a@b", "p/w", "/x")
+    assert "p/w" not in repr(address)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://me:wrong-secret@h", "localhost:5672", "amqp://", "amqp://h:port", "amqp://h/v?x=1"],
+)
+def test_what_is_no_address_is_refused_without_repeating_it(url: str) -> None:
+    """A mistyped URL still holds a password."""
+    with pytest.raises(InvalidInputError, match="must look like amqp://") as refusal:
+        safe_url(url)
+    assert "wrong-secret" not in str(refusal.value)
+    assert refusal.value.__cause__ is None

@@ -1,0 +1,137 @@
+"""TLS with a real broker: trusted and verified, or refused in one clear sentence."""
+
+import shutil
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import BrokerUnreachableError, InsecureBrokerError, InvalidInputError
+from transport import Link, Outgoing, client_context, link_context
+from transport.events import Delivery
+from warren.broker_node import BrokerNode
+from warren.certificates import Authority
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority.in_folder(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def node(authority: Authority) -> Iterator[BrokerNode]:
+    """A node that listens for TLS, for the host name `localhost` alone."""
+    authority.issue_server(["localhost"])
+    with BrokerNode.start(tls=authority.folder) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def trusted(authority: Authority) -> ssl.SSLContext:
+    return client_context(ca_file=authority.folder / "ca.pem")
+
+
+def url(node: BrokerNode, *, host: str = "localhost", scheme: str = "amqps") -> str:
+    return f"{scheme}://{node.user}:{node.password}@{host}:{node.tls_port}"
+
+
+def connect(address: str, tls: ssl.SSLContext | None, seconds: float = 15) -> None:
+    with Link([address], name="tls", tls=tls) as link:
+        link.wait_connected(seconds)
+
+
+def test_a_trusted_broker_is_connected_to(node: BrokerNode, trusted: ssl.SSLContext) -> None:
+    connect(url(node), trusted)
+
+
+def test_a_broker_of_another_ca_is_refused(node: BrokerNode, tmp_path: Path) -> None:
+    stranger = Authority.in_folder(tmp_path)
+    with pytest.raises(InsecureBrokerError, match=r"certificate is refused: .*--ca-file"):
+        connect(url(node), client_context(ca_file=stranger.folder / "ca.pem"))
+
+
+def test_the_systems_cas_do_not_know_a_private_one(node: BrokerNode) -> None:
+    with pytest.raises(InsecureBrokerError, match="certificate is refused"):
+        connect(url(node), None)
+
+
+def test_a_certificate_for_another_host_is_refused(
+    node: BrokerNode, trusted: ssl.SSLContext
+) -> None:
+    with pytest.raises(InsecureBrokerError, match=r"not valid for '127\.0\.0\.1'"):
+        connect(url(node, host="127.0.0.1"), trusted)
+
+
+def test_an_expired_certificate_is_refused(authority: Authority, tmp_path: Path) -> None:
+    folder = tmp_path / "expired"
+    shutil.copytree(authority.folder, folder)
+    expired = Authority.in_folder(folder)
+    expired.issue_server(["localhost"], days=-1)
+    with (
+        BrokerNode.start(tls=folder) as node,
+        pytest.raises(InsecureBrokerError, match="certificate has expired"),
+    ):
+        connect(url(node), client_context(ca_file=folder / "ca.pem"))
+
+
+def test_plain_text_to_the_tls_port_is_told_apart(node: BrokerNode) -> None:
+    with pytest.raises(BrokerUnreachableError, match="if this port speaks TLS, use amqps://"):
+        connect(url(node, scheme="amqp"), None, seconds=2)
+
+
+def test_tls_to_the_plain_port_is_told_apart(node: BrokerNode, trusted: ssl.SSLContext) -> None:
+    plain = node.url.replace("amqp:", "amqps:").replace("127.0.0.1", "localhost")
+    with pytest.raises(InsecureBrokerError, match="does not speak TLS"):
+        connect(plain, trusted)
+
+
+def test_a_client_certificate_is_a_login(node: BrokerNode, authority: Authority) -> None:
+    """EXTERNAL: no password anywhere, and the broker vouches for the sender by that login."""
+    certificate, key = authority.issue_client("alice")
+    node.ctl("add_user", "alice", "no-password-is-used")
+    node.ctl("set_permissions", "alice", ".*", ".*", ".*")
+    context = client_context(ca_file=authority.folder / "ca.pem", certificate=certificate, key=key)
+    address = f"amqps://alice@localhost:{node.tls_port}"
+    with Link([address], name="alice", tls=context, certificate_login=True) as link:
+        link.wait_connected(15)
+        link.declare_queue("of-alice")
+        link.subscribe("of-alice", prefetch=1)
+        link.publish([Outgoing("", "of-alice", b"x", "Letter", "1")])
+        while not isinstance(event := link.inbox.get(15), Delivery):
+            assert event is not None
+        assert event.user_id == "alice"
+
+
+def test_files_that_cannot_be_used_are_named(authority: Authority, tmp_path: Path) -> None:
+    certificate, _ = authority.issue_client("bob")
+    _, key_of_another = authority.issue_client("eve")
+    with pytest.raises(InvalidInputError, match=r"--ca-file .* holds no certificates"):
+        client_context(ca_file=tmp_path / "none.pem")
+    with pytest.raises(InvalidInputError, match=r"--certificate .* cannot be used with its key"):
+        client_context(certificate=certificate, key=key_of_another)
+    with pytest.raises(InvalidInputError, match="--ca-file has no use without TLS"):
+        link_context(("amqp://localhost",), ca_file=authority.folder / "ca.pem")
+
+
+def test_keys_are_their_owners_alone(authority: Authority) -> None:
+    authority.issue_client("dora")
+    keys = list(authority.folder.glob("*-key.pem"))
+    assert keys
+    assert {path.stat().st_mode & 0o077 for path in keys} == {0}
+
+
+def test_nothing_can_turn_verification_off() -> None:
+    """No source of ours holds a word that would."""
+    root = Path(__file__).parent.parent.parent
+    words = ("CERT_NONE", "check_hostname = False", "_create_unverified_context")
+    sources = [p for package in ("transport", "warren") for p in (root / package).rglob("*.py")]
+    assert sources
+    assert [p for p in sources for word in words if word in p.read_text()] == []
+
+
+def test_the_well_known_login_is_for_ones_own_machine(caplog: pytest.LogCaptureFixture) -> None:
+    link_context(("amqp://localhost", "amqp://127.0.0.1", "amqp://[::1]"))
+    assert caplog.text.count("guest is for trying out") == 3
+    with pytest.raises(InvalidInputError, match="guest is for trying out on the broker's own"):
+        link_context(("amqp://broker.example",))

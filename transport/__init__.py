@@ -1,0 +1,36 @@
+"""How messages travel: the one room that knows pika."""
+
+from transport.addresses import safe_url
+from transport.events import (
+    Blocked,
+    Connected,
+    Delivery,
+    Disconnected,
+    Event,
+    Outgoing,
+    QueueState,
+    Subscription,
+    SubscriptionLost,
+    Unblocked,
+)
+from transport.inbox import Inbox
+from transport.link import Link
+from transport.tls import client_context, link_context
+
+__all__ = [
+    "Blocked",
+    "Connected",
+    "Delivery",
+    "Disconnected",
+    "Event",
+    "Inbox",
+    "Link",
+    "Outgoing",
+    "QueueState",
+    "Subscription",
+    "SubscriptionLost",
+    "Unblocked",
+    "client_context",
+    "link_context",
+    "safe_url",
+]

@@ -1,0 +1,113 @@
+"""Broker addresses: from a URL to pika's parameters, and never a password in a log."""
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from urllib.parse import quote, unquote, urlsplit
+
+import pika
+
+from schemas.errors import InvalidInputError
+
+_DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
+_TCP_SECONDS = 10.0  # for the TCP connection, per resolved address
+_HANDSHAKE_SECONDS = 15.0  # for TCP, TLS and AMQP together
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One broker: where it listens and who we are there."""
+
+    host: str
+    port: int
+    login: str
+    password: str | None = field(repr=False)
+    """None where the URL has a login but no password."""
+    vhost: str
+    tls: bool
+
+    @classmethod
+    def parse(cls, url: str) -> "Address":
+        """Read `amqp://login:password@host:port/vhost`; login and vhost as RabbitMQ's defaults.
+
+        Raises:
+            InvalidInputError: if it is not such a URL; the message does not repeat it.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port or _DEFAULT_PORTS[parts.scheme]
+        except (ValueError, KeyError):
+            parts = None
+        if parts is None or not parts.hostname or parts.query or parts.fragment:
+            raise InvalidInputError(
+                "the broker's address must look like amqp://login:password@host:5672/vhost, or "
+                "amqps:// with TLS; quote special characters in the password, '/' as %2F"
+            )
+        return cls(
+            host=parts.hostname,
+            port=port,
+            login=unquote(parts.username or "guest"),
+            password="guest" if parts.username is None else _unquoted(parts.password),
+            vhost=unquote(parts.path[1:]) or "/",
+            tls=parts.scheme == "amqps",
+        )
+
+    def __str__(self) -> str:
+        scheme = "amqps" if self.tls else "amqp"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        vhost = "" if self.vhost == "/" else "/" + quote(self.vhost, safe="")
+        return f"{scheme}://{quote(self.login, safe='')}@{host}:{self.port}{vhost}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether this is our own machine, by its name or its address."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost" or self.host.endswith(".localhost")
+
+    def parameters(
+        self,
+        *,
+        heartbeat_seconds: int,
+        client_properties: Mapping[str, str],
+        tls: ssl.SSLContext | None,
+        certificate_login: bool = False,
+    ) -> pika.ConnectionParameters:
+        """Return what pika needs to connect here, with the system's certificates by default.
+
+        With `certificate_login`, a URL without a password logs in with the client certificate of
+        `tls` (the mechanism EXTERNAL).
+        """
+        credentials: pika.PlainCredentials | pika.credentials.ExternalCredentials
+        if self.password is None and certificate_login and self.tls:
+            credentials = pika.credentials.ExternalCredentials()
+        else:
+            password = "guest" if self.password is None else self.password
+            credentials = pika.PlainCredentials(self.login, password)
+        context = tls or ssl.create_default_context() if self.tls else None
+        return pika.ConnectionParameters(
+            host=self.host,
+            port=self.port,
+            virtual_host=self.vhost,
+            credentials=credentials,
+            heartbeat=heartbeat_seconds,
+            ssl_options=pika.SSLOptions(context, self.host) if context else None,
+            socket_timeout=_TCP_SECONDS,
+            stack_timeout=_HANDSHAKE_SECONDS,
+            client_properties=dict(client_properties),
+        )
+
+
+def _unquoted(text: str | None) -> str | None:
+    return None if text is None else unquote(text)
+
+
+def safe_url(url: str) -> str:
+    """Return `url` without its password, fit for logs and messages.
+
+    Raises:
+        InvalidInputError: if it is not a broker's URL.
+    """
+    return str(Address.parse(url))

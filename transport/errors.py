@@ -1,0 +1,95 @@
+"""The one table from pika's errors to ours."""
+
+import ssl
+import struct
+from typing import Final
+
+from pika import exceptions as pika_errors
+
+from schemas.errors import (
+    BrokerUnreachableError,
+    ConnectionLostError,
+    InsecureBrokerError,
+    LoginRefusedError,
+    RefusedByBrokerError,
+    TransportError,
+)
+
+# The first line that fits counts, so special cases stand before general ones.
+_TABLE: Final[tuple[tuple[type[BaseException], type[TransportError]], ...]] = (
+    (pika_errors.ProbableAuthenticationError, LoginRefusedError),
+    (pika_errors.ProbableAccessDeniedError, LoginRefusedError),
+    (pika_errors.AuthenticationError, LoginRefusedError),
+    (pika_errors.ConnectionClosed, ConnectionLostError),
+    (pika_errors.StreamLostError, ConnectionLostError),
+    (pika_errors.AMQPHeartbeatTimeout, ConnectionLostError),
+    (pika_errors.ConnectionWrongStateError, ConnectionLostError),
+    (pika_errors.AMQPConnectionError, BrokerUnreachableError),
+    (OSError, BrokerUnreachableError),
+)
+
+# Reply codes with which a broker ends the connection over what we sent: sending it again on the
+# next connection would end that one too. 320 (forced) and 541 (internal) are the broker's affairs.
+_OUR_FAULT: Final = frozenset({501, 502, 503, 504, 505, 506, 530, 540})
+
+# What pika raises for a name or a header that it cannot write, or when no channel is free.
+UNSENDABLE: Final = (pika_errors.AMQPError, TypeError, ValueError, struct.error)
+
+
+_NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"})
+
+
+def translate(error: BaseException) -> TransportError:
+    """Return our error for one of pika's."""
+    if isinstance(error, pika_errors.ChannelClosedByBroker):
+        return RefusedByBrokerError(error.reply_code, error.reply_text)
+    cause = _innermost(error)
+    if isinstance(cause, ssl.SSLError):
+        return InsecureBrokerError(_about_tls(cause))
+    for theirs, ours in _TABLE:
+        if isinstance(error, theirs):
+            return ours(describe(error))
+    return TransportError(describe(error))
+
+
+def describe(error: BaseException) -> str:
+    """Return the broker's or the system's own words, without pika's nesting around them."""
+    if isinstance(error, pika_errors.ConnectionClosed | pika_errors.ChannelClosed):
+        return f"{error.reply_code} {error.reply_text}"
+    if isinstance(error, pika_errors.IncompatibleProtocolError):
+        return "the connection ended before AMQP began; if this port speaks TLS, use amqps://"
+    cause = _innermost(error)
+    if cause is not error:
+        return describe(cause)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error.args[0]) if error.args else type(error).__name__
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """A failed connection wraps all that was tried, each wrapped by the step that failed."""
+    candidates = (
+        *(getattr(error, "exceptions", None) or ())[-1:],
+        getattr(error, "exception", None),
+        error.args[0] if error.args else None,
+    )
+    for inner in candidates:
+        if isinstance(inner, BaseException):
+            return _innermost(inner)
+    return error
+
+
+def _about_tls(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        words = error.verify_message.rstrip(".")
+        return f"the broker's certificate is refused: {words}; --ca-file names the CAs to trust"
+    if error.reason in _NOT_TLS:
+        return "this port does not speak TLS; use the broker's TLS port, or amqp:// without TLS"
+    return f"TLS with the broker failed: {(error.reason or str(error)).replace('_', ' ').lower()}"
+
+
+def refused_connection(error: BaseException) -> RefusedByBrokerError | None:
+    """Return the refusal if the broker ended the connection over what was sent on it."""
+    if isinstance(error, pika_errors.ConnectionClosedByBroker) and error.reply_code in _OUR_FAULT:
+        return RefusedByBrokerError(error.reply_code, error.reply_text)
+    return None

@@ -1,0 +1,124 @@
+"""What goes into a link and what comes out of it: plain values, no pika."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from transport.link import Link
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to publish; persistent, and signed by the link with the login of its connection.
+
+    Attributes:
+        exchange: where to; the empty name is the default exchange (routing key = queue).
+        routing_key: the key a direct exchange goes by.
+        body: at most what the broker accepts in one message (16 MiB since RabbitMQ 4).
+        kind: the AMQP property `type`.
+        message_id: the same one when the message is published again, so that readers know it.
+        headers: small scalars for people and for the reader.
+        mandatory: whether it is an error when no queue gets it.
+    """
+
+    exchange: str
+    routing_key: str
+    body: bytes | memoryview = field(repr=False)
+    kind: str
+    message_id: str
+    headers: Mapping[str, str | int] = field(default_factory=dict)
+    mandatory: bool = True
+
+
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class Subscription:
+    """One consumer on one channel; it ends with either, and a new one is another object.
+
+    Attributes:
+        queue: the queue that is read.
+        consumer_tag: what the management UI calls this consumer.
+        prefetch: how many deliveries may be unacknowledged at a time.
+    """
+
+    queue: str
+    consumer_tag: str
+    prefetch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message that arrived; it belongs to us until acknowledged or until its subscription ends.
+
+    Attributes:
+        subscription: where it came from, and where its acknowledgement goes.
+        tag: the broker's number for it, good on that subscription only.
+        redelivered: whether the broker handed it out before; proves nothing, peeking sets it too.
+        kind: the AMQP property `type`, empty if missing.
+        message_id: empty if missing.
+        user_id: the sender's login, checked by the broker; None if the sender left it out.
+        headers: as received, nothing checked.
+        body: the bytes.
+    """
+
+    subscription: Subscription
+    tag: int
+    redelivered: bool
+    kind: str
+    message_id: str
+    user_id: str | None
+    headers: Mapping[str, object]
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """What the broker says about a queue when it is declared."""
+
+    name: str
+    num_ready: int
+    num_consumers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The link has a connection. Nothing is declared or subscribed on it yet."""
+
+    link: Link
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The connection is gone, all subscriptions with it; the link tries to get another one."""
+
+    link: Link
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionLost:
+    """The broker ended one subscription: queue deleted (404), acknowledgement too late (406)."""
+
+    subscription: Subscription
+    code: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """The broker is short of memory or disk and takes no messages; publishing waits."""
+
+    link: Link
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unblocked:
+    """The broker takes messages again."""
+
+    link: Link
+
+
+Event: TypeAlias = Connected | Disconnected | SubscriptionLost | Blocked | Unblocked | Delivery

@@ -1,0 +1,180 @@
+"""What a link is made of: one broker connection after another, and what lives on them."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pika
+
+from schemas.errors import BrokerUnreachableError, ConnectionLostError, QueueDownError
+from transport.addresses import Address
+from transport.connector import Connector, connection_properties
+from transport.consumers import Consumers
+from transport.control import Control, Operation
+from transport.errors import describe, refused_connection
+from transport.events import Blocked, Connected, Disconnected, Unblocked
+from transport.io_thread import IOThread
+from transport.outbox import Outbox
+from transport.pika_tuning import read_in_larger_pieces
+from transport.publisher import Publisher
+
+if TYPE_CHECKING:
+    from transport.link import Link
+
+_T = TypeVar("_T")
+
+ANSWER_SECONDS = 20.0
+"""A living queue answers in milliseconds, behind hours of disk work in seconds."""
+_FAREWELL_SECONDS = 1.0  # what the broker gets at least to answer a goodbye
+
+
+class Session:
+    """Owns the I/O thread and tells everything on it when a connection comes and goes.
+
+    Args:
+        link: what events name, and whose inbox takes them.
+        addresses: brokers of one cluster.
+        heartbeat_seconds: as for `Link`, likewise the rest.
+        client_properties: in addition to name and version.
+        tls: None for the system's certificates.
+        window_bytes: how much is sent ahead of confirmations.
+        max_backoff_seconds: the longest pause between attempts.
+
+    Attributes:
+        addresses: as given.
+        address: where the connection goes, or went last; the first one before there was one.
+        connected: whether there is a connection now.
+        io: the I/O thread.
+        consumers: the subscriptions.
+        outbox: what publishes.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        addresses: Sequence[Address],
+        *,
+        heartbeat_seconds: int,
+        client_properties: Mapping[str, str],
+        tls: ssl.SSLContext | None,
+        certificate_login: bool,
+        window_bytes: int,
+        max_backoff_seconds: float,
+    ) -> None:
+        read_in_larger_pieces()
+        self._link = link
+        self._inbox = link.inbox
+        self.addresses = addresses
+        self.address = addresses[0]
+        self.connected = False
+        self._changed = threading.Condition()
+        self.io = IOThread(link.name, self._inbox, ended=self._on_ended)
+        self._connector = Connector(
+            self.io.loop,
+            addresses,
+            connected=self._on_connected,
+            disconnected=self._on_disconnected,
+            finished=self.io.stop,
+            heartbeat_seconds=heartbeat_seconds,
+            client_properties=connection_properties(link.name) | dict(client_properties),
+            tls=tls,
+            certificate_login=certificate_login,
+            max_backoff_seconds=max_backoff_seconds,
+        )
+        self._control = Control()
+        self._publisher = Publisher()
+        self.outbox = Outbox(self.io, self._publisher, window_bytes)
+        self.consumers = Consumers(
+            self.io, self._inbox, name=link.name, patience_seconds=heartbeat_seconds / 3
+        )
+
+    def start(self) -> None:
+        """Start to connect."""
+        self.io.start(self._connector)
+
+    def wait_connected(self, timeout_seconds: float) -> None:
+        """Wait for a connection; see `Link.wait_connected`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.connected or self.io.ended, timeout_seconds)
+            if self.connected:
+                return
+        self.io.check_open()
+        brokers = ", ".join(map(str, self.addresses))
+        raise BrokerUnreachableError(
+            f"no broker answered within {timeout_seconds:g} s at {brokers}"
+            f" ({self._connector.last_error or 'no attempt has ended yet'})"
+        )
+
+    def operate(self, operation: Operation, patience_seconds: float | None = None) -> Any:
+        """Have the broker do something and return its answer."""
+        answer: Future[Any] = Future()
+        run = partial(self._control.run, operation, answer)
+        return self.io.ask(run, answer, patience_seconds)
+
+    def ask_queue(self, queue: str, ask: Callable[[float], _T]) -> _T:
+        """Have `ask` ask for an answer that the queue's own process has to give.
+
+        A cluster of RabbitMQ 4 keeps silent, for hours, about a classic queue whose node vanished
+        from the network. What was asked cannot be taken back but with the connection.
+
+        Raises:
+            QueueDownError: if there is no answer.
+        """
+        try:
+            return ask(ANSWER_SECONDS)
+        except TimeoutError:
+            self.io.post(self._connector.drop)
+            raise QueueDownError(queue) from None
+
+    def close(self, drain_seconds: float) -> None:
+        """Close in the order that `Link` describes."""
+        deadline = time.monotonic() + drain_seconds
+        if self.io.shut():
+            self.io.post(self.consumers.cancel)
+            self.outbox.wait_idle(drain_seconds)
+            self.io.post(self.consumers.flush)
+            self.io.post(self._connector.stop)
+        if not self.io.join(max(_FAREWELL_SECONDS, deadline - time.monotonic())):
+            self.io.post(self._connector.abort)
+            self.io.join()
+
+    # The rest belongs to the I/O thread.
+
+    def _on_connected(self, connection: pika.SelectConnection, address: Address) -> None:
+        connection.add_on_connection_blocked_callback(self._on_blocked)
+        connection.add_on_connection_unblocked_callback(self._on_unblocked)
+        self.address = address
+        self._control.connected(connection)
+        self.consumers.connected(connection)
+        self._publisher.connected(connection, address.login)
+        self._inbox.put_event(Connected(self._link))
+        with self._changed:
+            self.connected = True
+            self._changed.notify_all()
+
+    def _on_disconnected(self, error: Exception) -> None:
+        self.connected = False
+        self._control.disconnected(ConnectionLostError(describe(error)))
+        self.consumers.disconnected()
+        self._publisher.disconnected(refused_connection(error))
+        self._inbox.put_event(Disconnected(self._link, describe(error)))
+
+    def _on_blocked(self, _connection: pika.SelectConnection, frame: Any) -> None:
+        self._publisher.blocked = True
+        self._inbox.put_event(Blocked(self._link, frame.method.reason))
+
+    def _on_unblocked(self, _connection: pika.SelectConnection, _frame: object) -> None:
+        self._publisher.blocked = False
+        self._publisher.send()
+        self._inbox.put_event(Unblocked(self._link))
+
+    def _on_ended(self, reason: Exception) -> None:
+        self.outbox.fail(reason)
+        with self._changed:
+            self._changed.notify_all()
