@@ -1,0 +1,1 @@
+"""Owns the rounds: round rules, aggregation, checkpoint, evaluation, service."""

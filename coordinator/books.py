@@ -1,0 +1,214 @@
+"""What makes a run survive its coordinator: commit first, acknowledge then, publish after.
+
+A commit makes the spool durable, then the history, then the checkpoint; only then are deliveries
+acknowledged.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from coordinator.checkpoint import Checkpoint, CheckpointFolder
+from coordinator.history import History, lost_updates
+from coordinator.reports import Say
+from coordinator.safetensors_file import sync_folder
+from coordinator.spool import Spool, SpoolFile
+from schemas.errors import InvalidInputError, WarrenError
+from schemas.limits import Limits
+from transport import Delivery
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+
+
+class SupersededError(WarrenError):
+    """Raised when another coordinator took over while our connection was lost."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"another coordinator took over the run in {folder} while the connection was lost; "
+            "start again to stand by"
+        )
+
+
+class Books:
+    """The checkpoint, the history and the spool of one run, and which deliveries wait for a commit.
+
+    Belongs to the coordinator's work thread.
+    """
+
+    def __init__(self, folder: Path, limits: Limits) -> None:
+        """Use `folder`, creating it if need be.
+
+        Raises:
+            InvalidInputError: if it cannot be written to.
+        """
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.spool = Spool(folder / "spool", limits)
+            with (folder / "history.jsonl").open("ab"):
+                pass
+        except OSError as error:
+            raise InvalidInputError(
+                f"--out {folder} cannot be written to ({error.strerror}); choose another folder"
+            ) from None
+        self.checkpoint = CheckpointFolder(folder)
+        self.epoch = 0
+        """The one that this coordinator took; 0 before it did."""
+        self._history: History | None = None
+        self._waiting: Delivery | None = None
+        self.num_waiting = 0
+        self.waiting_since = 0.0
+        self._folded: list[SpoolFile] = []
+
+    @property
+    def history(self) -> History:
+        """The history, once it was opened."""
+        if self._history is None:
+            raise RuntimeError("the history was not opened")
+        return self._history
+
+    def load(self, *, fresh: bool, say: Say) -> Checkpoint | None:
+        """Open the history, and return the checkpoint to go on from, if there is one.
+
+        Args:
+            fresh: begin anew: what an earlier run left is removed, which is said.
+            say: is told what was removed or lost.
+
+        Raises:
+            InvalidInputError: if there are checkpoints, but none that can be read; or a history
+                of counted updates without one.
+        """
+        path = self.folder / "history.jsonl"
+        if fresh:
+            self._remove(path, say)
+        checkpoint = self.checkpoint.read()
+        if checkpoint is None and any(lost_updates(path, 0)):
+            raise InvalidInputError(
+                f"{path} tells of a run, but its checkpoint is gone; restore it, choose another "
+                "--out, or remove what is left with --fresh"
+            )
+        length, tail = 0, ""
+        if checkpoint is not None:
+            length = checkpoint.document["history_bytes"]
+            tail = checkpoint.document["history_tail"]
+        known = length + len(tail.encode())
+        lost = list(lost_updates(path, known)) if checkpoint and checkpoint.is_previous else []
+        self._history = History(path, length=length, tail=tail)
+        if checkpoint is None:
+            self.spool.clear()
+        if lost:
+            self._history.append({"event": "updates_lost", "updates": lost})
+            say("checkpoint_damaged", {"updates_lost": len(lost), "folder": str(self.folder)})
+        return checkpoint
+
+    def _remove(self, history: Path, say: Say) -> None:
+        """Remove what an earlier run left, and say so; its epoch stays, lest it come again."""
+        results = [self.folder / name for name in ("model.safetensors", "best.safetensors")]
+        left = [*self.checkpoint.paths, *(path for path in results if path.exists())]
+        if history.stat().st_size:
+            left.append(history)
+        if left:
+            names = sorted(path.name for path in left)
+            say("run_removed", {"folder": str(self.folder), "files": names})
+        for path in left:
+            path.unlink()
+        history.touch()
+
+    def take_epoch(self) -> None:
+        """Take the next epoch, durably.
+
+        It stands in a file of its own, so that a damaged checkpoint cannot lower it.
+        """
+        self.epoch = self._epoch_on_disk() + 1
+        path = self.folder / "epoch"
+        incoming = path.with_name("epoch.incoming")
+        with incoming.open("w") as file:
+            file.write(f"{self.epoch}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        incoming.replace(path)
+        sync_folder(self.folder)
+
+    def check_epoch(self) -> None:
+        """Make sure that these are still our books.
+
+        Raises:
+            SupersededError: if another coordinator took an epoch since.
+        """
+        if self._epoch_on_disk() > self.epoch:
+            raise SupersededError(self.folder)
+
+    def wait_for_commit(self, delivery: Delivery, now: float) -> None:
+        """Take note of a delivery that may be acknowledged once what it brought is committed."""
+        if not self.num_waiting:
+            self.waiting_since = now
+        self._waiting = delivery
+        self.num_waiting += 1
+
+    def folded(self, file: SpoolFile) -> None:
+        """Take note of a spool file that goes once the sum it went into is committed."""
+        self._folded.append(file)
+
+    def commit(
+        self,
+        document: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+        *,
+        acknowledge: Callable[[Delivery], None],
+    ) -> None:
+        """Make everything durable, then acknowledge what waited for it.
+
+        Raises:
+            OSError: if the disk refuses; nothing is acknowledged, and the same commit can be tried
+                again.
+            SupersededError: if these are another coordinator's books by now.
+        """
+        self.check_epoch()
+        self.spool.sync()
+        self.checkpoint.write({**document, **self.history.commit()}, tensors)
+        if self._waiting is not None:
+            acknowledge(self._waiting)
+        self.forget_deliveries()
+        for file in self._folded:
+            self.spool.remove(file)
+        self._folded.clear()
+
+    def forget_deliveries(self) -> None:
+        """Drop the deliveries of a connection that is gone; they will come again."""
+        self._waiting, self.num_waiting = None, 0
+
+    def close(self) -> None:
+        """Close the history."""
+        if self._history is not None:
+            self._history.close()
+
+    def _epoch_on_disk(self) -> int:
+        path = self.folder / "epoch"
+        return int(path.read_text()) if path.exists() else 0
+
+
+def is_full_disk(error: OSError) -> bool:
+    """Whether room on the disk would help."""
+    return error.errno in _NO_ROOM
+
+
+def until_there_is_room(attempt: Callable[[], None], pause: Callable[[OSError], None]) -> None:
+    """Repeat `attempt` while the disk is full; `pause` is called before each new attempt.
+
+    Raises:
+        OSError: any other than a full disk.
+    """
+    while True:
+        try:
+            attempt()
+        except OSError as error:
+            if not is_full_disk(error):
+                raise
+            pause(error)
+        else:
+            return

@@ -1,0 +1,269 @@
+"""Writes the run into its books: what each round was, and commits, patiently where need be."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+
+from coordinator.books import Books, SupersededError, until_there_is_room
+from coordinator.desk import Desk
+from coordinator.evaluation import Evaluated, Evaluator
+from coordinator.history import started
+from coordinator.means import weighted_means
+from coordinator.observer import Observer
+from coordinator.office import Office
+from coordinator.outcome import Outcome, outcome_of, write_models
+from coordinator.presence import Presence
+from coordinator.reception import Reception
+from coordinator.reports import RoundReports, Say, loss_and_accuracy
+from coordinator.rules import OpenRound
+from coordinator.sampling import Sampling
+from coordinator.settings import CoordinatorSettings
+from coordinator.training_run import Contribution, TrainingRun
+
+DISK_PAUSE_SECONDS = 5.0
+LEAST_UPLOAD_SECONDS = 600.0
+
+log = structlog.get_logger()
+
+
+class Clerk:
+    """Keeps on disk, and tells people, what the coordinator's round does.
+
+    Belongs to the coordinator's work thread.
+    """
+
+    def __init__(
+        self,
+        run: TrainingRun,
+        *,
+        settings: CoordinatorSettings,
+        books: Books,
+        presence: Presence,
+        sampling: Sampling,
+        desk: Desk,
+        office: Office,
+        reception: Reception,
+        evaluator: Evaluator,
+        say: Say,
+        observer: Observer,
+    ) -> None:
+        """Write nothing yet."""
+        self._run = run
+        self._settings = settings
+        self._folder = settings.out
+        self._sampling = sampling
+        self._books = books
+        self._presence = presence
+        self._desk = desk
+        self._office = office
+        self._reception = reception
+        self._evaluator = evaluator
+        self._say = say
+        self._observer = observer
+        self._reports = RoundReports(self._tell_round)
+        self._num_noted = 0
+        """Updates of the open round that the history names already."""
+
+    def load(self, *, fresh: bool) -> bool:
+        """Go on from the checkpoint, if there is one; return whether an evaluation is awaited.
+
+        Raises:
+            InvalidInputError: if there are checkpoints, but none that this run can go on from.
+        """
+        checkpoint = self._books.load(fresh=fresh, say=self._say)
+        if checkpoint is None:
+            return False
+        document = checkpoint.document
+        self._run.restore(document["run"], checkpoint.tensors)
+        self._num_noted = len(self._run.contributions)
+        self._evaluator.restore(document["best_accuracy"])
+        self._sampling.restore(document["sample"])
+        for participant in document["present"]:
+            self._presence.heard(participant, time.monotonic())
+        self._say("run_resumed", {"run": self._run.run_id, "version": self._run.version})
+        return self._reports.restore(document["reports"], version=self._run.version)
+
+    def record_start(self) -> None:
+        """Write down under which settings we go on; durable with the next commit."""
+        self._books.history.append(
+            started(
+                self._settings,
+                run=self._run.run_id,
+                epoch=self._books.epoch,
+                version=self._run.version,
+                private=self._settings.privacy is not None,
+            )
+        )
+
+    def tell_start(self) -> None:
+        """Tell people what begins or goes on, and what a stop kept from being told."""
+        self._say(
+            "run_started",
+            {
+                "federation": self._settings.federation,
+                "run": self._run.run_id,
+                "epoch": self._books.epoch,
+                "version": self._run.version,
+                "rounds": self._settings.rounds,
+                "task": self._settings.task,
+            },
+        )
+        self.tell()
+
+    def record(
+        self,
+        closed: OpenRound,
+        contributions: Sequence[Contribution],
+        *,
+        seconds: float,
+        awaits_evaluation: bool,
+    ) -> None:
+        """Write down what a round was made of; durable with the next commit, and told after it."""
+        self._num_noted = 0
+        privacy = self._run.privacy
+        spent = {} if privacy is None else privacy.spent(self._run.releases)
+        self._books.history.append(
+            {
+                "event": "round",
+                "run": self._run.run_id,
+                "epoch": self._books.epoch,
+                "round": closed.number,
+                "updates": [asdict(contribution) for contribution in contributions],
+                "refused": dict(self._reception.refused),
+                **({} if privacy is None else {"epsilon": spent, "delta": privacy.delta}),
+            }
+        )
+        metrics = (
+            {}
+            if self._evaluator.has_data
+            else weighted_means(
+                (contribution.num_examples, contribution.metrics) for contribution in contributions
+            )
+        )
+        record = {
+            "round": closed.number,
+            "version": self._run.version,
+            "updates": len(contributions),
+            "examples": sum(contribution.num_examples for contribution in contributions),
+            **loss_and_accuracy(metrics),
+            "seconds": round(seconds, 6),
+            "bytes_down": self._office.bytes_down,
+            "bytes_up": self._reception.bytes_up,
+        }
+        if privacy is not None:
+            record["epsilon"] = max(spent.values(), default=0.0)
+            record["delta"] = privacy.delta
+        self._reports.closed(record, awaits_evaluation=awaits_evaluation)
+        self.expire_spool()
+
+    def expire_spool(self) -> None:
+        """Uploads that nobody has gone on with for two deadlines will not become whole."""
+        self._books.spool.expire(
+            self._run.is_too_stale,
+            now=time.monotonic(),
+            max_age_seconds=max(2 * self._settings.deadline_seconds, LEAST_UPLOAD_SECONDS),
+        )
+
+    def evaluated(self, evaluated: Evaluated) -> None:
+        """Take an evaluation's result, keep the best version, and tell the rounds it completes."""
+        self.with_room(lambda: self._evaluator.take(evaluated))
+        self._reports.evaluated(evaluated.version, evaluated.metrics)
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell people of the rounds that are committed and evaluated."""
+        self._reports.tell_ready()
+
+    @property
+    def commit_due_at(self) -> float:
+        """When what waits for a commit has waited long enough, on the monotonic clock."""
+        if not self._books.num_waiting:
+            return math.inf
+        return self._books.waiting_since + self._settings.commit_seconds
+
+    def commit_if_due(self, now: float) -> None:
+        """Commit inside a long round: so many updates, so much of the window, or so long."""
+        if self._books.num_waiting and (
+            self._reception.num_folded >= self._settings.commit_updates
+            or self._office.is_window_half_full
+            or now >= self.commit_due_at
+        ):
+            self.commit()
+
+    def commit(self) -> None:
+        """Make everything durable that was counted, then acknowledge it."""
+        self._note_contributions()
+        self.with_room(self._commit)
+
+    def last_commit(self) -> None:
+        """Commit if these are still our books and there is room; if not, nothing is lost."""
+        self._note_contributions()
+        try:
+            self._commit()
+        except SupersededError as error:
+            log.warning("stopped without a commit", reason=str(error))
+        except OSError as error:
+            self._say_disk_is_full(error)
+
+    def outcome(self, *, is_finished: bool) -> Outcome:
+        """Return how the run stands, and write its models if it is finished."""
+        if is_finished:
+            self.with_room(lambda: write_models(self._run, self._evaluator, self._folder))
+        return outcome_of(
+            self._run,
+            self._evaluator,
+            self._reports,
+            folder=self._folder,
+            is_finished=is_finished,
+        )
+
+    def with_room(self, attempt: Callable[[], None]) -> None:
+        """Repeat `attempt` while the disk is full.
+
+        Raises:
+            StoppedError: if somebody wants us to stop meanwhile.
+        """
+        until_there_is_room(attempt, self._await_room)
+
+    def _note_contributions(self) -> None:
+        """Name in the history what is about to be acknowledged while its round is open.
+
+        If the checkpoint is damaged later, this tells what went with it.
+        """
+        new = self._run.contributions[self._num_noted :]
+        if new:
+            self._num_noted += len(new)
+            updates = [asdict(contribution) for contribution in new]
+            self._books.history.append(
+                {"event": "commit", "round": self._run.version + 1, "updates": updates}
+            )
+
+    def _commit(self) -> None:
+        document, tensors = self._run.state()
+        state = {
+            "run": document,
+            "epoch": self._books.epoch,
+            "reports": self._reports.state(),
+            "best_accuracy": self._evaluator.best_accuracy,
+            "present": sorted(self._presence.names),
+            "sample": self._sampling.members and sorted(self._sampling.members),
+        }
+        with self._observer.phase("checkpoint"):
+            self._books.commit(state, tensors, acknowledge=self._desk.acknowledge_up_to)
+        self._reception.num_folded = 0
+
+    def _await_room(self, error: OSError) -> None:
+        self._say_disk_is_full(error)
+        self._office.pause(DISK_PAUSE_SECONDS)
+
+    def _say_disk_is_full(self, error: OSError) -> None:
+        self._say("disk_full", {"folder": str(self._folder), "reason": error.strerror})
+
+    def _tell_round(self, record: dict[str, Any]) -> None:
+        self._books.history.append({"event": "round_closed", **record})
+        self.with_room(self._books.history.flush)
+        self._say("round_closed", record)

@@ -1,0 +1,122 @@
+"""Evaluation on held-out data, beside the round and not in it."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from coordinator import safetensors_file
+from learning import Task, named_tensors, replace_tensors, shared_tensors
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What a version is worth: metrics by name, averaged over the held-out examples."""
+
+    version: int
+    metrics: Mapping[str, float]
+    tensors: Mapping[str, Tensor]
+    """The tensors of that version, shared with the network that was evaluated."""
+    failure: BaseException | None = None
+
+
+class Evaluator:
+    """Evaluates one version after another in a thread of its own; results come through `deliver`.
+
+    `submit` and `close` belong to the coordinator's work thread; `deliver` is called from the
+    evaluating thread.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        network: nn.Module,
+        *,
+        deliver: Callable[[Evaluated], None],
+        best: Path,
+        until_accuracy: float | None,
+    ) -> None:
+        """Use the task's held-out data, if it has any that fits what is shared.
+
+        A task with private tensors has no network that could be evaluated at the centre.
+
+        Args:
+            task: brings the held-out data and the metrics.
+            network: is used up by the evaluations.
+            deliver: is called with each result, in the evaluating thread.
+            best: where the best version goes.
+            until_accuracy: what is good enough.
+        """
+        self._best = best
+        self._until_accuracy = until_accuracy
+        self._task = task
+        shared = shared_tensors(network, task.shared)
+        has_private_tensors = len(shared) < len(named_tensors(network))
+        self._data: Any = None if has_private_tensors else task.test_data()
+        # Without data it would only lie there, a whole model of it.
+        self._network = network if self.has_data else nn.Module()
+        self._deliver = deliver
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="evaluation")
+        self._submitted: int | None = None
+        self.last: Evaluated | None = None
+        """The newest result."""
+        self.best_accuracy = -1.0
+        self.is_good_enough = False
+
+    def restore(self, best_accuracy: float) -> None:
+        """Take back what was reached before a restart."""
+        self.best_accuracy = best_accuracy
+        if self._until_accuracy is not None:
+            self.is_good_enough = best_accuracy >= self._until_accuracy
+
+    @property
+    def has_data(self) -> bool:
+        """Whether there is anything to evaluate on."""
+        return self._data is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a result is still to come."""
+        return self._submitted != (self.last.version if self.last else None)
+
+    def submit(self, version: int, tensors: Mapping[str, Tensor]) -> None:
+        """Evaluate a version, unless that was done; the tensors are copied before this returns."""
+        if not self.has_data or version == self._submitted:
+            return
+        self._submitted = version
+        copies = {name: tensor.clone() for name, tensor in tensors.items()}
+        self._thread.submit(self._evaluate, version, copies)
+
+    def take(self, evaluated: Evaluated) -> None:
+        """Take a result that came through `deliver`; the best version is kept.
+
+        Raises:
+            OSError: if the disk refuses; the same result can be taken again.
+            Exception: what the task's own evaluation raised.
+        """
+        if evaluated.failure is not None:
+            raise evaluated.failure
+        accuracy = evaluated.metrics.get("accuracy", -1.0)
+        if accuracy > self.best_accuracy:
+            metadata = {"version": str(evaluated.version), "accuracy": str(accuracy)}
+            safetensors_file.replace(self._best, evaluated.tensors, metadata)
+            self.best_accuracy = accuracy
+        if self._until_accuracy is not None and accuracy >= self._until_accuracy:
+            self.is_good_enough = True
+        self.last = evaluated
+
+    def close(self) -> None:
+        """Wait for the evaluation under way, and drop those behind it."""
+        self._thread.shutdown(cancel_futures=True)
+
+    def _evaluate(self, version: int, tensors: Mapping[str, Tensor]) -> None:
+        try:
+            replace_tensors(shared_tensors(self._network, self._task.shared), tensors)
+            metrics = self._task.evaluate(self._network, self._data)
+        except Exception as error:  # noqa: BLE001  # raised again in the work thread
+            self._deliver(Evaluated(version, {}, tensors, failure=error))
+        else:
+            self._deliver(Evaluated(version, metrics, tensors))

@@ -1,0 +1,113 @@
+"""Whether an update's tensors may enter the sum, held against what the model itself says.
+
+Names, shapes, dtypes and kinds must be the model's own, every value finite, and no magnitude
+absurd. The bounds that hold without any setting are a net against nonsense such as 1e30, which
+one update could ruin a model with; they are far above anything that training does, and no defence
+against an update that is meant to look plausible. `--max-update-norm` is the bound to set where
+strangers take part.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from coordinator import float64
+from coordinator.aggregation import DELTA
+from coordinator.refusals import Reason, Refusal
+
+DELTA_FACTOR = 100.0
+"""An update may be so many times as long as the model, plus 1 for the root mean square value."""
+VALUE_FACTOR = 10_000.0
+"""The same for a floating buffer, which may start at 1 and learn the variance of raw pixels."""
+INTEGER_STEP = 2**40
+"""An integer buffer, such as a count of batches, grows by no more than this in one update."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspector:
+    """Holds updates against one version of the model. No update changes it."""
+
+    tensors: Mapping[str, Tensor]
+    """The global tensors of the current version, on the CPU."""
+    kinds: Mapping[str, str]
+    max_norm: float
+    """Of all deltas of an update together, L2."""
+
+    @classmethod
+    def of(
+        cls, tensors: Mapping[str, Tensor], kinds: Mapping[str, str], max_norm: float | None
+    ) -> "Inspector":
+        """Take the bound on the norm from the model where none is given."""
+        if max_norm is None:
+            deltas = [tensor for name, tensor in tensors.items() if kinds[name] == DELTA]
+            max_norm = DELTA_FACTOR * _scale(deltas)
+        return cls(tensors, kinds, max_norm)
+
+    def inspect(self, update: Mapping[str, Tensor], kinds: Mapping[str, str]) -> Refusal | None:
+        """Say why an update's tensors cannot be folded; None means they can."""
+        if not update:
+            return Refusal(Reason.INCOMPATIBLE, "the update holds no tensor")
+        square = 0.0
+        for name, tensor in update.items():
+            refusal = self._compare(name, tensor, kinds[name])
+            if refusal is not None:
+                return refusal
+            norm = self._measure(name, tensor)
+            if isinstance(norm, Refusal):
+                return norm
+            square += norm * norm
+        if not math.sqrt(square) <= self.max_norm:
+            return _too_large(math.sqrt(square), self.max_norm, "")
+        return None
+
+    def _measure(self, name: str, tensor: Tensor) -> float | Refusal:
+        """Return what a tensor adds to the update's norm: 0 where it is no delta."""
+        here = self.tensors[name]
+        if not tensor.is_floating_point():
+            if _grows_too_fast(tensor, here):
+                return Refusal(Reason.TOO_LARGE, f"{name!r} jumps by more than {INTEGER_STEP}")
+            return 0.0
+        norm = float64.norm(tensor)
+        if norm is None:
+            return Refusal(Reason.NON_FINITE, f"in {name!r}")
+        if self.kinds[name] == DELTA:
+            return norm
+        most = VALUE_FACTOR * _scale([here])
+        return 0.0 if norm <= most else _too_large(norm, most, f" in {name!r}")
+
+    def _compare(self, name: str, tensor: Tensor, kind: str) -> Refusal | None:
+        here = self.tensors.get(name)
+        if here is None:
+            return Refusal(Reason.INCOMPATIBLE, f"there is no tensor {name!r} in this run")
+        if (tensor.shape, tensor.dtype, kind) != (here.shape, here.dtype, self.kinds[name]):
+            return Refusal(
+                Reason.INCOMPATIBLE,
+                f"{name!r} is a {kind} {description(tensor)}, "
+                f"this run's is a {self.kinds[name]} {description(here)}",
+            )
+        return None
+
+
+def description(tensor: Tensor) -> str:
+    """Return dtype and shape in words."""
+    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
+
+
+def _too_large(norm: float, most: float, where: str) -> Refusal:
+    return Refusal(Reason.TOO_LARGE, f"{norm:.6g}{where}, {most:.6g} allowed")
+
+
+def _scale(tensors: list[Tensor]) -> float:
+    """Return the L2 norm of all values plus that of as many ones."""
+    square = sum((float64.norm(tensor) or 0.0) ** 2 for tensor in tensors)
+    return math.sqrt(square) + math.sqrt(sum(tensor.numel() for tensor in tensors))
+
+
+def _grows_too_fast(sent: Tensor, here: Tensor) -> bool:
+    if sent.dtype == torch.bool or sent.numel() == 0 or sent.element_size() < 8:  # noqa: PLR2004 - bytes of int64
+        return False
+    # through numpy, which compares unsigned integers too, as torch does not
+    return int(sent.numpy().max()) - int(here.numpy().max()) > INTEGER_STEP

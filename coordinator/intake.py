@@ -1,0 +1,108 @@
+"""From deliveries to updates: small ones in memory, large ones through the spool."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from coordinator.spool import Spool, SpoolFile
+from schemas.chunks import Assembly, ChunkPlace
+from schemas.errors import MalformedMessageError
+from schemas.limits import Limits
+from schemas.messages import Message, Update
+from schemas.table import Kind
+from schemas.tensors import decode_tensors
+from transport import Delivery
+
+EVENT_LIMITS = Limits(max_bytes=64 << 10)
+"""Hello, progress and goodbye are small."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedUpdate:
+    """A whole update, decoded but not judged. Its tensors lie in the buffer it was received in."""
+
+    update: Update
+    tensors: Mapping[str, Tensor]
+    kinds: Mapping[str, Kind]
+    digest: str
+    num_bytes: int
+    file: SpoolFile | None
+
+
+class Intake:
+    """Puts updates together from their chunks."""
+
+    def __init__(self, spool: Spool, limits: Limits) -> None:
+        """Take nothing larger than `limits` say."""
+        self._spool = spool
+        self._limits = limits
+
+    def place(self, delivery: Delivery) -> ChunkPlace:
+        """Read where a chunk belongs.
+
+        Raises:
+            MalformedMessageError: if it is no chunk of an update, or of one that is too large.
+        """
+        if delivery.kind != Update.KIND:
+            raise MalformedMessageError(
+                f"{str(delivery.kind)[:64]!r} is no message for the results queue"
+            )
+        return ChunkPlace.parse(
+            kind=delivery.kind,
+            headers=delivery.headers,
+            body_length=len(delivery.body),
+            limits=self._limits,
+        )
+
+    def add(self, place: ChunkPlace, delivery: Delivery, now: float) -> ReceivedUpdate | None:
+        """Store a chunk; return its update if that is whole now.
+
+        Raises:
+            MalformedMessageError: if the chunk is damaged, or the update is none.
+            OSError: if the disk is full.
+        """
+        if place.whole.count == 1:
+            assembly = Assembly(place, self._limits)
+            assembly.add(place, delivery.body)
+            return self._decode(assembly, None)
+        sender = f"{delivery.user_id or ''}/{place.labels.participant or ''}"
+        file = self._spool.add(sender, place, delivery.body, now)
+        if file is None:
+            return None
+        try:
+            return self._decode(file.assembly, file)
+        except MalformedMessageError:
+            self._spool.remove(file)
+            raise
+
+    @staticmethod
+    def _decode(assembly: Assembly, file: SpoolFile | None) -> ReceivedUpdate:
+        decoded = assembly.decode()
+        assert isinstance(decoded.message, Update)  # noqa: S101 - place() let nothing else in
+        return ReceivedUpdate(
+            update=decoded.message,
+            tensors=decode_tensors(decoded),
+            kinds={entry.name: entry.kind for entry in decoded.entries},
+            digest=assembly.identity.digest,
+            num_bytes=assembly.identity.num_bytes,
+            file=file,
+        )
+
+
+def read_event(delivery: Delivery) -> Message:
+    """Return the hello, progress or goodbye that a delivery holds.
+
+    Raises:
+        MalformedMessageError: if it holds none.
+    """
+    place = ChunkPlace.parse(
+        kind=delivery.kind,
+        headers=delivery.headers,
+        body_length=len(delivery.body),
+        limits=EVENT_LIMITS,
+    )
+    assembly = Assembly(place, EVENT_LIMITS)
+    if not assembly.add(place, delivery.body):
+        raise MalformedMessageError("an event that comes in several chunks")
+    return assembly.decode().message

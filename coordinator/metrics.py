@@ -1,0 +1,99 @@
+"""The coordinator's numbers for Prometheus; docs/operations.md says what they are good for."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+from coordinator.observer import Phase
+
+PHASE_SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300)
+ROUND_SECONDS = (0.5, 1, 2, 5, 10, 30, 60, 300, 600, 3600, 6 * 3600)
+STALENESS = (0, 1, 2, 3, 5, 8, 13, 20)
+
+
+class CoordinatorMetrics:
+    """An observer that counts. Scrapes read from another thread, which the client allows for."""
+
+    def __init__(self, *, federation: str, version: str) -> None:
+        """Begin at zero, as a counter does after every start."""
+        self.registry = CollectorRegistry()
+        self.is_ready: Callable[[], bool] = lambda: False
+
+        def of(kind: type[Any], name: str, text: str, *labels: str, **more: Any) -> Any:
+            return kind(f"warren_coordinator_{name}", text, labels, registry=self.registry, **more)
+
+        of(Info, "build", "Which program this is.").info(
+            {"federation": federation, "version": version}
+        )
+        self._ready = of(Gauge, "ready", "1 while connected, in office and receiving.")
+        self._present = of(Gauge, "participants_present", "Participants that are present.")
+        self._rounds = of(Counter, "rounds", "Rounds closed.")
+        self._version = of(Gauge, "version", "Number of the current version.")
+        self._updates = of(
+            Counter, "updates", "Updates by outcome; a refusal has a reason.", "outcome", "reason"
+        )
+        self._staleness = of(
+            Histogram, "update_staleness", "Staleness of folded updates.", buckets=STALENESS
+        )
+        self._bytes = of(
+            Counter,
+            "bytes",
+            "Bytes of messages in closed rounds: down to the broker's queues, up from them.",
+            "direction",
+        )
+        self._phases = of(
+            Histogram,
+            "phase_seconds",
+            "Seconds of one step of a part of the work.",
+            "phase",
+            buckets=PHASE_SECONDS,
+        )
+        self._round_seconds = of(
+            Histogram, "round_seconds", "Seconds of a whole round.", buckets=ROUND_SECONDS
+        )
+        self._loss = of(Gauge, "loss", "Loss of the newest evaluated version.")
+        self._accuracy = of(Gauge, "accuracy", "Accuracy of the newest evaluated version.")
+        self._updates.labels("folded", "")  # there from the start: a rate needs a first value
+        for direction in ("down", "up"):
+            self._bytes.labels(direction)
+
+    def attach(self, *, present: Callable[[], int], is_ready: Callable[[], bool]) -> None:
+        """Ask at every scrape."""
+        self.is_ready = is_ready
+        self._present.set_function(lambda: float(present()))
+        self._ready.set_function(lambda: float(is_ready()))
+
+    def hear(self, event: str, fields: dict[str, Any]) -> None:
+        """Take the numbers of a closed round, and the version that a run goes on from."""
+        if event in {"run_started", "run_resumed"}:
+            self._version.set(fields["version"])
+        elif event == "round_closed":
+            self._rounds.inc()
+            self._version.set(fields["version"])
+            self._round_seconds.observe(fields["seconds"])
+            self._bytes.labels("down").inc(fields["bytes_down"])
+            self._bytes.labels("up").inc(fields["bytes_up"])
+            for gauge, name in ((self._loss, "loss"), (self._accuracy, "accuracy")):
+                if fields[name] is not None:
+                    gauge.set(fields[name])
+
+    @contextmanager
+    def phase(self, name: Phase) -> Iterator[None]:
+        """Measure the seconds of a part of the work, whether or not it succeeds."""
+        began = perf_counter()
+        try:
+            yield
+        finally:
+            self._phases.labels(name).observe(perf_counter() - began)
+
+    def folded(self, staleness: int) -> None:
+        """Count an update that went into the sum."""
+        self._updates.labels("folded", "").inc()
+        self._staleness.observe(staleness)
+
+    def refused(self, reason: str) -> None:
+        """Count an update that did not."""
+        self._updates.labels("refused", reason).inc()

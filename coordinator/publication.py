@@ -1,0 +1,57 @@
+"""The message that carries the current version, encoded once and sent as often as needed."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from coordinator.settings import CoordinatorSettings
+from coordinator.training_run import TrainingRun
+from schemas.chunks import Chunk, cut
+from schemas.messages import GlobalParameters
+from schemas.tensors import encode_tensors
+
+
+class Publication:
+    """One version as chunks. It views the tensors: they must not change while it is sent."""
+
+    def __init__(
+        self,
+        message: GlobalParameters,
+        tensors: Mapping[str, Tensor],
+        *,
+        epoch: int,
+        encoding: str,
+        chunk_bytes: int,
+    ) -> None:
+        """Encode `tensors`, all of them as values."""
+        encoded = encode_tensors(message, tensors, encoding=encoding)
+        self.version = message.version
+        self.num_bytes = encoded.num_bytes
+        self.chunks: Sequence[Chunk] = cut(encoded, chunk_bytes=chunk_bytes, epoch=epoch)
+        self.digest = self.chunks[0].place.whole.digest
+
+
+def publication_of(run: TrainingRun, settings: CoordinatorSettings, *, epoch: int) -> Publication:
+    """Return the current version of a run as it is published in an epoch."""
+    return Publication(
+        _message(run, settings),
+        run.tensors,
+        epoch=epoch,
+        encoding=settings.encoding_down,
+        chunk_bytes=settings.chunk_bytes,
+    )
+
+
+def version_bytes_of(run: TrainingRun, settings: CoordinatorSettings) -> int:
+    """Return the length of a version whose tensors travel as they are."""
+    return encode_tensors(_message(run, settings), run.tensors).num_bytes
+
+
+def _message(run: TrainingRun, settings: CoordinatorSettings) -> GlobalParameters:
+    return GlobalParameters(
+        run=run.run_id,
+        version=run.version,
+        rounds=settings.rounds,
+        plan=settings.plan(),
+        encoding=settings.encoding,
+    )

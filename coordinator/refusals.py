@@ -1,0 +1,42 @@
+"""Why an update is not counted: expected, so values and not exceptions."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """What every refusal is counted by."""
+
+    MALFORMED = "malformed"
+    UNKNOWN_RUN = "unknown run"
+    UNKNOWN_BASE = "unknown base version"
+    STALE = "too stale"
+    DUPLICATE = "already counted"
+    INCOMPATIBLE = "incompatible tensors"
+    NON_FINITE = "non-finite values"
+    TOO_LARGE = "update norm above the limit"
+    TOO_MANY_EXAMPLES = "more examples than allowed"
+    WRONG_SENDER = "sent in another's name"
+    FLOOD = "too many messages"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A reason, and a sentence for the one who sent the update."""
+
+    reason: Reason
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}" if self.detail else str(self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateLimits:
+    """What no honest update exceeds."""
+
+    max_staleness: int = 0
+    max_examples: int | None = None
+    """None is no limit."""
+    max_norm: float | None = None
+    """Of all deltas together; None is a bound that follows from the model, see `inspection`."""

@@ -1,0 +1,233 @@
+"""One training from version 0 to its end, as plain state: no broker, no clock, no files.
+
+The service, the simulator and the replay of a history all stand on this class, so that they agree
+bit for bit.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from coordinator.aggregation import RunningSum
+from coordinator.inspection import Inspector, description
+from coordinator.means import finite
+from coordinator.privacy import Privacy
+from coordinator.refusals import Reason, Refusal, UpdateLimits
+from coordinator.server_optimizer import OptimizerSpec, ServerOptimizer
+from coordinator.staleness import Staleness
+from schemas.chunks import Labels
+from schemas.errors import InvalidInputError
+from schemas.messages import Update
+
+__all__ = ["Contribution", "Reason", "Refusal", "TrainingRun", "UpdateLimits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """A folded update, as the history names it."""
+
+    participant: str
+    base_version: int
+    staleness: int
+    num_examples: int
+    weight: float
+    digest: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """What the participant measured on its own data, where that is finite."""
+
+
+class TrainingRun:
+    """The global tensors, the sum of the open round, and the memory of what was counted."""
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        tensors: Mapping[str, Tensor],
+        kinds: Mapping[str, str],
+        staleness: Staleness,
+        optimizer: OptimizerSpec,
+        limits: UpdateLimits,
+        privacy: Privacy | None = None,
+    ) -> None:
+        """Begin at version 0.
+
+        Args:
+            run_id: tells this run's updates from those of others.
+            tensors: the initial global tensors by name, on the CPU; changed in place by
+                `close_round`.
+            kinds: `delta` for floating parameters, `value` for everything else.
+            staleness: the weight s(tau).
+            optimizer: the server optimizer's class and arguments.
+            limits: what is refused.
+            privacy: the rules of a differentially private run.
+        """
+        self.run_id = run_id
+        self.version = 0
+        self.tensors = dict(tensors)
+        self.kinds = dict(kinds)
+        self.limits = limits
+        self.privacy = privacy
+        self.releases: Counter[str] = Counter()
+        """In a private run, how many updates of each participant were counted."""
+        self.staleness = staleness
+        self.optimizer = ServerOptimizer(optimizer, self.tensors, self.kinds)
+        self.running = RunningSum(self.tensors, self.kinds)
+        self._inspector: Inspector | None = None  # of the current version, made when first needed
+        self.contributions: list[Contribution] = []
+        self.digests: dict[int, str] = {}
+        """The digest of each version's message, as far back as an update may be based on it."""
+        self.last_counted: dict[str, tuple[int, str]] = {}
+        """For each participant the base version and digest of the last update counted."""
+
+    def is_too_stale(self, version: int) -> bool:
+        """Whether an update based on this version would be refused for its age."""
+        return self.version - version > self.limits.max_staleness
+
+    def announced(self, digest: str) -> None:
+        """Take note of the digest under which the current version was published."""
+        self.digests[self.version] = digest
+        while self.is_too_stale(oldest := next(iter(self.digests))):  # they stand in order
+            del self.digests[oldest]
+
+    def judge(self, update: Update, digest: str) -> Refusal | None:
+        """Say why an update will not be counted, from its document alone; None means it may be."""
+        refusal = self.judge_labels(Labels.of(update), digest)
+        if refusal is not None:
+            return refusal
+        if self.digests.get(update.base_version) != update.base_digest:
+            return Refusal(
+                Reason.UNKNOWN_BASE,
+                f"version {update.base_version} was published with another digest",
+            )
+        if self.privacy is not None and any(
+            contribution.participant == update.participant for contribution in self.contributions
+        ):
+            return Refusal(Reason.DUPLICATE, "a private run counts one update of each in a round")
+        return None
+
+    def judge_labels(self, labels: Labels, digest: str) -> Refusal | None:
+        """Say the same from an update's outside alone, before it costs room on the disk.
+
+        Args:
+            labels: with run, version, participant and examples.
+            digest: of the whole message.
+        """
+        if labels.run != self.run_id:
+            return Refusal(Reason.UNKNOWN_RUN, f"this is run {self.run_id}, not {labels.run}")
+        base_version, num_examples = labels.version or 0, labels.examples or 0
+        last = self.last_counted.get(labels.participant or "")
+        if last is not None and base_version <= last[0]:
+            same = last == (base_version, digest)
+            return Refusal(
+                Reason.DUPLICATE,
+                "" if same else "another update on this version or a newer one counts",
+            )
+        staleness = self.version - base_version
+        if staleness > self.limits.max_staleness:
+            return Refusal(
+                Reason.STALE,
+                f"version {base_version} is {staleness} behind, "
+                f"{self.limits.max_staleness} allowed",
+            )
+        if staleness < 0:
+            return Refusal(Reason.UNKNOWN_BASE, f"there is no version {base_version} yet")
+        if self.limits.max_examples is not None and num_examples > self.limits.max_examples:
+            return Refusal(
+                Reason.TOO_MANY_EXAMPLES, f"{num_examples}, {self.limits.max_examples} allowed"
+            )
+        return None
+
+    def inspect(self, update: Mapping[str, Tensor], kinds: Mapping[str, str]) -> Refusal | None:
+        """Say why an update's tensors cannot be folded; None means they can."""
+        if self._inspector is None:
+            self._inspector = Inspector.of(self.tensors, self.kinds, self.limits.max_norm)
+        if self.privacy is not None and (refusal := self.privacy.refusal(update, self.kinds)):
+            return refusal
+        return self._inspector.inspect(update, kinds)
+
+    def fold(self, update: Update, tensors: Mapping[str, Tensor], digest: str) -> Contribution:
+        """Fold an update that `judge` and `inspect` let pass."""
+        staleness = self.version - update.base_version
+        private = self.privacy
+        contribution = Contribution(
+            participant=update.participant,
+            base_version=update.base_version,
+            staleness=staleness,
+            num_examples=1 if private else update.num_examples,
+            weight=private.weight(tensors) if private else self.staleness(staleness),
+            digest=digest,
+            metrics=finite(update.metrics),
+        )
+        self.running.fold(
+            tensors, num_examples=contribution.num_examples, weight=contribution.weight
+        )
+        self.releases[update.participant] += 1 if private else 0
+        self.contributions.append(contribution)
+        self.last_counted[update.participant] = (update.base_version, digest)
+        return contribution
+
+    def close_round(self) -> list[Contribution]:
+        """Turn version r-1 into version r and return what made it, in the order of folding."""
+        if self.privacy is not None:
+            self.privacy.finish(self.running)
+        self.optimizer.apply(self.running)
+        contributions, self.contributions = self.contributions, []
+        self.running = RunningSum(self.tensors, self.kinds)
+        self._inspector = None
+        self.version += 1
+        return contributions
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return everything as a JSON document and named tensors; the tensors are not copied."""
+        document = {
+            "run": self.run_id,
+            "version": self.version,
+            "kinds": self.kinds,
+            "digests": {str(version): digest for version, digest in self.digests.items()},
+            "last_counted": {name: list(last) for name, last in self.last_counted.items()},
+            "contributions": [asdict(contribution) for contribution in self.contributions],
+            "sum_examples": self.running.examples,
+            "releases": dict(self.releases),
+        }
+        tensors = {f"parameters/{name}": tensor for name, tensor in self.tensors.items()}
+        tensors |= {f"optimizer/{path}": tensor for path, tensor in self.optimizer.state().items()}
+        tensors |= {f"sum/{name}": tensor for name, tensor in self.running.sums.items()}
+        return document, tensors
+
+    def restore(self, document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Take back what `state` returned.
+
+        Raises:
+            InvalidInputError: if it does not fit this run's tensors or server optimizer.
+        """
+        parts: dict[str, dict[str, Tensor]] = {"parameters": {}, "optimizer": {}, "sum": {}}
+        for path, tensor in tensors.items():
+            part, _, name = path.partition("/")
+            parts[part][name] = tensor
+        if _signature(parts["parameters"]) != _signature(self.tensors):
+            raise InvalidInputError(
+                "the checkpoint's tensors are not those of this task's network; resume with the "
+                "task the run began with, or start anew with --fresh"
+            )
+        for name, tensor in parts["parameters"].items():
+            self.tensors[name].copy_(tensor)
+        self._inspector = None
+        self.optimizer.load_state(parts["optimizer"])
+        self.run_id, self.version = document["run"], document["version"]
+        self.digests = {int(version): digest for version, digest in document["digests"].items()}
+        self.last_counted = {
+            name: (last[0], last[1]) for name, last in document["last_counted"].items()
+        }
+        self.contributions = [Contribution(**entry) for entry in document["contributions"]]
+        self.running = RunningSum(self.tensors, self.kinds)
+        self.running.examples = dict(document["sum_examples"])
+        self.releases = Counter(document.get("releases", {}))
+        self.running.sums = {name: tensor.clone() for name, tensor in parts["sum"].items()}
+
+
+def _signature(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    return {name: description(tensor) for name, tensor in tensors.items()}

@@ -1,0 +1,175 @@
+"""Facts about the order in which things become durable, and about whose books they are."""
+
+import errno
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from coordinator.books import Books, SupersededError, until_there_is_room
+from coordinator.history import read_history
+from schemas.errors import InvalidInputError
+from schemas.limits import Limits
+from transport import Delivery, Subscription
+
+LIMITS = Limits(max_bytes=1 << 20)
+TENSORS = {"w": torch.ones(3)}
+Opened = Callable[..., tuple[Books, list[str], Any]]
+QUEUE = Subscription("results", "coordinator", 512)
+
+
+def delivery(tag: int) -> Delivery:
+    return Delivery(QUEUE, tag, False, "Update", str(tag), "ann", {}, b"")
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Opened]:
+    """A function that opens the folder's books: with an epoch, what they said, and what was there.
+
+    All are closed at the end; closing twice does no harm.
+    """
+    everything: list[Books] = []
+
+    def opened(*, fresh: bool = False) -> tuple[Books, list[str], Any]:
+        said: list[str] = []
+        books = Books(tmp_path, LIMITS)
+        everything.append(books)
+        checkpoint = books.load(fresh=fresh, say=lambda event, _fields: said.append(event))
+        books.take_epoch()
+        return books, said, checkpoint
+
+    yield opened
+    for books in everything:
+        books.close()
+
+
+def test_nothing_is_acknowledged_before_the_checkpoint_is_durable(
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spool, history, checkpoint, and then one acknowledgement for all that waited."""
+    books, _, _ = opened()
+    order: list[str] = []
+    for owner, name in (
+        (books.spool, "sync"),
+        (books.history, "commit"),
+        (books.checkpoint, "write"),
+    ):
+        real = getattr(owner, name)
+
+        def watched(*args: Any, real: Any = real, name: str = name) -> Any:
+            result = real(*args)
+            order.append(name)
+            return result
+
+        monkeypatch.setattr(owner, name, watched)
+    for tag in (1, 2, 3):
+        books.wait_for_commit(delivery(tag), now=float(tag))
+    assert (books.num_waiting, books.waiting_since) == (3, 1.0)
+    books.commit({}, TENSORS, acknowledge=lambda last: order.append(f"acknowledged {last.tag}"))
+    assert order == ["sync", "commit", "write", "acknowledged 3"]
+    assert books.num_waiting == 0
+
+
+def test_a_commit_that_the_disk_refused_acknowledges_nothing_and_can_be_tried_again(
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The history has each line once."""
+    books, _, _ = opened()
+    real, attempts = books.checkpoint.write, []
+
+    def full(*args: Any) -> None:
+        attempts.append(args)
+        if len(attempts) < 3:
+            raise OSError(errno.ENOSPC, "no space left on device")
+        real(*args)
+
+    monkeypatch.setattr(books.checkpoint, "write", full)
+    acknowledged: list[int] = []
+    books.history.append({"event": "round", "updates": []})
+    books.wait_for_commit(delivery(9), now=0.0)
+    pauses: list[int] = []
+    until_there_is_room(
+        lambda: books.commit({}, TENSORS, acknowledge=lambda last: acknowledged.append(last.tag)),
+        lambda _error: pauses.append(len(acknowledged)),
+    )
+    assert pauses == [0, 0]
+    assert acknowledged == [9]
+    assert len(list(read_history(tmp_path / "history.jsonl"))) == 1
+
+
+def test_an_error_that_room_would_not_help_is_no_reason_to_wait() -> None:
+    """It goes up."""
+
+    def broken() -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    with pytest.raises(OSError, match="input/output error"):
+        until_there_is_room(broken, lambda _error: pytest.fail("it waited"))
+
+
+def test_deliveries_of_a_lost_connection_are_not_acknowledged(
+    opened: Opened, tmp_path: Path
+) -> None:
+    """They come again."""
+    books, _, _ = opened()
+    books.wait_for_commit(delivery(1), now=0.0)
+    books.forget_deliveries()
+    books.commit({}, TENSORS, acknowledge=lambda _: pytest.fail("a stale tag was acknowledged"))
+
+
+def test_another_coordinators_books_are_not_written_over(opened: Opened, tmp_path: Path) -> None:
+    """One who comes back after a long silence finds that it was replaced."""
+    old, _, _ = opened()
+    old.commit({"who": "old"}, TENSORS, acknowledge=lambda _: None)
+    new, _, _ = opened()
+    new.commit({"who": "new"}, TENSORS, acknowledge=lambda _: None)
+    assert new.epoch == old.epoch + 1
+    with pytest.raises(SupersededError, match="another coordinator took over the run in"):
+        old.commit({"who": "old"}, TENSORS, acknowledge=lambda _: None)
+    assert opened()[2].document["who"] == "new"
+
+
+def test_a_fresh_start_removes_what_an_earlier_run_left_and_says_so(
+    opened: Opened, tmp_path: Path
+) -> None:
+    """But the epoch goes on: participants must not take the new run for an older one."""
+    first, _, _ = opened()
+    first.history.append({"event": "round", "updates": []})
+    first.commit({}, TENSORS, acknowledge=lambda _: None)
+    first.close()
+    second, said, checkpoint = opened(fresh=True)
+    second.history.flush()
+    assert checkpoint is None
+    assert said == ["run_removed"]
+    assert second.epoch == 2
+    assert (tmp_path / "history.jsonl").read_text() == ""
+
+
+def test_falling_back_says_which_updates_are_lost_with_it(opened: Opened, tmp_path: Path) -> None:
+    """In the history too, where a replay finds it."""
+    books, _, _ = opened()
+    for version in (1, 2):
+        update = {"participant": "ann", "base_version": version - 1}
+        books.history.append({"event": "round", "round": version, "updates": [update]})
+        books.commit({"version": version}, TENSORS, acknowledge=lambda _: None)
+    books.close()
+    newest = tmp_path / "checkpoint.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1])
+
+    books, said, checkpoint = opened()
+    books.history.flush()
+    assert said == ["checkpoint_damaged"]
+    assert checkpoint.document["version"] == 1
+    lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["round", "updates_lost"]
+    assert lines[1]["updates"] == [{"participant": "ann", "base_version": 1}]
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused(opened: Opened, tmp_path: Path) -> None:
+    """In one sentence, before anything else happens."""
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InvalidInputError, match=r"--out .*out cannot be written to \(Not a dir"):
+        Books(tmp_path / "file" / "out", LIMITS)

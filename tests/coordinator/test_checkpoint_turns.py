@@ -1,0 +1,112 @@
+"""Facts about two files that take turns: whatever a crash leaves, the newest whole one is found."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from coordinator import safetensors_file
+from coordinator.checkpoint import CheckpointFolder
+from schemas.errors import InvalidInputError
+
+TENSORS = {"w": torch.arange(1000.0)}
+NEWEST, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
+INCOMING = "checkpoint.safetensors.incoming"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder after three commits."""
+    checkpoints = CheckpointFolder(tmp_path)
+    for number in (1, 2, 3):
+        checkpoints.write({"commit": number}, {"w": TENSORS["w"] + number})
+    return tmp_path
+
+
+def damage(path: Path, at: int = -1) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+def commit_found(folder: Path) -> int:
+    checkpoint = CheckpointFolder(folder).read()
+    assert checkpoint is not None
+    assert torch.equal(checkpoint.tensors["w"], TENSORS["w"] + checkpoint.document["commit"])
+    return int(checkpoint.document["commit"])
+
+
+def test_the_last_commit_is_the_newest_and_the_one_before_it_stays(folder: Path) -> None:
+    assert commit_found(folder) == 3
+    assert sorted(path.name for path in folder.iterdir()) == [PREVIOUS, NEWEST]
+    damage(folder / NEWEST)
+    checkpoint = CheckpointFolder(folder).read()
+    assert checkpoint is not None
+    assert checkpoint.is_previous
+    assert checkpoint.document["commit"] == 2
+
+
+def test_a_commit_overwrites_the_older_file_in_its_place(folder: Path) -> None:
+    """No new file: that is what makes the sync cheap."""
+    before = {(folder / name).stat().st_ino for name in (NEWEST, PREVIOUS)}
+    checkpoints = CheckpointFolder(folder)
+    checkpoints.read()
+    checkpoints.write({"commit": 4}, {"w": TENSORS["w"] + 4})
+    assert {(folder / name).stat().st_ino for name in (NEWEST, PREVIOUS)} == before
+    assert commit_found(folder) == 4
+
+
+@pytest.mark.parametrize("name", [NEWEST, PREVIOUS, INCOMING])
+@pytest.mark.parametrize("other", [NEWEST, PREVIOUS, INCOMING])
+def test_names_that_a_power_cut_left_behind_do_not_matter(
+    folder: Path, name: str, other: str
+) -> None:
+    """Renames are not waited for: the files may have any of their names, the number decides."""
+    if name == other:
+        return
+    (folder / NEWEST).rename(folder / "third")
+    (folder / PREVIOUS).rename(folder / "second")
+    (folder / "third").rename(folder / name)
+    (folder / "second").rename(folder / other)
+
+    checkpoints = CheckpointFolder(folder)
+    found = checkpoints.read()
+    assert found is not None
+    assert found.document["commit"] == 3
+    checkpoints.write({"commit": 4}, {"w": TENSORS["w"] + 4})
+    damage(folder / NEWEST)
+    assert commit_found(folder) == 3
+
+
+def test_a_file_that_was_being_overwritten_is_passed_over(folder: Path) -> None:
+    """A crash in the middle of a commit: the newest one was not touched."""
+    (folder / PREVIOUS).rename(folder / INCOMING)
+    damage(folder / INCOMING)
+    found = CheckpointFolder(folder).read()
+    assert found is not None
+    assert found.document["commit"] == 3
+    assert not found.is_previous
+
+
+def test_a_first_commit_that_never_ended_is_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / INCOMING).write_bytes(b"half a header")
+    assert CheckpointFolder(tmp_path).read() is None
+
+
+def test_a_torn_header_is_noticed(folder: Path) -> None:
+    """The checksum covers the header too: overwriting in place can leave half an old one."""
+    for name in (NEWEST, PREVIOUS):
+        content = (folder / name).read_bytes()
+        damage(folder / name, content.index(b'"commit\\":') + len(b'"commit\\":'))
+    with pytest.raises(InvalidInputError, match=r"no checkpoint in .* can be read"):
+        CheckpointFolder(folder).read()
+
+
+def test_a_shorter_checkpoint_leaves_nothing_of_a_longer_one(tmp_path: Path) -> None:
+    """A running sum is in one checkpoint and not in the next: the file shrinks."""
+    path = tmp_path / "file"
+    safetensors_file.write(path, {"a": torch.ones(100_000), "b": torch.ones(5)}, {})
+    safetensors_file.write(path, TENSORS, {"k": "v"})
+    tensors, metadata = safetensors_file.read(path)
+    assert torch.equal(tensors["w"], TENSORS["w"])
+    assert metadata == {"k": "v"}

@@ -1,0 +1,189 @@
+"""Client-level differential privacy: the formulas, what they are spent on, and what is refused."""
+
+import math
+from collections.abc import Mapping
+
+import dp_accounting
+import pytest
+import torch
+from torch import Tensor
+
+from coordinator.privacy import Privacy, epsilon, privacy_of
+from coordinator.refusals import Reason, UpdateLimits
+from coordinator.server_optimizer import parse_optimizer
+from coordinator.settings import CoordinatorSettings
+from coordinator.staleness import parse_staleness
+from coordinator.training_run import TrainingRun
+from learning import joint_norm, secure_normal
+from participant.privacy import private_update
+from participant.trainer import TrainedUpdate
+from schemas.errors import InvalidInputError
+from schemas.messages import PrivacyPlan, Update
+
+VALUES = 100_000
+KINDS = {"weight": "delta", "bias": "delta"}
+
+
+def run_of(privacy: Privacy) -> TrainingRun:
+    run = TrainingRun(
+        run_id="r",
+        tensors={"weight": torch.zeros(VALUES), "bias": torch.zeros(10)},
+        kinds=KINDS,
+        staleness=parse_staleness("polynomial:0.5"),
+        optimizer=parse_optimizer("sgd:lr=1"),
+        limits=UpdateLimits(),
+        privacy=privacy,
+    )
+    run.announced("0" * 64)
+    return run
+
+
+def update(participant: str, num_examples: int = 1) -> Update:
+    return Update(
+        run="r",
+        participant=participant,
+        base_version=0,
+        base_digest="0" * 64,
+        num_examples=num_examples,
+    )
+
+
+def delta(length: float) -> dict[str, Tensor]:
+    """Two tensors whose joint norm is `length`."""
+    one = {"weight": torch.ones(VALUES), "bias": torch.ones(10)}
+    return {name: tensor * (length / joint_norm(one)) for name, tensor in one.items()}
+
+
+def trained(tensors: Mapping[str, Tensor], kind: str = "delta") -> TrainedUpdate:
+    kinds = dict.fromkeys(tensors, kind)
+    return TrainedUpdate(tensors, kinds, 77, {"loss": 1.0}, [], 3.0)  # type: ignore[arg-type]  # literals
+
+
+def test_the_coordinators_noise_on_the_mean_has_the_stated_deviation() -> None:
+    """With z = 1, C = 0.5 and n = 10 it is z C / n = 0.05."""
+    run = run_of(Privacy(clip=0.5, noise=1.0, at="coordinator", divisor=10))
+    for number in range(10):
+        run.fold(update(f"p{number}"), {name: t * 0 for name, t in delta(1).items()}, str(number))
+    run.close_round()
+    measured = float(run.tensors["weight"].double().std())
+    assert measured == pytest.approx(0.05, rel=5 / math.sqrt(2 * VALUES))  # five standard errors
+    assert abs(float(run.tensors["weight"].double().mean())) < 5 * 0.05 / math.sqrt(VALUES)
+
+
+def test_the_participants_noise_on_the_mean_has_the_stated_deviation() -> None:
+    """Each adds N(0, (z C)^2), so that the mean of n has z C / sqrt(n)."""
+    plan = PrivacyPlan(clip=0.5, noise=1.0, at="participant")
+    run = run_of(Privacy(clip=0.5, noise=1.0, at="participant", divisor=10))
+    for number in range(10):
+        made = private_update(
+            trained({name: t * 0 for name, t in delta(1).items()}),
+            plan,
+            base=run.tensors,
+            encoding="float32",
+            is_kept=True,
+        )
+        run.fold(update(f"p{number}"), made.tensors, str(number))
+    run.close_round()
+    measured = float(run.tensors["weight"].double().std())
+    assert measured == pytest.approx(0.5 / math.sqrt(10), rel=5 / math.sqrt(2 * VALUES))
+
+
+@pytest.mark.parametrize(("length", "left"), [(0.1, 0.1), (0.5, 0.5), (80.0, 0.5)])
+def test_an_update_is_clipped_over_all_its_tensors_together(length: float, left: float) -> None:
+    """Its examples do not matter, and the divisor is fixed, however many updates came."""
+    run = run_of(Privacy(clip=0.5, noise=0.0, at="coordinator", divisor=4))
+    run.fold(update("a", num_examples=10_000), delta(length), "d")
+    run.close_round()
+    assert joint_norm(run.tensors) == pytest.approx(left / 4, rel=1e-6)
+
+
+def test_the_noise_is_normal_and_never_the_same_twice() -> None:
+    noise = secure_normal(torch.Size([VALUES]), 2.0)
+    assert float(noise.std()) == pytest.approx(2.0, rel=0.02)
+    for sigmas, share in ((1, 0.6827), (2, 0.9545), (3, 0.9973)):
+        assert float((noise.abs() < 2.0 * sigmas).double().mean()) == pytest.approx(share, abs=0.01)
+    torch.manual_seed(0)
+    first = secure_normal(torch.Size([8]), 1.0)
+    torch.manual_seed(0)
+    assert not torch.equal(first, secure_normal(torch.Size([8]), 1.0))
+
+
+@pytest.mark.parametrize("releases", [1, 20])
+def test_epsilon_is_what_dp_accounting_says(releases: int) -> None:
+    """Its numerical accountant composes the same releases one by one."""
+    event = dp_accounting.SelfComposedDpEvent(dp_accounting.GaussianDpEvent(1.0), releases)
+    accountant = dp_accounting.pld.PLDAccountant()
+    accountant.compose(event)
+    assert epsilon(1.0, releases, 1e-5) == pytest.approx(accountant.get_epsilon(1e-5), rel=1e-3)
+
+
+def test_the_privacy_spent_is_counted_for_each_participant_by_its_updates() -> None:
+    privacy = Privacy(clip=1.0, noise=1.0, at="coordinator", divisor=2)
+    run = run_of(privacy)
+    run.fold(update("a"), delta(1), "d")
+    run.close_round()
+    document, tensors = run.state()
+    again = run_of(privacy)
+    again.restore(document, tensors)
+    spent = privacy.spent(again.releases)
+    assert spent == {"a": pytest.approx(epsilon(1.0, 1, 1e-5))}
+    assert privacy.spent({"a": 2, "b": 1})["a"] > privacy.spent({"a": 2, "b": 1})["b"]
+
+
+def test_a_participant_counts_once_in_a_private_round() -> None:
+    """Twice in one noisy sum would be twice the sensitivity."""
+    run = run_of(Privacy(clip=1.0, noise=1.0, at="coordinator", divisor=2))
+    run.fold(update("a"), delta(1), "d")
+    refusal = run.judge(update("a").model_copy(update={"base_version": 0}), "another")
+    assert refusal is not None
+    assert refusal.reason is Reason.DUPLICATE
+
+
+def test_partial_updates_and_buffers_are_refused() -> None:
+    privacy = Privacy(clip=1.0, noise=1.0, at="coordinator", divisor=2)
+    refusal = run_of(privacy).inspect({"bias": torch.zeros(10)}, {"bias": "delta"})
+    assert refusal is not None
+    assert refusal.reason is Reason.INCOMPATIBLE
+    with pytest.raises(InvalidInputError, match="floating buffers"):
+        privacy.check_model({"mean": torch.zeros(3)}, {"mean": "value"})
+
+
+def test_a_private_update_tells_nothing_but_its_deltas() -> None:
+    plan = PrivacyPlan(clip=1.0, noise=0.0, at="participant")
+    tensors = {**delta(5.0), "count": torch.tensor(9)}
+    made = TrainedUpdate(tensors, {**KINDS, "count": "value"}, 77, {"loss": 1.0}, [], 3.0)  # type: ignore[arg-type]  # literals
+    sent = private_update(made, plan, base=tensors, encoding="float32", is_kept=True)
+    assert sent.tensors.keys() == {"weight", "bias"}
+    assert joint_norm(sent.tensors) == pytest.approx(1.0, rel=1e-6)
+    assert (sent.num_examples, sent.metrics, sent.seconds) == (1, {}, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"encoding": "topk:0.1"}, "top-k"),
+        ({"is_kept": False}, "--state-dir"),
+        ({"base": {"weight": torch.zeros(1), "bias": torch.zeros(1), "x": torch.zeros(1)}}, "x"),
+    ],
+)
+def test_what_cannot_be_private_is_not_sent(changed: dict[str, object], words: str) -> None:
+    plan = PrivacyPlan(clip=1.0, noise=1.0, at="participant")
+    arguments: dict[str, object] = {"base": delta(1), "encoding": "float32", "is_kept": True}
+    with pytest.raises(InvalidInputError, match=words):
+        private_update(trained(delta(1)), plan, **(arguments | changed))  # type: ignore[arg-type]  # by name
+
+
+def test_settings_that_contradict_privacy_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="give both"):
+        CoordinatorSettings(dp_clip=1.0)
+    with pytest.raises(InvalidInputError, match="top-k"):
+        CoordinatorSettings(dp_clip=1.0, dp_noise=1.0, encoding="topk:0.1")
+    with pytest.raises(InvalidInputError, match="weight 1"):
+        CoordinatorSettings(dp_clip=1.0, dp_noise=1.0, mode="async", staleness="hinge:1:1")
+    chosen = CoordinatorSettings(dp_clip=1.0, dp_noise=1.0, min_participants=7).privacy
+    assert chosen is not None
+    assert chosen.divisor == 7
+    assert (
+        privacy_of(clip=None, noise=None, at="coordinator", delta=1e-5, divisor=1, encodings=())
+        is None
+    )
