@@ -1,0 +1,1 @@
+"""Trains on private data: service, trainer, work slot."""

@@ -1,0 +1,131 @@
+"""The participant's side of the broker.
+
+Reads one queue, writes to one exchange, declares nothing.
+"""
+
+from collections.abc import Iterable
+
+from schemas.chunks import Chunk, cut
+from schemas.codec import encode
+from schemas.errors import QueueDownError, RefusedByBrokerError
+from schemas.messages import Message
+from schemas.topology import EVENT_KEY, UPDATE_KEY, Topology
+from transport import Delivery, Link, Outgoing, Subscription
+
+NODE_IS_DOWN = "is down or inaccessible"
+"""The broker's words, in a 404, about a queue's own node."""
+
+
+class Desk:
+    """Consumes this participant's queue on one link and publishes on another.
+
+    `publish_update` belongs to the work thread, everything else to the service's thread.
+    `give_up_update` ends a `publish_update` that waits for a broker that is gone.
+    """
+
+    def __init__(
+        self, topology: Topology, participant: str, *, consuming: Link, publishing: Link
+    ) -> None:
+        """Use two links: a blocked publisher would block its acknowledgements too."""
+        self._exchange = topology.reports_exchange
+        self._queue = topology.participant_queue(participant)
+        self._participant = participant
+        self._consuming = consuming
+        self._publishing = publishing
+        self._subscription: Subscription | None = None
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether versions can arrive."""
+        return self._subscription is not None
+
+    def is_receiving(self) -> bool:
+        """Whether versions arrive and updates can be sent at this moment; asked by any thread."""
+        subscription = self._subscription
+        return (
+            self._publishing.connected
+            and subscription is not None
+            and self._consuming.is_subscribed(subscription)
+        )
+
+    def is_mine(self, link: Link) -> bool:
+        """Whether this is the link that versions arrive on."""
+        return link is self._consuming
+
+    def is_current(self, subscription: Subscription) -> bool:
+        """Whether this is the subscription that versions arrive on now."""
+        return subscription is self._subscription
+
+    def subscribe(self, prefetch: int) -> None:
+        """Consume the queue, alone.
+
+        Raises:
+            RefusedByBrokerError: 404 if there is no queue yet, 403 if another instance has it.
+            QueueDownError: if it lies on a broker node that is down.
+            ConnectionLostError: if there is no connection.
+        """
+        if self._subscription is not None:
+            self._consuming.unsubscribe(self._subscription)
+            self._subscription = None
+        try:
+            self._subscription = self._consuming.subscribe(
+                self._queue, prefetch=prefetch, exclusive=True, consumer_tag=self._participant
+            )
+        except RefusedByBrokerError as refusal:
+            if NODE_IS_DOWN in refusal.text:
+                raise QueueDownError(self._queue) from None
+            raise
+
+    def lost(self) -> None:
+        """The subscription is gone."""
+        self._subscription = None
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Acknowledge a delivery."""
+        self._consuming.acknowledge(delivery)
+
+    def tell(self, event: Message, *, timeout_seconds: float) -> None:
+        """Publish a hello, a progress report or a goodbye.
+
+        Raises:
+            RefusedByBrokerError: 404 if there is no coordinator yet, who declares the exchange.
+            UnroutableError: likewise.
+            BrokerUnreachableError: if it is not confirmed in time.
+        """
+        self._publish(EVENT_KEY, cut(encode(event)), timeout_seconds)
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether there is a connection to publish on."""
+        return self._publishing.connected
+
+    def give_up_update(self) -> None:
+        """Make a `publish_update` that is under way raise `PublishCancelledError`."""
+        self._publishing.cancel_publish()
+
+    def publish_update(self, chunks: Iterable[Chunk]) -> None:
+        """Publish an update and wait, however long it takes, until the broker has it.
+
+        Raises:
+            PublishCancelledError: if `give_up_update` was called meanwhile.
+            QueueFullError: if the results queue takes no more now.
+            RefusedByBrokerError: if the exchange is gone.
+            UnroutableError: if the results queue is gone.
+        """
+        self._publish(UPDATE_KEY, chunks, None)
+
+    def _publish(self, key: str, chunks: Iterable[Chunk], timeout_seconds: float | None) -> None:
+        self._publishing.publish(
+            (
+                Outgoing(
+                    exchange=self._exchange,
+                    routing_key=key,
+                    body=chunk.body,
+                    kind=chunk.kind,
+                    message_id=chunk.message_id,
+                    headers=chunk.headers,
+                )
+                for chunk in chunks
+            ),
+            timeout_seconds=timeout_seconds,
+        )

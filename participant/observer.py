@@ -1,0 +1,37 @@
+"""What a participant lets others watch: a seam that its work does not depend on.
+
+`participant.metrics` counts what it sees for Prometheus; without it nobody looks.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, Protocol
+
+Phase = Literal["decode", "train", "encode", "upload"]
+
+
+class Observer(Protocol):
+    """Is told what happens, by the service's thread and by the work slot's."""
+
+    def attach(self, *, device: str, num_examples: int, is_ready: Callable[[], bool]) -> None:
+        """Take who takes part, and a question that may be asked at any time, from any thread."""
+
+    def hear(self, event: str, fields: dict[str, Any]) -> None:
+        """Take an event that people are told, with its fields."""
+
+    def phase(self, name: Phase) -> AbstractContextManager[None]:
+        """Watch how long a part of the work takes."""
+
+
+class Unobserved:
+    """Nobody looks."""
+
+    def attach(self, *, device: str, num_examples: int, is_ready: Callable[[], bool]) -> None:
+        """Ask nothing."""
+
+    def hear(self, event: str, fields: dict[str, Any]) -> None:
+        """Hear nothing."""
+
+    def phase(self, name: Phase) -> AbstractContextManager[None]:  # noqa: ARG002 - as promised
+        """Measure nothing."""
+        return nullcontext()

@@ -1,0 +1,254 @@
+"""The participant: a long-lived service that answers every version it gets with one update."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from participant.desk import Desk
+from participant.reader import Version, VersionReader
+from participant.settings import ParticipantSettings
+from participant.voice import Voice
+from participant.work import Abandoned, Answered, Failed, Slot
+from schemas.errors import (
+    ConnectionLostError,
+    MalformedMessageError,
+    QueueDownError,
+    RefusedByBrokerError,
+)
+from schemas.messages import Message, RunFinished, UpdateRefused
+from transport import Blocked, Connected, Delivery, Disconnected, Inbox, SubscriptionLost, Unblocked
+
+FIRST_RETRY_SECONDS = 0.1
+LONGEST_RETRY_SECONDS = 5.0
+ACCESS_REFUSED = 403
+NOT_FOUND = 404
+
+log = structlog.get_logger()
+Say = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """An event that ends the service in an orderly way; put into the inbox from any thread."""
+
+    reason: str
+
+
+class Participant:
+    """One participant of one federation.
+
+    All methods belong to the service's thread, which never trains and never waits for long: the
+    work slot trains and uploads, the links do the I/O, and all of them report through the inbox.
+    """
+
+    def __init__(
+        self,
+        settings: ParticipantSettings,
+        *,
+        desk: Desk,
+        reader: VersionReader,
+        slot: Slot,
+        inbox: Inbox,
+        voice: Voice,
+        say: Say,
+    ) -> None:
+        """Take part under `settings.id`."""
+        self._settings = settings
+        self._desk = desk
+        self._reader = reader
+        self._slot = slot
+        self._inbox = inbox
+        self._voice = voice
+        self._say = say
+        self._window = 1
+        self._at_work: Version | None = None
+        self._is_leaving = False
+        self._reason = ""
+        self._leave_at: float | None = None
+        self._retry_seconds = FIRST_RETRY_SECONDS
+        self._next_try = time.monotonic()
+        self._next_progress = time.monotonic() + settings.progress_seconds
+        self._told_refusal = 0
+
+    def run(self) -> None:
+        """Answer versions until told to leave.
+
+        Raises:
+            InvalidInputError: if the coordinator trains another network than this task's.
+            RefusedByBrokerError: if we may not read our queue.
+        """
+        try:
+            while not self._has_left:
+                self._handle(self._inbox.get(self._seconds_to_next_duty()))
+                self._do_duties()
+                self._work()
+        finally:
+            self._slot.close()
+            self._voice.goodbye(self._reason)
+
+    @property
+    def _has_left(self) -> bool:
+        return self._is_leaving and self._at_work is None
+
+    # -- work
+
+    def _work(self) -> None:
+        """Start on the newest version there is, unless one is in training."""
+        if self._at_work is not None or self._is_leaving:
+            return
+        version = self._reader.start()
+        if version is None and self._reader.was_sent_again():
+            version = self._reader.held
+        if version is not None:
+            self._say_received(version)
+            self._at_work = version
+            self._slot.submit(version)
+
+    def _say_received(self, version: Version) -> None:
+        structlog.contextvars.bind_contextvars(run=version.run, version=version.number)
+        self._say("version_received", version.summary(time.monotonic()))
+
+    def _finish_work(self, answered: Answered) -> None:
+        """The update is confirmed: only now is the version acknowledged."""
+        version = answered.version
+        self._at_work = None
+        self._reader.answer()
+        fields: dict[str, Any] = {
+            "run": version.run,
+            "version": version.number,
+            "bytes": answered.num_bytes,
+        }
+        if answered.trained is not None:
+            last = answered.trained.history[-1] if answered.trained.history else {}
+            fields |= {"loss": last.get("loss"), "seconds": round(answered.trained.seconds, 3)}
+        self._say("update_sent", fields)
+
+    # -- events
+
+    def _handle(self, event: object) -> None:
+        match event:
+            case Delivery() if self._desk.is_current(event.subscription):
+                self._take(event)
+            case Answered():
+                self._finish_work(event)
+            case Abandoned():
+                self._at_work = None
+            case Failed():
+                self._at_work = None
+                raise event.error
+            case Connected() if self._desk.is_mine(event.link):
+                self._next_try, self._retry_seconds = time.monotonic(), FIRST_RETRY_SECONDS
+            case SubscriptionLost() if self._desk.is_current(event.subscription):
+                log.warning("subscription lost", reason=event.text)
+                self._start_over()
+            case Disconnected() if self._desk.is_mine(event.link):
+                log.warning("connection lost", reason=event.reason)
+                self._start_over()
+            case Blocked() | Unblocked():
+                self._say("broker", {"accepts": isinstance(event, Unblocked)})
+            case Stop():
+                self._stop(event)
+
+    def _take(self, delivery: Delivery) -> None:
+        try:
+            note = self._reader.take(delivery)
+        except MalformedMessageError as error:
+            self._say("message_refused", {"reason": str(error)})
+            return
+        if note is not None:
+            self._read(note)
+        incoming = self._reader.incoming
+        if incoming is not None and incoming.num_chunks > self._window:
+            self._window = incoming.num_chunks
+            self._reader.disconnected()
+            self._subscribe()
+
+    def _read(self, note: Message) -> None:
+        match note:
+            case RunFinished():
+                held = self._reader.held
+                self._reader.forget_run(note.run)
+                self._say("run_over", {"run": note.run, "version": note.version})
+                if self._settings.once and held is not None and held.run == note.run:
+                    self._leave("the run is finished")
+            case UpdateRefused():
+                self._say("update_refused", {"version": note.base_version, "reason": note.reason})
+
+    # -- being there
+
+    def _start_over(self) -> None:
+        """The subscription is gone: what was unacknowledged comes again, and is recognised."""
+        self._desk.lost()
+        self._reader.disconnected()
+        self._next_try = time.monotonic() + FIRST_RETRY_SECONDS
+
+    def _subscribe(self) -> None:
+        """Read my queue if it is there; if not, hello makes the coordinator put it there."""
+        try:
+            self._desk.subscribe(self._window)
+        except ConnectionLostError:
+            return  # Connected brings us back
+        except QueueDownError:  # a hello would not help: the queue is there, behind a dead node
+            self._tell_once(NOT_FOUND, "queue_down", {"participant": self._settings.id})
+            self._next_try = time.monotonic() + LONGEST_RETRY_SECONDS
+            return
+        except RefusedByBrokerError as refusal:
+            is_taken = refusal.code == ACCESS_REFUSED and "exclusive" in refusal.text
+            if not is_taken and refusal.code != NOT_FOUND:
+                raise
+            self._next_try = time.monotonic() + self._retry_seconds
+            self._retry_seconds = min(2 * self._retry_seconds, LONGEST_RETRY_SECONDS)
+            if is_taken:  # it is not for us to say hello in its name
+                self._tell_once(refusal.code, "id_taken", {"participant": self._settings.id})
+                return
+        else:
+            self._retry_seconds, self._told_refusal = FIRST_RETRY_SECONDS, 0
+        self._hello()
+
+    def _hello(self) -> None:
+        if not self._voice.hello(self._reader.held):
+            fields = {"federation": self._settings.federation}
+            self._tell_once(NOT_FOUND, "waiting_for_coordinator", fields)
+
+    def _progress(self) -> None:
+        if self._reader.held is None:
+            self._hello()
+        else:
+            self._voice.progress(self._reader.held, self._slot.activity)
+
+    def _tell_once(self, code: int, event: str, fields: dict[str, Any]) -> None:
+        if self._told_refusal != code:
+            self._told_refusal = code
+            self._say(event, fields)
+
+    def _seconds_to_next_duty(self) -> float:
+        duties = [self._next_progress if self._desk.is_subscribed else self._next_try]
+        if self._leave_at is not None:
+            duties.append(self._leave_at)
+        return max(0.0, min(duties) - time.monotonic())
+
+    def _do_duties(self) -> None:
+        now = time.monotonic()
+        if not self._desk.is_subscribed and now >= self._next_try:
+            self._next_try = now + LONGEST_RETRY_SECONDS
+            self._subscribe()
+        if self._desk.is_subscribed and now >= self._next_progress:
+            self._next_progress = now + self._settings.progress_seconds
+            self._progress()
+        if self._leave_at is not None and now >= self._leave_at:
+            self._leave_at = None
+            self._slot.abandon()
+
+    # -- leaving
+
+    def _stop(self, stop: Stop) -> None:
+        """Take no new version; finish the one in training within the grace time, or abandon it."""
+        self._leave_at = time.monotonic() + self._settings.grace_seconds
+        self._leave(stop.reason)
+
+    def _leave(self, reason: str) -> None:
+        self._is_leaving, self._reason = True, reason
+        self._say("leaving", {"reason": reason})

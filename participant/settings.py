@@ -1,0 +1,113 @@
+"""What the operator of a participant decides: one frozen object, a sentence per field."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from schemas.messages import Identifier
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+UNCLAIMED = "unclaimed"
+"""The id of a replica that has no slot yet."""
+
+
+class SpeedSettings(BaseModel):
+    """How fast a participant trains, and on how much of its device; not what it trains."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device_memory_fraction: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Share of the accelerator's memory that a participant may take.",
+    )
+    autocast: bool = Field(False, description="Compute under bfloat16 autocast.")
+    channels_last: bool = Field(
+        False, description="Lay images out as NHWC, which tensor cores prefer."
+    )
+    compile: bool = Field(
+        False, description="Compile the network: a slow first step, faster ones after it."
+    )
+    loader_workers: int = Field(
+        0, ge=0, description="Processes that load a dataset which is not made of tensors."
+    )
+
+
+class ParticipantSettings(SpeedSettings):
+    """One participant."""
+
+    federation: Identifier = Field("warren", description="Name of the federation.")
+    id: Identifier = Field(description="This participant's own name in the federation.")
+    task: str = Field(
+        "digits", description="What is trained: a built-in task or package.module:ClassName."
+    )
+    broker: tuple[str, ...] = Field(
+        (),
+        repr=False,
+        description="Broker URL, amqp://user:password@host:port/vhost; repeatable.",
+    )
+    ca_file: Path | None = Field(
+        None, description="PEM file of the CAs to trust with amqps://; the system's by default."
+    )
+    certificate: Path | None = Field(
+        None, description="PEM file of our own certificate; the login where a URL has no password."
+    )
+    key: Path | None = Field(None, description="PEM file of the certificate's key.")
+    data: Path | None = Field(None, description="Folder of the private data, given to the task.")
+    slots: int | None = Field(
+        None,
+        ge=1,
+        description="Instead of --id: claim one of so many slots, each an id and a share of data.",
+    )
+    partition: str = Field(
+        "iid", description="How shared data is split in experiments: iid, shards, dirichlet:A."
+    )
+    partition_index: int = Field(0, ge=0, description="Which share of the data is mine, from 0.")
+    num_partitions: int = Field(1, ge=1, description="Into how many shares the data is split.")
+    seed: int = Field(0, ge=0, description="Seed of the partitions; the same for all participants.")
+    state_dir: Path | None = Field(
+        None, description="Folder for the last update and private tensors."
+    )
+    device: str | None = Field(
+        None, description="Device to train on; the local accelerator by default."
+    )
+    once: bool = Field(
+        False, description="Leave when the run finishes, instead of waiting for the next one."
+    )
+    progress_seconds: Positive = Field(10.0, description="Seconds between two signs of life.")
+    grace_seconds: float = Field(
+        10.0,
+        ge=0,
+        description="How long a training may go on after SIGTERM before it is abandoned.",
+    )
+    heartbeat_seconds: int = Field(60, ge=1, description="AMQP heartbeat.")
+    chunk_bytes: int = Field(
+        4 << 20, ge=1 << 10, lt=16 << 20, description="Largest body of one message."
+    )
+    connect_seconds: Positive = Field(
+        30.0, description="How long to try to reach the broker at the start."
+    )
+    reconnect_seconds: Positive = Field(
+        60.0, description="Longest pause between two attempts to reach the broker."
+    )
+    metrics_port: int | None = Field(
+        None, ge=0, le=65_535, description="Port of /metrics, /health and /ready; none by default."
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Log lines for people or for machines."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _slot_or_id(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """A slot is an id and a share of the data; it stands in for both."""
+        if given.get("slots") is None:
+            return given
+        for name in ("id", "partition_index", "num_partitions"):
+            if name in given:
+                raise ValueError(f"--slots stands instead of --{name.replace('_', '-')}")
+        return {"id": UNCLAIMED, **given}

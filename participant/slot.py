@@ -1,0 +1,187 @@
+"""The work slot.
+
+One thread that trains, encodes and uploads one version at a time, while the service listens.
+"""
+
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from learning import Task, TrainingAbandoned
+from participant.desk import Desk
+from participant.memory import Memory
+from participant.observer import Observer, Unobserved
+from participant.privacy import private_update
+from participant.reader import Version
+from participant.trainer import TrainedUpdate, Trainer
+from participant.work import Abandoned, Activity, Answered, Failed
+from schemas.chunks import Chunk, cut
+from schemas.codec import Encoded
+from schemas.encodings import Encoding
+from schemas.errors import (
+    LinkClosedError,
+    PublishCancelledError,
+    QueueFullError,
+    RefusedByBrokerError,
+    UnroutableError,
+)
+from schemas.feedback import encode_with_feedback
+from schemas.messages import GlobalParameters, Update
+from schemas.tensors import decode_tensors, encode_tensors
+
+log = structlog.get_logger()
+
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 30.0
+
+
+class WorkSlot:
+    """`submit` and `abandon` are called from the service's thread.
+
+    Results come through `deliver`.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        trainer: Trainer,
+        *,
+        participant: str,
+        memory: Memory,
+        desk: Desk,
+        chunk_bytes: int,
+        deliver: Callable[[object], None],
+        observer: Observer | None = None,
+    ) -> None:
+        """Use `task` and `trainer` from the slot's thread only."""
+        self._trainer = trainer
+        self._participant = participant
+        self._memory = memory
+        self._desk = desk
+        self._chunk_bytes = chunk_bytes
+        self._deliver = deliver
+        self._observer = observer or Unobserved()
+        self._abandoned = threading.Event()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="work")
+        self.activity = Activity()
+        task.execution = replace(
+            task.execution, should_stop=self._abandoned.is_set, on_step=self._on_step
+        )
+
+    def submit(self, version: Version) -> None:
+        """Answer a version: with the kept update if there is one, else by training."""
+        self._thread.submit(self._work, version)
+
+    def abandon(self) -> None:
+        """End the training between two batches, and an upload wherever it is."""
+        self._abandoned.set()
+        self._desk.give_up_update()
+
+    def close(self) -> None:
+        """Abandon the work and wait for its thread."""
+        self.abandon()
+        self._thread.shutdown()
+
+    def _work(self, version: Version) -> None:
+        structlog.contextvars.bind_contextvars(run=version.run, version=version.number)
+        try:
+            encoded, trained = self._memory.answer_to(version), None
+            if encoded is None:
+                encoded, trained = self._train(version)
+            with self._observer.phase("upload"):
+                is_confirmed = self._upload(encoded)
+        except TrainingAbandoned:
+            self._deliver(Abandoned(version))
+        except BaseException as error:  # noqa: BLE001 - raised again in the service's thread
+            self._deliver(Failed(version, error))
+        else:
+            answer = Answered(version, encoded.num_bytes, trained)
+            self._deliver(answer if is_confirmed else Abandoned(version))
+        finally:
+            self.activity = Activity()
+
+    def _train(self, version: Version) -> tuple[Encoded, TrainedUpdate]:
+        self.activity = Activity("training")
+        if version.assembly is None:
+            raise ValueError("a version without its bytes cannot be trained on")
+        with self._observer.phase("decode"):
+            decoded = version.assembly.decode()
+            tensors = decode_tensors(decoded)
+        message = decoded.message
+        assert isinstance(message, GlobalParameters)  # noqa: S101 - the reader holds nothing else
+        with self._observer.phase("train"):
+            trained = self._trainer.train(tensors, version=message.version, plan=message.plan)
+        if message.privacy is not None:
+            trained = private_update(
+                trained,
+                message.privacy,
+                base=tensors,
+                encoding=message.encoding,
+                is_kept=self._memory.is_durable,
+            )
+        update = Update(
+            run=message.run,
+            participant=self._participant,
+            base_version=message.version,
+            base_digest=version.digest,
+            num_examples=trained.num_examples,
+            metrics=dict(trained.metrics),
+            train_seconds=trained.seconds,
+        )
+        with self._observer.phase("encode"):
+            encoded = self._encode(update, trained, version.digest, message.encoding)
+        return encoded, trained
+
+    def _encode(
+        self, update: Update, trained: TrainedUpdate, base_digest: str, encoding: str
+    ) -> Encoded:
+        """Encode and keep; what top-k leaves out is remembered for the next update."""
+        residual = self._memory.residual
+        if Encoding.from_setting(encoding).fraction is None:
+            encoded = encode_tensors(
+                update, trained.tensors, kinds=trained.kinds, encoding=encoding
+            )
+        else:
+            encoded, residual = encode_with_feedback(
+                update, trained.tensors, residual, kinds=trained.kinds, encoding=encoding
+            )
+        private = self._trainer.private_tensors
+        self._memory.keep(base_digest, encoded, residual=residual, private=private)
+        return encoded
+
+    def _upload(self, encoded: Encoded) -> bool:
+        """Publish until the broker has it; False if told to stop before.
+
+        A results queue that is full, or gone until a coordinator makes it anew, is waited for.
+        """
+        self.activity = Activity("uploading")
+        chunks = cut(encoded, chunk_bytes=self._chunk_bytes)
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                self._desk.publish_update(self._until_abandoned(chunks))
+            except (PublishCancelledError, LinkClosedError):
+                return False
+            except (QueueFullError, UnroutableError, RefusedByBrokerError) as error:
+                log.warning("update not taken yet", reason=str(error))
+                # a generator of its own: torch and `random` may be seeded for a training
+                if self._abandoned.wait(pause * random.Random().uniform(0.5, 1.5)):
+                    return False
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            else:
+                return True
+
+    def _until_abandoned(self, chunks: Sequence[Chunk]) -> Iterator[Chunk]:
+        """Yield chunks; asked for the first one, the publish is under way and can be given up."""
+        for chunk in chunks:
+            if self._abandoned.is_set():
+                raise PublishCancelledError("told to stop")
+            yield chunk
+
+    def _on_step(self, step: int, steps: int, _loss: Any) -> None:
+        self.activity.step, self.activity.steps = step, steps

@@ -1,0 +1,176 @@
+"""Puts a participant together from its settings and lets it run."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from learning import (
+    limit_device_memory,
+    load_optimizers,
+    load_task,
+    local_device,
+    named_tensors,
+    use_huge_pages,
+)
+from participant.desk import Desk
+from participant.memory import Memory, restore_private
+from participant.observer import Observer, Unobserved
+from participant.reader import VersionReader
+from participant.service import Participant, Say, Stop
+from participant.settings import ParticipantSettings
+from participant.slot import WorkSlot
+from participant.slots import SlotHolder, SlotLostError
+from participant.trainer import Trainer
+from participant.voice import Voice
+from schemas.errors import LinkClosedError
+from schemas.limits import Limits
+from schemas.tensors import largest_message_bytes
+from schemas.topology import Topology
+from transport import Inbox, Link, link_context
+
+
+def serve(
+    settings: ParticipantSettings,
+    *,
+    say: Say,
+    on_ready: Callable[[Callable[[str], None]], None],
+    observer: Observer | None = None,
+) -> None:
+    """Run one participant until it is told to leave; `observer` sees what happens.
+
+    Raises:
+        InvalidInputError: if the task, its data or the state folder cannot be used.
+        LoginRefusedError: if the broker does not let us in.
+        BrokerUnreachableError: if there is no broker within `connect_seconds`.
+        SlotLostError: if another replica took our slot.
+    """
+    observer = observer or Unobserved()
+    if settings.slots is None:
+        _take_part(settings, say=say, on_ready=on_ready, observer=observer)
+        return
+    with SlotHolder(settings) as holder:
+        on_ready(holder.stop)
+        claimed = holder.claim(say)
+        if claimed is None:
+            return
+
+        def on_ready_in_slot(stop: Callable[[str], None]) -> None:
+            on_ready(stop)
+            holder.pass_on(stop)
+
+        _take_part(claimed, say=say, on_ready=on_ready_in_slot, observer=observer)
+        if holder.is_lost:
+            raise SlotLostError(f"another replica has {claimed.id}; start again to claim another")
+
+
+def _take_part(
+    settings: ParticipantSettings,
+    *,
+    say: Say,
+    on_ready: Callable[[Callable[[str], None]], None],
+    observer: Observer,
+) -> None:
+
+    def tell(event: str, fields: dict[str, Any]) -> None:
+        observer.hear(event, fields)
+        say(event, fields)
+
+    use_huge_pages()
+    task = build_task(settings)
+    device = local_device(settings.device)
+    if settings.device_memory_fraction is not None:
+        limit_device_memory(device, settings.device_memory_fraction)
+    task.execution = replace(
+        task.execution,
+        device=device,
+        bfloat16=settings.autocast,
+        channels_last=settings.channels_last,
+        compiled=settings.compile,
+        loader_workers=settings.loader_workers,
+    )
+    trainer = Trainer(task, settings.id, seed=settings.seed)
+    limits = Limits(max_bytes=largest_message_bytes(named_tensors(trainer.network)))
+    memory = Memory(settings.state_dir, limits)
+    restore_private(trainer.private_tensors, memory.private)
+    load_optimizers()
+
+    inbox = Inbox()
+    tls = link_context(
+        settings.broker,
+        ca_file=settings.ca_file,
+        certificate=settings.certificate,
+        key=settings.key,
+    )
+    consuming, publishing = (
+        Link(
+            settings.broker,
+            name=f"{settings.federation} participant {settings.id} {purpose}",
+            inbox=inbox,
+            client_properties={
+                "federation": settings.federation,
+                "role": "participant",
+                "participant": settings.id,
+                "device": str(device),
+            },
+            heartbeat_seconds=settings.heartbeat_seconds,
+            max_backoff_seconds=settings.reconnect_seconds,
+            tls=tls,
+            certificate_login=settings.certificate is not None,
+        )
+        for purpose in ("consumes", "publishes")
+    )
+    desk = Desk(
+        Topology(settings.federation), settings.id, consuming=consuming, publishing=publishing
+    )
+    slot = WorkSlot(
+        task,
+        trainer,
+        participant=settings.id,
+        memory=memory,
+        desk=desk,
+        chunk_bytes=settings.chunk_bytes,
+        deliver=inbox.put_event,
+        observer=observer,
+    )
+    observer.attach(
+        device=str(device), num_examples=trainer.num_examples, is_ready=desk.is_receiving
+    )
+    participant = Participant(
+        settings,
+        desk=desk,
+        reader=VersionReader(limits, desk.acknowledge),
+        slot=slot,
+        inbox=inbox,
+        voice=Voice(desk, settings.id, device=str(device), num_examples=trainer.num_examples),
+        say=tell,
+    )
+
+    def stop(reason: str) -> None:
+        inbox.put_event(Stop(reason))
+        if not publishing.connected:  # a goodbye or an upload would wait for ever
+            publishing.close()
+
+    with consuming, publishing:
+        on_ready(stop)
+        try:
+            publishing.wait_connected(settings.connect_seconds)
+            consuming.wait_connected(settings.connect_seconds)
+        except LinkClosedError:
+            return
+        participant.run()
+
+
+def build_task(settings: ParticipantSettings) -> Any:
+    """Build the task.
+
+    The partition is named only where somebody asked for another one than the default.
+    """
+    arguments: dict[str, Any] = {
+        "data_dir": settings.data,
+        "partition_index": settings.partition_index,
+        "num_partitions": settings.num_partitions,
+        "seed": settings.seed,
+    }
+    if settings.partition != "iid":
+        arguments["partition"] = settings.partition
+    return load_task(settings.task)(**arguments)

@@ -1,0 +1,86 @@
+"""What a participant says of itself: hello, how far it is, and goodbye."""
+
+import secrets
+
+import structlog
+
+from participant.desk import Desk
+from participant.reader import Version
+from participant.work import Activity
+from schemas.errors import (
+    BrokerUnreachableError,
+    LinkClosedError,
+    RefusedByBrokerError,
+    UnroutableError,
+)
+from schemas.messages import Goodbye, Hello, Message, Progress
+
+EVENT_SECONDS = 3.0
+"""Longest wait for an event's confirmation: meanwhile nothing else is heard."""
+
+log = structlog.get_logger()
+
+
+class Voice:
+    """Speaks for one start of one participant. Belongs to the service's thread.
+
+    Every method returns whether somebody takes events now. What nobody takes is not said later: the
+    next event says more than a late one.
+    """
+
+    def __init__(self, desk: Desk, participant: str, *, device: str, num_examples: int) -> None:
+        """Say nothing yet."""
+        self._desk = desk
+        self._participant = participant
+        self._device = device
+        self._num_examples = num_examples
+        self._instance = secrets.token_hex(4)
+
+    def hello(self, held: Version | None) -> bool:
+        """Say who is here, and which version it holds."""
+        return self._tell(
+            Hello(
+                participant=self._participant,
+                instance=self._instance,
+                run=held.run if held else None,
+                epoch=held.epoch if held else None,
+                version=held.number if held else None,
+                device=self._device,
+                num_examples=self._num_examples,
+            )
+        )
+
+    def progress(self, held: Version, activity: Activity) -> bool:
+        """Give a sign of life, and say how far the work is."""
+        return self._tell(
+            Progress(
+                participant=self._participant,
+                instance=self._instance,
+                run=held.run,
+                version=held.number,
+                phase=activity.phase,
+                step=activity.step,
+                steps=activity.steps,
+            )
+        )
+
+    def goodbye(self, reason: str) -> bool:
+        """Say that it leaves on purpose."""
+        return self._tell(
+            Goodbye(participant=self._participant, instance=self._instance, reason=reason)
+        )
+
+    def _tell(self, event: Message) -> bool:
+        if not self._desk.can_tell:
+            return False
+        try:
+            self._desk.tell(event, timeout_seconds=EVENT_SECONDS)
+        except (
+            RefusedByBrokerError,
+            UnroutableError,
+            BrokerUnreachableError,
+            LinkClosedError,
+        ) as error:
+            log.debug("event not taken", kind=event.KIND, reason=str(error))
+            return False
+        return True

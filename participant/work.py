@@ -1,0 +1,76 @@
+"""What the service and its work slot say to each other. No torch here: the service needs none."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from participant.reader import Version
+
+
+class Training(Protocol):
+    """What the service tells about a training; `TrainedUpdate` has more."""
+
+    @property
+    def history(self) -> Sequence[Mapping[str, float]]:
+        """Means over examples for each pass of the training."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The update of a version is confirmed by the broker."""
+
+    version: Version
+    num_bytes: int
+    trained: Training | None
+    """None where a kept update was sent again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """The work was told to stop before the update was confirmed."""
+
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The work ended with an exception."""
+
+    version: Version
+    error: BaseException
+
+
+Phase = Literal["downloading", "training", "uploading", "waiting"]
+
+
+@dataclass(slots=True)
+class Activity:
+    """What the slot is doing, written by its thread and read by the service's."""
+
+    phase: Phase = "waiting"
+    step: int = 0
+    steps: int = 0
+
+
+class Slot(Protocol):
+    """Works on one version at a time in a thread of its own.
+
+    The service's thread calls; the results come back as events.
+    """
+
+    @property
+    def activity(self) -> Activity:
+        """What it is doing now."""
+
+    def submit(self, version: Version) -> None:
+        """Answer a version with its update."""
+
+    def abandon(self) -> None:
+        """End the work soon."""
+
+    def close(self) -> None:
+        """Abandon the work and wait for its thread."""

@@ -1,0 +1,108 @@
+"""Facts about what a participant remembers across a restart."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from participant.memory import Memory, restore_private
+from participant.reader import Version
+from schemas.codec import Encoded
+from schemas.errors import InvalidInputError
+from schemas.limits import Limits
+from schemas.messages import Update
+from schemas.tensors import encode_tensors
+
+LIMITS = Limits(max_bytes=1 << 20)
+BASE = "a" * 64
+
+
+def encoded(value: float = 1.0) -> Encoded:
+    update = Update(run="run", participant="ann", base_version=3, base_digest=BASE, num_examples=7)
+    return encode_tensors(update, {"w": torch.full((5,), value)}, kinds={"w": "delta"})
+
+
+def version(digest: str) -> Version:
+    return Version("run", 1, 3, digest, 1, None)
+
+
+def content(kept: Encoded | None) -> bytes:
+    assert kept is not None
+    return b"".join(bytes(buffer) for buffer in kept.buffers)
+
+
+def keep(memory: Memory, **private: Tensor) -> None:
+    memory.keep(BASE, encoded(), residual={"w": torch.ones(5)}, private=private)
+
+
+def test_the_same_version_is_answered_with_the_kept_update(tmp_path: Path) -> None:
+    """By digest, to the byte, in the next life too; another version is not."""
+    first = Memory(tmp_path / "state", LIMITS)
+    assert first.answer_to(version(BASE)) is None
+    keep(first)
+    second = Memory(tmp_path / "state", LIMITS)
+    for memory in (first, second):
+        assert content(memory.answer_to(version(BASE))) == content(encoded())
+        assert memory.answer_to(version("b" * 64)) is None
+
+
+def test_private_tensors_and_the_residual_survive(tmp_path: Path) -> None:
+    """They are part of what the next training starts from."""
+    keep(Memory(tmp_path, LIMITS), head=torch.arange(6.0).reshape(2, 3).T)
+    memory = Memory(tmp_path, LIMITS)
+    assert torch.equal(memory.residual["w"], torch.ones(5))
+    target = {"head": torch.zeros(3, 2), "other": torch.zeros(1)}
+    restore_private(target, memory.private)
+    assert torch.equal(target["head"], torch.arange(6.0).reshape(2, 3).T)
+    assert target["other"].item() == 0.0
+
+
+def test_private_tensors_of_another_network_are_left_out() -> None:
+    """A task that was changed begins anew with what no longer fits."""
+    target = {"head": torch.zeros(2)}
+    restore_private(target, {"head": torch.ones(3), "gone": torch.ones(1)})
+    assert target["head"].tolist() == [0.0, 0.0]
+
+
+def test_without_a_folder_everything_lives_in_memory() -> None:
+    """The version is still never trained twice in one life."""
+    memory = Memory(None, LIMITS)
+    keep(memory)
+    assert memory.answer_to(version(BASE)) is not None
+    assert Memory(None, LIMITS).answer_to(version(BASE)) is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda raw: raw[:-3],
+        lambda raw: b"",
+        lambda raw: b"\xff\xfe\n" + raw,
+        lambda raw: b"[]\n" + raw.partition(b"\n")[2],
+        lambda raw: b"{}\n" + raw.partition(b"\n")[2],
+    ],
+    ids=["torn", "empty", "not text", "a list", "no digest"],
+)
+def test_a_damaged_update_is_trained_again(tmp_path: Path, damage: object) -> None:
+    """It is worth a training, and not a crash."""
+    keep(Memory(tmp_path, LIMITS))
+    path = tmp_path / "update.warren"
+    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator] - one of the lambdas
+    assert Memory(tmp_path, LIMITS).answer_to(version(BASE)) is None
+
+
+def test_damaged_private_tensors_are_for_a_person_to_decide_about(tmp_path: Path) -> None:
+    """Beginning anew silently would lose what nobody else has."""
+    keep(Memory(tmp_path, LIMITS), head=torch.ones(2))
+    path = tmp_path / "private.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InvalidInputError, match=r"private\.safetensors is damaged .*remove it to"):
+        Memory(tmp_path, LIMITS)
+
+
+def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    """In one sentence."""
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InvalidInputError, match=r"--state-dir .* cannot be used"):
+        Memory(tmp_path / "file" / "state", LIMITS)

@@ -1,0 +1,34 @@
+"""A participant's numbers."""
+
+from prometheus_client import generate_latest
+
+from participant.metrics import ParticipantMetrics
+
+
+def test_a_version_and_its_update_leave_their_numbers() -> None:
+    """Bytes, seconds by phase, outcomes and the loss, from the events that people are told."""
+    metrics = ParticipantMetrics(federation="clinics", version="1.2.3")
+    metrics.attach(device="cpu", num_examples=360, is_ready=lambda: True)
+
+    metrics.hear("version_received", {"run": "r", "version": 7, "bytes": 100, "seconds": 0.25})
+    with metrics.phase("train"):
+        pass
+    metrics.hear("update_sent", {"run": "r", "version": 7, "bytes": 90, "loss": 0.5})
+    metrics.hear("update_sent", {"run": "r", "version": 7, "bytes": 90})  # the kept one again
+    metrics.hear("update_refused", {"version": 7, "reason": "too stale"})
+
+    text = generate_latest(metrics.registry).decode()
+    for line in (
+        'warren_participant_build_info{device="cpu",federation="clinics",version="1.2.3"} 1.0',
+        "warren_participant_ready 1.0",
+        "warren_participant_examples 360.0",
+        "warren_participant_version 7.0",
+        'warren_participant_bytes_total{direction="down"} 100.0',
+        'warren_participant_bytes_total{direction="up"} 180.0',
+        'warren_participant_phase_seconds_sum{phase="download"} 0.25',
+        'warren_participant_phase_seconds_count{phase="train"} 1.0',
+        'warren_participant_updates_total{outcome="sent"} 2.0',
+        'warren_participant_updates_total{outcome="refused"} 1.0',
+        "warren_participant_loss 0.5",
+    ):
+        assert line in text.splitlines()

@@ -1,0 +1,157 @@
+"""Replicas that share a number of slots, on a real broker."""
+
+import json
+import queue
+import threading
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from pydantic import ValidationError
+
+from participant.settings import ParticipantSettings
+from participant.slots import RESOURCE_LOCKED, SlotHolder
+from schemas.errors import RefusedByBrokerError
+from schemas.topology import Topology
+from transport import Link
+from warren.broker_node import BrokerNode
+
+
+def settings_for(url: str, federation: str, **more: Any) -> ParticipantSettings:
+    return ParticipantSettings(broker=(url,), federation=federation, slots=2, **more)
+
+
+def quiet(_event: str, _fields: dict[str, Any]) -> None:
+    """Nobody listens."""
+
+
+def test_replicas_take_different_slots_and_their_shares(broker_url: str, federation: str) -> None:
+    """A slot is an id, a share of the data and a folder for its state."""
+    settings = settings_for(broker_url, federation, state_dir=Path("state"))
+    with SlotHolder(settings) as one, SlotHolder(settings) as other:
+        first, second = one.claim(quiet), other.claim(quiet)
+
+    assert first is not None
+    assert second is not None
+    assert (first.id, first.partition_index, first.num_partitions) == ("slot-0", 0, 2)
+    assert (second.id, second.partition_index, second.num_partitions) == ("slot-1", 1, 2)
+    assert second.state_dir == Path("state/slot-1")
+
+
+def test_a_spare_replica_waits_and_takes_over(broker_url: str, federation: str) -> None:
+    """It says that it waits, and takes the slot of whoever leaves."""
+    settings = settings_for(broker_url, federation)
+    said: queue.Queue[str] = queue.Queue()
+    found: list[ParticipantSettings | None] = []
+    with SlotHolder(settings) as one, SlotHolder(settings) as spare:
+        one.claim(quiet)
+        with SlotHolder(settings) as other:
+            other.claim(quiet)
+            waiting = threading.Thread(
+                target=lambda: found.append(spare.claim(lambda event, _: said.put(event)))
+            )
+            waiting.start()
+            assert said.get(timeout=30) == "waiting_for_slot"
+        waiting.join(timeout=30)
+
+    assert said.get(timeout=1) == "slot_claimed"
+    assert [claimed and claimed.id for claimed in found] == ["slot-1"]
+
+
+def test_a_replica_that_waits_can_be_stopped(broker_url: str, federation: str) -> None:
+    """SIGTERM reaches who has no slot yet."""
+    settings = settings_for(broker_url, federation)
+    with SlotHolder(settings) as one, SlotHolder(settings) as two, SlotHolder(settings) as spare:
+        one.claim(quiet)
+        two.claim(quiet)
+
+        assert spare.claim(lambda *_: spare.stop("SIGTERM")) is None
+
+
+def test_a_stop_between_claim_and_start_is_not_lost(broker_url: str, federation: str) -> None:
+    """Whoever starts after the claim hears what was said before."""
+    with SlotHolder(settings_for(broker_url, federation)) as holder:
+        holder.claim(quiet)
+        holder.stop("SIGTERM")
+        heard: list[str] = []
+        holder.pass_on(heard.append)
+
+    assert heard == ["SIGTERM"]
+
+
+def is_taken(link: Link, slot_queue: str) -> bool:
+    try:
+        link.declare_queue(slot_queue, arguments={"x-queue-type": "classic"}, exclusive=True)
+    except RefusedByBrokerError as refusal:
+        return refusal.code == RESOURCE_LOCKED
+    return False
+
+
+def cut_off(node: BrokerNode) -> None:
+    """Close the holder's connection from the broker's side, once the broker lists it."""
+    wanted = "claims a slot"
+    while True:
+        listed = json.loads(node.api("GET", "/api/connections"))
+        named = [c["name"] for c in listed if wanted in c["client_properties"]["connection_name"]]
+        if named:
+            break
+        time.sleep(0.1)
+    for name in named:
+        node.api("DELETE", f"/api/connections/{quote(name)}")
+
+
+def test_a_slot_is_held_again_after_a_lost_connection(
+    broker_node: BrokerNode, federation: str
+) -> None:
+    """The queue goes with the connection; the holder makes it anew, and nobody is told."""
+    slot_queue = Topology(federation).slot_queue(0)
+    told: list[str] = []
+    settings = settings_for(broker_node.url, federation)
+    with SlotHolder(settings) as holder, Link([broker_node.url], name="looks on") as link:
+        holder.claim(quiet)
+        holder.pass_on(told.append)
+        link.wait_connected(10)
+        connector = holder._link._session._connector
+        before = connector._connection
+        cut_off(broker_node)
+        while connector._connection in (before, None):
+            time.sleep(0.02)
+        while not is_taken(link, slot_queue):
+            link.delete_queue(slot_queue)  # we were faster
+            time.sleep(0.1)
+
+        assert told == []
+        assert not holder.is_lost
+
+
+def test_who_loses_its_slot_to_another_is_told_to_leave(
+    broker_node: BrokerNode, federation: str
+) -> None:
+    """Two participants under one id would keep each other out; the container starts anew."""
+    slot_queue = Topology(federation).slot_queue(0)
+    told: queue.Queue[str] = queue.Queue()
+    settings = settings_for(broker_node.url, federation, heartbeat_seconds=1)
+    with SlotHolder(settings) as holder, Link([broker_node.url], name="snatches") as link:
+        holder.claim(quiet)
+        holder.pass_on(told.put)
+        link.wait_connected(10)
+        cutting = threading.Thread(target=cut_off, args=(broker_node,))
+        cutting.start()
+        while is_taken(link, slot_queue):
+            pass  # before the holder is back
+        cutting.join()
+
+        assert told.get(timeout=30) == "another replica has slot 0"
+        assert holder.is_lost
+
+
+def test_slots_stand_instead_of_id_and_share() -> None:
+    """Both together would contradict each other."""
+    with pytest.raises(ValidationError, match="--slots stands instead of --id"):
+        ParticipantSettings(id="ada", slots=2)
+    with pytest.raises(ValidationError, match="--slots stands instead of --partition-index"):
+        ParticipantSettings(slots=2, partition_index=1)
+    with pytest.raises(ValidationError, match="Field required"):
+        ParticipantSettings()
