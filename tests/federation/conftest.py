@@ -1,0 +1,167 @@
+"""Services of one federation, on threads or as processes, over the session's broker."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coordinator.settings import CoordinatorSettings
+from coordinator.start import serve as serve_coordinator
+from participant.settings import ParticipantSettings
+from participant.start import serve as serve_participant
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 90
+
+
+class Service:
+    """A service on a thread of its own, and what it said."""
+
+    def __init__(
+        self, serve: Callable[..., Any], settings: Any, threads: ThreadPoolExecutor
+    ) -> None:
+        self.said: list[tuple[str, dict[str, Any]]] = []
+        self._changed = threading.Condition()
+        ready: Future[Callable[[str], None]] = Future()
+        self.result = threads.submit(serve, settings, say=self._say, on_ready=ready.set_result)
+        self.result.add_done_callback(
+            lambda done: None if ready.done() else ready.set_exception(done.exception())
+        )
+        self.stop = ready.result(PATIENCE_SECONDS)
+
+    def _say(self, event: str, fields: dict[str, Any]) -> None:
+        with self._changed:
+            self.said.append((event, fields))
+            self._changed.notify_all()
+
+    def all(self, event: str) -> list[dict[str, Any]]:
+        return [fields for name, fields in self.said if name == event]
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(condition, PATIENCE_SECONDS), self.said
+
+    def wait_for(self, event: str, times: int = 1) -> list[dict[str, Any]]:
+        with self._changed:
+            assert self._changed.wait_for(
+                lambda: len(self.all(event)) >= times, PATIENCE_SECONDS
+            ), self.said
+        return self.all(event)
+
+
+class House:
+    """One federation. Its services are stopped at the end of the test."""
+
+    def __init__(self, url: str, name: str, out: Path, threads: ThreadPoolExecutor) -> None:
+        self.url, self.name, self.out = url, name, out
+        self._common: dict[str, Any] = {
+            "federation": name,
+            "broker": (url,),
+            "device": "cpu",
+            "reconnect_seconds": 0.5,
+        }
+        self._threads = threads
+        self.services: list[Service] = []
+        self.processes: list[Process] = []
+
+    def coordinator(self, task: str, **options: Any) -> Service:
+        given = {"out": self.out, "task": f"tests.federation.tiny_tasks:{task}", "lr": 0.1}
+        settings = CoordinatorSettings(**self._common, **(given | options))
+        return self._started(serve_coordinator, settings)
+
+    def participant(self, task: str, index: int = 0, num: int = 1, **options: Any) -> Service:
+        given = {
+            "id": f"p{index}",
+            "task": f"tests.federation.tiny_tasks:{task}",
+            "partition_index": index,
+            "num_partitions": num,
+            "progress_seconds": 0.2,
+        }
+        return self._started(
+            serve_participant, ParticipantSettings(**self._common, **(given | options))
+        )
+
+    def process(self, command: str, task: str, *flags: str, **environment: str) -> "Process":
+        everything = [
+            command,
+            f"--federation={self.name}",
+            f"--task=tests.federation.tiny_tasks:{task}",
+            "--device=cpu",
+            "--json",
+            *flags,
+        ]
+        self.processes.append(Process(everything, {"WARREN_BROKER_URL": self.url, **environment}))
+        return self.processes[-1]
+
+    def _started(self, serve: Callable[..., Any], settings: Any) -> Service:
+        self.services.append(Service(serve, settings, self._threads))
+        return self.services[-1]
+
+    def close(self) -> None:
+        for service in self.services:
+            service.stop("the test is over")
+        for process in self.processes:
+            process.close()
+
+
+class Process:
+    """`python -m warren ...`, and the events it printed."""
+
+    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "warren", *arguments],
+            cwd=ROOT,
+            env=os.environ | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.said: list[dict[str, Any]] = []
+
+    def wait_for(self, event: str, **fields: Any) -> dict[str, Any]:
+        """Read on to an event with these fields."""
+        assert self._process.stdout is not None
+        wanted = {"event": event, **fields}
+        for line in self._process.stdout:
+            self.said.append(json.loads(line))
+            if wanted.items() <= self.said[-1].items():
+                return self.said[-1]
+        raise AssertionError(f"no {wanted} in {self.said}: {self._process.stderr.read()}")
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(PATIENCE_SECONDS)
+
+    def terminate(self) -> tuple[int, str]:
+        """Ask it to end, and return exit code and standard error."""
+        self._process.send_signal(signal.SIGTERM)
+        return self.end()
+
+    def end(self) -> tuple[int, str]:
+        """Wait for the end, and return exit code and standard error."""
+        rest, complaints = self._process.communicate(timeout=PATIENCE_SECONDS)
+        self.said += [json.loads(line) for line in rest.splitlines()]
+        return self._process.returncode, complaints
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture
+def house(broker_url: str, federation: str, tmp_path: Path) -> Iterator[House]:
+    """One federation with nobody in it yet."""
+    with ThreadPoolExecutor(max_workers=12) as threads:
+        house = House(broker_url, federation, tmp_path / "out", threads)
+        try:
+            yield house
+        finally:
+            house.close()

@@ -1,0 +1,217 @@
+"""Facts about mistakes: one clear sentence, exit code 2 or a stated refusal, and others go on."""
+
+import json
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.errors import (
+    BrokerUnreachableError,
+    InvalidInputError,
+    LoginRefusedError,
+)
+from warren import cli
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def warren(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Run:
+    """Run the command line in this process; return exit code and the last line of its complaint."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["warren", *arguments])
+        monkeypatch.setattr(cli.logs, "set_up", lambda *_args, **_bound: None)
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        complaint = capsys.readouterr().err.strip()
+        assert "Traceback" not in complaint
+        return int(caught.value.code or 0), (complaint.splitlines() or [""])[-1]
+
+    monkeypatch.delenv("WARREN_BROKER_URL", raising=False)
+    return run
+
+
+TASK = "--task=tests.federation.tiny_tasks:Tiny"
+NOWHERE = "--broker=amqp://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--task=nonsense"], "there is no built-in task 'nonsense'; use digits, mnist"),
+        (["--task=no.such:Task"], "there is no module 'no' for the task"),
+        ([TASK, NOWHERE, "--connect-seconds=0.5"], "no broker answered within 0.5 s at amqp://"),
+        ([TASK], "name a broker with --broker or WARREN_BROKER_URL"),
+        ([TASK, "--broker=http://x"], "the broker's address must look like amqp://"),
+        ([TASK, NOWHERE, "--rounds=-1"], "--rounds '-1' must be greater than or equal to 0"),
+        ([TASK, NOWHERE, "--optimizer=magic"], "there is no optimizer 'magic'"),
+        ([TASK, NOWHERE, "--device=abacus"], "abacus"),
+        ([TASK, NOWHERE, "--initial=missing.safetensors"], "cannot be read as safetensors"),
+    ],
+)
+def test_a_coordinators_mistakes_end_with_two(
+    warren: Run, tmp_path: Path, flags: list[str], sentence: str
+) -> None:
+    """And one sentence that says what to do."""
+    code, complaint = warren("coordinator", f"--out={tmp_path / 'out'}", *flags)
+    assert code == 2
+    assert complaint.startswith("warren: ")
+    assert sentence in complaint
+
+
+def test_an_unwritable_folder_is_told_before_anything_starts(warren: Run, tmp_path: Path) -> None:
+    """Of the coordinator and of a whole local federation."""
+    (tmp_path / "file").write_text("in the way")
+    for command in ("coordinator", "local"):
+        code, complaint = warren(command, TASK, f"--out={tmp_path / 'file' / 'out'}", NOWHERE)
+        assert code == 2
+        assert "cannot be written to (Not a directory); choose another folder" in complaint
+
+
+def test_a_metrics_port_in_use_is_told(warren: Run, tmp_path: Path) -> None:
+    """It is the one port that people choose themselves."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, complaint = warren(
+            "coordinator", TASK, NOWHERE, f"--out={tmp_path}", f"--metrics-port={port}"
+        )
+    assert code == 2
+    assert str(port) in complaint
+
+
+def test_a_port_that_is_no_brokers_is_no_broker(warren: Run, tmp_path: Path) -> None:
+    """Something listens there, and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"--broker=amqp://127.0.0.1:{silent.getsockname()[1]}"
+        code, complaint = warren(
+            "coordinator", TASK, address, f"--out={tmp_path}", "--connect-seconds=1"
+        )
+    assert code == 2
+    assert "no broker answered within 1 s" in complaint
+
+
+def test_an_empty_data_folder_is_told(warren: Run, tmp_path: Path) -> None:
+    """Before anybody connects; and so is one that is not there."""
+    task = "--task=tests.federation.tiny_tasks:FromFolder"
+    code, complaint = warren("participant", "--id=ann", task, f"--data={tmp_path}", NOWHERE)
+    assert code == 2
+    assert "has no examples" in complaint
+    code, complaint = warren("participant", "--id=ann", task, "--data=nowhere", NOWHERE)
+    assert code == 2
+    assert "the data folder 'nowhere' is not a folder" in complaint
+
+
+@pytest.mark.parametrize("command", ["local", "coordinator", "participant"])
+def test_every_command_explains_itself(
+    warren: Run, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """With exit code 0, and without loading torch's training."""
+    with capsys.disabled():
+        pass
+    code, complaint = warren(command, "--help")
+    assert (code, complaint) == (0, "")
+
+
+def test_wrong_credentials_are_told_after_a_few_tries(house: Any) -> None:
+    """They do not become right by waiting."""
+    house.url = house.url.replace("amqp://warren:", "amqp://warren:wrong")
+    house._common["broker"] = (house.url,)
+    coordinator = house.coordinator("Tiny")
+    with pytest.raises(LoginRefusedError, match="ACCESS_REFUSED"):
+        coordinator.result.result(90)
+
+
+def test_a_service_is_stopped_while_it_looks_for_a_broker(house: Any) -> None:
+    """It does not wait for the end of its patience."""
+    house._common["broker"] = ("amqp://127.0.0.1:1",)
+    house._common["connect_seconds"] = 600.0
+    services = [house.coordinator("Tiny"), house.participant("Tiny")]
+    for service in services:
+        service.stop("changed my mind")
+    assert not services[0].result.result(60).is_finished
+    services[1].result.result(60)
+
+
+def test_nobody_there_is_said_after_the_time_given(house: Any) -> None:
+    """The service itself raises what the command line tells."""
+    house._common["broker"] = ("amqp://127.0.0.1:1",)
+    house._common["connect_seconds"] = 0.3
+    with pytest.raises(BrokerUnreachableError, match=r"no broker answered within 0\.3 s"):
+        house.participant("Tiny").result.result(60)
+
+
+def test_a_second_participant_of_the_same_id_says_so_and_tries_again(house: Any) -> None:
+    """It takes over when the first one leaves; the run goes on meanwhile."""
+    first = house.participant("Tiny")
+    coordinator = house.coordinator("Tiny", rounds=10_000)
+    first.wait_for("update_sent")
+    second = house.participant("Tiny")
+    assert second.wait_for("id_taken") == [{"participant": "p0"}]
+    rounds = len(coordinator.all("round_closed"))
+    coordinator.wait_for("round_closed", times=rounds + 2)
+    assert second.all("update_sent") == []
+    first.stop("making room")
+    second.wait_for("update_sent")
+
+
+def test_a_second_coordinator_stands_by_and_takes_over(house: Any) -> None:
+    """From the checkpoint, once it has the lock."""
+    house.participant("Tiny")
+    first = house.coordinator("Tiny", rounds=12)
+    first.wait_for("round_closed")
+    second = house.coordinator("Tiny", rounds=12)
+    second.wait_for("standing_by")
+    assert second.all("run_started") == []
+    first.stop("making room")
+    outcome = second.result.result(90)
+    assert outcome.rounds == 12
+    assert second.all("run_started")[0]["run"] == first.all("run_started")[0]["run"]
+
+
+def test_another_network_ends_that_participant_and_nobody_else(house: Any) -> None:
+    """It says which tensor differs; the round of the others closes without it."""
+    coordinator = house.coordinator("Tiny", rounds=3, min_participants=2)
+    house.participant("Tiny", 0, 2)
+    other = house.participant("Wide", 1, 2)
+    with pytest.raises(
+        InvalidInputError, match=r"trains another network .*weight has the shape \(3, 2\), not"
+    ):
+        other.result.result(90)
+    outcome = coordinator.result.result(90)
+    assert outcome.is_finished
+    assert coordinator.all("participant_left")[0]["participant"] == "p1"
+
+
+def test_another_tasks_checkpoint_is_refused(house: Any) -> None:
+    """Resuming with the wrong task says what to do; `--fresh` begins anew."""
+    house.participant("Tiny")
+    house.coordinator("Tiny", rounds=1).result.result(90)
+    with pytest.raises(InvalidInputError, match=r"resume with the task the run began with"):
+        house.coordinator("Wide", rounds=2).result.result(90)
+    outcome = house.coordinator("Tiny", rounds=1, resume=False).result.result(90)
+    assert outcome.is_finished
+
+
+def test_a_malformed_message_is_put_aside_and_the_run_goes_on(house: Any) -> None:
+    """Counted with its reason; a person can look at it in the dead letters."""
+    from schemas.topology import UPDATE_KEY, Topology  # noqa: PLC0415 - only here
+    from transport import Link, Outgoing  # noqa: PLC0415 - only here
+
+    house.participant("Tiny")
+    coordinator = house.coordinator("Tiny", rounds=10_000)
+    coordinator.wait_for("round_closed")
+    names = Topology(house.name)
+    with Link([house.url], name="mischief") as link:
+        link.wait_connected(30)
+        link.publish([Outgoing(names.reports_exchange, UPDATE_KEY, b"junk", "Update", "1")])
+        refused = coordinator.wait_for("message_refused")
+        assert "header" in json.dumps(refused)
+        closed = len(coordinator.all("round_closed"))
+        coordinator.wait_for("round_closed", times=closed + 2)

@@ -1,0 +1,127 @@
+"""Tasks that train in a moment and draw nothing, so that threads and processes may share them."""
+
+import os
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, TensorDataset
+
+from learning import Task, TrainingAbandoned, TrainingPlan
+
+MODULE = "tests.federation.tiny_tasks"
+INPUTS = torch.tensor([[1.0, 0], [0, 1], [2, 1], [1, 3], [-1, 0], [0, -2], [-1, 1], [2, -2]])
+TARGETS = (INPUTS[:, 0] > INPUTS[:, 1]).long()
+
+
+def first_share(index: int, num: int) -> slice:
+    """Return the first participant's five examples, or the rest; all of them where one is alone."""
+    return slice(0, 5 if num > 1 else 8) if index == 0 else slice(5, 8)
+
+
+class Tiny(Task):
+    """Two classes of points, a linear model, and whole-batch gradient steps."""
+
+    def network(self) -> nn.Module:
+        network = nn.Linear(2, 2)
+        nn.init.zeros_(network.bias)
+        with torch.no_grad():
+            network.weight.copy_(torch.tensor([[0.5, -0.25], [0.125, 0.75]]))
+        return network
+
+    def train_data(self) -> TensorDataset:
+        share = first_share(self.partition_index, self.num_partitions)
+        return TensorDataset(INPUTS[share], TARGETS[share])
+
+    def test_data(self) -> Dataset[Any] | None:
+        return TensorDataset(INPUTS, TARGETS)
+
+    def fit(self, network: nn.Module, data: Any, plan: TrainingPlan) -> list[dict[str, float]]:
+        inputs, targets = data.tensors
+        history = []
+        for _ in range(plan.epochs):
+            loss = self.loss(network(inputs), targets)
+            loss.backward()
+            with torch.no_grad():
+                for parameter in network.parameters():
+                    if parameter.grad is not None:
+                        parameter.sub_(parameter.grad, alpha=plan.lr)
+                        parameter.grad = None
+            history.append({"loss": float(loss.detach())})
+        return history
+
+
+class Slow(Tiny):
+    """Trains for as many seconds as the environment says, unless it is told to stop."""
+
+    def fit(self, network: nn.Module, data: Any, plan: TrainingPlan) -> list[dict[str, float]]:
+        until = time.monotonic() + float(os.environ.get("SLOW_SECONDS", "0"))
+        while time.monotonic() < until:
+            if self.execution.should_stop is not None and self.execution.should_stop():
+                raise TrainingAbandoned(0, 1)
+            time.sleep(0.02)
+        return super().fit(network, data, plan)
+
+
+class Wide(Tiny):
+    """Another network than `Tiny`'s."""
+
+    def network(self) -> nn.Module:
+        return nn.Linear(2, 3)
+
+
+class Reporting(Tiny):
+    """No held-out data, but participants measure on their own."""
+
+    def test_data(self) -> None:
+        return None
+
+    def validation_data(self) -> TensorDataset:
+        return self.train_data()
+
+
+class Normalised(Tiny):
+    """With a batch normalisation, whose counts are integers and whose statistics are buffers."""
+
+    def network(self) -> nn.Module:
+        linear = super().network()
+        return nn.Sequential(linear, nn.BatchNorm1d(2))
+
+
+class OwnBias(Tiny):
+    """Everybody keeps a bias of its own."""
+
+    shared = ("!bias",)
+
+
+class Sampled(Tiny):
+    """Trains as the library does, in float64: for comparisons with plain SGD."""
+
+    def network(self) -> nn.Module:
+        return super().network().double()
+
+    def train_data(self) -> TensorDataset:
+        return TensorDataset(INPUTS.double(), TARGETS)
+
+    def test_data(self) -> None:
+        return None
+
+    def fit(self, network: nn.Module, data: Any, plan: TrainingPlan) -> list[dict[str, float]]:
+        return Task.fit(self, network, data, plan)
+
+
+class FromFolder(Tiny):
+    """Its examples are the files in its folder."""
+
+    def train_data(self) -> TensorDataset:
+        assert self.data_dir is not None
+        files = sorted(self.data_dir.iterdir())
+        values = torch.tensor([[float(file.read_text()), 0.0] for file in files]).reshape(-1, 2)
+        return TensorDataset(values, torch.zeros(len(files), dtype=torch.long))
+
+
+def accuracy_of(tensors: dict[str, Tensor]) -> float:
+    """Return the accuracy of a linear model on all points."""
+    outputs = INPUTS @ tensors["weight"].T + tensors["bias"]
+    return float((outputs.argmax(1) == TARGETS).float().mean())

@@ -1,0 +1,223 @@
+"""Facts about `warren status`: what it sees of a live federation, and what it says it cannot."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from test_simulation import TASK, started
+
+from coordinator.settings import CoordinatorSettings
+from coordinator.start import serve as serve_coordinator
+from participant.settings import ParticipantSettings
+from participant.start import serve as serve_participant
+from schemas.errors import InvalidInputError
+from schemas.messages import Goodbye, Hello, Progress
+from schemas.place import Labels
+from warren.broker_node import BrokerNode
+from warren.settings import StatusSettings
+from warren.status import show
+from warren.status.management import Management, QueueNews
+from warren.status.picture import Picture
+from warren.status.start import watch
+
+
+@contextmanager
+def federation_of_two(url: str, name: str, out: Path) -> Iterator[None]:
+    """Two participants who have answered every version, while the coordinator waits for a third."""
+    common: dict[str, Any] = {"federation": name, "broker": (url,), "device": "cpu"}
+    with ThreadPoolExecutor(max_workers=3) as threads:
+        stops = []
+        for index in range(2):
+            settings = ParticipantSettings(
+                **common,
+                id=f"p{index}",
+                task=TASK,
+                partition_index=index,
+                num_partitions=2,
+                progress_seconds=0.3,
+            )
+            stops.append(started(threads, serve_participant, settings)[1])
+        coordinator = CoordinatorSettings(
+            **common, out=out, task=TASK, rounds=100_000, quorum=3, goal=3, min_participants=2
+        )
+        stops.append(started(threads, serve_coordinator, coordinator)[1])
+        try:
+            yield
+        finally:
+            for stop in stops:
+                stop("the test is over")
+
+
+def looked_at(
+    url: str, name: str, capsys: pytest.CaptureFixture[str], **options: Any
+) -> tuple[dict[str, Any], str]:
+    """Return the picture as a document, and everything that was printed."""
+    settings = StatusSettings(federation=name, broker=(url,), **options)
+    watch(settings, json=True, repeat=False, on_ready=lambda _stop: None)
+    out = capsys.readouterr().out
+    documents = [line for line in out.splitlines() if line.startswith("{")]  # services log here too
+    document: dict[str, Any] = json.loads(documents[-1])
+    return document, out
+
+
+def test_everybody_and_every_queue_is_seen_through_the_management_api(
+    broker_node: BrokerNode,
+    broker_url: str,
+    federation: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    management = broker_node.management_url
+    with federation_of_two(broker_url, federation, tmp_path):
+        document: dict[str, Any] = {}
+        deadline = time.monotonic() + 40  # the broker's statistics are up to 5 s old
+        while time.monotonic() < deadline:
+            document, out = looked_at(
+                broker_url, federation, capsys, management=management, listen_seconds=2
+            )
+            rows = document["participants"]
+            if len(rows) == 2 and all(row["here"] and row["doing"] for row in rows):
+                break
+
+    assert document["coordinator"] is True
+    assert document["round"] == document["version"] + 1 == 1
+    assert [row["participant"] for row in rows] == ["p0", "p1"]
+    assert {row["doing"] for row in rows} == {"waiting"}
+    assert {row["version"] for row in rows} == {0}
+    assert {f"{federation}.{name}" for name in ("coordinator", "events", "results")} <= {
+        queue["name"] for queue in document["queues"]
+    }
+    assert document["cannot_see"] == []
+    password = urlsplit(broker_url).password
+    assert password
+    assert password not in out
+
+
+def test_without_the_management_api_it_listens_and_says_what_it_cannot_see(
+    broker_url: str, federation: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with federation_of_two(broker_url, federation, tmp_path):
+        document, rows = {}, []
+        for _ in range(20):
+            document, _ = looked_at(broker_url, federation, capsys, listen_seconds=1)
+            rows = document["participants"]
+            if len(rows) == 2:
+                break
+
+    assert [row["participant"] for row in rows] == ["p0", "p1"]
+    assert document["queues"] is None
+    assert document["coordinator"] is None
+    assert "name the management API with --management" in document["cannot_see"][0]
+
+
+def test_a_federation_that_nobody_opened_and_an_api_that_is_not_there_are_said_to_be_so(
+    broker_url: str, federation: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document, _ = looked_at(
+        broker_url, federation, capsys, management="http://127.0.0.1:9", listen_seconds=0
+    )
+
+    assert "there is no management API at http://127.0.0.1:9" in document["cannot_see"][0]
+    assert "no coordinator has opened the federation" in document["cannot_see"][1]
+
+
+def test_a_watch_goes_on_until_it_is_stopped(
+    broker_url: str, federation: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = StatusSettings(federation=federation, broker=(broker_url,))
+    stops: list[Any] = []
+    watching = threading.Thread(
+        target=watch,
+        args=(settings,),
+        kwargs={"json": True, "repeat": True, "on_ready": stops.append},
+    )
+    watching.start()
+    lines: list[str] = []
+    while len(lines) < 2:
+        lines += capsys.readouterr().out.splitlines()
+        time.sleep(0.05)
+    stops[0]("enough")
+    watching.join(10)
+
+    assert not watching.is_alive()
+
+
+def test_the_login_of_the_management_api_is_the_brokers_unless_it_is_named() -> None:
+    broker = "amqp://ada:p%40ss@example:5672/vineyard"
+    theirs = Management.of("https://eve:secret@monitor:15671/rabbit/", broker)
+    ours = Management.of("http://[::1]:15672", broker)
+
+    assert (theirs.url, theirs.login) == ("https://monitor:15671/rabbit", "eve")
+    assert (ours.url, ours.login, ours.password) == ("http://[::1]:15672", "ada", "p@ss")
+    assert ours.vhost == "vineyard"
+    assert "secret" not in repr(theirs)
+
+
+@pytest.mark.parametrize(
+    "url", ["secret:15672", "file:///secret", "http://eve:secret@", "http://eve:secret@x:y"]
+)
+def test_what_is_no_management_address_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(InvalidInputError, match="must look like http://host:15672") as refusal:
+        Management.of(url, "amqp://localhost")
+    assert "secret" not in str(refusal.value)
+
+
+def a_picture() -> Picture:
+    picture = Picture("F")
+    picture.published(Labels(run="r", version=4), epoch=2)
+    picture.overheard(Hello(participant="new", instance="i", device="cpu", num_examples=7), 10.0)
+    picture.overheard(
+        Progress(
+            participant="busy", instance="i", run="r", version=5, phase="training", step=3, steps=9
+        ),
+        11.0,
+    )
+    picture.overheard(Goodbye(participant="gone", instance="i"), 12.0)
+    return picture
+
+
+def test_a_newer_version_that_somebody_trains_on_is_the_current_one() -> None:
+    picture = a_picture()
+
+    assert (picture.version, picture.round, picture.epoch) == (5, 6, 2)
+    picture.published(Labels(run="another", version=0), epoch=3)
+    assert (picture.run, picture.version) == ("another", 0)
+
+
+def test_a_queue_tells_of_those_who_say_nothing() -> None:
+    """Unacknowledged is at work, no consumer is away."""
+    picture = a_picture()
+    picture.queues = [
+        QueueNews("F.participant.silent", ready=0, unacknowledged=1, consumers=1, num_bytes=9),
+        QueueNews("F.participant.away", ready=1, unacknowledged=0, consumers=0, num_bytes=9),
+        QueueNews("F.participant.busy", ready=1, unacknowledged=1, consumers=1, num_bytes=9),
+        QueueNews("F.coordinator", ready=0, unacknowledged=0, consumers=0, num_bytes=0),
+        QueueNews("F.status.1.events", ready=0, unacknowledged=0, consumers=1, num_bytes=0),
+    ]
+
+    doing = {row["participant"]: (row["here"], row["doing"]) for row in picture.participants(12.0)}
+    assert doing == {
+        "away": (False, "away, a version is waiting"),
+        "busy": (True, "training"),
+        "gone": (False, "left"),
+        "new": (True, "joining"),
+        "silent": (True, "at work"),
+    }
+    assert picture.coordinator is True
+    assert not picture.is_complete  # `silent` was not heard
+
+
+def test_lines_for_people_name_all_that_is_known_and_nothing_else() -> None:
+    assert list(show.lines(a_picture(), 12.5)) == [
+        "federation F, coordinator unknown, run r, round 6 on version 5, epoch 2",
+        "busy: doing training, version 5, step 3/9, heard 1.5 s ago",
+        "gone: doing left, heard 0.5 s ago",
+        "new: doing joining, device cpu, heard 2.5 s ago",
+    ]

@@ -1,0 +1,95 @@
+"""Facts about what people and programs see of a run."""
+
+import io
+import json
+import sys
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from warren import view
+from warren.view import JsonView, LinesView, LiveView, sentence, size
+
+ROUND: dict[str, Any] = {
+    "round": 2,
+    "version": 2,
+    "updates": 4,
+    "examples": 1437,
+    "loss": 0.5,
+    "accuracy": None,
+    "seconds": 1.25,
+    "bytes_down": 1_056_160,
+    "bytes_up": 1_056_160,
+}
+
+
+def test_json_is_exactly_what_programs_rely_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """One object per line; a round has these fields and no others."""
+    with JsonView() as shown:
+        shown.say("round_closed", {**ROUND, "metrics": {"f1": 0.5}})
+        shown.say("run_finished", {"rounds": 2, "accuracy": 0.5})
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        {"event": "round_closed", **ROUND},
+        {"event": "run_finished", "rounds": 2, "accuracy": 0.5},
+    ]
+
+
+def test_what_a_task_prints_does_not_spoil_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """It goes to standard error."""
+    with JsonView() as shown:
+        sys.stdout.write("hello from the user's network\n")
+        shown.say("stopping", {"reason": "test"})
+    captured = capsys.readouterr()
+    assert captured.out == '{"event": "stopping", "reason": "test"}\n'
+    assert "hello" in captured.err
+
+
+def test_lines_are_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where there is no terminal."""
+    with LinesView() as shown:
+        shown.say("round_closed", ROUND)
+    assert capsys.readouterr().out == (
+        "round 2: version 2, 4 updates of 1437 examples, loss 0.5000, accuracy -, "
+        "1.056 MB down, 1.056 MB up, 1.25 s\n"
+    )
+
+
+def test_an_event_without_a_sentence_is_told_all_the_same() -> None:
+    """By its name and its fields."""
+    assert sentence("run_resumed", {"run": "a1", "version": 3}) == "run resumed: run a1, version 3"
+    assert sentence("quiet", {}) == "quiet"
+    assert sentence("waiting", {"for": "4 participants", "present": 1}) == (
+        "waiting for 4 participants; 1 participants are present"
+    )
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "text"),
+    [(0, "0 B"), (999, "999 B"), (263_400, "263.4 kB"), (2.5e9, "2.5 GB"), (7e12, "7 TB")],
+)
+def test_bytes_are_for_people(num_bytes: float, text: str) -> None:
+    """Thousands, as on a disk's label."""
+    assert size(num_bytes) == text
+
+
+def test_the_live_view_is_a_table_a_bar_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds become rows, the end stays on the screen, and brackets are no markup."""
+    screen = io.StringIO()
+    monkeypatch.setattr(
+        view, "Console", lambda: Console(file=screen, force_terminal=True, width=120)
+    )
+    shown = LiveView()
+    with shown:
+        shown.say("run_started", {"rounds": 2, "version": 0, "task": "digits"})
+        shown.say("round_closed", ROUND)
+        shown.say("disk_full", {"folder": "[red]"})
+        shown.say(
+            "run_finished", {"rounds": 2, "accuracy": 0.5, "model": "runs/[run]/m.safetensors"}
+        )
+    text = screen.getvalue()
+    assert "1437" in text
+    assert "2/2" in text
+    assert "folder [red]" in text
+    assert "runs/[run]/m.safetensors" in text

@@ -1,0 +1,1 @@
+"""Warren: asynchronous federated learning over RabbitMQ."""

@@ -1,0 +1,231 @@
+"""A whole federation on one machine: broker, coordinator and participants as processes."""
+
+import os
+import queue
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from schemas.errors import InvalidInputError
+from warren.broker_node import BrokerNode
+from warren.child import Child
+from warren.lifeline import VARIABLE
+from warren.options import BROKER_VARIABLE
+from warren.settings import CoordinatorSettings, LocalSettings, SpeedSettings
+from warren.view import View
+
+LEAVE_SECONDS = 15.0
+OWN_BROKER = {"connect_seconds": 90.0, "reconnect_seconds": 0.5}
+"""Services start while their broker boots, and are to notice at once when it is up."""
+WRONG_INPUT = 2
+
+Say = Callable[[str, dict[str, Any]], None]
+
+
+def run(
+    settings: LocalSettings, *, view: View, on_ready: Callable[[Callable[[str], None]], None]
+) -> int:
+    """Run the federation and return its exit code.
+
+    Raises:
+        InvalidInputError: if the output folder cannot be written to, or there is no RabbitMQ.
+        BrokerUnreachableError: if the private broker does not start.
+    """
+    logs = _log_folder(settings.out)
+    with ExitStack() as stack:
+        node = None
+        if not settings.broker:
+            node = stack.enter_context(
+                BrokerNode.start(management=settings.keep_broker, wait=False)
+            )
+            settings = settings.model_copy(update={"broker": (node.url,), **OWN_BROKER})
+        stack.enter_context(view)
+        kept = node if settings.keep_broker else None
+        federation = Federation(settings, logs, say=_with_broker(view.say, kept))
+        on_ready(federation.stop)
+        stack.callback(federation.close)
+        federation.start()
+        if node is not None:
+            node.wait_ready()
+            view.say("broker_started", {"broker": "a private RabbitMQ node on this machine"})
+        code = federation.run()
+        if kept is not None and code == 0:
+            until_stopped: queue.SimpleQueue[str] = queue.SimpleQueue()
+            on_ready(until_stopped.put)
+            until_stopped.get()
+        return code
+
+
+class Federation:
+    """One coordinator and its participants as child processes.
+
+    `stop` may be called from any thread, all else from one.
+    """
+
+    def __init__(self, settings: LocalSettings, logs: Path, *, say: Say) -> None:
+        self._settings = settings
+        self._say = say
+        self._logs = logs
+        self._environment = os.environ | {
+            BROKER_VARIABLE: " ".join(settings.broker),
+            VARIABLE: "1",
+        }
+        self._happened: queue.SimpleQueue[tuple[str, dict[str, Any]]] = queue.SimpleQueue()
+        self._coordinator: Child | None = None
+        self._participants: dict[str, Child] = {}
+        self._is_stopping = False
+        self._all_input_was_wrong = True
+
+    def start(self) -> None:
+        """Start everybody."""
+        flags = ["coordinator", *_flags(self._coordinator_settings()), "--json"]
+        self._coordinator = self._child("coordinator", flags)
+        for index in range(self._settings.participants):
+            name = f"participant-{index}"
+            flags = ["participant", *self._participant_flags(name, index)]
+            self._participants[name] = self._child(name, flags)
+
+    def run(self) -> int:
+        """Pass on the coordinator's events until it ends, and return its exit code."""
+        assert self._coordinator is not None  # noqa: S101 - after start()
+        while True:
+            event, fields = self._happened.get()
+            if event != "process_ended":
+                self._say(event, fields)
+            elif fields["name"] == self._coordinator.name:
+                break
+            else:
+                self._participant_ended(**fields)
+        code = self._coordinator.wait()
+        if code and not self._is_stopping:
+            sys.stderr.write(f"warren: {self._coordinator.last_words()}\n")
+        if not self._participants and self._all_input_was_wrong:
+            return WRONG_INPUT
+        return code
+
+    def stop(self, _reason: str) -> None:
+        """Ask the coordinator to end; the rest follows."""
+        self._is_stopping = True
+        if self._coordinator is not None:
+            self._coordinator.terminate()
+
+    def close(self) -> None:
+        """Let everybody leave, and end who does not."""
+        self._is_stopping = True
+        children = [*self._participants.values()]
+        if self._coordinator is not None:
+            children.append(self._coordinator)
+        for child in children:
+            child.terminate()
+        for child in children:
+            child.close(LEAVE_SECONDS)
+
+    def _child(self, name: str, flags: list[str]) -> Child:
+        child = Child(
+            name,
+            [sys.executable, "-m", "warren", *flags],
+            environment=self._environment,
+            log=self._logs / f"{name}.log",
+            tells_events=flags[-1] == "--json",
+            happened=self._happened.put,
+        )
+        if self._is_stopping:  # asked to, while we were still starting
+            child.terminate()
+        return child
+
+    def _coordinator_settings(self) -> CoordinatorSettings:
+        settings = self._settings
+        values = {name: getattr(settings, name) for name in CoordinatorSettings.model_fields}
+        values["broker"] = ()  # through the environment: it holds a password
+        values["min_participants"] = settings.participants
+        values["threads"] = settings.threads or max(
+            1, (os.cpu_count() or 1) // settings.participants
+        )
+        return CoordinatorSettings(**values)
+
+    def _participant_flags(self, name: str, index: int) -> list[str]:
+        settings = self._settings
+        states = settings.state_dir
+        if states is None and settings.dp_clip is not None and settings.dp_at == "participant":
+            states = settings.out / "participants"  # noise must not be drawn twice
+        speed = {field: getattr(settings, field) for field in SpeedSettings.model_fields}
+        if speed["device_memory_fraction"] is None:
+            # An even share: the first to come would take all that the others need.
+            speed["device_memory_fraction"] = round(1 / settings.participants, 6)
+        flags = {
+            "federation": settings.federation,
+            "id": name,
+            "task": settings.task,
+            "partition": settings.partition,
+            "partition-index": index,
+            "num-partitions": settings.participants,
+            "seed": settings.seed,
+            "device": settings.device,
+            "data": settings.data,
+            "state-dir": states and states / name,
+            "ca-file": settings.ca_file,
+            "certificate": settings.certificate,
+            "key": settings.key,
+            "heartbeat-seconds": settings.heartbeat_seconds,
+            "chunk-bytes": settings.chunk_bytes,
+            "connect-seconds": settings.connect_seconds,
+            "reconnect-seconds": settings.reconnect_seconds,
+            "log-format": settings.log_format,
+        }
+        given = [f"--{flag}={value}" for flag, value in flags.items() if value is not None]
+        return given + _flags(SpeedSettings(**speed))
+
+    def _participant_ended(self, name: str, code: int) -> None:
+        """The others go on; with nobody left there is nothing to wait for."""
+        child = self._participants.pop(name)
+        child.close(0)
+        if self._is_stopping:
+            return
+        self._all_input_was_wrong &= code == WRONG_INPUT
+        fields = {"participant": name, "code": code, "reason": child.last_words()}
+        self._say("participant_exited", fields)
+        if not self._participants:
+            self.stop("nobody is left")
+
+
+def _log_folder(out: Path) -> Path:
+    try:
+        (out / "logs").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(
+            f"--out {out} cannot be written to ({error.strerror}); choose another folder"
+        ) from None
+    return out / "logs"
+
+
+def _with_broker(say: Say, kept: BrokerNode | None) -> Say:
+    """Tell where the broker that stays is to be looked at, just before the last event."""
+
+    def told(event: str, fields: dict[str, Any]) -> None:
+        if event == "run_finished" and kept is not None:
+            address = {"management": kept.management_url, "user": kept.user}
+            say("broker_kept", address | {"password": kept.password})
+        say(event, fields)
+
+    return told
+
+
+def _flags(settings: BaseModel) -> list[str]:
+    """Return the command line that says what is not a default."""
+    flags = []
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        option = name.replace("_", "-")
+        if value == field.get_default():
+            continue
+        if isinstance(value, tuple):
+            flags += [f"--{option}={each}" for each in value]
+        elif isinstance(value, bool):
+            flags.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            flags.append(f"--{option}={value}")
+    return flags

@@ -1,0 +1,226 @@
+"""Runs one simulation per mode, one after the other, and draws them together."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from coordinator import safetensors_file
+from coordinator.history import History, started
+from coordinator.reports import Say
+from coordinator.rules import Mode
+from coordinator.settings import RoundSettings
+from learning import (
+    Task,
+    TrainingAbandoned,
+    load_task,
+    local_device,
+    named_tensors,
+    replace_tensors,
+    shared_tensors,
+)
+from schemas.errors import InvalidInputError
+from schemas.tensors import parameters_sha256
+from warren.settings import SimulationSettings
+from warren.simulation import plot
+from warren.simulation.books import Books, Evaluate
+from warren.simulation.federation import SimulatedFederation
+from warren.simulation.loop import EventLoop
+from warren.simulation.participants import Participants, Share
+from warren.simulation.speeds import slowness
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one simulated run ended. `is_finished` is False when somebody stopped it."""
+
+    is_finished: bool
+    rounds: int
+    updates: int
+    seconds: float
+    accuracy: float | None
+    history: Path
+    parameters_sha256: str
+
+
+def run(
+    settings: SimulationSettings,
+    rounds_of: Callable[[Mode], RoundSettings],
+    *,
+    say: Say,
+    on_ready: Callable[[Callable[[str], None]], None],
+) -> dict[Mode, Outcome]:
+    """Simulate every mode and return how each ended; none after one that was stopped.
+
+    Args:
+        settings: what is simulated.
+        rounds_of: the rules of the rounds, by mode.
+        say: is told what happens.
+        on_ready: is given the function that stops the simulation.
+
+    Raises:
+        InvalidInputError: if task, data, speeds or the folder cannot be used.
+        StuckError: if a run can never go on.
+    """
+    if settings.plot:
+        plot.check_matplotlib()
+    stopped = threading.Event()
+    on_ready(lambda _reason: stopped.set())
+    outcomes: dict[Mode, Outcome] = {}
+    for mode in settings.modes:
+        if not stopped.is_set():
+            outcomes[mode] = simulate(
+                settings, rounds_of(mode), say=say, should_stop=stopped.is_set
+            )
+    if settings.plot and not stopped.is_set():
+        picture = settings.out / "accuracy.png"
+        histories: dict[str, Path] = {mode: outcome.history for mode, outcome in outcomes.items()}
+        plot.draw(histories, picture, title=_title(settings))
+        say("plot_written", {"plot": str(picture)})
+    return outcomes
+
+
+def simulate(
+    settings: SimulationSettings,
+    rounds: RoundSettings,
+    *,
+    say: Say,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Simulate one run."""
+    folder = _folder(settings.out / rounds.mode)
+    names = [f"participant-{index}" for index in range(settings.participants)]
+    task = load_task(rounds.task)(data_dir=settings.data, seed=rounds.seed)
+    task.execution = replace(task.execution, device=local_device(settings.device))
+    share = Share(
+        rounds.task,
+        settings.data,
+        settings.partition,
+        settings.participants,
+        rounds.seed,
+        settings.device,
+    )
+    history = History(folder / "history.jsonl")
+    books = Books(
+        history,
+        evaluate=_evaluation(task),
+        evaluate_every=rounds.evaluate_every,
+        evaluate_seconds=settings.evaluate_seconds,
+        until_accuracy=rounds.until_accuracy,
+        say=say,
+    )
+    federation = SimulatedFederation(
+        rounds,
+        run_id=f"simulated-{rounds.mode}-{rounds.seed}",
+        task=task,
+        participants=Participants(names, share, should_stop),
+        names=names,
+        example_seconds=settings.example_seconds,
+        books=books,
+    )
+    history.append(started(rounds, run=federation.run.run_id, epoch=1, version=0))
+    say("run_started", _started(settings, rounds, federation.run.run_id))
+    hours = settings.simulated_hours
+    loop = EventLoop(
+        federation,
+        names,
+        slowness(settings.speeds, settings.participants, rounds.seed),
+        rules=rounds.rules,
+        seed=rounds.seed,
+        dropout=settings.dropout,
+        until_seconds=float("inf") if hours is None else hours * plot.HOUR_SECONDS,
+        should_stop=should_stop,
+    )
+    torch.set_num_threads(rounds.threads or 1)  # many small steps: threads would only wait
+    try:
+        loop.run()
+    except TrainingAbandoned:  # stopped in the middle of a training
+        return _finish(folder, federation, books, loop, is_finished=False, say=say)
+    finally:
+        history.flush()
+        history.close()
+    return _finish(folder, federation, books, loop, is_finished=not should_stop(), say=say)
+
+
+def _finish(
+    folder: Path,
+    federation: SimulatedFederation,
+    books: Books,
+    loop: EventLoop,
+    *,
+    is_finished: bool,
+    say: Say,
+) -> Outcome:
+    tensors = federation.run.tensors
+    metadata = {"run": federation.run.run_id, "version": str(federation.version)}
+    safetensors_file.replace(folder / "model.safetensors", tensors, metadata)
+    outcome = Outcome(
+        is_finished=is_finished,
+        rounds=federation.version,
+        updates=books.num_updates,
+        seconds=loop.now,
+        accuracy=books.accuracy,
+        history=folder / "history.jsonl",
+        parameters_sha256=parameters_sha256(tensors),
+    )
+    if is_finished:
+        fields: dict[str, Any] = {
+            "mode": folder.name,
+            "rounds": outcome.rounds,
+            "updates": outcome.updates,
+            "simulated_seconds": outcome.seconds,
+            "accuracy": outcome.accuracy,
+            "history": str(outcome.history),
+            "parameters_sha256": outcome.parameters_sha256,
+        }
+        say("simulation_finished", fields)
+    return outcome
+
+
+def _evaluation(task: Task) -> Evaluate | None:
+    """Return how to measure a version; None without held-out data, or with private tensors."""
+    network: nn.Module = task.network()
+    shared = shared_tensors(network, task.shared)
+    data = task.test_data() if len(shared) == len(named_tensors(network)) else None
+    if data is None:
+        return None
+
+    def evaluate(tensors: Mapping[str, Tensor]) -> Mapping[str, float]:
+        replace_tensors(shared, tensors)
+        return task.evaluate(network, data)
+
+    return evaluate
+
+
+def _folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "history.jsonl").open("ab"):
+            pass
+    except OSError as error:
+        raise InvalidInputError(
+            f"--out {folder} cannot be written to ({error.strerror}); choose another folder"
+        ) from None
+    return folder
+
+
+def _started(settings: SimulationSettings, rounds: RoundSettings, run_id: str) -> dict[str, Any]:
+    return {
+        "run": run_id,
+        "mode": rounds.mode,
+        "version": 0,
+        "rounds": rounds.rounds if settings.simulated_hours is None else None,
+        "task": rounds.task,
+        "participants": settings.participants,
+        "speeds": settings.speeds,
+        "dropout": settings.dropout,
+    }
+
+
+def _title(settings: SimulationSettings) -> str:
+    dropout = f", dropout {settings.dropout:g}" if settings.dropout else ""
+    return f"{settings.participants} simulated participants, {settings.speeds}{dropout}"

@@ -1,0 +1,40 @@
+"""Events in the order of simulated time."""
+
+import heapq
+from typing import Generic, TypeVar
+
+Event = TypeVar("Event")
+
+
+class Timeline(Generic[Event]):
+    """What will happen, soonest first; what happens at the same time, in the order it was added.
+
+    Adding and taking cost the logarithm of the number of events.
+    """
+
+    def __init__(self) -> None:
+        """Nothing will happen yet."""
+        self._heap: list[tuple[float, int, Event]] = []
+        self._num_added = 0
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def add(self, time: float, event: Event) -> None:
+        """Let `event` happen at `time`, in simulated seconds."""
+        heapq.heappush(self._heap, (time, self._num_added, event))
+        self._num_added += 1
+
+    @property
+    def next_time(self) -> float:
+        """When the next event happens; never, where there is none."""
+        return self._heap[0][0] if self._heap else float("inf")
+
+    def take(self) -> tuple[float, Event]:
+        """Remove and return the next event and its time.
+
+        Raises:
+            IndexError: if there is none.
+        """
+        time, _, event = heapq.heappop(self._heap)
+        return time, event

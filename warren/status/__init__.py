@@ -1,0 +1,1 @@
+"""What a federation is doing, seen from outside: for people, without disturbing anybody."""

@@ -1,0 +1,118 @@
+"""Looks at a federation, once or again and again."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from json import dumps
+
+from rich.live import Live
+
+from schemas.topology import Topology
+from transport import Inbox, Link
+from warren.settings import StatusSettings
+from warren.status import show
+from warren.status.listener import Listener
+from warren.status.management import Management, ManagementUnreachableError
+from warren.status.picture import Picture
+
+LOOK_SECONDS = 2.0
+NO_MANAGEMENT = "queues, and who is connected but silent: name the management API with --management"
+
+Show = Callable[[Picture], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """An event that ends a watch."""
+
+    reason: str
+
+
+def watch(
+    settings: StatusSettings,
+    *,
+    json: bool,
+    repeat: bool,
+    on_ready: Callable[[Callable[[str], None]], None],
+) -> None:
+    """Show a federation once all is known that can be, or again and again until stopped.
+
+    Raises:
+        InvalidInputError: if an address is none.
+        LoginRefusedError: if the broker does not let us in.
+        BrokerUnreachableError: if there is no broker within `connect_seconds`.
+    """
+    picture = Picture(settings.federation)
+    inbox = Inbox()
+    on_ready(lambda reason: inbox.put_event(Stop(reason)))
+    management = settings.management and Management.of(settings.management, settings.broker[0])
+    link = Link(
+        settings.broker,
+        name=f"{settings.federation} status",
+        inbox=inbox,
+        client_properties={"federation": settings.federation, "role": "status"},
+    )
+    with link:
+        link.wait_connected(settings.connect_seconds)
+        listener = Listener(Topology(settings.federation), picture, link=link, inbox=inbox)
+        with _shown(json=json, repeat=repeat) as shown:
+            until = float("inf") if repeat else time.monotonic() + settings.listen_seconds
+            while True:
+                listener.look()
+                _look_at_queues(picture, management or None, listener)
+                is_last = not repeat and (picture.is_complete or time.monotonic() >= until)
+                shown(picture, is_last)
+                if is_last or not _listen(
+                    inbox, listener, min(LOOK_SECONDS, until - time.monotonic())
+                ):
+                    return
+
+
+def _look_at_queues(picture: Picture, management: Management | None, listener: Listener) -> None:
+    picture.cannot_see = []
+    picture.queues = None
+    if management is None:
+        picture.cannot_see.append(NO_MANAGEMENT)
+    else:
+        try:
+            picture.queues = management.queues(picture.federation)
+        except ManagementUnreachableError as error:
+            picture.cannot_see.append(f"queues: {error}")
+    if listener.problem is not None:
+        picture.cannot_see.append(f"events and versions: {listener.problem}")
+
+
+def _listen(inbox: Inbox, listener: Listener, seconds: float) -> bool:
+    """Take what happens for so long; False if somebody wants us to stop."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        event = inbox.get(left)
+        if isinstance(event, Stop):
+            return False
+        listener.hear(event)
+    return True
+
+
+@contextmanager
+def _shown(*, json: bool, repeat: bool) -> Iterator[Callable[[Picture, bool], None]]:
+    """Give a function that shows a picture; lines and JSON wait for the last one, or for all."""
+    if json:
+        yield lambda picture, is_last: _print(
+            [dumps(picture.document(time.monotonic()))] if is_last or repeat else []
+        )
+    elif sys.stdout.isatty():
+        with Live(auto_refresh=False) as live:
+            yield lambda picture, _: live.update(
+                show.table(picture, time.monotonic()), refresh=True
+            )
+    else:
+        yield lambda picture, is_last: _print(
+            list(show.lines(picture, time.monotonic())) if is_last or repeat else []
+        )
+
+
+def _print(texts: list[str]) -> None:
+    sys.stdout.write("".join(f"{text}\n" for text in texts))
+    sys.stdout.flush()

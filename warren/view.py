@@ -1,0 +1,243 @@
+"""What people and programs see of a run."""
+
+import json
+import sys
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+ROWS = 20
+COLUMNS = (
+    "round",
+    "version",
+    "updates",
+    "examples",
+    "loss",
+    "accuracy",
+    "bytes_down",
+    "bytes_up",
+    "seconds",
+)
+
+PRIVACY = ("epsilon", "delta")
+"""What a private run has spent at most on any one participant."""
+
+
+class View(ABC):
+    """Takes events by name; used by one thread, as a context manager."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None
+
+    @abstractmethod
+    def say(self, event: str, fields: dict[str, Any]) -> None:
+        """Show an event."""
+
+
+class JsonView(View):
+    """One JSON object per line on standard output, and nothing else.
+
+    What a user's task prints goes to standard error meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._stream = sys.stdout
+        self._redirection = redirect_stdout(sys.stderr)
+
+    def __enter__(self) -> Self:
+        self._redirection.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._redirection.__exit__(kind, error, traceback)
+
+    def say(self, event: str, fields: dict[str, Any]) -> None:
+        """Print the event; of a round, exactly the fields that programs rely on."""
+        if event == "round_closed":
+            fields = {name: fields[name] for name in (*COLUMNS, *PRIVACY) if name in fields}
+        self._stream.write(json.dumps({"event": event, **fields}, allow_nan=False) + "\n")
+        self._stream.flush()
+
+
+class LinesView(View):
+    """Plain lines, where there is no terminal."""
+
+    def say(self, event: str, fields: dict[str, Any]) -> None:
+        """Print the event as a sentence."""
+        sys.stdout.write(sentence(event, fields) + "\n")
+        sys.stdout.flush()
+
+
+class Beside(View):
+    """A view, and somebody beside it who hears the same events."""
+
+    def __init__(self, view: View, hear: Callable[[str, dict[str, Any]], None]) -> None:
+        self._view = view
+        self._hear = hear
+
+    def __enter__(self) -> Self:
+        self._view.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._view.__exit__(kind, error, traceback)
+
+    def say(self, event: str, fields: dict[str, Any]) -> None:
+        """Show the event, and let it be heard."""
+        self._view.say(event, fields)
+        self._hear(event, fields)
+
+
+class LiveView(View):
+    """A table that grows by a row per round, with a progress bar beneath it."""
+
+    def __init__(self) -> None:
+        self._rows: list[dict[str, Any]] = []
+        self._note = ""
+        self._progress = Progress(
+            "rounds", BarColumn(bar_width=None), MofNCompleteColumn(), TimeElapsedColumn()
+        )
+        self._task = self._progress.add_task("rounds", total=None)
+        self._console = Console()
+        self._live = Live(self, console=self._console, refresh_per_second=8)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def __rich__(self) -> Group:
+        table = Table(expand=True)
+        for name in COLUMNS:
+            table.add_column(name.removeprefix("bytes_"), justify="right")
+        for row in self._rows[-ROWS:]:
+            table.add_row(*(_shown(name, row[name]) for name in COLUMNS))
+        return Group(table, self._progress, Text(self._note))
+
+    def say(self, event: str, fields: dict[str, Any]) -> None:
+        """Show the event in its place: a row, the bar, or the line beneath."""
+        match event:
+            case "round_closed":
+                self._rows.append(fields)
+                self._progress.update(self._task, completed=fields["round"])
+                self._note = ""
+            case "run_started":
+                self._progress.update(
+                    self._task, total=fields["rounds"], completed=fields["version"]
+                )
+                self._note = sentence(event, fields)
+            case _ if event in _LASTING:
+                self._console.print(sentence(event, fields), markup=False, highlight=False)
+            case _:
+                self._note = sentence(event, fields)
+
+
+_LASTING = {
+    "run_finished",
+    "broker_kept",
+    "simulation_finished",
+    "plot_written",
+    "participant_exited",
+    "participant_silent",
+    "update_refused",
+    "checkpoint_damaged",
+}
+"""Events that stay on the screen, above the table."""
+
+_SENTENCES = {
+    "round_closed": (
+        "round {round}: version {version}, {updates} updates of {examples} examples, "
+        "loss {loss}, accuracy {accuracy}, {bytes_down} down, {bytes_up} up, {seconds} s"
+    ),
+    "run_finished": "finished after {rounds} rounds, accuracy {accuracy}; the model is in {model}",
+    "simulation_finished": (
+        "{mode}: {rounds} rounds, {updates} updates in {simulated_seconds} simulated seconds, "
+        "accuracy {accuracy}; the history is in {history}"
+    ),
+    "plot_written": "the plot is in {plot}",
+    "broker_kept": (
+        "the broker stays until Ctrl-C: management UI {management}, user {user}, "
+        "password {password}"
+    ),
+    "standing_by": "another coordinator runs the federation {federation}: standing by",
+    "id_taken": "another instance holds the id {participant}: trying again until it is free",
+    "waiting": "waiting for {for}; {present} participants are present",
+    "participant_exited": "{participant} ended with exit code {code}: {reason}",
+    "participant_silent": "nothing was heard of {participant} in round {round}: not waiting for it",
+    "slot_claimed": "taking part as {participant}, one of {slots}",
+    "waiting_for_slot": "all {slots} slots are taken: waiting until one is free",
+    "queue_down": "the broker node with the queue of {participant} is down: waiting for it",
+    "participant_out_of_reach": "{participant} is out of reach: its queue's broker node is down",
+    "waiting_for_coordinator": "no coordinator of the federation {federation} yet: waiting",
+}
+
+
+def sentence(event: str, fields: dict[str, Any]) -> str:
+    """Return an event as a line for people."""
+    template = _SENTENCES.get(event)
+    shown = {name: _shown(name, value) for name, value in fields.items()}
+    if template is not None:
+        line = template.format_map(defaultdict(lambda: "-", shown))
+        if event == "round_closed" and fields.get("epsilon") is not None:
+            line += f", epsilon {fields['epsilon']:.4g} at delta {fields['delta']:g}"
+        return line
+    words = ", ".join(f"{name} {value}" for name, value in shown.items())
+    return f"{event.replace('_', ' ')}: {words}" if words else event.replace("_", " ")
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if name in {"loss", "accuracy"}:
+        return f"{value:.4f}"
+    if name in {"bytes", "bytes_down", "bytes_up"}:
+        return size(value)
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def size(num_bytes: float) -> str:
+    """Return a number of bytes for people.
+
+    Example:
+        >>> size(263_400)
+        '263.4 kB'
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if num_bytes < 1000:  # noqa: PLR2004 - a thousand is a thousand
+            return f"{num_bytes:.4g} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.4g} TB"
