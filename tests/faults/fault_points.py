@@ -1,0 +1,70 @@
+"""Troubles that are prepared in a process before the service begins, by wrapping its methods.
+
+The product knows nothing of them.
+"""
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from coordinator import safetensors_file
+from coordinator.checkpoint import CheckpointFolder
+from coordinator.desk import Desk
+from coordinator.training_run import TrainingRun
+
+CRASH_CODE = 77
+CRASH_ROUND = 2
+CRASHES = ("aggregated", "checkpointed", "acknowledged", "published")
+"""After which step of round 2's close the coordinator is gone."""
+
+
+def prepare(trouble: str) -> None:
+    """Prepare one of `CRASHES`, or `full disk until PATH`: no room before that file is there."""
+    if trouble.startswith("full disk until "):
+        _fill_disk(Path(trouble.removeprefix("full disk until ")))
+    else:
+        _crash(trouble)
+
+
+def _crash(after: str) -> None:
+    closed = [0]
+    _follow(TrainingRun, "close_round", lambda: closed.append(closed[-1] + 1))
+    owner, name = {
+        "aggregated": (TrainingRun, "close_round"),
+        "checkpointed": (CheckpointFolder, "write"),
+        "acknowledged": (Desk, "acknowledge_up_to"),
+        "published": (Desk, "publish"),
+    }[after]
+
+    def end() -> None:
+        if closed[-1] == CRASH_ROUND:
+            if after == "acknowledged":
+                time.sleep(0.2)  # the I/O thread sends it
+            os._exit(CRASH_CODE)
+
+    _follow(owner, name, end)
+
+
+def _fill_disk(room: Path) -> None:
+    write = safetensors_file.write
+
+    def full(*args: Any, **kwargs: Any) -> None:
+        if not room.exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(*args, **kwargs)
+
+    vars(safetensors_file)["write"] = full
+
+
+def _follow(owner: type, name: str, then: Callable[[], object]) -> None:
+    method: Callable[..., Any] = getattr(owner, name)
+
+    def followed(*args: Any, **kwargs: Any) -> Any:
+        result = method(*args, **kwargs)
+        then()
+        return result
+
+    setattr(owner, name, followed)

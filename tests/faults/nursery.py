@@ -1,0 +1,118 @@
+"""Starts the services quickly: torch is imported once, and every service is a fork of this process.
+
+A fork is as real a process as any, and as dead after kill -9. Orders come as JSON lines on standard
+input; what was started and what has ended goes out as JSON lines on standard output.
+"""
+
+import ctypes
+import json
+import os
+import select
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import fault_points
+import padded_task
+from phase_notes import PhaseNote, watch
+
+import coordinator.metrics
+import coordinator.start
+import participant.metrics
+import participant.start
+from warren.cli import main as warren
+
+LOADED = [
+    module.__name__
+    for module in (
+        padded_task,
+        coordinator.metrics,
+        coordinator.start,
+        participant.metrics,
+        participant.start,
+    )
+]
+"""What every service needs, and what takes seconds to import."""
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Fork what is ordered and report what ends, until standard input does."""
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # only to wake up
+    waking, wake = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(waking, False)
+    signal.set_wakeup_fd(wake)
+    _tell({"ready": LOADED})
+    orders = b""
+    while True:
+        ready, _, _ = select.select([sys.stdin.fileno(), waking], [], [])
+        if waking in ready:
+            os.read(waking, 4096)
+        _report_ended()
+        if sys.stdin.fileno() in ready:
+            more = os.read(sys.stdin.fileno(), 65536)
+            if not more:
+                return
+            *lines, orders = (orders + more).split(b"\n")
+            for line in lines:
+                _start(json.loads(line), [waking, wake])
+
+
+def _start(order: dict[str, Any], not_theirs: list[int]) -> None:
+    pid = os.fork()
+    if pid:
+        _tell({"started": order["name"], "pid": pid})
+        return
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for descriptor in not_theirs:
+            os.close(descriptor)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        _become(order)
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:  # noqa: BLE001 - the child must never return into the parent's loop
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _become(order: dict[str, Any]) -> None:
+    os.environ.update(order["environment"])
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    events = os.open(order["events"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (events, 1), (log, 2)):
+        os.dup2(source, target)
+    watch(PhaseNote(Path(order["note"])), order["arguments"][0])
+    if order["trouble"]:
+        fault_points.prepare(order["trouble"])
+    sys.argv = ["warren", *order["arguments"]]
+    warren()
+
+
+def _report_ended() -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        _tell({"ended": pid, "code": os.waitstatus_to_exitcode(status)})
+
+
+def _tell(fields: dict[str, Any]) -> None:
+    os.write(sys.stdout.fileno(), json.dumps(fields).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

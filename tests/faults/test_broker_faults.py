@@ -1,0 +1,137 @@
+"""What the broker and its operators do to a federation, and that it comes to nothing."""
+
+import json
+from collections.abc import Iterator
+from urllib.parse import quote, urlsplit
+
+import pytest
+from faulty_run import Run
+from padded_task import VARIABLE
+from services import Nursery, Services, until
+
+from warren.broker_node import BrokerNode
+
+# Processes that wait for deadlines, alarms and timeouts: `make faults`.
+pytestmark = pytest.mark.slow
+
+LONG = {VARIABLE: "2"}
+"""A training long enough for something to happen in it."""
+
+
+def vhost(url: str) -> str:
+    return quote(urlsplit(url).path[1:], safe="")
+
+
+@pytest.fixture
+def alarm(broker_node: BrokerNode) -> Iterator[BrokerNode]:
+    """A node whose memory alarm is taken back afterwards."""
+    before = broker_node.ctl("eval", "vm_memory_monitor:get_vm_memory_high_watermark().").strip()
+    yield broker_node
+    broker_node.ctl("set_vm_memory_high_watermark", before)
+
+
+def test_a_participant_whose_queue_is_deleted_says_hello_and_gets_the_version(
+    run: Run, broker_node: BrokerNode, broker_url: str
+) -> None:
+    """An operator deletes it in the management UI, in the middle of a training."""
+    run.take_part(0, **LONG)
+    run.take_part(1)
+    coordinator = run.coordinate("--min-participants=2", "--rounds=2")
+    run.await_event("participant-0", "version_received", version=0)
+    broker_node.api(
+        "DELETE", f"/api/queues/{vhost(broker_url)}/{run.federation}.participant.participant-0"
+    )
+    run.finish(coordinator)
+    assert len(run.updates()) == 4
+    versions = [event["version"] for event in run.told("participant-0", "version_received")]
+    assert versions == [0, 1], "what is in training is not trained again"
+
+
+def test_updates_in_a_deleted_results_queue_are_sent_again(
+    run: Run, broker_node: BrokerNode, broker_url: str
+) -> None:
+    """The version goes out again at once, and kept updates come back: nothing is trained twice."""
+    run.take_part(0)
+    run.take_part(1, **LONG)
+    coordinator = run.coordinate("--min-participants=2", "--rounds=2", "--commit-seconds=300")
+    run.await_event("participant-0", "update_sent", version=0)
+    broker_node.api("DELETE", f"/api/queues/{vhost(broker_url)}/{run.federation}.results")
+    run.finish(coordinator)
+    assert len(run.updates()) == 4
+
+
+def test_connections_that_an_operator_closes_come_back(
+    run: Run, broker_node: BrokerNode, broker_url: str
+) -> None:
+    """Every connection of the federation is closed by force, in the middle of a round."""
+    for index in range(2):
+        run.take_part(index, **LONG)
+    coordinator = run.coordinate("--min-participants=2", "--rounds=2")
+    run.await_event("participant-0", "version_received", version=0)
+    path = f"/api/vhosts/{vhost(broker_url)}/connections"
+    until(lambda: json.loads(broker_node.api("GET", path)), "the connections in the UI")
+    for connection in json.loads(broker_node.api("GET", path)):
+        broker_node.api("DELETE", f"/api/connections/{quote(connection['name'], safe='')}")
+    run.finish(coordinator)
+    assert len(run.updates()) == 4
+
+
+def test_a_memory_alarm_only_delays(run: Run, alarm: BrokerNode) -> None:
+    """Nobody can publish while it lasts; everybody goes on when it is over."""
+    for index in range(2):
+        run.take_part(index, **{VARIABLE: "0.2"})  # or the run is over before the alarm is on
+    coordinator = run.coordinate("--min-participants=2", "--rounds=30")
+    run.await_event("coordinator", "round_closed", round=2)
+    alarm.ctl("set_vm_memory_high_watermark", "0.000001")
+    run.await_event("coordinator", "broker", accepts=False)
+    closed = len(run.told("coordinator", "round_closed"))
+    assert closed < 30
+    alarm.ctl("set_vm_memory_high_watermark", "0.4")
+    run.finish(coordinator)
+    assert len(run.updates()) == 60
+
+
+def test_sigterm_ends_a_coordinator_that_cannot_publish(run: Run, alarm: BrokerNode) -> None:
+    """What is on its way out waits for hours, but not for longer than somebody wants it to."""
+    for index in range(2):
+        run.take_part(index)
+    coordinator = run.coordinate("--min-participants=2", "--rounds=1000")
+    run.await_event("coordinator", "round_closed", round=2)
+    alarm.ctl("set_vm_memory_high_watermark", "0.000001")
+    run.await_event("coordinator", "broker", accepts=False)
+    run.services.terminate(coordinator)
+    assert run.services.wait(coordinator) == 1
+    assert run.told("coordinator", "stopping")
+
+
+def test_a_training_longer_than_the_acknowledgement_timeout_counts_once(run: Run) -> None:
+    """The broker closes the channel over it; the delivery comes again and is adopted."""
+    with BrokerNode.start(
+        configuration="consumer_timeout = 1000\nchannel_tick_interval = 1000"
+    ) as impatient:
+        run.services.environment["WARREN_BROKER_URL"] = impatient.url
+        run.take_part(0, of=1, **{VARIABLE: "6"})
+        coordinator = run.coordinate("--rounds=1", "--commit-seconds=0.2")
+        run.finish(coordinator)
+        log = (run.folder / "participant-0.log").read_text()
+    assert run.updates() == [("participant-0", 0)]
+    assert "timeout" in log
+    assert len(run.told("participant-0", "version_received")) == 1
+
+
+def test_two_federations_on_one_broker_do_not_touch(
+    run: Run, nursery: Nursery, federation: str
+) -> None:
+    """The same ids, the same vhost, another name."""
+    folder = run.folder / "other"
+    with Services(nursery, folder, run.services.environment) as services:
+        runs = [run, Run(services, folder, f"{federation}-other")]
+        for each in runs:
+            for index in range(2):
+                each.take_part(index)
+        coordinators = [each.coordinate("--min-participants=2") for each in runs]
+        hashes = [
+            each.finish(coordinator) for each, coordinator in zip(runs, coordinators, strict=True)
+        ]
+        assert hashes[0] == hashes[1]
+        assert [len(each.updates()) for each in runs] == [6, 6]

@@ -1,0 +1,92 @@
+"""A coordinator that dies between two steps of closing a round ends at the same parameters."""
+
+from pathlib import Path
+
+import pytest
+from fault_points import CRASH_CODE, CRASHES
+from faulty_run import Run
+from services import Nursery, Services
+
+from warren.options import BROKER_VARIABLE
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> dict[str, str]:
+    """The hash of the run that nobody disturbs, once it is known."""
+    return {}
+
+
+@pytest.fixture
+def reference(
+    undisturbed: dict[str, str], nursery: Nursery, tmp_path: Path, broker_url: str
+) -> str:
+    """What three rounds of two participants make of version 0."""
+    if not undisturbed:
+        folder = tmp_path / "undisturbed"
+        with Services(nursery, folder, {BROKER_VARIABLE: broker_url}) as services:
+            run = Run(services, folder, "undisturbed")
+            run.take_part(0)
+            run.take_part(1)
+            undisturbed["hash"] = run.finish(run.coordinate("--min-participants=2"))
+    return undisturbed["hash"]
+
+
+@pytest.mark.parametrize("crash", CRASHES)
+def test_resumes_to_the_same_hash(run: Run, reference: str, crash: str) -> None:
+    """Aggregate, checkpoint, acknowledge, publish: between any two of them a process may end."""
+    for index in range(2):
+        run.take_part(index)
+    coordinator = run.coordinate("--min-participants=2", trouble=crash)
+    assert run.services.wait(coordinator) == CRASH_CODE
+    run.services.start(coordinator)
+    assert run.finish(coordinator) == reference
+    assert sorted(run.updates()) == [
+        (f"participant-{index}", version) for index in range(2) for version in range(3)
+    ]
+
+
+def test_a_goal_of_all_with_fresh_updates_only_is_the_synchronous_mode(
+    run: Run, reference: str
+) -> None:
+    """One mechanism, three names."""
+    for index in range(2):
+        run.take_part(index)
+    coordinator = run.coordinate("--min-participants=2", "--mode=buffered", "--goal=all")
+    assert run.finish(coordinator) == reference
+
+
+def test_participants_stay_for_the_next_run(run: Run, reference: str) -> None:
+    """The second run starts from other files, with the participants of the first."""
+    for index in range(2):
+        run.take_part(index)
+    assert run.finish(run.coordinate("--min-participants=2")) == reference
+    second = run.folder / "second"
+    coordinator = run.coordinate("--min-participants=2", f"--out={second}", name="coordinator-2")
+    assert run.finish(coordinator) == reference
+
+
+def test_no_room_for_the_checkpoint_pauses_the_run(run: Run, reference: str) -> None:
+    """It says why, acknowledges nothing, and goes on when there is room."""
+    for index in range(2):
+        run.take_part(index)
+    room = run.folder / "room"
+    coordinator = run.coordinate("--min-participants=2", trouble=f"full disk until {room}")
+    paused = run.await_event("coordinator", "disk_full")
+    assert paused["folder"] == str(run.out)
+    assert paused["reason"] == "No space left on device"
+    room.touch()
+    assert run.finish(coordinator) == reference
+
+
+def test_sigterm_ends_a_coordinator_whose_disk_is_full(run: Run, reference: str) -> None:
+    """What it cannot write is as if it had been killed: the next one does it again."""
+    for index in range(2):
+        run.take_part(index)
+    coordinator = run.coordinate(
+        "--min-participants=2", trouble=f"full disk until {run.folder / 'never'}"
+    )
+    run.await_event("coordinator", "disk_full")
+    run.services.terminate(coordinator)
+    assert run.services.wait(coordinator) == 1
+    run.services.start(coordinator)
+    assert run.finish(coordinator) == reference

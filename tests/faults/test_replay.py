@@ -1,0 +1,64 @@
+"""A run replayed in memory from its history ends at its hash, and no other history does."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faulty_run import Run
+
+from schemas.errors import InvalidInputError
+from warren.replay import Replayed, replay
+from warren.settings import ReplaySettings
+
+
+def replayed(out: Path, **settings: Any) -> Replayed:
+    settings = {"num_partitions": 2} | settings
+    return replay(ReplaySettings(out=out, **settings), say=lambda _event, _fields: None)
+
+
+def test_agrees_for_every_mode_and_only_for_the_true_history(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asynchronous, with lossy encodings both ways and momentum at the centre."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))  # where the task is
+    for index in range(2):
+        run.take_part(index)
+    coordinator = run.coordinate(
+        "--min-participants=2",
+        "--rounds=6",
+        "--mode=async",
+        "--encoding=int8",
+        "--encoding-down=float16",
+        "--server-optimizer=sgd:lr=1,momentum=0.9",
+    )
+    parameters_sha256 = run.finish(coordinator)
+
+    result = replayed(run.out)
+    assert result.agrees
+    assert (result.rounds, result.updates) == (6, 6)
+    assert result.parameters_sha256 == parameters_sha256
+    with pytest.raises(InvalidInputError, match=r"had num_examples 71[89], here it has 71[89]"):
+        replayed(run.out, partition_of=("participant-0=1", "participant-1=0"))
+
+
+def test_a_history_that_says_otherwise_does_not_agree(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two updates in place of one: the model would be another one."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    run.take_part(0, of=1)
+    run.finish(run.coordinate("--rounds=2"))
+    history = run.out / "history.jsonl"
+    records = [json.loads(line) for line in history.read_text().splitlines()]
+    for record in records:
+        if record["event"] == "round" and record["round"] == 2:
+            record["updates"][0] |= {"base_version": 0, "staleness": 1, "weight": 0.5**0.5}
+    history.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert not replayed(run.out, num_partitions=1).agrees
+
+
+def test_says_what_it_cannot_know(tmp_path: Path) -> None:
+    """A folder without a run is told from one whose participants have no number."""
+    with pytest.raises(InvalidInputError, match="holds no checkpoint of a run"):
+        replayed(tmp_path)
