@@ -1,0 +1,168 @@
+"""A compose project of its own for each test, gone afterwards with its volumes."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+PATIENCE_SECONDS = 600.0
+IMAGES = ("warren-coordinator", "warren-participant", "rabbitmq:4-management", "python:3.11-slim")
+
+
+class Compose:
+    """`docker compose` on some of our files, in a project of its own."""
+
+    def __init__(self, *files: str, **variables: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.project = f"warren-{uuid.uuid4().hex[:8]}"
+        self._environment = os.environ | {
+            "COMPOSE_PROJECT_NAME": self.project,
+            "WARREN_UI_PORT": str(port),
+            **variables,
+        }
+        self._command = [*compose_command()]
+        for file in files:
+            self._command += ["-f", str(DEPLOY / file)]
+
+    def __call__(self, *arguments: str) -> str:
+        """Run a subcommand and return what it prints."""
+        done = subprocess.run(
+            [*self._command, *arguments],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{arguments}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+        return done.stdout
+
+    def up(self, participants: int) -> None:
+        """Start what is not running, with so many participants; what runs stays as it is."""
+        more = ("--no-build", "--no-recreate", "--scale", f"participant={participants}")
+        self("up", "-d", *more)
+
+    def container(self, service: str, number: int = 1) -> str:
+        """Return the id of a service's container."""
+        label = "com.docker.compose"
+        return docker(
+            *("ps", "-aq", "--filter", f"label={label}.project={self.project}"),
+            *("--filter", f"label={label}.service={service}"),
+            *("--filter", f"label={label}.container-number={number}"),
+        ).strip()
+
+    def log(self, service: str, number: int = 1) -> str:
+        """Return what a container has printed so far."""
+        return docker("logs", self.container(service, number), both=True)
+
+    def kill(self, service: str, number: int = 1) -> None:
+        """End a container as a power cut would."""
+        docker("kill", self.container(service, number))
+
+    def start(self, service: str, number: int = 1) -> None:
+        """Start a container again that was killed."""
+        docker("start", self.container(service, number))
+
+    def rounds(self) -> list[tuple[int, int, float]]:
+        """Number, updates and accuracy of the rounds that the coordinator has closed."""
+        pattern = r"^round (\d+): version \d+, (\d+) updates .* accuracy ([\d.]+)"
+        found = re.findall(pattern, self.log("coordinator"), re.MULTILINE)
+        return [(int(number), int(updates), float(accuracy)) for number, updates, accuracy in found]
+
+    def metrics(self, service: str, page: str) -> set[str]:
+        """Names of the metrics on a page, as a service's container gets it."""
+        program = f"import urllib.request as u; print(u.urlopen('http://{page}').read().decode())"
+        text = docker("exec", self.container(service), "python3", "-c", program)
+        return set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
+
+    def is_finished(self) -> bool:
+        """Whether the run has ended as it should."""
+        return "finished after" in self.log("coordinator")
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a condition; what does not exist yet may still come."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            with suppress(subprocess.CalledProcessError):
+                if condition():
+                    return
+            if time.monotonic() > deadline:
+                states = self("ps")
+                pytest.fail(
+                    f"it did not come to that:\n{states}\n{self.log('coordinator')[-3000:]}"
+                )
+            time.sleep(0.5)
+
+    def until_round(self, number: int) -> None:
+        """Wait until a round is closed."""
+        self.until(lambda: any(closed >= number for closed, _, _ in self.rounds()))
+
+    def files_of_the_run(self) -> dict[str, int]:
+        """Name and size of what lies on the coordinator's volume."""
+        program = (
+            "import json, pathlib; files = pathlib.Path('/runs').iterdir();"
+            "print(json.dumps({file.name: file.stat().st_size for file in files}))"
+        )
+        volume = f"{self.project}_runs:/runs:ro"
+        image = "python:3.11-slim"
+        listing = docker("run", "--rm", "-v", volume, image, "python3", "-c", program)
+        sizes: dict[str, int] = json.loads(listing)
+        return sizes
+
+
+def compose_command() -> list[str]:
+    """`docker compose`, or docker-compose 1.29."""
+    if subprocess.run(
+        ["docker", "compose", "version"], capture_output=True, check=False
+    ).returncode:
+        return ["docker-compose"]
+    return ["docker", "compose"]
+
+
+def docker(*arguments: str, both: bool = False) -> str:
+    """Run `docker` and return its standard output; with `both`, standard error too."""
+    return subprocess.run(
+        ["docker", *arguments],
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT if both else subprocess.PIPE,
+        text=True,
+    ).stdout
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _an_engine_with_our_images() -> None:
+    """`make containers` builds the images; without an engine there is nothing to test."""
+    if (
+        not shutil.which("docker")
+        or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("no Docker Engine answers here (`docker info`)")
+    missing = [image for image in IMAGES if not docker("image", "ls", "-q", image).strip()]
+    if missing:
+        pytest.fail(f"images are missing: {', '.join(missing)}; run `make containers`")
+
+
+@pytest.fixture
+def compose() -> Iterator[Callable[..., Compose]]:
+    """Make compose projects that are gone when the test ends."""
+    made: list[Compose] = []
+
+    def make(*files: str, **variables: str) -> Compose:
+        made.append(Compose(*files, **variables))
+        return made[-1]
+
+    yield make
+    for project in made:
+        project("down", "--volumes", "--timeout", "15")

@@ -1,0 +1,99 @@
+"""Whole federations in containers, as a stranger starts them, and what becomes of them.
+
+Each test takes minutes; `make containers` builds the images and runs them.
+"""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from conftest import DEPLOY, Compose
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+METRIC = re.compile(r"\b(?:warren|rabbitmq)_[a-z_]+\b")
+FAMILIES = "family=queue_coarse_metrics&family=queue_consumer_count"
+Make = Callable[..., Compose]
+
+
+def test_four_participants_train_eight_join_and_six_leave(compose: Make) -> None:
+    """Who joins takes part within one round, who leaves is not waited for; the model remains."""
+    federation = compose("compose.yaml", WARREN_ROUNDS="30", WARREN_MIN_PARTICIPANTS="4")
+    federation.up(4)
+    federation.until_round(3)
+    assert {updates for _, updates, _ in federation.rounds()} == {4}
+
+    federation.up(8)
+    federation.until(lambda: federation.log("coordinator").count("participant joined") == 8)
+    joined = federation.rounds()[-1][0]
+    federation.until_round(joined + 3)
+    assert next(n for n, updates, _ in federation.rounds() if updates == 8) <= joined + 2
+
+    shown = federation.metrics("coordinator", "coordinator:9464/metrics")
+    shown |= federation.metrics("coordinator", "participant:9464/metrics")
+    shown |= federation.metrics("coordinator", "broker:15692/metrics")
+    shown |= federation.metrics("coordinator", f"broker:15692/metrics/detailed?{FAMILIES}")
+    asked = set(METRIC.findall((DEPLOY / "monitoring" / "dashboard.json").read_text()))
+    assert {re.sub("_(bucket|sum|count)$", "", name) for name in asked} - shown == set()
+
+    federation.up(2)
+    federation.until(federation.is_finished)
+
+    rounds = federation.rounds()
+    assert [number for number, _, _ in rounds] == list(range(1, 31))
+    assert rounds[-1][1] == 2
+    assert max(accuracy for _, _, accuracy in rounds) >= 0.95
+    files = federation.files_of_the_run()
+    assert files["model.safetensors"] > 263_000
+    assert files["history.jsonl"] > 0
+
+
+@pytest.mark.parametrize("victim", ["coordinator", "broker", "participant"])
+def test_the_run_outlives_whoever_is_killed(compose: Make, victim: str) -> None:
+    """Killed in the middle of a round and started again: every round closes once, in order."""
+    federation = compose(
+        "compose.yaml",
+        WARREN_ROUNDS="12",
+        WARREN_MIN_PARTICIPANTS="3",
+        WARREN_DEADLINE_SECONDS="10",
+    )
+    federation.up(3)
+    federation.until_round(3)
+
+    federation.kill(victim)
+    federation.start(victim)
+    federation.until(federation.is_finished)
+
+    assert [number for number, _, _ in federation.rounds()] == list(range(1, 13))
+    assert federation.rounds()[-1][1] == 3  # everybody is back
+
+
+@pytest.mark.parametrize("node", ["broker", "broker-3"])
+def test_the_run_goes_on_without_one_of_three_broker_nodes(compose: Make, node: str) -> None:
+    """Whose queue lay on it waits and says so; once it is back, so are they."""
+    federation = compose(
+        "compose.yaml",
+        "compose.cluster.yaml",
+        WARREN_ROUNDS="40",
+        WARREN_MIN_PARTICIPANTS="6",
+        WARREN_DEADLINE_SECONDS="20",
+    )
+    federation.up(6)
+    federation.until_round(3)
+
+    federation.kill(node)
+    before = federation.rounds()[-1][0]
+    federation.until_round(before + 4)
+    fewer = [updates for number, updates, _ in federation.rounds() if number >= before + 2]
+    assert fewer
+    assert 0 < min(fewer) < 6
+    waiting = [
+        n for n in range(1, 7) if "is down: waiting for it" in federation.log("participant", n)
+    ]
+    assert waiting
+
+    federation.start(node)
+    back = federation.rounds()[-1][0]
+    federation.until(lambda: any(u == 6 for n, u, _ in federation.rounds() if n > back))
+    federation.until(federation.is_finished)
+
+    assert [number for number, _, _ in federation.rounds()] == list(range(1, 41))
