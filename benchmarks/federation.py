@@ -1,0 +1,181 @@
+"""A federation whose rounds are timed: real processes over a real broker, without training.
+
+The participants stay while one run after another takes place, as they do in life, so that a floor
+can have its turn in between.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+from benchmarks.processes import Peaks, status
+from warren.broker_node import BrokerNode
+from warren.lifeline import VARIABLE as LIFELINE
+from warren.options import BROKER_VARIABLE
+
+ROOT = Path(__file__).parent.parent
+LEAVE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """What one run took."""
+
+    seconds: list[float]
+    """From each round's close to the next one's: publish, collect, fold, commit, acknowledge."""
+    events: list[dict[str, Any]] = field(repr=False)
+    peaks: Peaks = field(repr=False)
+    """Of the coordinator."""
+    largest_participant: int = 0
+    """Peak RSS of the largest participant so far, in bytes."""
+
+
+class Federation:
+    """Participants that are there, and a coordinator for as long as a run lasts."""
+
+    def __init__(self, url: str, task: str, participants: int, *, name: str) -> None:
+        self._environment = os.environ | {
+            BROKER_VARIABLE: url,
+            LIFELINE: "1",
+            # What `warren local` does on a machine with as many cores as participants or fewer.
+            "OMP_NUM_THREADS": "1",
+        }
+        self._task = task
+        self._name = name
+        self._participants = participants
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def start_real(self, *flags: str) -> None:
+        """Start `warren participant` once for each."""
+        for index in range(self._participants):
+            command = ["-m", "warren", "participant", f"--federation={self._name}"]
+            self._start(
+                *command,
+                f"--id=participant-{index}",
+                f"--task={self._task}",
+                "--progress-seconds=2",
+                *flags,
+            )
+
+    def start_light(self) -> None:
+        """Start processes without torch."""
+        self._start(
+            "-m",
+            "benchmarks.light",
+            f"--federation={self._name}",
+            f"--count={self._participants}",
+        )
+
+    def run(self, rounds: int, *flags: str, everybody: bool = True) -> Rounds:
+        """Let a new coordinator run so many rounds, from version 0 on.
+
+        Raises:
+            RuntimeError: if it fails, or if a round lacks somebody and `everybody` was asked for.
+        """
+        with tempfile.TemporaryDirectory() as out:
+            command = [
+                *(sys.executable, "-m", "warren", "coordinator", "--json"),
+                *(f"--federation={self._name}", f"--task={self._task}", f"--out={out}"),
+                *(f"--rounds={rounds}", f"--min-participants={self._participants}", *flags),
+            ]
+            coordinator = subprocess.Popen(
+                command,
+                env=self._environment,
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            with ended(coordinator):
+                return self._listen(coordinator, everybody=everybody)
+
+    def _listen(self, coordinator: "subprocess.Popen[str]", *, everybody: bool) -> Rounds:
+        """Read events until the coordinator ends; the first round begins where the run does."""
+        assert coordinator.stdout is not None  # noqa: S101 - started with a pipe
+        times, events = [], []
+        peaks = Peaks()
+        for line in coordinator.stdout:
+            now = time.perf_counter()
+            event = json.loads(line)
+            events.append(event)
+            if event["event"] == "run_started":
+                peaks = Peaks.of(coordinator.pid)
+            elif event["event"] == "round_closed":
+                times.append(now)
+                if everybody and event["updates"] != self._participants:
+                    raise RuntimeError(f"a round without everybody: {event}")
+                peaks.look()
+        if coordinator.wait() != 0:
+            raise RuntimeError("the coordinator failed")
+        seconds = [end - begin for begin, end in pairwise(times)]
+        largest = max(status(each.pid).get("VmHWM", 0) for each in self.processes)
+        return Rounds(seconds, events, peaks, largest)
+
+    def _start(self, *command: str) -> None:
+        self.processes.append(
+            subprocess.Popen(
+                [sys.executable, *command],
+                env=self._environment,
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+            )
+        )
+
+
+@contextmanager
+def federation(
+    url: str, task: str, participants: int, *, kind: Literal["real", "light"], name: str = "bench"
+) -> Iterator[Federation]:
+    """Start participants, and end them however this ends."""
+    with ExitStack() as stack:
+        started = Federation(url, task, participants, name=name)
+        if kind == "real":
+            started.start_real()
+        else:
+            started.start_light()
+        for process in started.processes:
+            stack.enter_context(ended(process))
+        yield started
+        for process in started.processes:  # all at once, and not one after another
+            process.send_signal(signal.SIGTERM)
+
+
+@contextmanager
+def ended(process: "subprocess.Popen[Any]") -> Iterator[None]:
+    """End a process in good order, or without if it takes too long."""
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        try:
+            process.wait(LEAVE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
+
+
+@contextmanager
+def broker() -> Iterator[str]:
+    """The URL of the broker named by WARREN_BROKER_URL, or of a private one."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything here is ended
+    given = os.environ.get(BROKER_VARIABLE)
+    if given:
+        yield given.split()[0]
+        return
+    with BrokerNode.start() as node:
+        yield node.url

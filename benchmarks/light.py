@@ -1,0 +1,156 @@
+"""Participants without torch: 64 of them fit on a small machine.
+
+Everything about them is real (service, reader, desk, links, wire) but the work slot, which answers
+each version with a delta of the same size that it made once.
+
+    python -m benchmarks.light --federation F --count 64        # broker from WARREN_BROKER_URL
+"""
+
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import typer
+
+from participant.desk import Desk
+from participant.reader import Version, VersionReader
+from participant.service import Participant, Stop
+from participant.settings import ParticipantSettings
+from participant.voice import Voice
+from participant.work import Activity, Answered, Failed
+from schemas.chunks import cut
+from schemas.codec import Decoded, Encoded, TensorBytes, encode
+from schemas.limits import Limits
+from schemas.messages import GlobalParameters, Update
+from schemas.topology import Topology
+from transport import Inbox, Link
+from warren import lifeline
+from warren.options import BROKER_VARIABLE
+
+LIMITS = Limits(max_bytes=2 << 30)
+NUM_EXAMPLES = 10
+
+
+class IdentitySlot:
+    """Answers without training; the uploads are as real as those of the `WorkSlot`."""
+
+    def __init__(self, participant: str, desk: Desk, inbox: Inbox) -> None:
+        """Deliver what happens into `inbox`."""
+        self._participant = participant
+        self._desk = desk
+        self._inbox = inbox
+        self._delta = memoryview(b"")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="work")
+        self.activity = Activity()
+
+    def submit(self, version: Version) -> None:
+        """Answer a version."""
+        self._thread.submit(self._work, version)
+
+    def abandon(self) -> None:
+        """Nothing takes long here."""
+
+    def close(self) -> None:
+        """Wait for the thread."""
+        self._thread.shutdown()
+
+    def _work(self, version: Version) -> None:
+        try:
+            encoded = self._update(version)
+            self._desk.publish_update(cut(encoded))
+        except BaseException as error:  # noqa: BLE001 - raised again in the service's thread
+            self._inbox.put_event(Failed(version, error))
+        else:
+            self._inbox.put_event(Answered(version, encoded.num_bytes, None))
+
+    def _update(self, version: Version) -> Encoded:
+        assert version.assembly is not None  # noqa: S101 - the reader gives whole versions only
+        decoded = version.assembly.decode()
+        message = decoded.message
+        assert isinstance(message, GlobalParameters)  # noqa: S101 - likewise
+        update = Update(
+            run=message.run,
+            participant=self._participant,
+            base_version=message.version,
+            base_digest=version.digest,
+            num_examples=NUM_EXAMPLES,
+        )
+        return encode(update, self._deltas(decoded))
+
+    def _deltas(self, decoded: Decoded) -> list[TensorBytes]:
+        """One block of small values does for all tensors: 64 of us share this machine."""
+        largest = max(entry.end - entry.begin for entry in decoded.entries)
+        if self._delta.nbytes < largest:
+            self._delta = memoryview(np.full(largest // 4, 1e-6, np.float32)).cast("B")
+        return [
+            TensorBytes(
+                name=entry.name,
+                dtype=entry.dtype,
+                shape=entry.shape,
+                kind="delta",
+                encoding="raw",
+                data=self._delta[: entry.end - entry.begin],
+            )
+            for entry in decoded.entries
+        ]
+
+
+def take_part(federation: str, name: str) -> None:
+    """Be one participant until SIGTERM."""
+    settings = ParticipantSettings(federation=federation, id=name, progress_seconds=2.0)
+    inbox = Inbox()
+    urls = os.environ[BROKER_VARIABLE].split()
+    consuming, publishing = (
+        Link(urls, name=f"{federation} participant {name} {purpose}", inbox=inbox)
+        for purpose in ("consumes", "publishes")
+    )
+    desk = Desk(Topology(federation), name, consuming=consuming, publishing=publishing)
+    participant = Participant(
+        settings,
+        desk=desk,
+        reader=VersionReader(LIMITS, desk.acknowledge),
+        slot=IdentitySlot(name, desk, inbox),
+        inbox=inbox,
+        voice=Voice(desk, name, device="cpu", num_examples=NUM_EXAMPLES),
+        say=_nothing,
+    )
+
+    def stop(*_: object) -> None:
+        threading.Thread(target=inbox.put_event, args=(Stop("SIGTERM"),)).start()
+
+    signal.signal(signal.SIGTERM, stop)
+    with consuming, publishing:
+        consuming.wait_connected(60)
+        publishing.wait_connected(60)
+        participant.run()
+
+
+def main(federation: str = "warren", count: int = 4) -> None:
+    """Run that many participants, each in a process of its own, until SIGTERM."""
+    children = []
+    for index in range(count):
+        child = os.fork()  # one import for all of them; no threads yet
+        if not child:
+            take_part(federation, f"light-{index}")
+            os._exit(0)
+        children.append(child)
+
+    def stop(*_: object) -> None:
+        for each in children:
+            os.kill(each, signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, stop)
+    lifeline.hold()  # whoever measures may be killed
+    for each in children:
+        os.waitpid(each, 0)
+
+
+def _nothing(_event: str, _fields: dict[str, Any]) -> None:
+    """Say nothing."""
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,71 @@
+"""The coordinator's memory with a 100 MB model, from 2 to 64 participants.
+
+Two numbers are told apart: `RSS` is what the kernel counts for the process, files that it maps
+included; `anonymous` is what only this process can give back. What waits in the spool is in
+neither: it lies in the system's page cache, and on the disk if that is short.
+"""
+
+from typing import Annotated
+
+import typer
+
+from benchmarks.federation import broker, federation
+from benchmarks.processes import Peaks
+from benchmarks.results import Row, machine, report
+
+MODEL_BYTES = 100_000_000
+MIB = 1 << 20
+
+
+def main(
+    participants: Annotated[str, typer.Option(help="How many, separated by commas.")] = "2,16,64",
+    rounds: int = 2,
+) -> None:
+    """Show peaks of the coordinator's memory."""
+    title = f"Coordinator's memory, 100 MB model ({machine()})"
+    peaks: dict[int, Peaks] = {}
+    for count in map(int, participants.split(",")):
+        with (
+            broker() as url,
+            federation(url, "benchmarks.identity:Large", count, kind="light") as f,
+        ):
+            peaks[count] = f.run(rounds, "--deadline-seconds=3000").peaks
+    fewest = peaks[min(peaks)]
+    rows = []
+    for count, peak in peaks.items():
+        against = f"{count} against {min(peaks)} participants"
+        details = {
+            "idle": peak.idle / MIB,
+            "idle anonymous": peak.idle_anonymous / MIB,
+            "models above idle": (peak.peak - peak.idle) / MODEL_BYTES,
+        }
+        rows += [
+            Row(
+                f"peak RSS, {against}",
+                ours=peak.peak / MIB,
+                floor=fewest.peak / MIB,
+                unit="MiB",
+                limit="fewest x1.15",
+                details=details,
+            ),
+            Row(
+                f"peak anonymous, {against}",
+                ours=peak.peak_anonymous / MIB,
+                floor=fewest.peak_anonymous / MIB,
+                unit="MiB",
+                details=details,
+            ),
+            Row(
+                f"peak RSS above idle, {count} participants",
+                ours=(peak.peak - peak.idle) / MIB,
+                floor=MODEL_BYTES / MIB,
+                unit="MiB",
+                limit="model x6",
+                details=details,
+            ),
+        ]
+    report("bench-memory", rows, title=title)
+
+
+if __name__ == "__main__":
+    typer.run(main)

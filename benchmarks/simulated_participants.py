@@ -1,0 +1,112 @@
+"""Does the cost of a simulated update grow with the number of participants?
+
+    python -m benchmarks.simulated_participants
+
+Rounds, staleness and folding are those of the coordinator; the training is trivial, one number, so
+that what remains is the cost of simulating. Processor time, so that other processes do not count.
+"""
+
+# ruff: noqa: ARG002, D102 - a world that ignores most of what it is told
+
+import time
+
+import torch
+
+from coordinator.rules import RoundRules
+from coordinator.server_optimizer import parse_optimizer
+from coordinator.staleness import parse_staleness
+from coordinator.training_run import TrainingRun, UpdateLimits
+from schemas.messages import Update
+from warren.simulation.loop import EventLoop
+from warren.simulation.speeds import slowness
+
+NUM_UPDATES = 20_000
+DIGEST = "0" * 64
+
+
+class OneNumber:
+    """A world whose model is a single number that every update moves by one."""
+
+    def __init__(self, names: list[str], rounds: int) -> None:
+        self._names = names
+        self._rounds = rounds
+        self.num_updates = 0
+        self.run = TrainingRun(
+            run_id="r",
+            tensors={"x": torch.zeros(1)},
+            kinds={"x": "delta"},
+            staleness=parse_staleness("polynomial:0.5"),
+            optimizer=parse_optimizer("sgd:lr=1"),
+            limits=UpdateLimits(max_staleness=10**6),
+        )
+
+    @property
+    def version(self) -> int:
+        return self.run.version
+
+    @property
+    def is_over(self) -> bool:
+        return self.run.version >= self._rounds
+
+    def publish(self, num_receivers: int) -> None:
+        self.run.announced(DIGEST)
+
+    def resend(self, num_receivers: int) -> None:
+        pass
+
+    def hold(self, version: int) -> None:
+        pass
+
+    def let_go(self, version: int) -> None:
+        pass
+
+    def training_seconds(self, participant: int) -> float:
+        return 1.0
+
+    def answer(self, participant: int, base_version: int, seconds: float) -> int | None:
+        self.num_updates += 1
+        update = Update(
+            run="r",
+            participant=self._names[participant],
+            base_version=base_version,
+            base_digest=DIGEST,
+            num_examples=1,
+        )
+        delta = {"x": torch.ones(1)}
+        if self.run.judge(update, "") or self.run.inspect(delta, {"x": "delta"}):
+            return None
+        return self.run.fold(update, delta, DIGEST).staleness
+
+    def close_round(self, now: float, seconds: float) -> None:
+        self.run.close_round()
+
+
+def microseconds_per_update(num_participants: int, rules: RoundRules) -> float:
+    """Return what an update costs, start-up left out."""
+    names = [f"participant-{index}" for index in range(num_participants)]
+    per_round = num_participants if rules.goal == "all" else rules.goal
+    world = OneNumber(names, max(2, NUM_UPDATES // per_round))
+    loop = EventLoop(world, names, slowness("lognormal:1.0", num_participants, 0), rules=rules)
+    began = time.process_time()
+    loop.run()
+    return (time.process_time() - began) / world.num_updates * 1e6
+
+
+def main() -> None:
+    """Print a line for each mode."""
+    torch.set_num_threads(1)
+    modes = {
+        "sync": RoundRules(),
+        "buffered, goal 100": RoundRules(goal=100, max_staleness=10**6, only_fresh_count=False),
+        "async": RoundRules(goal=1, max_staleness=10**6, only_fresh_count=False),
+    }
+    for name, rules in modes.items():
+        few, many = (microseconds_per_update(number, rules) for number in (1_000, 10_000))
+        print(
+            f"{name}: {few:.0f} us an update among 1,000 participants, "
+            f"{many:.0f} us among 10,000: {many / few:.2f} times as much"
+        )
+
+
+if __name__ == "__main__":
+    main()
