@@ -1,0 +1,41 @@
+"""Federated averaging in one process: a `Client` trains, a loop averages.
+
+    python examples/client_alone/loop.py
+
+The same `Client` methods serve a participant that gets its parameters from anywhere else.
+"""
+
+import torch
+
+from learning import Client, FederatedNet, TrainingPlan, evaluate
+from learning.digits import Digits
+from learning.parameters import flatten, nest
+
+NUM_CLIENTS, ROUNDS = 4, 5
+
+
+def main(rounds: int = ROUNDS) -> float:
+    """Train, print every round, and return the last accuracy."""
+    plan = TrainingPlan(epochs=1, batch_size=32, lr=0.02)
+    clients = [
+        Client(f"client-{index}", Digits(None, index, NUM_CLIENTS).train_data(), plan=plan)
+        for index in range(NUM_CLIENTS)
+    ]
+    total = sum(client.get_dataset_size() for client in clients)
+    torch.manual_seed(0)
+    network, held_out, accuracy = FederatedNet(), Digits().test_data(), 0.0
+    for number in range(1, rounds + 1):
+        parameters = network.get_parameters()
+        mean = {name: torch.zeros_like(tensor) for name, tensor in flatten(parameters).items()}
+        for client in clients:
+            trained = flatten(client.train(parameters))
+            for name, tensor in trained.items():
+                mean[name] += tensor.cpu() * (client.get_dataset_size() / total)
+        network.apply_parameters(nest(mean))
+        loss, accuracy = evaluate(network, held_out)
+        print(f"round {number}: loss {loss:.4f}, accuracy {accuracy:.4f}")
+    return accuracy
+
+
+if __name__ == "__main__":
+    main()
