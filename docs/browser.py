@@ -1,0 +1,112 @@
+"""A headless Chromium that takes pictures of pages, driven by the W3C WebDriver protocol.
+
+Needs `chromium` and `chromedriver` (Debian: apt install chromium chromium-driver) and no package
+of Python's: the protocol is JSON over HTTP.
+"""
+
+import json
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from base64 import b64decode
+from contextlib import suppress
+from http.client import HTTPConnection
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+# A machine without a way to the internet has nothing to offer to Chromium's own services.
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
+PATIENCE_SECONDS = 30.0
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key of an element in the protocol
+
+
+class Browser:
+    """One window. Use it as a context manager, from one thread."""
+
+    def __init__(self, width: int = 1280, height: int = 800) -> None:
+        for program in ("chromium", "chromedriver"):
+            if shutil.which(program) is None:
+                raise SystemExit(f"{program} is missing (apt install chromium chromium-driver)")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self._profile = tempfile.TemporaryDirectory(prefix="chromium-")
+        self._driver = subprocess.Popen(
+            ["chromedriver", f"--port={self._port}"],  # noqa: S607 - found in PATH just now
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        flags = [*FLAGS, f"--user-data-dir={self._profile.name}", f"--window-size={width},{height}"]
+        wanted = {"browserName": "chrome", "goog:chromeOptions": {"args": flags}}
+        session = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+        self._session = f"/session/{session['sessionId']}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._call("DELETE", self._session)
+        self._driver.terminate()
+        self._driver.wait()
+        self._profile.cleanup()
+
+    def open(self, url: str) -> None:
+        """Go to a page."""
+        self._call("POST", f"{self._session}/url", {"url": url})
+
+    def run(self, script: str, *arguments: object) -> Any:
+        """Run JavaScript in the page and return what it returns."""
+        body = {"script": script, "args": list(arguments)}
+        return self._call("POST", f"{self._session}/execute/sync", body)
+
+    def wait_for(self, condition: str) -> None:
+        """Wait until a JavaScript expression is true in the page."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not self.run(f"return Boolean({condition})"):
+            if time.monotonic() > until:
+                raise TimeoutError(f"the page never came to: {condition}")
+            time.sleep(0.1)
+
+    def picture(self, path: Path, selector: str = "") -> None:
+        """Save a picture of the window, or of the first element that the CSS selector finds."""
+        if selector:
+            query = {"using": "css selector", "value": selector}
+            element = self._call("POST", f"{self._session}/element", query)[ELEMENT]
+            png = self._call("GET", f"{self._session}/element/{element}/screenshot")
+        else:
+            png = self._call("GET", f"{self._session}/screenshot")
+        path.write_bytes(b64decode(png))
+
+    def _call(self, method: str, path: str, body: object = None) -> Any:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            connection = HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_SECONDS)
+            with suppress(ConnectionRefusedError):  # chromedriver needs a moment to come up
+                text = None if body is None else json.dumps(body)
+                connection.request(method, path, text, {"Content-Type": "application/json"})
+                value = json.loads(connection.getresponse().read())["value"]
+                break
+            if time.monotonic() > until:
+                raise TimeoutError("chromedriver does not answer")
+            time.sleep(0.1)
+        if isinstance(value, dict) and "error" in value:
+            raise RuntimeError(f"{method} {path}: {value['message']}")
+        return value

@@ -1,0 +1,222 @@
+"""Makes the pictures in docs/images from a real run: `make screenshots`.
+
+A private RabbitMQ node, a coordinator, four participants of which one is stopped in the middle of
+its work, a malformed message, and a headless Chromium that looks at the management UI.
+"""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from browser import Browser
+from rich.console import Console
+
+from schemas.topology import UPDATE_KEY, Topology
+from transport import Link, Outgoing
+from warren.broker_node import BrokerNode
+from warren.view import LiveView
+
+IMAGES = Path(__file__).parent / "images"
+FEDERATION = "clinics"
+SITES = ("aarhus", "bergen", "cork", "dresden")
+SLOW_SITE = "cork"
+WIDTH, HEIGHT = 1300, 860
+# No web fonts, unlike rich's own format: a picture must not depend on what can be downloaded.
+SVG_FORMAT = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 36 {width} {height}">
+<style>.{unique_id}-matrix {{ font: {char_height}px DejaVu Sans Mono, monospace }} {styles}</style>
+<defs>{lines}</defs><rect y="20" width="{width}" height="{height}" rx="8" fill="#16191d"/>
+<g transform="translate({terminal_x}, {terminal_y})">
+{backgrounds}<g class="{unique_id}-matrix">{matrix}</g></g></svg>"""
+
+
+def main() -> None:
+    """Make all pictures, or none."""
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, Browser(WIDTH, HEIGHT) as browser:
+        picture_the_terminal(browser, Path(folder))
+        # Statistics every second instead of every five: the pictures wait for them.
+        configuration = "collect_statistics_interval = 1000"
+        with BrokerNode.start(management=True, configuration=configuration) as node:
+            sign_in(browser, node)
+            with a_federation(node, Path(folder)) as participants:
+                bring_about_something_to_see(node, participants[SLOW_SITE])
+                picture_the_management_ui(browser)
+    for picture in sorted(IMAGES.glob("*.png")):
+        sys.stdout.write(f"{picture.name} {picture.stat().st_size // 1000} kB\n")
+
+
+def picture_the_terminal(browser: Browser, folder: Path) -> None:
+    """Train for real, and show the table that `warren local` shows."""
+    view, console = LiveView(), Console(record=True, width=96, file=io.StringIO())
+    command = warren("local", "--json", "--participants=4", "--rounds=12", f"--out={folder}/local")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+        for line in run.stdout or ():
+            fields = json.loads(line)
+            event = fields.pop("event")
+            if event in {"run_started", "round_closed"}:
+                view.say(event, fields)
+    console.print("[bold green]$[/] warren local --participants 4 --rounds 12\n", highlight=False)
+    console.print(view)
+    page = folder / "terminal.html"
+    svg = console.export_svg(title="", code_format=SVG_FORMAT)
+    page.write_text(f"<body style='margin:0'>{svg}</body>", encoding="utf-8")
+    browser.open(page.as_uri())
+    browser.picture(IMAGES / "terminal.png", "svg")
+
+
+@contextmanager
+def a_federation(node: BrokerNode, folder: Path) -> Iterator[dict[str, "subprocess.Popen[bytes]"]]:
+    """Run a coordinator that does not wait for the slow, and its participants by name."""
+    environment = os.environ | {"WARREN_BROKER_URL": node.url}
+
+    def start(*arguments: str) -> "subprocess.Popen[bytes]":
+        with (folder / "federation.log").open("ab") as log:
+            return subprocess.Popen(
+                warren(*arguments, f"--federation={FEDERATION}"),
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+
+    coordinator = start("coordinator", "--goal=2", "--rounds=100000", f"--out={folder}/run")
+    participants = {
+        name: start(
+            "participant",
+            f"--id={name}",
+            f"--partition-index={i}",
+            f"--num-partitions={len(SITES)}",
+        )
+        for i, name in enumerate(SITES)
+    }
+    children = [coordinator, *participants.values()]
+    try:
+        yield participants
+    finally:
+        for child in children:
+            child.send_signal(signal.SIGCONT)  # one of them may be stopped
+            child.terminate()
+        for child in children:
+            child.wait()
+
+
+def bring_about_something_to_see(node: BrokerNode, slow: "subprocess.Popen[bytes]") -> None:
+    """Stop one participant in the middle of its work, and send something malformed."""
+    queue = Topology(FEDERATION).participant_queue(SLOW_SITE)
+
+    def is_at_work() -> bool:
+        slow.send_signal(signal.SIGSTOP)
+        time.sleep(2.5)  # two turns of the broker's statistics
+        state = json.loads(node.api("GET", f"/api/queues/%2F/{queue}"))
+        if state.get("messages_unacknowledged") == 1 and state.get("messages_ready") == 1:
+            return True
+        slow.send_signal(signal.SIGCONT)
+        return False
+
+    def federation_runs() -> bool:
+        return bool(json.loads(node.api("GET", f"/api/queues/%2F/{queue}")).get("consumers"))
+
+    until(federation_runs)
+    until(is_at_work)
+    exchange = Topology(FEDERATION).reports_exchange
+    with Link([node.url], name="a curious colleague") as link:
+        link.wait_connected(10)
+        link.publish([Outgoing(exchange, UPDATE_KEY, b"hello?", "Greeting", "greeting/1")])
+
+
+def picture_the_management_ui(browser: Browser) -> None:
+    """Visit the pages that an operator visits."""
+    show(browser, "#/queues", f"document.body.innerText.includes('{FEDERATION}.dead-letters')")
+    time.sleep(6)  # the message rates stand still until there is history
+    browser.picture(IMAGES / "queues.png")
+    show(browser, "#/connections", "document.body.innerText.includes('participant cork')")
+    browser.picture(IMAGES / "connections.png")
+    names = Topology(FEDERATION)
+    show_queue(browser, names.participant_queue(SLOW_SITE))
+    time.sleep(6)
+    browser.picture(IMAGES / "queue.png")
+    read_a_message(browser, IMAGES / "message.png")
+    show_queue(browser, names.dead_letters_queue)
+    read_a_message(browser, IMAGES / "dead-letter.png")
+
+
+def show_queue(browser: Browser, queue: str) -> None:
+    """Go to the page of one queue."""
+    show(
+        browser,
+        f"#/queues/%2F/{queue}",
+        f"document.querySelector('#main h1')?.innerText.includes('{queue}')"
+        " && document.querySelector('[name=ackmode]')",
+    )
+
+
+def read_a_message(browser: Browser, path: Path) -> None:
+    """Open the section "Get messages" of a queue's page, get one and picture it."""
+    browser.run("""
+        const form = document.querySelector('form[action="#/queues/get"]');
+        form.querySelector('[name=truncate]').value = 96;  // a tensor's bytes are no sight
+        const closed = form.closest('.section-hidden');  // the page remembers what was opened
+        if (closed) closed.querySelector('h2').click();
+        form.querySelector('[type=submit]').click();
+    """)
+    browser.wait_for("document.querySelector('.msg-payload')")
+    # It slides up, and down again; the page brings jQuery, which knows when that is over.
+    browser.wait_for("$('#msg-wrapper').is(':visible') && !$('#msg-wrapper').is(':animated')")
+    browser.wait_for("$('#msg-wrapper').height() > $('.msg-payload').height()")
+    browser.run("""
+        for (const each of document.querySelectorAll('body *'))  // the head would cover it
+            if (getComputedStyle(each).position === 'fixed') each.style.position = 'absolute';
+        document.querySelector('#msg-wrapper').scrollIntoView();
+    """)
+    browser.picture(path, "#msg-wrapper")
+
+
+def sign_in(browser: Browser, node: BrokerNode) -> None:
+    """Fill in the form of the management UI."""
+    browser.open(f"{node.management_url}/")
+    browser.wait_for("document.querySelector('[name=username]')")
+    browser.run(
+        """
+        document.querySelector('[name=username]').value = arguments[0];
+        document.querySelector('[name=password]').value = arguments[1];
+        document.querySelector('#login [type=submit]').click();
+        """,
+        node.user,
+        node.password,
+    )
+    browser.wait_for("document.querySelector('#tabs')")
+
+
+def show(browser: Browser, page: str, condition: str) -> None:
+    """Go to a page of the management UI and wait for what is to be seen there."""
+    browser.run("location.hash = arguments[0]", page)
+    browser.wait_for(condition)
+
+
+def until(condition: Callable[[], bool], patience_seconds: float = 120.0) -> None:
+    """Wait for a condition; what does not exist yet may still come."""
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        with suppress(Exception):
+            if condition():
+                return
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{condition.__name__} did not come true")
+        time.sleep(0.2)
+
+
+def warren(*arguments: str) -> list[Any]:
+    """Return the command line of our own program."""
+    return [sys.executable, "-m", "warren", *arguments]
+
+
+if __name__ == "__main__":
+    main()
