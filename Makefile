@@ -1,0 +1,167 @@
+# `make` lists what there is to do. Everything happens in .venv, which is made when first needed.
+
+PYTHON ?= python3
+VENV := .venv
+FLOWER := benchmarks/flower/.venv
+PIP_INSTALL := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-input
+# Flags to add, such as DEMO_FLAGS=--json, PYTEST_FLAGS='-k codec', DOCKER_BUILD_FLAGS='--network host'.
+DEMO_FLAGS ?=
+PYTEST_FLAGS ?=
+BENCH_FLAGS ?=
+
+DOCKER_BUILD_FLAGS ?=
+FUZZ_CASES ?= 1000000
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# Two installs into one .venv would get in each other's way, and `coverage` must follow `test`.
+.NOTPARALLEL:
+
+.PHONY: help
+help: ## Say what each target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/.stamp-demo rabbitmq ## Train on handwritten digits: 4 participants, 20 rounds, one broker
+	@rm -rf runs/demo
+	@$(VENV)/bin/warren local --task digits --participants 4 --rounds 20 --out runs/demo $(DEMO_FLAGS)
+
+.PHONY: test
+test: $(VENV)/.stamp-dev rabbitmq ## Run the tests and measure what they cover (not the slow lane)
+	@$(VENV)/bin/python -m pytest --cov --cov-report= --cov-fail-under=0 $(PYTEST_FLAGS)
+
+.PHONY: coverage
+coverage: $(VENV)/.stamp-dev ## Judge what the last `make test` covered: at least 90 % of lines and branches
+	@$(VENV)/bin/python -m coverage report
+
+.PHONY: lint
+lint: $(VENV)/.stamp-dev ## Check format and lint rules
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+
+.PHONY: types
+types: $(VENV)/.stamp-dev ## Check the types, strictly
+	@$(VENV)/bin/mypy
+
+.PHONY: check
+check: lint types test coverage ## Everything a change must pass
+
+.PHONY: chaos
+chaos: $(VENV)/.stamp-dev rabbitmq ## Kill coordinator, participants and broker 50 times, and prove that nothing is lost
+	@$(VENV)/bin/python tests/faults/chaos.py --kills 51 --rounds 60 --seed 0 --report docs/chaos.md
+
+.PHONY: chaos-short
+chaos-short: $(VENV)/.stamp-dev rabbitmq ## The same with 9 kills
+	@$(VENV)/bin/python tests/faults/chaos.py --kills 9 --rounds 12 --seed 0
+
+.PHONY: faults
+faults: $(VENV)/.stamp-dev rabbitmq ## Whole federations whose broker, operators or participants misbehave
+	@$(VENV)/bin/python -m pytest -m slow tests/faults $(PYTEST_FLAGS)
+
+.PHONY: fuzz
+fuzz: $(VENV)/.stamp-dev ## Mutate bodies and headers into the decoder, FUZZ_CASES times (1,000,000)
+	@$(VENV)/bin/python tests/fuzz/fuzz_decoder.py --cases $$(( $(FUZZ_CASES) / 2 ))
+	@$(VENV)/bin/python tests/fuzz/fuzz_decoder.py --cases $$(( $(FUZZ_CASES) / 2 )) --engine plain
+
+.PHONY: hostile
+hostile: $(VENV)/.stamp-dev rabbitmq ## Let a hostile participant into a live federation, three times
+	@$(VENV)/bin/python -m pytest -m slow -s tests/hostile
+
+.PHONY: audit
+audit: $(VENV)/.stamp-dev ## Look the pinned dependencies up among known vulnerabilities (network)
+	@$(PIP_INSTALL) pip-audit
+	@$(VENV)/bin/python -m pip_audit --requirement constraints.txt --no-deps
+
+.PHONY: format
+format: $(VENV)/.stamp-dev ## Format the code and mend what the linter can mend
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
+
+.PHONY: screenshots
+screenshots: $(VENV)/.stamp-dev rabbitmq ## Make the pictures in docs/images anew, from a real run (needs Chromium)
+	@$(VENV)/bin/python docs/make_screenshots.py
+
+BENCH = $(VENV)/bin/python -m benchmarks
+
+.PHONY: bench-overhead
+bench-overhead: $(VENV)/.stamp-demo rabbitmq ## Measure a round with a small model against bare pika, 1 to 64 participants
+	@$(BENCH).overhead $(BENCH_FLAGS)
+
+.PHONY: bench-stragglers
+bench-stragglers: $(VENV)/.stamp-dev rabbitmq ## Measure what one slow participant costs: synchronous beside buffered rounds
+	@$(VENV)/bin/python -m benchmarks.stragglers
+
+.PHONY: bench-large
+bench-large: $(VENV)/.stamp-demo rabbitmq ## Measure rounds with 100 MB and 1 GB against bare pika
+	@$(BENCH).large $(BENCH_FLAGS)
+
+.PHONY: bench-flower
+bench-flower: $(VENV)/.stamp-demo $(FLOWER)/.stamp rabbitmq ## Measure the same rounds against Flower's deployment engine
+	@$(BENCH).flower_engine $(BENCH_FLAGS)
+
+.PHONY: bench-memory
+bench-memory: $(VENV)/.stamp-demo rabbitmq ## Measure the coordinator's memory from 2 to 64 participants
+	@$(BENCH).memory $(BENCH_FLAGS)
+
+.PHONY: bench-updates
+bench-updates: $(VENV)/.stamp-demo rabbitmq ## Measure updates per second in every mode
+	@$(BENCH).updates $(BENCH_FLAGS)
+
+.PHONY: bench-training
+bench-training: $(VENV)/.stamp-demo ## Measure the training loop against a plain one, on a GPU too where there is one
+	@$(BENCH).training $(BENCH_FLAGS)
+
+.PHONY: bench-encodings
+bench-encodings: $(VENV)/.stamp-demo ## Measure bytes and accuracy of encoded updates on the digits
+	@$(BENCH).encodings $(BENCH_FLAGS)
+
+.PHONY: images
+images: ## Build the container images of coordinator and participant
+	@docker info >/dev/null 2>&1 || { echo "make: no Docker Engine answers here (docker info)" >&2; exit 2; }
+	@for target in coordinator participant; do \
+		docker build $(DOCKER_BUILD_FLAGS) --file deploy/Dockerfile --target $$target \
+			--build-arg REVISION=$$(git rev-parse --short HEAD) --tag warren-$$target . || exit 1; \
+	done
+
+.PHONY: containers
+containers: $(VENV)/.stamp-dev images ## Try whole federations in containers, killing parts of them (half an hour)
+	@$(VENV)/bin/python -m pytest -m slow tests/containers $(PYTEST_FLAGS)
+
+.PHONY: clean
+clean: ## Remove what builds, tests and the demo left behind (not .venv)
+	rm -rf build dist *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache runs/demo
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# Not listed by `make help`: nobody needs to call it, demo and test do.
+.PHONY: rabbitmq
+rabbitmq:
+	@deploy/install-rabbitmq
+
+# The stamps make each step happen once, and again when what it was made from has changed.
+
+$(VENV)/.stamp-venv:
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "make: no $(PYTHON) found. Warren needs Python 3.11 or newer (Debian: apt install python3 python3-venv)." >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "make: Warren needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12 ..." >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "make: $(PYTHON) cannot make virtual environments (Debian: apt install python3-venv)." >&2; exit 2; }
+	@$(VENV)/bin/python -c 'import pip, ssl, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(FLOWER)/.stamp: $(VENV)/.stamp-venv
+	@echo "make: installing Flower into an environment of its own, $(FLOWER)" >&2
+	@$(VENV)/bin/python -m venv $(FLOWER)
+	@$(FLOWER)/bin/python -m pip install -qq --disable-pip-version-check --no-input flwr==1.41.0
+	@touch $@
+
+$(VENV)/.stamp-demo: $(VENV)/.stamp-venv pyproject.toml constraints.txt
+	@echo "make: installing Warren into $(VENV); downloading torch takes a minute or more" >&2
+	@$(PIP_INSTALL) --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.stamp-dev: $(VENV)/.stamp-venv pyproject.toml constraints.txt
+	@echo "make: installing Warren and its tools into $(VENV); downloading torch takes a minute or more" >&2
+	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[dev]'
+	@touch $(VENV)/.stamp-demo $@

@@ -1,0 +1,79 @@
+"""The house has floors: who may import whom, read from the source and tried in a fresh process."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("schemas", "learning", "transport", "coordinator", "participant", "warren")
+
+STANDS_ON = {
+    "schemas": set(),
+    "learning": set(),
+    "transport": {"schemas"},
+    "coordinator": {"schemas", "transport", "learning"},
+    "participant": {"schemas", "transport", "learning"},
+    "warren": {"schemas", "transport", "learning", "coordinator", "participant"},
+}
+
+ONE_ROOM = {"pika": "transport", "msgpack": "schemas"}
+"""Who alone may import a dependency."""
+
+LEARNING_KNOWS = {"torch", "torchvision"}
+
+
+def imports(package: str) -> Iterator[tuple[str, str]]:
+    """Yield (place, top-level module) for every import in `package`, wherever it stands."""
+    for path in sorted((ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or "" if not node.level else package]
+            else:
+                continue
+            for name in names:
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", name.partition(".")[0]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_floor_stands_only_on_those_below(package: str) -> None:
+    allowed = STANDS_ON[package] | {package}
+    wrong = [
+        f"{place} imports {name}"
+        for place, name in imports(package)
+        if name in PACKAGES and name not in allowed
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("dependency", ONE_ROOM)
+def test_a_dependency_lives_in_one_room(dependency: str) -> None:
+    wrong = [
+        place
+        for package in PACKAGES
+        if package != ONE_ROOM[dependency]
+        for place, name in imports(package)
+        if name == dependency
+    ]
+    assert not wrong
+
+
+def test_learning_needs_torch_and_torchvision_only() -> None:
+    allowed = sys.stdlib_module_names | LEARNING_KNOWS | {"learning"}
+    assert [found for found in imports("learning") if found[1] not in allowed] == []
+
+
+@pytest.mark.parametrize(
+    "module", ["schemas", "schemas.messages", "schemas.codec", "schemas.chunks", "schemas.topology"]
+)
+def test_the_words_of_the_protocol_load_neither_broker_nor_torch(module: str) -> None:
+    program = f"import sys, {module}; print({{'pika', 'torch', 'numpy'}} & sys.modules.keys())"
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "set()"

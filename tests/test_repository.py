@@ -1,0 +1,170 @@
+"""Facts about the repository as a whole: what it must not contain, and what it promises to have."""
+
+import re
+import statistics
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("warren", "coordinator", "participant", "schemas", "transport", "learning")
+
+# Put together here, so that this file does not contain what it looks for.
+REGISTRY_HOSTS = tuple(
+    ".".join(labels)
+    for labels in (
+        ("pypi", "org"),
+        ("pythonhosted", "org"),
+        ("download", "pytorch", "org"),
+        ("anaconda", "org"),
+        ("npmjs", "org"),
+        ("deb", "debian", "org"),
+        ("security", "debian", "org"),
+        ("archive", "ubuntu", "com"),
+        ("crates", "io"),
+        ("proxy", "golang", "org"),
+    )
+)
+# `warren` is the user inside the containers.
+MACHINE_PATH = re.compile(r"/(?:home/(?!warren\b)[a-z]|Users/[A-Za-z]|work/(?:main|shared|[.]))")
+
+
+def tracked_files() -> list[Path]:
+    """Every file in git's index that is still there."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z"],  # noqa: S607 - whichever git the developer uses
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    return [ROOT / name for name in listing.split("\0") if name and (ROOT / name).is_file()]
+
+
+def texts() -> list[tuple[str, str]]:
+    """Name and content of every tracked file that is text; what a fuzzer wrote is none."""
+    contents = ((str(path.relative_to(ROOT)), path.read_bytes()) for path in tracked_files())
+    return [
+        (name, raw.decode())
+        for name, raw in contents
+        if b"\0" not in raw and not name.startswith("tests/fuzz/corpus/")
+    ]
+
+
+def make_targets() -> set[str]:
+    makefile = (ROOT / "Makefile").read_text()
+    return set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
+
+
+def lines_by_module(*folders: str) -> dict[str, int]:
+    return {
+        name: text.count("\n")
+        for name, text in texts()
+        if name.endswith(".py") and (not folders or name.split("/")[0] in folders)
+    }
+
+
+def test_no_file_names_the_host_of_a_package_registry() -> None:
+    """Where packages come from is the business of each machine's own configuration."""
+    found = [(name, host) for name, text in texts() for host in REGISTRY_HOSTS if host in text]
+
+    assert found == []
+
+
+def test_no_file_names_a_path_of_a_developers_machine() -> None:
+    """What works only in somebody's own folder does not belong here."""
+    found = [(name, hit[0]) for name, text in texts() for hit in MACHINE_PATH.finditer(text)]
+
+    assert found == []
+
+
+def test_every_ignored_lint_rule_has_its_reason_beside_it() -> None:
+    """Each rule that pyproject.toml ignores stands on a line that says why."""
+    raw = (ROOT / "pyproject.toml").read_text()
+    section = raw[raw.index("ignore = [") : raw.index("[tool.ruff.lint.pydocstyle]")]
+    with_rules = [line for line in section.splitlines() if re.search(r'"[A-Z]+\d*"', line)]
+
+    assert with_rules
+    assert [line for line in with_rules if not re.search(r"  # \w", line)] == []
+
+
+def test_every_suppressed_finding_names_its_rule_and_its_reason() -> None:
+    """A `noqa` or `type: ignore` says what it silences and why."""
+    marker = re.compile(r"#\s*(?:noqa|type:\s*ignore)(?P<rest>.*)")
+    explained = re.compile(
+        r"(?:: ?[A-Z]+\d+(?:, ?[A-Z]+\d+)*|\[[a-z-]+(?:, ?[a-z-]+)*\])\s+(?:-|#) ?\w"
+    )
+    here = str(Path(__file__).relative_to(ROOT))
+    found = [
+        f"{name}: {hit[0]}"
+        for name, text in texts()
+        if name.endswith(".py") and name != here
+        for hit in marker.finditer(text)
+        if not explained.match(hit["rest"])
+    ]
+
+    assert found == []
+
+
+def test_everything_pyproject_asks_for_is_pinned() -> None:
+    """`constraints.txt` has an exact version for each dependency, those for development too."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"]]
+    for extra in project["optional-dependencies"].values():
+        asked += extra
+    names = {re.split(r"[\[<>=~!; ]", line)[0].lower().replace("_", "-") for line in asked}
+    constraints = (ROOT / "constraints.txt").read_text()
+    pinned = set(re.findall(r"^([a-z0-9-]+)==\S+$", constraints, re.MULTILINE))
+
+    assert names - pinned == {"warren"}  # an extra that takes others in
+
+
+def test_torch_and_torchvision_are_pinned_as_a_pair() -> None:
+    """Each torchvision 0.N is built for torch 2.(N - 15): other pairs do not load."""
+    constraints = (ROOT / "constraints.txt").read_text()
+    torch = re.search(r"^torch==2\.(\d+)\.(\d+)$", constraints, re.MULTILINE)
+    torchvision = re.search(r"^torchvision==0\.(\d+)\.(\d+)$", constraints, re.MULTILINE)
+
+    assert torch is not None
+    assert torchvision is not None
+    assert int(torchvision[1]) == int(torch[1]) + 15
+    assert torchvision[2] == torch[2]
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_every_make_target_a_document_names_exists(document: str) -> None:
+    """A reader who types what the document says does not meet `No rule to make target`."""
+    text = (ROOT / document).read_text()
+    named = set(re.findall(r"(?:^|`|\$ |&& )make ([a-z][a-z-]*)", text, re.MULTILINE))
+
+    assert "test" in named
+    assert named <= make_targets()
+
+
+def test_readme_shows_the_one_command_that_trains() -> None:
+    """`make demo` is the first thing that a stranger should try."""
+    assert "make demo" in (ROOT / "README.md").read_text()
+
+
+def test_every_make_target_is_explained_or_hidden_on_purpose() -> None:
+    """`make help` lists all targets but the step that people need not call."""
+    makefile = (ROOT / "Makefile").read_text()
+    explained = set(re.findall(r"^([a-z][a-z-]*):.*## \S", makefile, re.MULTILINE))
+
+    assert make_targets() - explained == {"rabbitmq"}
+
+
+def test_changelog_has_a_place_for_what_is_not_released_yet() -> None:
+    """The newest heading is `Unreleased`, and something stands below it."""
+    sections = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+
+    assert sections[1].startswith("Unreleased")
+    assert re.search(r"^- \w", sections[1], re.MULTILINE)
+
+
+def test_files_are_of_a_size_to_be_read_in_one_go() -> None:
+    """The median module has about 120 lines, and past 300 it is usually two things."""
+    assert statistics.median(lines_by_module(*PACKAGES).values()) <= 140
+    assert {name: lines for name, lines in lines_by_module().items() if lines > 300} == {}
