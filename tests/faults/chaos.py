@@ -1,6 +1,6 @@
 """Kill -9 of coordinator, participants and broker, again and again, and what must be true after.
 
-    python tests/faults/chaos.py --kills 51 --rounds 60 --seed 0 --report docs/chaos.md
+    python tests/faults/chaos.py --kills 51 --rounds 300 --seed 0 --report docs/chaos.md
 
 A real broker, real processes. The kills are drawn from the seed: who, and how long after which
 round. Half of those of coordinator and participants are aimed: they wait for a phase that is drawn
@@ -43,6 +43,7 @@ PHASES: dict[Victim, tuple[str, ...]] = {
     "participant": ("downloading", "training", "uploading"),
     "broker": (),
 }
+ROUNDS_PER_KILL = 5
 AIM_SECONDS = 1.0
 """How long an aimed kill waits for its phase; then it falls where it falls."""
 
@@ -76,8 +77,14 @@ class Ledger:
 def plan(kills: int, rounds: int, seed: int) -> list[Kill]:
     """Draw as many kills of each kind, spread over the first three quarters of the rounds.
 
-    The rest is for the rounds that go by while a kill waits for its phase.
+    The rest is for the rounds that go by while a kill waits for its phase: up to seven, in the
+    second and a half that delay and aim may take.
+
+    Raises:
+        ValueError: if so few rounds may be over before the last kill falls.
     """
+    if rounds < kills * ROUNDS_PER_KILL:
+        raise ValueError(f"{kills} kills need at least {kills * ROUNDS_PER_KILL} rounds")
     dice = random.Random(seed)
     kinds: tuple[Victim, ...] = ("coordinator", "participant", "broker")
     victims = [kinds[number % len(kinds)] for number in range(kills)]
@@ -150,8 +157,8 @@ class Chaos:
             ),
             f"round {kill.after_round}",
         )
-        assert not services.has_ended(coordinator), "the coordinator ended by itself"
         time.sleep(kill.delay_seconds)
+        assert not services.has_ended(coordinator), "the run is over before the last kill"
         if kill.victim == "broker":
             phase = coordinator.note.phase
             broker.kill()
@@ -262,7 +269,7 @@ def main() -> None:
     """Run it from the command line."""
     parser = argparse.ArgumentParser(description="Kill everything, and see that nothing is lost.")
     parser.add_argument("--kills", type=int, default=51)
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--report", type=Path, help="write what happened to this Markdown file")
     parser.add_argument("--folder", type=Path, help="keep logs and the run here")
