@@ -28,7 +28,7 @@ demo: $(VENV)/.stamp-demo rabbitmq ## Train on handwritten digits: 4 participant
 
 .PHONY: test
 test: $(VENV)/.stamp-dev rabbitmq ## Run the tests and measure what they cover (not the slow lane)
-	@$(VENV)/bin/python -m pytest --cov --cov-report= --cov-fail-under=0 $(PYTEST_FLAGS)
+	@$(VENV)/bin/python -m pytest -n 2 --dist worksteal --cov --cov-report= --cov-fail-under=0 $(PYTEST_FLAGS)
 
 .PHONY: coverage
 coverage: $(VENV)/.stamp-dev ## Judge what the last `make test` covered: at least 90 % of lines and branches

@@ -16,9 +16,6 @@ class Peaks:
     """
 
     pid: int = 0
-    idle: int = 0
-    """RSS when the process was looked at first."""
-    idle_anonymous: int = 0
     peak: int = 0
     """Largest RSS of the process's life, mapped files included."""
     peak_anonymous: int = 0
@@ -28,13 +25,23 @@ class Peaks:
     def of(cls, pid: int) -> Self:
         """Begin to watch a process."""
         now = status(pid)
-        return cls(pid, now["VmRSS"], now["RssAnon"], now["VmHWM"], now["RssAnon"])
+        return cls(pid, now["VmHWM"], now["RssAnon"])
 
     def look(self) -> None:
         """Look again; a process that is gone keeps its last values."""
         now = status(self.pid)
         self.peak = max(self.peak, now.get("VmHWM", 0))
         self.peak_anonymous = max(self.peak_anonymous, now.get("RssAnon", 0))
+
+
+def brokers_peak() -> int:
+    """Return the peak RSS of the largest Erlang machine here, in bytes; 0 if the broker is away."""
+    machines = (
+        int(entry.parent.name)
+        for entry in Path("/proc").glob("[0-9]*/comm")
+        if entry.read_text().strip() == "beam.smp"
+    )
+    return max((status(pid).get("VmHWM", 0) for pid in machines), default=0)
 
 
 def status(pid: int) -> dict[str, int]:

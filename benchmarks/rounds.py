@@ -4,6 +4,7 @@ import statistics
 
 from benchmarks import floor
 from benchmarks.federation import Federation
+from benchmarks.processes import brokers_peak
 from benchmarks.results import Row, quartiles
 
 
@@ -26,7 +27,7 @@ def compare(
     for _ in range(turns):
         run = federation.run(rounds + 1, *flags)
         ours += run.seconds
-        largest = max(largest, run.peaks.peak, run.largest_participant)
+        largest = max(largest, run.peaks.peak, run.largest_participant, brokers_peak())
         theirs += floor.run(url, num_bytes=num_bytes, participants=participants, rounds=rounds + 1)[
             1:
         ]
