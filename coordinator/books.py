@@ -64,6 +64,8 @@ class Books:
         self.num_waiting = 0
         self.waiting_since = 0.0
         self._folded: list[SpoolFile] = []
+        self.lost: list[dict[str, Any]] = []
+        """Updates that a checkpoint counted which is damaged now."""
 
     @property
     def history(self) -> History:
@@ -97,13 +99,15 @@ class Books:
             length = checkpoint.document["history_bytes"]
             tail = checkpoint.document["history_tail"]
         known = length + len(tail.encode())
-        lost = list(lost_updates(path, known)) if checkpoint and checkpoint.is_previous else []
+        if checkpoint is not None and checkpoint.is_previous:
+            self.lost = list(lost_updates(path, known))
         self._history = History(path, length=length, tail=tail)
         if checkpoint is None:
             self.spool.clear()
-        if lost:
-            self._history.append({"event": "updates_lost", "updates": lost})
-            say("checkpoint_damaged", {"updates_lost": len(lost), "folder": str(self.folder)})
+        if self.lost:
+            self._history.append({"event": "updates_lost", "updates": self.lost})
+            fields = {"updates_lost": len(self.lost), "folder": str(self.folder)}
+            say("checkpoint_damaged", fields)
         return checkpoint
 
     def _remove(self, history: Path, say: Say) -> None:

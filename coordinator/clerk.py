@@ -79,6 +79,8 @@ class Clerk:
             return False
         document = checkpoint.document
         self._run.restore(document["run"], checkpoint.tensors)
+        for update in self._books.lost:
+            self._run.releases.lost(update["participant"], update["digest"])
         self._num_noted = len(self._run.contributions)
         self._evaluator.restore(document["best_accuracy"])
         self._sampling.restore(document["sample"])
@@ -125,7 +127,7 @@ class Clerk:
         """Write down what a round was made of; durable with the next commit, and told after it."""
         self._num_noted = 0
         privacy = self._run.privacy
-        spent = {} if privacy is None else privacy.spent(self._run.releases)
+        spent = {} if privacy is None else privacy.spent(self._run.releases.counts)
         self._books.history.append(
             {
                 "event": "round",

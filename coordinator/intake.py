@@ -9,13 +9,10 @@ from coordinator.spool import Spool, SpoolFile
 from schemas.chunks import Assembly, ChunkPlace
 from schemas.errors import MalformedMessageError
 from schemas.limits import Limits
-from schemas.messages import Message, Update
+from schemas.messages import Update
 from schemas.table import Kind
 from schemas.tensors import decode_tensors
 from transport import Delivery
-
-EVENT_LIMITS = Limits(max_bytes=64 << 10)
-"""Hello, progress and goodbye are small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +85,3 @@ class Intake:
             num_bytes=assembly.identity.num_bytes,
             file=file,
         )
-
-
-def read_event(delivery: Delivery) -> Message:
-    """Return the hello, progress or goodbye that a delivery holds.
-
-    Raises:
-        MalformedMessageError: if it holds none.
-    """
-    place = ChunkPlace.parse(
-        kind=delivery.kind,
-        headers=delivery.headers,
-        body_length=len(delivery.body),
-        limits=EVENT_LIMITS,
-    )
-    assembly = Assembly(place, EVENT_LIMITS)
-    if not assembly.add(place, delivery.body):
-        raise MalformedMessageError("an event that comes in several chunks")
-    return assembly.decode().message

@@ -54,4 +54,5 @@ def _message(run: TrainingRun, settings: CoordinatorSettings) -> GlobalParameter
         rounds=settings.rounds,
         plan=settings.plan(),
         encoding=settings.encoding,
+        privacy=run.privacy.plan() if run.privacy else None,
     )

@@ -11,9 +11,10 @@ import structlog
 
 from coordinator.books import Books
 from coordinator.desk import Desk
+from coordinator.events import read_event
 from coordinator.gatekeeper import Gatekeeper, Sender
 from coordinator.identity import Identity
-from coordinator.intake import Intake, ReceivedUpdate, read_event
+from coordinator.intake import Intake, ReceivedUpdate
 from coordinator.observer import Observer
 from coordinator.presence import Presence
 from coordinator.refusals import Reason, Refusal
@@ -108,8 +109,7 @@ class Reception:
             refusal = self._judge(received, delivery)
         elif refusal is None:
             self._presence.still_there(place.labels.participant, now)
-        if refusal is None or refusal.reason is Reason.DUPLICATE:
-            # What is counted, or was, waits for the commit that holds it.
+        if self._is_counted(refusal, place):  # it waits for the commit that says so
             self._books.wait_for_commit(delivery, now)
         else:
             self._desk.acknowledge(delivery)
@@ -148,12 +148,18 @@ class Reception:
             return refusal
         sender = _sender(delivery, place)
         is_first = self._gatekeeper.is_first_of(sender, place)
-        refusal = self._gatekeeper.refusal(
-            sender, place, redelivered=delivery.redelivered
-        ) or self._run.judge_labels(labels, place.whole.digest)
+        refusal = self._gatekeeper.refusal(sender, place, redelivered=delivery.redelivered)
+        if refusal is None:
+            self._run.arrived(labels, place.whole.digest)
+            refusal = self._run.judge_labels(labels, place.whole.digest)
         if refusal is not None and (is_first or not place.index or refusal.reason is Reason.FLOOD):
             self._refuse(sender, labels.version or 0, refusal)
         return refusal
+
+    def _is_counted(self, refusal: Refusal | None, place: ChunkPlace) -> bool:
+        if refusal is None or refusal.reason in {Reason.DUPLICATE, Reason.FLOOD}:
+            return refusal is None or refusal.reason is Reason.DUPLICATE
+        return self._run.releases.knows(place.labels.participant or "", place.whole.digest)
 
     def _judge(self, received: ReceivedUpdate, delivery: Delivery) -> Refusal | None:
         update = received.update

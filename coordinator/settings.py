@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from coordinator.privacy import Privacy, privacy_of
+from coordinator.privacy_rules import PrivacyRules, privacy_rules
 from coordinator.rules import DEFAULT_GOALS, DEFAULT_MAX_STALENESS, Mode, RoundRules
 from coordinator.staleness import parse_staleness
 from schemas.encodings import Encoding
@@ -167,7 +167,7 @@ class CoordinatorSettings(RoundSettings):
     )
     dp_noise: float | None = Field(
         None,
-        ge=0,
+        ge=1e-6,  # less is no privacy, and an epsilon that no number can hold
         allow_inf_nan=False,
         description="Differential privacy: standard deviation of the noise over --dp-clip.",
     )
@@ -232,10 +232,10 @@ class CoordinatorSettings(RoundSettings):
     )
 
     @property
-    def privacy(self) -> Privacy | None:
+    def privacy(self) -> PrivacyRules | None:
         """The rules of a differentially private run, None for another one."""
         divisor = self.min_participants if self.rules.goal == "all" else self.rules.goal
-        return privacy_of(
+        return privacy_rules(
             clip=self.dp_clip,
             noise=self.dp_noise,
             at=self.dp_at,

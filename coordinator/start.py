@@ -17,6 +17,7 @@ from coordinator.observer import Observer, Unobserved
 from coordinator.office import Office, Stop
 from coordinator.outcome import BEST, Outcome
 from coordinator.presence import Presence
+from coordinator.privacy import Privacy
 from coordinator.publication import version_bytes_of
 from coordinator.reception import Reception
 from coordinator.reports import Say
@@ -137,7 +138,7 @@ def assemble(
     if settings.initial is not None:
         load_initial(settings.initial, tensors)
     kinds = tensor_kinds(network, tensors)
-    privacy = settings.privacy
+    privacy = Privacy.of(settings.privacy)
     if privacy is not None:
         privacy.check_model(tensors, kinds)
     run = TrainingRun(

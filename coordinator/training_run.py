@@ -4,7 +4,6 @@ The service, the simulator and the replay of a history all stand on this class, 
 bit for bit.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ from coordinator.inspection import Inspector, description
 from coordinator.means import finite
 from coordinator.privacy import Privacy
 from coordinator.refusals import Reason, Refusal, UpdateLimits
+from coordinator.releases import Releases
 from coordinator.server_optimizer import OptimizerSpec, ServerOptimizer
 from coordinator.staleness import Staleness
 from schemas.chunks import Labels
@@ -71,8 +71,8 @@ class TrainingRun:
         self.kinds = dict(kinds)
         self.limits = limits
         self.privacy = privacy
-        self.releases: Counter[str] = Counter()
-        """In a private run, how many updates of each participant were counted."""
+        self.releases = Releases(on_arrival=privacy is not None and privacy.at == "participant")
+        """In a private run, how often something of each participant became known."""
         self.staleness = staleness
         self.optimizer = ServerOptimizer(optimizer, self.tensors, self.kinds)
         self.running = RunningSum(self.tensors, self.kinds)
@@ -92,6 +92,11 @@ class TrainingRun:
         self.digests[self.version] = digest
         while self.is_too_stale(oldest := next(iter(self.digests))):  # they stand in order
             del self.digests[oldest]
+
+    def arrived(self, labels: Labels, digest: str) -> None:
+        """Take note of an update from the one it names, before anybody judges it."""
+        if labels.run == self.run_id:
+            self.releases.arrived(labels.participant or "", digest)
 
     def judge(self, update: Update, digest: str) -> Refusal | None:
         """Say why an update will not be counted, from its document alone; None means it may be."""
@@ -158,14 +163,17 @@ class TrainingRun:
             base_version=update.base_version,
             staleness=staleness,
             num_examples=1 if private else update.num_examples,
-            weight=private.weight(tensors) if private else self.staleness(staleness),
+            weight=1.0 if private else self.staleness(staleness),
             digest=digest,
-            metrics=finite(update.metrics),
+            metrics={} if private else finite(update.metrics),
         )
         self.running.fold(
-            tensors, num_examples=contribution.num_examples, weight=contribution.weight
+            tensors,
+            num_examples=contribution.num_examples,
+            weight=private.scale(tensors) if private else contribution.weight,
         )
-        self.releases[update.participant] += 1 if private else 0
+        if private:
+            self.releases.folded(update.participant)
         self.contributions.append(contribution)
         self.last_counted[update.participant] = (update.base_version, digest)
         return contribution
@@ -191,7 +199,7 @@ class TrainingRun:
             "last_counted": {name: list(last) for name, last in self.last_counted.items()},
             "contributions": [asdict(contribution) for contribution in self.contributions],
             "sum_examples": self.running.examples,
-            "releases": dict(self.releases),
+            "releases": self.releases.state(),
         }
         tensors = {f"parameters/{name}": tensor for name, tensor in self.tensors.items()}
         tensors |= {f"optimizer/{path}": tensor for path, tensor in self.optimizer.state().items()}
@@ -225,7 +233,7 @@ class TrainingRun:
         self.contributions = [Contribution(**entry) for entry in document["contributions"]]
         self.running = RunningSum(self.tensors, self.kinds)
         self.running.examples = dict(document["sum_examples"])
-        self.releases = Counter(document.get("releases", {}))
+        self.releases.restore(document["releases"])
         self.running.sums = {name: tensor.clone() for name, tensor in parts["sum"].items()}
 
 

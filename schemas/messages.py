@@ -57,7 +57,7 @@ class PrivacyPlan(Document):
 
     clip: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     """C, the largest L2 norm of all deltas together."""
-    noise: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    noise: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     """z, the standard deviation of the noise over C."""
     at: Literal["participant", "coordinator"]
     """Who clips and adds the noise; the other rules hold for participants in either case."""

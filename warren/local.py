@@ -139,7 +139,10 @@ class Federation:
 
     def _coordinator_settings(self) -> CoordinatorSettings:
         settings = self._settings
-        values = {name: getattr(settings, name) for name in CoordinatorSettings.model_fields}
+        fields = CoordinatorSettings.model_fields
+        chosen = {name: getattr(settings, name) for name in fields}
+        # Only what differs: some checks ask whether a setting was given at all.
+        values = {name: x for name, x in chosen.items() if x != fields[name].get_default()}
         values["broker"] = ()  # through the environment: it holds a password
         values["min_participants"] = settings.participants
         values["threads"] = settings.threads or max(

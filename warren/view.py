@@ -142,10 +142,12 @@ class LiveView(View):
 
     def __rich__(self) -> Group:
         table = Table(expand=True)
-        for name in COLUMNS:
+        rows = self._rows[-ROWS:]
+        columns = (*COLUMNS, *(name for name in PRIVACY if any(name in row for row in rows)))
+        for name in columns:
             table.add_column(name.removeprefix("bytes_"), justify="right")
-        for row in self._rows[-ROWS:]:
-            table.add_row(*(_shown(name, row[name]) for name in COLUMNS))
+        for row in rows:
+            table.add_row(*(_shown(name, row.get(name)) for name in columns))
         return Group(table, self._progress, Text(self._note))
 
     def say(self, event: str, fields: dict[str, Any]) -> None:
@@ -213,7 +215,7 @@ def sentence(event: str, fields: dict[str, Any]) -> str:
     if template is not None:
         line = template.format_map(defaultdict(lambda: "-", shown))
         if event == "round_closed" and fields.get("epsilon") is not None:
-            line += f", epsilon {fields['epsilon']:.4g} at delta {fields['delta']:g}"
+            line += f", epsilon {shown['epsilon']} at delta {shown['delta']}"
         return line
     words = ", ".join(f"{name} {value}" for name, value in shown.items())
     return f"{event.replace('_', ' ')}: {words}" if words else event.replace("_", " ")
@@ -226,6 +228,8 @@ def _shown(name: str, value: Any) -> str:
         return f"{value:.4f}"
     if name in {"bytes", "bytes_down", "bytes_up"}:
         return size(value)
+    if name in PRIVACY:
+        return f"{value:.4g}"
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 

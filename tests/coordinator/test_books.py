@@ -165,7 +165,7 @@ def test_falling_back_says_which_updates_are_lost_with_it(opened: Opened, tmp_pa
     assert checkpoint.document["version"] == 1
     lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
     assert [line["event"] for line in lines] == ["round", "updates_lost"]
-    assert lines[1]["updates"] == [{"participant": "ann", "base_version": 1}]
+    assert lines[1]["updates"] == books.lost == [{"participant": "ann", "base_version": 1}]
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused(opened: Opened, tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 import dp_accounting
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
-from coordinator.privacy import Privacy, epsilon, privacy_of
+from coordinator.privacy import Privacy
+from coordinator.privacy_rules import epsilon, privacy_rules
 from coordinator.refusals import Reason, UpdateLimits
 from coordinator.server_optimizer import parse_optimizer
 from coordinator.settings import CoordinatorSettings
@@ -21,6 +23,8 @@ from schemas.errors import InvalidInputError
 from schemas.messages import PrivacyPlan, Update
 
 VALUES = 100_000
+TINY = 1e-12
+"""So little noise that the rest can be measured."""
 KINDS = {"weight": "delta", "bias": "delta"}
 
 
@@ -91,7 +95,7 @@ def test_the_participants_noise_on_the_mean_has_the_stated_deviation() -> None:
 @pytest.mark.parametrize(("length", "left"), [(0.1, 0.1), (0.5, 0.5), (80.0, 0.5)])
 def test_an_update_is_clipped_over_all_its_tensors_together(length: float, left: float) -> None:
     """Its examples do not matter, and the divisor is fixed, however many updates came."""
-    run = run_of(Privacy(clip=0.5, noise=0.0, at="coordinator", divisor=4))
+    run = run_of(Privacy(clip=0.5, noise=TINY, at="coordinator", divisor=4))
     run.fold(update("a", num_examples=10_000), delta(length), "d")
     run.close_round()
     assert joint_norm(run.tensors) == pytest.approx(left / 4, rel=1e-6)
@@ -125,9 +129,22 @@ def test_the_privacy_spent_is_counted_for_each_participant_by_its_updates() -> N
     document, tensors = run.state()
     again = run_of(privacy)
     again.restore(document, tensors)
-    spent = privacy.spent(again.releases)
+    spent = privacy.spent(again.releases.counts)
     assert spent == {"a": pytest.approx(epsilon(1.0, 1, 1e-5))}
     assert privacy.spent({"a": 2, "b": 1})["a"] > privacy.spent({"a": 2, "b": 1})["b"]
+
+
+def test_what_a_run_keeps_of_a_private_update_is_that_it_came() -> None:
+    """Not its length, not its examples, not what was measured on private data."""
+    run = run_of(Privacy(clip=1.0, noise=1.0, at="coordinator", divisor=2))
+    told = update("a", num_examples=77).model_copy(update={"metrics": {"loss": 0.5}})
+    kept = run.fold(told, delta(80.0), "d")
+    assert (kept.num_examples, kept.weight, kept.metrics) == (1, 1.0, {})
+
+
+def test_the_least_noise_has_an_epsilon_however_long_the_run() -> None:
+    """A number that JSON can hold, with the most rounds that there can be."""
+    assert math.isfinite(epsilon(1e-6, 2**53, 1e-5))
 
 
 def test_a_participant_counts_once_in_a_private_round() -> None:
@@ -149,7 +166,7 @@ def test_partial_updates_and_buffers_are_refused() -> None:
 
 
 def test_a_private_update_tells_nothing_but_its_deltas() -> None:
-    plan = PrivacyPlan(clip=1.0, noise=0.0, at="participant")
+    plan = PrivacyPlan(clip=1.0, noise=TINY, at="participant")
     tensors = {**delta(5.0), "count": torch.tensor(9)}
     made = TrainedUpdate(tensors, {**KINDS, "count": "value"}, 77, {"loss": 1.0}, [], 3.0)  # type: ignore[arg-type]  # literals
     sent = private_update(made, plan, base=tensors, encoding="float32", is_kept=True)
@@ -178,12 +195,15 @@ def test_settings_that_contradict_privacy_are_refused() -> None:
         CoordinatorSettings(dp_clip=1.0)
     with pytest.raises(InvalidInputError, match="top-k"):
         CoordinatorSettings(dp_clip=1.0, dp_noise=1.0, encoding="topk:0.1")
+    for noise in (0.0, 1e-9, math.inf):
+        with pytest.raises(ValidationError, match="dp_noise"):
+            CoordinatorSettings(dp_clip=1.0, dp_noise=noise)
     with pytest.raises(InvalidInputError, match="weight 1"):
         CoordinatorSettings(dp_clip=1.0, dp_noise=1.0, mode="async", staleness="hinge:1:1")
     chosen = CoordinatorSettings(dp_clip=1.0, dp_noise=1.0, min_participants=7).privacy
     assert chosen is not None
     assert chosen.divisor == 7
     assert (
-        privacy_of(clip=None, noise=None, at="coordinator", delta=1e-5, divisor=1, encodings=())
+        privacy_rules(clip=None, noise=None, at="coordinator", delta=1e-5, divisor=1, encodings=())
         is None
     )

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -108,15 +109,32 @@ def test_an_empty_data_folder_is_told(warren: Run, tmp_path: Path) -> None:
     assert "the data folder 'nowhere' is not a folder" in complaint
 
 
-@pytest.mark.parametrize("command", ["local", "coordinator", "participant"])
-def test_every_command_explains_itself(
-    warren: Run, capsys: pytest.CaptureFixture[str], command: str
-) -> None:
-    """With exit code 0, and without loading torch's training."""
-    with capsys.disabled():
-        pass
-    code, complaint = warren(command, "--help")
-    assert (code, complaint) == (0, "")
+@pytest.mark.parametrize(
+    "command", ["local", "coordinator", "participant", "status", "simulate", "replay", "enroll"]
+)
+def test_every_command_explains_itself(command: str) -> None:
+    """With exit code 0, and without loading torch."""
+    program = (
+        "import sys; from warren import cli\n"
+        f"sys.argv = ['warren', {command!r}, '--help']\n"
+        "try: cli.main()\n"
+        "finally: print('loaded:', sorted({'torch', 'numpy', 'learning'} & sys.modules.keys()))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ended.stdout.splitlines()[-1] == "loaded: []"
+    assert f"Usage: warren {command}" in ended.stdout
+    assert ended.stderr == ""
+
+
+def test_a_look_at_a_federation_loads_no_torch() -> None:
+    """`warren status` answers at once."""
+    program = "import sys, warren.status.start; print({'torch', 'numpy'} & sys.modules.keys())"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ended.stdout == "set()\n"
 
 
 def test_wrong_credentials_are_told_after_a_few_tries(house: Any) -> None:

@@ -89,6 +89,25 @@ class Normalised(Tiny):
         return nn.Sequential(linear, nn.BatchNorm1d(2))
 
 
+class Counter(nn.Module):
+    """Passes everything on, and counts the examples in an integer buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.tensor(7))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.seen += len(inputs)
+        return inputs
+
+
+class Counting(Tiny):
+    """With a buffer that holds an integer."""
+
+    def network(self) -> nn.Module:
+        return nn.Sequential(super().network(), Counter())
+
+
 class OwnBias(Tiny):
     """Everybody keeps a bias of its own."""
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from coordinator.settings import TrainingSettings
 from schemas.errors import InvalidInputError
 from schemas.messages import TrainingPlan
+from warren.local import Federation
 from warren.options import BROKER_VARIABLE, read
 from warren.settings import CoordinatorSettings, LocalSettings, ParticipantSettings
 
@@ -62,6 +63,18 @@ def test_warren_local_waits_sixty_seconds_at_a_deadline() -> None:
     """On one machine nobody is far away."""
     assert read(LocalSettings, {}).deadline_seconds == 60.0
     assert read(CoordinatorSettings, {}).deadline_seconds == 600.0
+
+
+@pytest.mark.parametrize("mode", ["sync", "buffered", "async"])
+def test_a_private_federation_on_this_machine_may_have_any_mode(tmp_path: Path, mode: str) -> None:
+    """What nobody gave is not given to the coordinator either, which would take it for a wish."""
+    options = {"mode": mode, "dp_clip": "1", "dp_noise": "1", "out": str(tmp_path)}
+    settings = read(LocalSettings, options)
+    federation = Federation(settings, tmp_path, say=lambda _event, _fields: None)
+    given = federation._coordinator_settings()
+    assert (given.mode, given.dp_clip, given.min_participants) == (mode, 1.0, 4)
+    assert given.deadline_seconds == 60.0
+    assert "staleness" not in given.model_fields_set
 
 
 def test_every_option_of_the_coordinator_is_one_of_warren_local() -> None:

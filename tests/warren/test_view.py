@@ -56,6 +56,34 @@ def test_lines_are_sentences(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+def test_a_private_round_tells_what_it_spent(capsys: pytest.CaptureFixture[str]) -> None:
+    """In a line for people, and as numbers for programs."""
+    spent = {**ROUND, "epsilon": 4.37718, "delta": 1e-05}
+    with LinesView() as shown:
+        shown.say("round_closed", spent)
+    assert capsys.readouterr().out.endswith(", epsilon 4.377 at delta 1e-05\n")
+    with JsonView() as shown_to_programs:
+        shown_to_programs.say("round_closed", spent)
+    assert json.loads(capsys.readouterr().out) == {"event": "round_closed", **spent}
+
+
+@pytest.mark.parametrize(
+    ("more", "has_column"), [({}, False), ({"epsilon": 4.37718, "delta": 1e-05}, True)]
+)
+def test_the_live_table_has_a_column_for_what_a_private_run_spends(
+    monkeypatch: pytest.MonkeyPatch, more: dict[str, float], has_column: bool
+) -> None:
+    """And none for others."""
+    screen = io.StringIO()
+    monkeypatch.setattr(
+        view, "Console", lambda: Console(file=screen, force_terminal=True, width=120)
+    )
+    with LiveView() as shown:
+        shown.say("round_closed", {**ROUND, **more})
+    assert ("epsilon" in screen.getvalue()) is has_column
+    assert ("4.377" in screen.getvalue()) is has_column
+
+
 def test_an_event_without_a_sentence_is_told_all_the_same() -> None:
     """By its name and its fields."""
     assert sentence("run_resumed", {"run": "a1", "version": 3}) == "run resumed: run a1, version 3"

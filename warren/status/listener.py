@@ -3,7 +3,7 @@
 import secrets
 import time
 
-from coordinator.intake import read_event
+from coordinator.events import read_event
 from schemas.errors import (
     BrokerUnreachableError,
     ConnectionLostError,

@@ -1,0 +1,81 @@
+"""The rules of a private run as plain values, and what they cost; reading them loads no torch."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from schemas.errors import InvalidInputError
+from schemas.messages import PrivacyPlan
+
+Place = Literal["participant", "coordinator"]
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacyRules:
+    """What an operator decides; `coordinator.privacy` does it to tensors."""
+
+    clip: float
+    """C, the largest L2 norm of an update."""
+    noise: float
+    """z, the standard deviation of the noise over C; above 0."""
+    at: Place
+    """Who adds the noise."""
+    divisor: int
+    """n, fixed: how many updates a round is meant to have."""
+    delta: float = 1e-5
+
+    def plan(self) -> PrivacyPlan:
+        """Return what participants are told."""
+        return PrivacyPlan(clip=self.clip, noise=self.noise, at=self.at)
+
+    def spent(self, releases: Mapping[str, int]) -> dict[str, float]:
+        """Return epsilon at delta for each participant, after so many updates of it."""
+        by_count = {count: epsilon(self.noise, count, self.delta) for count in releases.values()}
+        return {participant: by_count[count] for participant, count in releases.items()}
+
+
+def epsilon(noise: float, releases: int, delta: float) -> float:
+    """Return the privacy spent by so many releases of the Gaussian mechanism, none amplified.
+
+    k releases with noise z are exactly one with z / sqrt(k) (Dong, Roth, Su 2022, Gaussian
+    Differential Privacy, corollary 3.3); Google's dp-accounting converts that one.
+
+    Raises:
+        InvalidInputError: if dp-accounting is not installed.
+    """
+    try:
+        import numpy as np  # noqa: PLC0415 - not for --help
+        from dp_accounting import get_epsilon_gaussian  # noqa: PLC0415 - optional
+    except ImportError:
+        raise InvalidInputError(
+            "privacy takes the dp-accounting package: pip install 'warren[privacy]'"
+        ) from None
+    if not releases:
+        return 0.0
+    with np.errstate(all="ignore"):  # its search for the bound passes by infinities
+        return float(get_epsilon_gaussian(noise / math.sqrt(releases), delta))
+
+
+def privacy_rules(
+    *,
+    clip: float | None,
+    noise: float | None,
+    at: Place,
+    delta: float,
+    divisor: int,
+    encodings: Sequence[str],
+) -> PrivacyRules | None:
+    """Return the rules that settings name; None where they ask for no privacy.
+
+    Raises:
+        InvalidInputError: if they contradict each other, or dp-accounting is not installed.
+    """
+    if clip is None and noise is None:
+        return None
+    if clip is None or noise is None:
+        raise InvalidInputError("--dp-clip and --dp-noise only mean something together; give both")
+    if any(encoding.startswith("topk") for encoding in encodings):
+        raise InvalidInputError("--dp-clip does not go with top-k, whose choice of values tells")
+    epsilon(noise, 1, delta)  # say now that it cannot be counted, not after the first round
+    return PrivacyRules(clip=clip, noise=noise, at=at, delta=delta, divisor=divisor)

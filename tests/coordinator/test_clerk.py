@@ -1,0 +1,104 @@
+"""Facts about what a coordinator makes of its books when it comes back."""
+
+from pathlib import Path
+from typing import Any
+
+from coordinator.books import Books
+from coordinator.clerk import Clerk
+from coordinator.evaluation import Evaluator
+from coordinator.observer import Unobserved
+from coordinator.presence import Presence
+from coordinator.privacy import Privacy
+from coordinator.refusals import UpdateLimits
+from coordinator.sampling import Sampling
+from coordinator.server_optimizer import parse_optimizer
+from coordinator.settings import CoordinatorSettings
+from coordinator.staleness import parse_staleness
+from coordinator.training_run import TrainingRun
+from schemas.limits import Limits
+from schemas.messages import Update
+from tests.federation.tiny_tasks import Tiny
+
+
+class Life:
+    """One life of a coordinator, without its broker."""
+
+    def __init__(self, folder: Path) -> None:
+        task = Tiny()
+        network = task.network()
+        settings = CoordinatorSettings(out=folder, dp_clip=1.0, dp_noise=1.0)
+        tensors = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        self.run = TrainingRun(
+            run_id="r",
+            tensors=tensors,
+            kinds=dict.fromkeys(tensors, "delta"),
+            staleness=parse_staleness("constant"),
+            optimizer=parse_optimizer("sgd:lr=1"),
+            limits=UpdateLimits(),
+            privacy=Privacy.of(settings.privacy),
+        )
+        self.books = Books(folder, Limits(max_bytes=1 << 20))
+        self.said: list[str] = []
+        self.evaluator = Evaluator(
+            task, network, deliver=lambda _: None, best=folder / "best", until_accuracy=None
+        )
+        nobody: Any = None
+        self.clerk = Clerk(
+            self.run,
+            settings=settings,
+            books=self.books,
+            presence=Presence(),
+            sampling=Sampling(settings.rules, 0),
+            desk=nobody,
+            office=nobody,
+            reception=nobody,
+            evaluator=self.evaluator,
+            say=lambda event, _fields: self.said.append(event),
+            observer=Unobserved(),
+        )
+        self.clerk.load(fresh=False)
+        self.books.take_epoch()
+
+    def round(self, participant: str) -> None:
+        """Close a round of one update, and commit it."""
+        self.run.announced("0" * 64)
+        update = Update(
+            run="r",
+            participant=participant,
+            base_version=self.run.version,
+            base_digest="0" * 64,
+            num_examples=1,
+        )
+        zeros = {name: tensor * 0 for name, tensor in self.run.tensors.items()}
+        self.run.fold(update, zeros, f"{self.run.version}")
+        names = [
+            {"participant": each.participant, "base_version": each.base_version, "digest": "d"}
+            for each in self.run.close_round()
+        ]
+        self.books.history.append({"event": "round", "updates": names})
+        document, tensors = self.run.state()
+        reports = {"last": {}, "waiting": []}
+        state = {"run": document, "reports": reports, "best_accuracy": -1.0, "present": []}
+        self.books.commit({**state, "sample": None}, tensors, acknowledge=lambda _: None)
+
+    def close(self) -> None:
+        self.evaluator.close()
+        self.books.close()
+
+
+def test_what_a_damaged_checkpoint_counted_stays_paid_for(tmp_path: Path) -> None:
+    """Its version was published with a noise that nobody can take back; the round runs again."""
+    first = Life(tmp_path)
+    for participant in ("ann", "bob"):
+        first.round(participant)
+    assert first.run.releases.counts == {"ann": 1, "bob": 1}
+    first.close()
+    newest = tmp_path / "checkpoint.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    second = Life(tmp_path)
+    assert second.said == ["checkpoint_damaged", "run_resumed"]
+    assert second.run.version == 1
+    assert second.run.releases.counts == {"ann": 1, "bob": 1}
+    second.round("bob")
+    assert second.run.releases.counts == {"ann": 1, "bob": 2}
+    second.close()
