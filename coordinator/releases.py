@@ -49,8 +49,8 @@ class Releases:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` returned."""
-        self.counts = Counter(state["counts"])
+        self.counts = Counter(state.get("counts", {}))
         self._recent = {
             participant: deque(digests, maxlen=RECENT)
-            for participant, digests in state["recent"].items()
+            for participant, digests in state.get("recent", {}).items()
         }

@@ -233,7 +233,7 @@ class TrainingRun:
         self.contributions = [Contribution(**entry) for entry in document["contributions"]]
         self.running = RunningSum(self.tensors, self.kinds)
         self.running.examples = dict(document["sum_examples"])
-        self.releases.restore(document["releases"])
+        self.releases.restore(document.get("releases", {}))
         self.running.sums = {name: tensor.clone() for name, tensor in parts["sum"].items()}
 
 
