@@ -4,6 +4,7 @@ from learning.batches import dataset_length, in_memory, resident
 from learning.client import Client
 from learning.device import limit_device_memory, local_device, to_device
 from learning.errors import DeviceError, LearningError, TaskError, TensorsError, TrainingAbandoned
+from learning.example_privacy import ExamplePrivacy
 from learning.execution import Execution
 from learning.huge_pages import use_huge_pages
 from learning.measures import Metrics, accuracy
@@ -31,6 +32,7 @@ __all__ = [
     "BUILT_IN",
     "Client",
     "DeviceError",
+    "ExamplePrivacy",
     "Execution",
     "FederatedNet",
     "LayerParameters",

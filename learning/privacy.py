@@ -50,13 +50,13 @@ def secure_normal(shape: torch.Size, std: float) -> Tensor:
 def _standard_normal(count: int) -> Tensor:
     """Box and Muller's: two uniform values give two normal ones."""
     pairs = (count + 1) // 2
-    radius = torch.sqrt(-2.0 * torch.log(_uniform(pairs)))
-    angle = 2.0 * math.pi * _uniform(pairs)
+    radius = torch.sqrt(-2.0 * torch.log(secure_uniform(pairs)))
+    angle = 2.0 * math.pi * secure_uniform(pairs)
     return torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)])[:count]
 
 
-def _uniform(count: int) -> Tensor:
-    """Values in (0, 1], multiples of 2^-53."""
+def secure_uniform(count: int) -> Tensor:
+    """Values in (0, 1], multiples of 2^-53, from the operating system's secure source."""
     bits = torch.frombuffer(bytearray(os.urandom(8 * count)), dtype=torch.int64)
     mantissa = bits.bitwise_and((1 << 53) - 1)
     return (mantissa + 1).double() * 2.0**-53

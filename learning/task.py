@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch.utils.data import Dataset
 
 from learning import training
 from learning.errors import TaskError
+from learning.example_privacy import ExamplePrivacy
 from learning.execution import PLAIN, Execution
 from learning.measures import Measure, Measured, Metrics, accuracy
 from learning.optimizers import local_optimizer
@@ -42,6 +44,7 @@ class Task(ABC):
             private and local. See `learning.parameters.shared_tensors`.
         execution: Device, speed, request to stop and reports of progress. The participant sets it
             before it calls `fit` or `evaluate`; a `fit` of the user's own should follow it.
+        example_privacy: Rules of DP-SGD, set by a participant that chose it; None trains plainly.
 
     Raises:
         TaskError: The arguments contradict each other, or `data_dir` is no folder.
@@ -49,6 +52,7 @@ class Task(ABC):
 
     shared: Sequence[str] = EVERYTHING
     execution: Execution = PLAIN
+    example_privacy: ExamplePrivacy | None = None
 
     def __init__(
         self,
@@ -114,7 +118,12 @@ class Task(ABC):
         Randomness comes from torch's default generators, which the participant seeds before (see
         `seeded`).
         """
-        return training.train(
+        train = training.train
+        if self.example_privacy is not None:
+            from learning import dp_sgd  # noqa: PLC0415 - opacus is optional
+
+            train = partial(dp_sgd.train, privacy=self.example_privacy)
+        return train(
             network,
             data,
             self._measure(network),

@@ -124,6 +124,7 @@ class Participant:
         if answered.trained is not None:
             last = answered.trained.history[-1] if answered.trained.history else {}
             fields |= {"loss": last.get("loss"), "seconds": round(answered.trained.seconds, 3)}
+            fields |= {name: last[name] for name in ("epsilon", "delta") if name in last}
         self._say("update_sent", fields)
 
     # -- events

@@ -1,10 +1,11 @@
 """What the operator of a participant decides: one frozen object, a sentence per field."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from schemas.errors import InvalidInputError
 from schemas.messages import Identifier
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -37,7 +38,39 @@ class SpeedSettings(BaseModel):
     )
 
 
-class ParticipantSettings(SpeedSettings):
+class ExamplePrivacySettings(SpeedSettings):
+    """What a participant lets its training tell of any one example; its own choice."""
+
+    dp_sgd_clip: Positive | None = Field(
+        None, description="DP-SGD: largest L2 norm of one example's gradient; with --dp-sgd-noise."
+    )
+    dp_sgd_noise: float | None = Field(
+        None,
+        ge=1e-3,  # less is no privacy
+        allow_inf_nan=False,
+        description="DP-SGD: standard deviation of a step's noise over --dp-sgd-clip.",
+    )
+    dp_sgd_delta: float = Field(
+        1e-5, gt=0, lt=1, description="The delta at which the epsilon of DP-SGD is told."
+    )
+
+    @model_validator(mode="after")
+    def _dp_sgd_is_possible(self) -> Self:
+        if (self.dp_sgd_clip is None) != (self.dp_sgd_noise is None):
+            raise InvalidInputError(
+                "--dp-sgd-clip and --dp-sgd-noise only mean something together; give both"
+            )
+        names = ("autocast", "compile", "loader_workers")
+        given = [f"--{name.replace('_', '-')}" for name in names if getattr(self, name)]
+        if self.dp_sgd_clip is not None and given:
+            raise InvalidInputError(
+                f"--dp-sgd-clip finds the gradient of each example and does not go with "
+                f"{', '.join(given)}"
+            )
+        return self
+
+
+class ParticipantSettings(ExamplePrivacySettings):
     """One participant."""
 
     federation: Identifier = Field("warren", description="Name of the federation.")
@@ -100,6 +133,15 @@ class ParticipantSettings(SpeedSettings):
     log_format: Literal["text", "json"] = Field(
         "text", description="Log lines for people or for machines."
     )
+
+    @model_validator(mode="after")
+    def _what_is_spent_is_kept(self) -> Self:
+        if self.dp_sgd_clip is not None and self.state_dir is None:
+            raise InvalidInputError(
+                "what --dp-sgd-noise has spent must outlive a restart; name a folder with "
+                "--state-dir"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -13,6 +13,7 @@ from learning import (
     use_huge_pages,
 )
 from participant.desk import Desk
+from participant.ledger import example_privacy
 from participant.memory import Memory, restore_private
 from participant.observer import Observer, Unobserved
 from participant.reader import VersionReader
@@ -88,6 +89,7 @@ def _take_part(
         compiled=settings.compile,
         loader_workers=settings.loader_workers,
     )
+    task.example_privacy = example_privacy(settings, settings.state_dir)
     trainer = Trainer(task, settings.id, seed=settings.seed)
     limits = Limits(max_bytes=largest_message_bytes(named_tensors(trainer.network)))
     memory = Memory(settings.state_dir, limits)

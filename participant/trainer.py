@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from learning import (
+    LearningError,
     Task,
     TensorsError,
     TrainingPlan,
@@ -52,6 +53,7 @@ class Trainer:
 
         Raises:
             TaskError: if there is no data.
+            LearningError: if the task cannot be trained with the privacy it was given.
         """
         self._task = task
         self._participant = participant
@@ -59,12 +61,25 @@ class Trainer:
             self.network = task.network()
         self._data: Any = task.train_data()
         self._validation: Any = task.validation_data()
+        if task.example_privacy is not None:
+            self._check_dp_sgd()
         self.num_examples = dataset_length(self._data)
         device, limit_bytes = task.execution.device, task.execution.resident_bytes
         if device is not None:
             self.network.to(device)
             if type(task).fit is Task.fit:  # another one may ask its dataset for more than examples
                 self._data = resident(self._data, device, limit_bytes)
+
+    def _check_dp_sgd(self) -> None:
+        from learning import dp_sgd  # noqa: PLC0415 - opacus is optional
+
+        if type(self._task).fit is not Task.fit:
+            raise LearningError(
+                f"{type(self._task).__name__} trains in a way of its own (`fit`), which DP-SGD "
+                "cannot guard; leave --dp-sgd-clip out"
+            )
+        dp_sgd.check(self.network)
+        self._validation = None  # its exact metrics would travel with the update
 
     @property
     def private_tensors(self) -> dict[str, Tensor]:

@@ -64,8 +64,21 @@ def test_a_dependency_lives_in_one_room(dependency: str) -> None:
 
 
 def test_learning_needs_torch_and_torchvision_only() -> None:
+    """All but one file of it, which is loaded only when somebody asks for DP-SGD."""
     allowed = sys.stdlib_module_names | LEARNING_KNOWS | {"learning"}
-    assert [found for found in imports("learning") if found[1] not in allowed] == []
+    found = {(place, name) for place, name in imports("learning") if name not in allowed}
+    assert {(place.partition(":")[0], name) for place, name in found} == {
+        ("learning/dp_sgd.py", "opacus")
+    }
+
+
+def test_nothing_loads_opacus_before_somebody_asks_for_it() -> None:
+    """It is optional, and takes seconds."""
+    program = "import sys, learning, participant.start; print('opacus' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize(

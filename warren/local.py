@@ -15,7 +15,7 @@ from warren.broker_node import BrokerNode
 from warren.child import Child
 from warren.lifeline import VARIABLE
 from warren.options import BROKER_VARIABLE
-from warren.settings import CoordinatorSettings, LocalSettings, SpeedSettings
+from warren.settings import CoordinatorSettings, ExamplePrivacySettings, LocalSettings
 from warren.view import View
 
 LEAVE_SECONDS = 15.0
@@ -153,12 +153,14 @@ class Federation:
     def _participant_flags(self, name: str, index: int) -> list[str]:
         settings = self._settings
         states = settings.state_dir
-        if states is None and settings.dp_clip is not None and settings.dp_at == "participant":
-            states = settings.out / "participants"  # noise must not be drawn twice
-        speed = {field: getattr(settings, field) for field in SpeedSettings.model_fields}
-        if speed["device_memory_fraction"] is None:
+        has_noise = settings.dp_clip is not None and settings.dp_at == "participant"
+        if states is None and (has_noise or settings.dp_sgd_clip is not None):
+            # Noise must not be drawn twice, and what is spent stays spent.
+            states = settings.out / "participants"
+        choices = {field: getattr(settings, field) for field in ExamplePrivacySettings.model_fields}
+        if choices["device_memory_fraction"] is None:
             # An even share: the first to come would take all that the others need.
-            speed["device_memory_fraction"] = round(1 / settings.participants, 6)
+            choices["device_memory_fraction"] = round(1 / settings.participants, 6)
         flags = {
             "federation": settings.federation,
             "id": name,
@@ -180,7 +182,7 @@ class Federation:
             "log-format": settings.log_format,
         }
         given = [f"--{flag}={value}" for flag, value in flags.items() if value is not None]
-        return given + _flags(SpeedSettings(**speed))
+        return given + _flags(ExamplePrivacySettings(**choices))
 
     def _participant_ended(self, name: str, code: int) -> None:
         """The others go on; with nobody left there is nothing to wait for."""

@@ -10,11 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from coordinator.rules import Mode
 from coordinator.settings import CoordinatorSettings, Positive, RoundSettings
-from participant.settings import ParticipantSettings, SpeedSettings
+from participant.settings import ExamplePrivacySettings, ParticipantSettings, SpeedSettings
 from schemas.messages import Identifier
 
 __all__ = [
     "CoordinatorSettings",
+    "ExamplePrivacySettings",
     "LocalSettings",
     "ParticipantSettings",
     "RoundSettings",
@@ -24,7 +25,7 @@ __all__ = [
 ]
 
 
-class LocalSettings(CoordinatorSettings, SpeedSettings):
+class LocalSettings(CoordinatorSettings, ExamplePrivacySettings):
     """A whole federation on one machine."""
 
     participants: int = Field(4, ge=1, description="Participants, each a process with its share.")

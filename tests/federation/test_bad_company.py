@@ -67,6 +67,59 @@ def test_a_coordinators_mistakes_end_with_two(
     assert sentence in complaint
 
 
+DP_SGD = ["--dp-sgd-clip=1", "--dp-sgd-noise=1"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--dp-sgd-clip=1"], "only mean something together; give both"),
+        (["--dp-sgd-clip=1", "--dp-sgd-noise=0"], "--dp-sgd-noise '0' must be greater than"),
+        ([*DP_SGD, "--compile", "--autocast"], "does not go with --autocast, --compile"),
+        ([*DP_SGD], "name a folder with --state-dir"),
+        ([*DP_SGD, "--state-dir=state"], "Tiny trains in a way of its own (`fit`)"),
+        (
+            [
+                *DP_SGD,
+                "--state-dir=state",
+                TASK.replace("Tiny", "NormalisedByLibrary"),
+            ],
+            "does not go with batch normalisation (1)",
+        ),
+    ],
+)
+def test_what_no_private_training_can_be_is_told(
+    warren: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], sentence: str
+) -> None:
+    """Before anybody connects."""
+    flags = [flag.replace("=state", f"={tmp_path}") for flag in flags]
+    code, complaint = warren("participant", "--id=ann", TASK, NOWHERE, *flags)
+    assert code == 2
+    assert sentence in complaint
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (
+            ["--dp-clip=1", "--dp-noise=0"],
+            "--dp-noise '0' must be greater than or equal to",
+        ),
+        (["--dp-clip=1"], "--dp-clip and --dp-noise only mean something together"),
+        (["--dp-sgd-noise=1"], "--dp-sgd-clip and --dp-sgd-noise only mean something together"),
+        ([*DP_SGD, "--loader-workers=2"], "does not go with --loader-workers"),
+    ],
+)
+def test_a_whole_federation_refuses_the_same(
+    warren: Run, tmp_path: Path, flags: list[str], sentence: str
+) -> None:
+    """`warren local` starts nobody."""
+    code, complaint = warren("local", TASK, NOWHERE, f"--out={tmp_path / 'out'}", *flags)
+    assert code == 2
+    assert sentence in complaint
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unwritable_folder_is_told_before_anything_starts(warren: Run, tmp_path: Path) -> None:
     """Of the coordinator and of a whole local federation."""
     (tmp_path / "file").write_text("in the way")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from coordinator.history import read_history
 from coordinator.training_run import TrainingRun
-from learning import TrainingPlan, clip_factor, joint_norm
+from learning import TrainingPlan, clip_factor, dp_sgd, joint_norm
 from tests.federation.tiny_tasks import Tiny
 
 CLIP = 0.01
@@ -196,3 +196,16 @@ def test_a_noisy_update_that_is_refused_is_paid_for(house: Any) -> None:
 def slow_flags(house: Any) -> list[str]:
     """A second participant that takes its time, and leaves at once when it is told to."""
     return ["--id=p1", f"--state-dir={house.out.parent / 'p1'}", "--grace-seconds=0"]
+
+
+def test_a_participant_may_train_so_that_no_example_can_be_told(house: Any) -> None:
+    """Its own choice: what it spends grows from round to round, and metrics stay with it."""
+    coordinator = house.coordinator("ByLibrary", rounds=2, batch_size=4)
+    participant = house.participant(
+        "ByLibrary", dp_sgd_clip=1.0, dp_sgd_noise=1.0, state_dir=house.out.parent / "p0"
+    )
+    coordinator.result.result(90)
+    spent = [each["epsilon"] for each in participant.wait_for("update_sent", times=2)]
+    steps = [(1.0, 0.5, 2), (1.0, 0.5, 4)]
+    assert spent == [pytest.approx(dp_sgd.epsilon([each], 1e-5)) for each in steps]
+    assert [u["metrics"] for each in records(house, "round") for u in each["updates"]] == [{}, {}]

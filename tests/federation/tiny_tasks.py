@@ -130,6 +130,22 @@ class Sampled(Tiny):
         return Task.fit(self, network, data, plan)
 
 
+class ByLibrary(Sampled):
+    """Leaves the training to the library, and measures on data of its own."""
+
+    fit = Task.fit
+
+    def validation_data(self) -> TensorDataset:
+        return self.train_data()
+
+
+class NormalisedByLibrary(ByLibrary):
+    """The same with a batch normalisation."""
+
+    def network(self) -> nn.Module:
+        return nn.Sequential(super().network(), nn.BatchNorm1d(2))
+
+
 class FromFolder(Tiny):
     """Its examples are the files in its folder."""
 

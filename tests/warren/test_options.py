@@ -77,6 +77,16 @@ def test_a_private_federation_on_this_machine_may_have_any_mode(tmp_path: Path, 
     assert "staleness" not in given.model_fields_set
 
 
+def test_participants_on_this_machine_train_as_privately_as_asked(tmp_path: Path) -> None:
+    """With a folder of its own for each, where what was spent is kept."""
+    options = {"dp_sgd_clip": "0.5", "dp_sgd_noise": "2", "out": str(tmp_path)}
+    settings = read(LocalSettings, options)
+    federation = Federation(settings, tmp_path, say=lambda _event, _fields: None)
+    flags = federation._participant_flags("ann", 0)
+    assert {"--dp-sgd-clip=0.5", "--dp-sgd-noise=2.0"} <= set(flags)
+    assert f"--state-dir={tmp_path / 'participants' / 'ann'}" in flags
+
+
 def test_every_option_of_the_coordinator_is_one_of_warren_local() -> None:
     """Training and round options are the same on both."""
     assert CoordinatorSettings.model_fields.keys() <= LocalSettings.model_fields.keys()
