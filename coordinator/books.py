@@ -106,6 +106,7 @@ class Books:
             self.spool.clear()
         if self.lost:
             self._history.append({"event": "updates_lost", "updates": self.lost})
+            self._history.flush()  # what told of them was cut off just now
             fields = {"updates_lost": len(self.lost), "folder": str(self.folder)}
             say("checkpoint_damaged", fields)
         return checkpoint

@@ -94,7 +94,8 @@ def read_history(path: Path) -> Iterator[dict[str, Any]]:
 def lost_updates(path: Path, length: int) -> Iterator[dict[str, Any]]:
     """Yield the updates that a history counts behind its first `length` bytes, each once.
 
-    Those of a round that was still open stand in `commit` records.
+    Those of a round that was still open stand in `commit` records, and those that an earlier start
+    found lost, before it was killed itself, in one of `updates_lost`.
     """
     if not path.exists():
         return
@@ -106,7 +107,7 @@ def lost_updates(path: Path, length: int) -> Iterator[dict[str, Any]]:
                 record = json.loads(line)
             except json.JSONDecodeError:  # the last line of a crash
                 return
-            if record.get("event") in ("round", "commit"):
+            if record.get("event") in ("round", "commit", "updates_lost"):
                 for update in record["updates"]:
                     name = (update["participant"], update["base_version"])
                     if name not in seen:

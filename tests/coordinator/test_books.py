@@ -168,6 +168,25 @@ def test_falling_back_says_which_updates_are_lost_with_it(opened: Opened, tmp_pa
     assert lines[1]["updates"] == books.lost == [{"participant": "ann", "base_version": 1}]
 
 
+def test_what_is_lost_is_still_known_if_the_next_start_is_killed(
+    opened: Opened, tmp_path: Path
+) -> None:
+    """Before its first commit: a private run would forget what it has made known."""
+    books, _, _ = opened()
+    for version in (1, 2):
+        update = {"participant": "ann", "base_version": version - 1}
+        books.history.append({"event": "round", "round": version, "updates": [update]})
+        books.commit({"version": version}, TENSORS, acknowledge=lambda _: None)
+    books.close()
+    newest = tmp_path / "checkpoint.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    for _ in range(2):
+        books, said, _ = opened()
+        books.close()
+        assert said == ["checkpoint_damaged"]
+        assert books.lost == [{"participant": "ann", "base_version": 1}]
+
+
 def test_a_folder_that_cannot_be_written_to_is_refused(opened: Opened, tmp_path: Path) -> None:
     """In one sentence, before anything else happens."""
     (tmp_path / "file").write_text("in the way")
