@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from coordinator.checkpoint import Checkpoint, CheckpointFolder
-from coordinator.history import History, lost_updates
+from coordinator.history import COUNTING, History, lost_updates
 from coordinator.reports import Say
 from coordinator.safetensors_file import sync_folder
 from coordinator.spool import Spool, SpoolFile
@@ -99,8 +99,10 @@ class Books:
             length = checkpoint.document["history_bytes"]
             tail = checkpoint.document["history_tail"]
         known = length + len(tail.encode())
-        if checkpoint is not None and checkpoint.is_previous:
-            self.lost = list(lost_updates(path, known))
+        if checkpoint is not None:
+            # An earlier start that was killed before its first commit may have found some, too.
+            events = COUNTING if checkpoint.is_previous else {"updates_lost"}
+            self.lost = list(lost_updates(path, known, events=events))
         self._history = History(path, length=length, tail=tail)
         if checkpoint is None:
             self.spool.clear()

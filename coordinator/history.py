@@ -6,6 +6,7 @@ One JSON object per line, durable up to what the checkpoint counts.
 import json
 import os
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,13 @@ def read_history(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def lost_updates(path: Path, length: int) -> Iterator[dict[str, Any]]:
+COUNTING = frozenset({"round", "commit", "updates_lost"})
+"""Events that name updates which a checkpoint counted."""
+
+
+def lost_updates(
+    path: Path, length: int, *, events: AbstractSet[str] = COUNTING
+) -> Iterator[dict[str, Any]]:
     """Yield the updates that a history counts behind its first `length` bytes, each once.
 
     Those of a round that was still open stand in `commit` records, and those that an earlier start
@@ -107,7 +114,7 @@ def lost_updates(path: Path, length: int) -> Iterator[dict[str, Any]]:
                 record = json.loads(line)
             except json.JSONDecodeError:  # the last line of a crash
                 return
-            if record.get("event") in ("round", "commit", "updates_lost"):
+            if record.get("event") in events:
                 for update in record["updates"]:
                     name = (update["participant"], update["base_version"])
                     if name not in seen:
