@@ -6,6 +6,7 @@ ends. There are as many shares as slots; who finds none free waits, and takes ov
 leaves.
 """
 
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -14,10 +15,11 @@ from typing import Any, Self
 
 import structlog
 
+from participant.links import link_of
 from participant.settings import ParticipantSettings
 from schemas.errors import ConnectionLostError, QueueDownError, RefusedByBrokerError, WarrenError
 from schemas.topology import Topology
-from transport import Connected, Inbox, Link
+from transport import Connected, Inbox
 
 RETRY_SECONDS = 1.0
 RESOURCE_LOCKED = 405
@@ -39,7 +41,7 @@ class SlotHolder:
     after a reconnect is asked for again during three heartbeats before it counts as lost.
     """
 
-    def __init__(self, settings: ParticipantSettings) -> None:
+    def __init__(self, settings: ParticipantSettings, *, tls: ssl.SSLContext | None) -> None:
         """Connect nowhere yet."""
         if settings.slots is None:
             raise ValueError("a slot holder needs a number of slots")
@@ -47,13 +49,7 @@ class SlotHolder:
         self._num_slots = settings.slots
         self._topology = Topology(settings.federation)
         self._inbox = Inbox()
-        self._link = Link(
-            settings.broker,
-            name=f"{settings.federation} participant claims a slot",
-            inbox=self._inbox,
-            client_properties={"federation": settings.federation, "role": "participant"},
-            heartbeat_seconds=settings.heartbeat_seconds,
-        )
+        self._link = link_of(settings, "claims a slot", inbox=self._inbox, tls=tls)
         self._told = threading.Event()
         self._reason = ""
         self._thread = threading.Thread(target=self._keep, name="slot", daemon=True)

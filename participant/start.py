@@ -1,5 +1,6 @@
 """Puts a participant together from its settings and lets it run."""
 
+import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from learning import (
 )
 from participant.desk import Desk
 from participant.ledger import example_privacy
+from participant.links import link_of, tls_of
 from participant.memory import Memory, restore_private
 from participant.observer import Observer, Unobserved
 from participant.reader import VersionReader
@@ -27,7 +29,7 @@ from schemas.errors import LinkClosedError
 from schemas.limits import Limits
 from schemas.tensors import largest_message_bytes
 from schemas.topology import Topology
-from transport import Inbox, Link, link_context
+from transport import Inbox
 
 
 def serve(
@@ -46,10 +48,11 @@ def serve(
         SlotLostError: if another replica took our slot.
     """
     observer = observer or Unobserved()
+    tls = tls_of(settings)
     if settings.slots is None:
-        _take_part(settings, say=say, on_ready=on_ready, observer=observer)
+        _take_part(settings, tls=tls, say=say, on_ready=on_ready, observer=observer)
         return
-    with SlotHolder(settings) as holder:
+    with SlotHolder(settings, tls=tls) as holder:
         on_ready(holder.stop)
         claimed = holder.claim(say)
         if claimed is None:
@@ -59,7 +62,7 @@ def serve(
             on_ready(stop)
             holder.pass_on(stop)
 
-        _take_part(claimed, say=say, on_ready=on_ready_in_slot, observer=observer)
+        _take_part(claimed, tls=tls, say=say, on_ready=on_ready_in_slot, observer=observer)
         if holder.is_lost:
             raise SlotLostError(f"another replica has {claimed.id}; start again to claim another")
 
@@ -67,6 +70,7 @@ def serve(
 def _take_part(
     settings: ParticipantSettings,
     *,
+    tls: ssl.SSLContext | None,
     say: Say,
     on_ready: Callable[[Callable[[str], None]], None],
     observer: Observer,
@@ -97,29 +101,10 @@ def _take_part(
     load_optimizers()
 
     inbox = Inbox()
-    tls = link_context(
-        settings.broker,
-        ca_file=settings.ca_file,
-        certificate=settings.certificate,
-        key=settings.key,
-    )
+    properties = {"participant": settings.id, "device": str(device)}
     consuming, publishing = (
-        Link(
-            settings.broker,
-            name=f"{settings.federation} participant {settings.id} {purpose}",
-            inbox=inbox,
-            client_properties={
-                "federation": settings.federation,
-                "role": "participant",
-                "participant": settings.id,
-                "device": str(device),
-            },
-            heartbeat_seconds=settings.heartbeat_seconds,
-            max_backoff_seconds=settings.reconnect_seconds,
-            tls=tls,
-            certificate_login=settings.certificate is not None,
-        )
-        for purpose in ("consumes", "publishes")
+        link_of(settings, f"{settings.id} {does}", inbox=inbox, tls=tls, properties=properties)
+        for does in ("consumes", "publishes")
     )
     desk = Desk(
         Topology(settings.federation), settings.id, consuming=consuming, publishing=publishing

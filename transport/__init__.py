@@ -1,6 +1,6 @@
 """How messages travel: the one room that knows pika."""
 
-from transport.addresses import safe_url
+from transport.addresses import is_loopback, safe_url
 from transport.events import (
     Blocked,
     Connected,
@@ -31,6 +31,7 @@ __all__ = [
     "SubscriptionLost",
     "Unblocked",
     "client_context",
+    "is_loopback",
     "link_context",
     "safe_url",
 ]

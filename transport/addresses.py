@@ -62,10 +62,7 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """Whether this is our own machine, by its name or its address."""
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost" or self.host.endswith(".localhost")
+        return is_loopback(self.host)
 
     def parameters(
         self,
@@ -98,6 +95,14 @@ class Address:
             stack_timeout=_HANDSHAKE_SECONDS,
             client_properties=dict(client_properties),
         )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address is that of our own machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _unquoted(text: str | None) -> str | None:

@@ -1,5 +1,15 @@
-"""`python -m warren` is `warren`."""
+"""`python -m warren`, and the console command `warren`."""
 
-from warren.cli import main
+from warren import signals
 
-main()
+
+def main() -> None:
+    """Run the command line."""
+    signals.end_at_once_on_sigterm()  # the import alone takes a second
+    from warren.cli import main as command_line  # noqa: PLC0415 - see above
+
+    command_line()
+
+
+if __name__ == "__main__":
+    main()

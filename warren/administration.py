@@ -11,6 +11,7 @@ import typer
 
 from schemas.errors import InvalidInputError
 from schemas.topology import Topology
+from transport import is_loopback
 from warren.enrolment import Enrolment
 from warren.management import Management
 
@@ -28,6 +29,13 @@ ManagementUrl = Annotated[
 ]
 Federation = Annotated[str, typer.Option("--federation", help="Name of the federation.")]
 Vhost = Annotated[str, typer.Option("--vhost", help="Virtual host of the federation.")]
+InsecureHttp = Annotated[
+    bool,
+    typer.Option(
+        "--insecure-http",
+        help="Send passwords unencrypted to a management API on another machine.",
+    ),
+]
 CaFile = Annotated[
     Path | None, typer.Option("--ca-file", help="PEM file of the CAs to trust; goes along.")
 ]
@@ -55,6 +63,7 @@ def enroll(
         typer.Option("--broker", help="Broker URL for the credentials, without a login."),
     ] = None,
     ca_file: CaFile = None,
+    insecure_http: InsecureHttp = False,
     certificate: Annotated[
         Path | None,
         typer.Option("--certificate", help="Log in with this client certificate, no password."),
@@ -73,7 +82,7 @@ def enroll(
     if path.exists():
         raise InvalidInputError(f"{path} is there already; name another --out")
     enrolment = Enrolment(
-        _management(management, ca_file),
+        _management(management, ca_file, insecure_http=insecure_http),
         Topology(federation),
         vhost=vhost,
         brokers=tuple(broker or ()),
@@ -103,9 +112,11 @@ def revoke(
     federation: Federation = "warren",
     vhost: Vhost = "/",
     ca_file: CaFile = None,
+    insecure_http: InsecureHttp = False,
 ) -> None:
     """End a participant's connections, and remove its login and queue."""
-    enrolment = Enrolment(_management(management, ca_file), Topology(federation), vhost=vhost)
+    api = _management(management, ca_file, insecure_http=insecure_http)
+    enrolment = Enrolment(api, Topology(federation), vhost=vhost)
     enrolment.revoke(participant)
     sys.stdout.write(f"{participant} is revoked: its login and its queue are gone\n")
 
@@ -140,7 +151,7 @@ def certificates(
         sys.stdout.write(f"{path}\n")
 
 
-def _management(url: str | None, ca_file: Path | None) -> Management:
+def _management(url: str | None, ca_file: Path | None, *, insecure_http: bool) -> Management:
     """Take the password from the URL, the environment, or the person at the terminal."""
     url = url or os.environ.get(MANAGEMENT_VARIABLE)
     if not url:
@@ -148,6 +159,12 @@ def _management(url: str | None, ca_file: Path | None) -> Management:
             f"name the management API with --management or {MANAGEMENT_VARIABLE}"
         )
     parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "http" and not is_loopback(host) and not insecure_http:
+        raise InvalidInputError(
+            f"http:// would send passwords unencrypted to {host}; use https:// (with --ca-file for "
+            "a private CA), an ssh tunnel to the broker's machine, or --insecure-http"
+        )
     if parts.username and parts.password is None:
         password = os.environ.get(PASSWORD_VARIABLE)
         if password is None and sys.stdin.isatty():

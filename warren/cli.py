@@ -3,10 +3,7 @@
 Commands import what they run only when they run: torch takes seconds, and `--help` should not.
 """
 
-import signal
 import sys
-import threading
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +24,7 @@ from warren.settings import (
     SimulationSettings,
     StatusSettings,
 )
+from warren.signals import stop_on_signals
 from warren.tensorboard import EventFile
 from warren.view import Beside, JsonView, LinesView, LiveView, View
 
@@ -63,7 +61,7 @@ def local(*, json: Json = False, fresh: Fresh = False, **options: Any) -> None:
 
     settings = read(LocalSettings, options | ({"resume": "no"} if fresh else {}))
     logs.set_up(settings.log_format)
-    sys.exit(run(settings, view=_view(json), on_ready=_stop_on_signals))
+    sys.exit(run(settings, view=_view(json), on_ready=stop_on_signals))
 
 
 @app.command()
@@ -72,7 +70,8 @@ def coordinator(
     *, json: Json = False, fresh: Fresh = False, credentials: CredentialsFile = None, **options: Any
 ) -> None:
     """Own the rounds of one federation."""
-    settings = read(CoordinatorSettings, options | ({"resume": "no"} if fresh else {}), credentials)
+    options |= {"resume": "no"} if fresh else {}
+    settings = read(CoordinatorSettings, options, credentials, role="coordinator")
     from coordinator.metrics import CoordinatorMetrics  # noqa: PLC0415 - see above
     from coordinator.start import serve  # noqa: PLC0415 - see above
 
@@ -86,7 +85,7 @@ def coordinator(
         if settings.tensorboard is not None:
             view = Beside(view, stack.enter_context(EventFile(settings.tensorboard)).hear)
         stack.enter_context(view)
-        outcome = serve(settings, say=view.say, on_ready=_stop_on_signals, observer=metrics)
+        outcome = serve(settings, say=view.say, on_ready=stop_on_signals, observer=metrics)
         if not outcome.is_finished:
             sys.exit(FAILED)
         view.say("run_finished", outcome.event())
@@ -96,7 +95,7 @@ def coordinator(
 @options_of(ParticipantSettings)
 def participant(*, json: Json = False, credentials: CredentialsFile = None, **options: Any) -> None:
     """Take part in a federation with this machine's private data."""
-    settings = read(ParticipantSettings, options, credentials)
+    settings = read(ParticipantSettings, options, credentials, role="participant")
     from participant.metrics import ParticipantMetrics  # noqa: PLC0415 - see above
     from participant.start import serve  # noqa: PLC0415 - see above
 
@@ -113,18 +112,24 @@ def participant(*, json: Json = False, credentials: CredentialsFile = None, **op
                 logs.bind(participant=fields["participant"])
             view.say(event, fields)
 
-        serve(settings, say=say, on_ready=_stop_on_signals, observer=metrics)
+        serve(settings, say=say, on_ready=stop_on_signals, observer=metrics)
 
 
 @app.command()
 @options_of(StatusSettings)
-def status(*, json: Json = False, watch: Watch = False, **options: Any) -> None:
+def status(
+    *,
+    json: Json = False,
+    watch: Watch = False,
+    credentials: CredentialsFile = None,
+    **options: Any,
+) -> None:
     """Show who is there, what each is doing, the round and the queues."""
     from warren.status.start import watch as look  # noqa: PLC0415 - as above
 
-    settings = read(StatusSettings, options)
+    settings = read(StatusSettings, options, credentials)
     logs.set_up(settings.log_format, federation=settings.federation)
-    look(settings, json=json, repeat=watch, on_ready=_stop_on_signals)
+    look(settings, json=json, repeat=watch, on_ready=stop_on_signals)
 
 
 @app.command()
@@ -141,7 +146,7 @@ def simulate(*, json: Json = False, **options: Any) -> None:
             settings,
             lambda mode: rounds_of(mode, settings, options),
             say=view.say,
-            on_ready=_stop_on_signals,
+            on_ready=stop_on_signals,
         )
     if not all(outcome.is_finished for outcome in outcomes.values()):
         sys.exit(FAILED)
@@ -190,15 +195,3 @@ def _view(json: bool) -> View:
     if json:
         return JsonView()
     return LiveView() if sys.stdout.isatty() else LinesView()
-
-
-def _stop_on_signals(stop: Callable[[str], None]) -> None:
-    """Let SIGTERM and SIGINT end a service in good order; a second one ends it at once."""
-
-    def handle(number: int, _frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        # In a thread of its own: the interrupted code may hold the very lock that `stop` needs.
-        threading.Thread(target=stop, args=(signal.Signals(number).name,)).start()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)

@@ -13,6 +13,7 @@ from schemas.errors import InvalidInputError
 from schemas.messages import Identifier
 
 VARIABLE = "WARREN_CREDENTIALS"
+Role = Literal["participant", "coordinator"]
 
 
 class Credentials(BaseModel):
@@ -20,7 +21,7 @@ class Credentials(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    role: Literal["participant", "coordinator"]
+    role: Role
     federation: Identifier
     login: Identifier
     """Under enrolment a participant's id is its broker login."""
@@ -33,11 +34,12 @@ class Credentials(BaseModel):
     key: Path | None = None
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: Path, *, role: Role | None = None) -> Self:
         """Return the credentials in a file.
 
         Raises:
-            InvalidInputError: if it is no such file; the message repeats nothing of it.
+            InvalidInputError: if it is no such file, or not for this role; the message repeats
+                nothing of it.
         """
         try:
             found = cls.model_validate_json(path.read_bytes())
@@ -49,6 +51,11 @@ class Credentials(BaseModel):
             raise InvalidInputError(
                 f"--credentials {path} is not a file that `warren enroll` made{about}"
             ) from None
+        if role not in (None, found.role):
+            raise InvalidInputError(
+                f"--credentials {path} is for `warren {found.role}`, and this is `warren {role}`; "
+                "name the file that was made for it"
+            )
         folder = path.parent
         paths = {
             name: folder / value

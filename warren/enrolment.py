@@ -47,7 +47,7 @@ class Enrolment:
 
         Raises:
             InvalidInputError: if the id cannot be one, or the broker has such a login already.
-            TransportError: if the management API refuses something; then nothing is left.
+            TransportError: if the management API refuses something; then nothing of ours is left.
         """
         check_identifier("the participant", participant)
         names = self.topology
@@ -55,8 +55,9 @@ class Enrolment:
         self._declare_exchanges()
         queue = names.participant_queue(participant)
         arguments = {"x-queue-type": "classic", **participant_queue_arguments(version_bytes=0)}
+        is_new = self.management.get("queues", self.vhost, queue) is None
         try:
-            if self.management.get("queues", self.vhost, queue) is None:
+            if is_new:
                 self.management.put(
                     "queues", self.vhost, queue, body={"durable": True, "arguments": arguments}
                 )
@@ -73,7 +74,7 @@ class Enrolment:
                 limits=PARTICIPANT_LIMITS,
             )
         except WarrenError:
-            self._remove(participant)
+            self._remove(participant, queue=is_new)  # one that was there has somebody's version
             raise
 
     def enroll_coordinator(self, login: str) -> Credentials:
@@ -110,15 +111,16 @@ class Enrolment:
                 f"the broker's login {login!r} was not made by `warren enroll`; "
                 "remove it with RabbitMQ's own tools if you mean it"
             )
-        self._remove(login)
+        self._remove(login, queue=True)
 
-    def _remove(self, login: str) -> None:
+    def _remove(self, login: str, *, queue: bool) -> None:
         """The login first, so that it cannot come back; then what it held."""
         self.management.delete("users", login)
         for connection in self.management.get("connections") or []:
             if connection.get("user") == login:
                 self.management.delete("connections", connection["name"])
-        self.management.delete("queues", self.vhost, self.topology.participant_queue(login))
+        if queue:
+            self.management.delete("queues", self.vhost, self.topology.participant_queue(login))
 
     def _refuse_known(self, login: str) -> None:
         if self.management.get("users", login) is not None:

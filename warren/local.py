@@ -16,7 +16,7 @@ from warren.child import Child
 from warren.lifeline import VARIABLE
 from warren.options import BROKER_VARIABLE
 from warren.settings import CoordinatorSettings, ExamplePrivacySettings, LocalSettings
-from warren.view import View
+from warren.view import JsonView, View
 
 LEAVE_SECONDS = 15.0
 OWN_BROKER = {"connect_seconds": 90.0, "reconnect_seconds": 0.5}
@@ -45,7 +45,12 @@ def run(
             settings = settings.model_copy(update={"broker": (node.url,), **OWN_BROKER})
         stack.enter_context(view)
         kept = node if settings.keep_broker else None
-        federation = Federation(settings, logs, say=_with_broker(view.say, kept))
+        say: Say = view.say
+        if kept is not None:
+            password_file = settings.out / "management-password"
+            stack.callback(password_file.unlink, missing_ok=True)
+            say = _with_broker(view, kept, password_file)
+        federation = Federation(settings, logs, say=say)
         on_ready(federation.stop)
         stack.callback(federation.close)
         federation.start()
@@ -207,14 +212,26 @@ def _log_folder(out: Path) -> Path:
     return out / "logs"
 
 
-def _with_broker(say: Say, kept: BrokerNode | None) -> Say:
-    """Tell where the broker that stays is to be looked at, just before the last event."""
+def _with_broker(view: View, kept: BrokerNode, password_file: Path) -> Say:
+    """Tell where the broker that stays is to be looked at, just before the last event.
+
+    People at the terminal are told the password; what programs print ends in logs, so they are
+    told the file that holds it.
+    """
 
     def told(event: str, fields: dict[str, Any]) -> None:
-        if event == "run_finished" and kept is not None:
-            address = {"management": kept.management_url, "user": kept.user}
-            say("broker_kept", address | {"password": kept.password})
-        say(event, fields)
+        if event == "run_finished":
+            password_file.unlink(missing_ok=True)
+            password_file.touch(0o600)
+            password_file.write_text(kept.password)
+            address = {
+                "management": kept.management_url,
+                "user": kept.user,
+                "password_file": str(password_file),
+            }
+            secret = {} if isinstance(view, JsonView) else {"password": kept.password}
+            view.say("broker_kept", address | secret)
+        view.say(event, fields)
 
     return told
 

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from schemas.errors import InvalidInputError
-from warren.credentials import Credentials
+from warren.credentials import Credentials, Role
 
 Command = Callable[..., None]
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -44,15 +44,25 @@ def options_of(*models: type[BaseModel]) -> Callable[[Command], Command]:
 
 
 def read(
-    model: type[Settings], options: Mapping[str, Any], credentials: Path | None = None
+    model: type[Settings],
+    options: Mapping[str, Any],
+    credentials: Path | None = None,
+    *,
+    role: Role | None = None,
 ) -> Settings:
     """Return the settings that the options and a credentials file name.
+
+    Args:
+        model: the settings.
+        options: by name of the field; what nobody gave is None or an empty tuple.
+        credentials: a file that `warren enroll` made.
+        role: whom that file must be for; None where anybody's will do.
 
     Raises:
         InvalidInputError: all that is wrong, in one message.
     """
     if credentials is not None:
-        options = Credentials.read(credentials).options(options)
+        options = Credentials.read(credentials, role=role).options(options)
     given = {
         name: value
         for name, value in options.items()

@@ -123,11 +123,24 @@ class StatusSettings(BaseModel):
 
     federation: Identifier = Field("warren", description="Name of the federation.")
     broker: tuple[str, ...] = Field(
-        (), description="Broker URL, amqp://user:password@host:port/vhost; repeatable."
+        (),
+        repr=False,
+        description="Broker URL, amqp://user:password@host:port/vhost; repeatable.",
     )
     management: str | None = Field(
-        None, description="Management API, http://host:15672; the login is the broker's by default."
+        None,
+        repr=False,
+        description="Management API, http(s)://host:15672; the login is the broker's by default.",
     )
+    ca_file: Path | None = Field(
+        None,
+        description="PEM file of the CAs to trust with amqps:// and https://; the system's by "
+        "default.",
+    )
+    certificate: Path | None = Field(
+        None, description="PEM file of our own certificate; the login where a URL has no password."
+    )
+    key: Path | None = Field(None, description="PEM file of the certificate's key.")
     listen_seconds: float = Field(
         11.0, ge=0, description="How long to listen at most: participants report every 10 seconds."
     )

@@ -193,7 +193,7 @@ _SENTENCES = {
     "plot_written": "the plot is in {plot}",
     "broker_kept": (
         "the broker stays until Ctrl-C: management UI {management}, user {user}, "
-        "password {password}"
+        "password {password} (also in {password_file})"
     ),
     "standing_by": "another coordinator runs the federation {federation}: standing by",
     "id_taken": "another instance holds the id {participant}: trying again until it is free",
@@ -230,7 +230,21 @@ def _shown(name: str, value: Any) -> str:
         return size(value)
     if name in PRIVACY:
         return f"{value:.4g}"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return f"{value:.2f}" if isinstance(value, float) else printable(str(value))
+
+
+def printable(text: str) -> str:
+    r"""Return text of others with what a terminal would obey made visible.
+
+    A line break could forge a line of ours, and an escape sequence the whole screen.
+
+    Example:
+        >>> printable("bye\nround 7: \x1b[2J")
+        'bye\\nround 7: \\x1b[2J'
+    """
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 def size(num_bytes: float) -> str:

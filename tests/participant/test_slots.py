@@ -30,7 +30,7 @@ def quiet(_event: str, _fields: dict[str, Any]) -> None:
 def test_replicas_take_different_slots_and_their_shares(broker_url: str, federation: str) -> None:
     """A slot is an id, a share of the data and a folder for its state."""
     settings = settings_for(broker_url, federation, state_dir=Path("state"))
-    with SlotHolder(settings) as one, SlotHolder(settings) as other:
+    with SlotHolder(settings, tls=None) as one, SlotHolder(settings, tls=None) as other:
         first, second = one.claim(quiet), other.claim(quiet)
 
     assert first is not None
@@ -45,9 +45,9 @@ def test_a_spare_replica_waits_and_takes_over(broker_url: str, federation: str) 
     settings = settings_for(broker_url, federation)
     said: queue.Queue[str] = queue.Queue()
     found: list[ParticipantSettings | None] = []
-    with SlotHolder(settings) as one, SlotHolder(settings) as spare:
+    with SlotHolder(settings, tls=None) as one, SlotHolder(settings, tls=None) as spare:
         one.claim(quiet)
-        with SlotHolder(settings) as other:
+        with SlotHolder(settings, tls=None) as other:
             other.claim(quiet)
             waiting = threading.Thread(
                 target=lambda: found.append(spare.claim(lambda event, _: said.put(event)))
@@ -63,7 +63,11 @@ def test_a_spare_replica_waits_and_takes_over(broker_url: str, federation: str) 
 def test_a_replica_that_waits_can_be_stopped(broker_url: str, federation: str) -> None:
     """SIGTERM reaches who has no slot yet."""
     settings = settings_for(broker_url, federation)
-    with SlotHolder(settings) as one, SlotHolder(settings) as two, SlotHolder(settings) as spare:
+    with (
+        SlotHolder(settings, tls=None) as one,
+        SlotHolder(settings, tls=None) as two,
+        SlotHolder(settings, tls=None) as spare,
+    ):
         one.claim(quiet)
         two.claim(quiet)
 
@@ -72,7 +76,7 @@ def test_a_replica_that_waits_can_be_stopped(broker_url: str, federation: str) -
 
 def test_a_stop_between_claim_and_start_is_not_lost(broker_url: str, federation: str) -> None:
     """Whoever starts after the claim hears what was said before."""
-    with SlotHolder(settings_for(broker_url, federation)) as holder:
+    with SlotHolder(settings_for(broker_url, federation), tls=None) as holder:
         holder.claim(quiet)
         holder.stop("SIGTERM")
         heard: list[str] = []
@@ -109,7 +113,7 @@ def test_a_slot_is_held_again_after_a_lost_connection(
     slot_queue = Topology(federation).slot_queue(0)
     told: list[str] = []
     settings = settings_for(broker_node.url, federation)
-    with SlotHolder(settings) as holder, Link([broker_node.url], name="looks on") as link:
+    with SlotHolder(settings, tls=None) as holder, Link([broker_node.url], name="looks on") as link:
         holder.claim(quiet)
         holder.pass_on(told.append)
         link.wait_connected(10)
@@ -133,7 +137,7 @@ def test_who_loses_its_slot_to_another_is_told_to_leave(
     slot_queue = Topology(federation).slot_queue(0)
     told: queue.Queue[str] = queue.Queue()
     settings = settings_for(broker_node.url, federation, heartbeat_seconds=1)
-    with SlotHolder(settings) as holder, Link([broker_node.url], name="snatches") as link:
+    with SlotHolder(settings, tls=None) as holder, Link([broker_node.url], name="snatches") as link:
         holder.claim(quiet)
         holder.pass_on(told.put)
         link.wait_connected(10)

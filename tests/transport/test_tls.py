@@ -7,11 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from participant.links import tls_of
+from participant.settings import ParticipantSettings
+from participant.slots import SlotHolder
 from schemas.errors import BrokerUnreachableError, InsecureBrokerError, InvalidInputError
 from transport import Link, Outgoing, client_context, link_context
+from transport.addresses import Address
 from transport.events import Delivery
 from warren.broker_node import BrokerNode
 from warren.certificates import Authority
+from warren.settings import StatusSettings
+from warren.status.start import watch
 
 
 @pytest.fixture(scope="module")
@@ -121,13 +127,74 @@ def test_keys_are_their_owners_alone(authority: Authority) -> None:
     assert {path.stat().st_mode & 0o077 for path in keys} == {0}
 
 
-def test_nothing_can_turn_verification_off() -> None:
-    """No source of ours holds a word that would."""
-    root = Path(__file__).parent.parent.parent
-    words = ("CERT_NONE", "check_hostname = False", "_create_unverified_context")
-    sources = [p for package in ("transport", "warren") for p in (root / package).rglob("*.py")]
-    assert sources
-    assert [p for p in sources for word in words if word in p.read_text()] == []
+def test_nothing_can_turn_verification_off(authority: Authority) -> None:
+    """Every context that pika is handed, however it was asked for, verifies chain and host name."""
+    certificate, key = authority.issue_client("fred")
+    address = "amqps://fred@broker.example"
+    ca = {"ca_file": authority.folder / "ca.pem"}
+    files: list[dict[str, Path]] = [
+        {},
+        ca,
+        {"certificate": certificate, "key": key},
+        {**ca, "certificate": certificate, "key": key},
+    ]
+    contexts = [
+        make(each)
+        for each in files
+        for make in (
+            lambda named: client_context(**named),
+            lambda named: link_context((address, "amqp://fred:x@other.example"), **named),
+        )
+    ]
+    for context in (None, *contexts):
+        for certificate_login in (False, True):
+            options = (
+                Address.parse(address)
+                .parameters(
+                    heartbeat_seconds=60,
+                    client_properties={},
+                    tls=context,
+                    certificate_login=certificate_login,
+                )
+                .ssl_options
+            )
+            assert options.server_hostname == "broker.example"
+            assert options.context.verify_mode is ssl.CERT_REQUIRED
+            assert options.context.check_hostname is True
+            assert options.context.minimum_version >= ssl.TLSVersion.TLSv1_2
+
+
+def test_a_replica_claims_its_slot_over_tls(node: BrokerNode, authority: Authority) -> None:
+    """With the CA that its own options name, and with a client certificate as the login."""
+    certificate, key = authority.issue_client("replicas")
+    node.ctl("add_user", "replicas", "no-password-is-used")
+    node.ctl("set_permissions", "replicas", ".*", ".*", ".*")
+    settings = ParticipantSettings(
+        broker=(f"amqps://replicas@localhost:{node.tls_port}",),
+        federation="slots-over-tls",
+        slots=1,
+        ca_file=authority.folder / "ca.pem",
+        certificate=certificate,
+        key=key,
+    )
+    with SlotHolder(settings, tls=tls_of(settings)) as holder:
+        claimed = holder.claim(lambda *_: None)
+    assert claimed is not None
+    assert claimed.id == "slot-0"
+
+
+def test_status_looks_over_tls(
+    node: BrokerNode, authority: Authority, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--ca-file` is for the broker."""
+    settings = StatusSettings(
+        federation="looked-at-over-tls",
+        broker=(url(node),),
+        ca_file=authority.folder / "ca.pem",
+        listen_seconds=0,
+    )
+    watch(settings, json=True, repeat=False, on_ready=lambda _: None)
+    assert "no coordinator has opened the federation" in capsys.readouterr().out
 
 
 def test_the_well_known_login_is_for_ones_own_machine(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,16 +1,21 @@
 """Facts about `warren status`: what it sees of a live federation, and what it says it cannot."""
 
+import io
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from rich.console import Console
 from test_simulation import TASK, started
 
 from coordinator.settings import CoordinatorSettings
@@ -20,10 +25,12 @@ from participant.start import serve as serve_participant
 from schemas.errors import InvalidInputError
 from schemas.messages import Goodbye, Hello, Progress
 from schemas.place import Labels
+from transport import client_context
 from warren.broker_node import BrokerNode
+from warren.certificates import Authority
 from warren.settings import StatusSettings
 from warren.status import show
-from warren.status.management import Management, QueueNews
+from warren.status.management import Management, ManagementUnreachableError, QueueNews
 from warren.status.picture import Picture
 from warren.status.start import watch
 
@@ -221,3 +228,58 @@ def test_lines_for_people_name_all_that_is_known_and_nothing_else() -> None:
         "gone: doing left, heard 0.5 s ago",
         "new: doing joining, device cpu, heard 2.5 s ago",
     ]
+
+
+def test_a_device_may_bear_any_name() -> None:
+    """It comes from a stranger: neither rich's markup nor a control character does anything."""
+    picture = Picture("F")
+    hello = Hello(participant="odd", instance="i", device="[/x]\x1b[2J\nfake", num_examples=7)
+    picture.overheard(hello, 10.0)
+    console = Console(file=io.StringIO(), width=200)
+    console.print(show.table(picture, 10.0))
+
+    assert "[/x]\\x1b[2J\\nfake" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert list(show.lines(picture, 10.0))[1:] == [
+        "odd: doing joining, device [/x]\\x1b[2J\\nfake, heard 0 s ago"
+    ]
+
+
+def test_without_a_broker_it_says_so() -> None:
+    settings = StatusSettings(management="http://127.0.0.1:15672")
+    with pytest.raises(InvalidInputError, match="name a broker with --broker"):
+        watch(settings, json=True, repeat=False, on_ready=lambda _: None)
+
+
+def test_its_addresses_are_not_shown() -> None:
+    settings = StatusSettings(broker=("amqp://me:hush@h",), management="http://me:hush@h")
+    assert "hush" not in repr(settings)
+
+
+def test_https_is_held_to_the_ca_that_was_named(tmp_path: Path) -> None:
+    """A management API with a certificate of a private CA."""
+    authority = Authority.in_folder(tmp_path)
+    certificate, key = authority.issue_server(["localhost"])
+
+    class Queues(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b'{"items": [], "page_count": 1}'
+            self.send_response(HTTPStatus.OK)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Nobody reads it."""
+
+    with HTTPServer(("127.0.0.1", 0), Queues) as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url, broker = f"https://localhost:{server.server_port}", "amqp://me:x@localhost"
+        trusting = client_context(ca_file=tmp_path / "ca.pem")
+
+        assert Management.of(url, broker, trusting).queues("F") == []
+        with pytest.raises(ManagementUnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
+            Management.of(url, broker, client_context()).queues("F")
+        server.shutdown()

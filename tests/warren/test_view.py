@@ -121,3 +121,12 @@ def test_the_live_view_is_a_table_a_bar_and_a_line(monkeypatch: pytest.MonkeyPat
     assert "2/2" in text
     assert "folder [red]" in text
     assert "runs/[run]/m.safetensors" in text
+
+
+def test_words_of_strangers_forge_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A reason of a goodbye, with a line break and an escape sequence in it."""
+    with LinesView() as shown:
+        shown.say("participant_left", {"reason": "bye\nround 7: \x1b[2Jversion 7"})
+    assert capsys.readouterr().out == (
+        "participant left: reason bye\\nround 7: \\x1b[2Jversion 7\n"
+    )

@@ -1,6 +1,7 @@
 """What the broker's management API knows about a federation."""
 
 import json
+import ssl
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -41,9 +42,11 @@ class Management:
     login: str
     password: str = field(repr=False)
     vhost: str
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    """What https is held to; the system's certificates by default."""
 
     @classmethod
-    def of(cls, url: str, broker: str) -> "Management":
+    def of(cls, url: str, broker: str, tls: ssl.SSLContext | None = None) -> "Management":
         """Read `http://login:password@host:15672`; a login that is left out is the broker's.
 
         Raises:
@@ -66,6 +69,7 @@ class Management:
             login=unquote(parts.username) if parts.username else address.login,
             password=unquote(parts.password) if parts.password else address.password or "",
             vhost=address.vhost,
+            tls=tls if parts.scheme == "https" else None,
         )
 
     def queues(self, federation: str) -> list[QueueNews]:
@@ -103,7 +107,9 @@ class Management:
             self.url + path, headers={"Authorization": f"Basic {login}"}
         )
         try:
-            with urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310 - as above
+            with urlopen(  # noqa: S310 - as above
+                request, timeout=ANSWER_SECONDS, context=self.tls
+            ) as answer:
                 return json.load(answer)
         except HTTPError as error:
             if error.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):

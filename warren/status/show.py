@@ -5,29 +5,31 @@ from typing import Any
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from warren.status.picture import Picture, other_queues
-from warren.view import size
+from warren.view import printable, size
 
 COLUMNS = ("participant", "doing", "version", "step", "ready", "unacknowledged", "device", "heard")
 
 
 def table(picture: Picture, now: float) -> Group:
     """Return what a terminal shows."""
-    participants = Table(title=headline(picture), title_justify="left", expand=True)
-    for name in COLUMNS:
-        participants.add_column(name)
+    participants = Table(title=Text(headline(picture)), title_justify="left", expand=True)
+    for column in COLUMNS:
+        participants.add_column(column)
     for row in picture.participants(now):
-        participants.add_row(*(_cell(name, row) for name in COLUMNS))
+        participants.add_row(*(Text(_cell(column, row)) for column in COLUMNS))
     if picture.queues is None:
-        return Group(participants, *_missing(picture))
+        return Group(participants, *map(Text, _missing(picture)))
     queues = Table(expand=True)
-    for name in ("queue", "ready", "unacknowledged", "consumers", "bytes"):
-        queues.add_column(name)
+    for column in ("queue", "ready", "unacknowledged", "consumers", "bytes"):
+        queues.add_column(column)
     for queue in other_queues(picture):
         numbers = (queue.ready, queue.unacknowledged, queue.consumers)
-        queues.add_row(queue.name, *map(str, numbers), size(queue.num_bytes))
-    return Group(participants, queues, *_missing(picture))
+        name = Text(printable(queue.name))
+        queues.add_row(name, *map(str, numbers), size(queue.num_bytes))
+    return Group(participants, queues, *map(Text, _missing(picture)))
 
 
 def lines(picture: Picture, now: float) -> Iterator[str]:
@@ -36,10 +38,10 @@ def lines(picture: Picture, now: float) -> Iterator[str]:
     for row in picture.participants(now):
         cells = ((name, _cell(name, row)) for name in COLUMNS[1:])
         shown = ", ".join(f"{name} {text}" for name, text in cells if text != "-")
-        yield f"{row['participant']}: {shown}"
+        yield f"{_cell('participant', row)}: {shown}"
     for queue in other_queues(picture):
         yield (
-            f"{queue.name}: {queue.ready} ready, {queue.unacknowledged} unacknowledged, "
+            f"{printable(queue.name)}: {queue.ready} ready, {queue.unacknowledged} unacknowledged, "
             f"{queue.consumers} consumers, {size(queue.num_bytes)}"
         )
     yield from _missing(picture)
@@ -53,11 +55,11 @@ def headline(picture: Picture) -> str:
         known.append(f"run {picture.run}, round {picture.round} on version {picture.version}")
     if picture.epoch is not None:
         known.append(f"epoch {picture.epoch}")
-    return ", ".join(known)
+    return printable(", ".join(known))
 
 
 def _missing(picture: Picture) -> list[str]:
-    return [f"cannot see {problem}" for problem in picture.cannot_see]
+    return [printable(f"cannot see {problem}") for problem in picture.cannot_see]
 
 
 def _cell(name: str, row: dict[str, Any]) -> str:
@@ -66,4 +68,4 @@ def _cell(name: str, row: dict[str, Any]) -> str:
     if name == "heard":
         ago = row["heard_seconds_ago"]
         return "-" if ago is None else f"{ago:g} s ago"
-    return "-" if row[name] is None else str(row[name])
+    return "-" if row[name] is None else printable(str(row[name]))

@@ -1,16 +1,18 @@
 """Looks at a federation, once or again and again."""
 
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from json import dumps
+from pathlib import Path
 
 from rich.live import Live
 
 from schemas.topology import Topology
-from transport import Inbox, Link
+from transport import Inbox, Link, client_context, link_context
 from warren.settings import StatusSettings
 from warren.status import show
 from warren.status.listener import Listener
@@ -47,13 +49,16 @@ def watch(
     picture = Picture(settings.federation)
     inbox = Inbox()
     on_ready(lambda reason: inbox.put_event(Stop(reason)))
-    management = settings.management and Management.of(settings.management, settings.broker[0])
+    tls = _tls(settings)
     link = Link(
         settings.broker,
         name=f"{settings.federation} status",
         inbox=inbox,
         client_properties={"federation": settings.federation, "role": "status"},
+        tls=tls,
+        certificate_login=settings.certificate is not None,
     )
+    management = settings.management and Management.of(settings.management, settings.broker[0], tls)
     with link:
         link.wait_connected(settings.connect_seconds)
         listener = Listener(Topology(settings.federation), picture, link=link, inbox=inbox)
@@ -68,6 +73,19 @@ def watch(
                     inbox, listener, min(LOOK_SECONDS, until - time.monotonic())
                 ):
                     return
+
+
+def _tls(settings: StatusSettings) -> ssl.SSLContext | None:
+    """Return what both TLS with the broker and https are held to, None where neither is used."""
+    files: dict[str, Path | None] = {
+        "ca_file": settings.ca_file,
+        "certificate": settings.certificate,
+        "key": settings.key,
+    }
+    if settings.management and settings.management.startswith("https:"):
+        link_context(settings.broker)  # minds the login guest
+        return client_context(**files)
+    return link_context(settings.broker, **files)
 
 
 def _look_at_queues(picture: Picture, management: Management | None, listener: Listener) -> None:
