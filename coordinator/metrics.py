@@ -55,6 +55,11 @@ class CoordinatorMetrics:
             Histogram, "round_seconds", "Seconds of a whole round.", buckets=ROUND_SECONDS
         )
         self._loss = of(Gauge, "loss", "Loss of the newest evaluated version.")
+        self._loss_not_finite = of(
+            Gauge,
+            "loss_not_finite",
+            "1 if the newest evaluated version's loss is no finite number.",
+        )
         self._accuracy = of(Gauge, "accuracy", "Accuracy of the newest evaluated version.")
         self._updates.labels("folded", "")  # there from the start: a rate needs a first value
         for direction in ("down", "up"):
@@ -79,6 +84,8 @@ class CoordinatorMetrics:
             for gauge, name in ((self._loss, "loss"), (self._accuracy, "accuracy")):
                 if fields[name] is not None:
                     gauge.set(fields[name])
+            if "not_finite" in fields:  # evaluated in this round
+                self._loss_not_finite.set(float("loss" in fields["not_finite"]))
 
     @contextmanager
     def phase(self, name: Phase) -> Iterator[None]:

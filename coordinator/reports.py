@@ -36,7 +36,12 @@ class RoundReports:
         """Take the metrics of a version."""
         for closed in self._waiting:
             if closed.record["version"] == version:
-                closed.record |= {**loss_and_accuracy(metrics), "metrics": finite(metrics)}
+                known = finite(metrics)
+                closed.record |= {
+                    **loss_and_accuracy(metrics),
+                    "metrics": known,
+                    "not_finite": sorted(metrics.keys() - known.keys()),
+                }
                 closed.awaits_evaluation = False
 
     def tell_ready(self) -> None:

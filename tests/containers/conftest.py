@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -16,7 +17,8 @@ import pytest
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PATIENCE_SECONDS = 600.0
-IMAGES = ("warren-coordinator", "warren-participant", "rabbitmq:4-management", "python:3.11-slim")
+OUR_IMAGES = ("warren-coordinator", "warren-participant")
+BASE_IMAGES = ("rabbitmq:4-management", "python:3.11-slim")
 
 
 class Compose:
@@ -69,6 +71,15 @@ class Compose:
     def kill(self, service: str, number: int = 1) -> None:
         """End a container as a power cut would."""
         docker("kill", self.container(service, number))
+
+    def crash(self, service: str, number: int = 1) -> None:
+        """Kill a container's process behind the engine's back, as a bug or the kernel would."""
+        state = docker("inspect", "-f", "{{.State.Pid}}", self.container(service, number))
+        os.kill(int(state), signal.SIGKILL)
+
+    def restarts(self, service: str, number: int = 1) -> int:
+        """How often the engine has started a container again by its policy."""
+        return int(docker("inspect", "-f", "{{.RestartCount}}", self.container(service, number)))
 
     def start(self, service: str, number: int = 1) -> None:
         """Start a container again that was killed."""
@@ -143,15 +154,29 @@ def docker(*arguments: str, both: bool = False) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def _an_engine_with_our_images() -> None:
-    """`make containers` builds the images; without an engine there is nothing to test."""
+    """`make containers` builds ours, and what they stand beside is pulled where it is missing.
+
+    Without an engine there is nothing to test.
+    """
     if (
         not shutil.which("docker")
         or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode
     ):
         pytest.skip("no Docker Engine answers here (`docker info`)")
-    missing = [image for image in IMAGES if not docker("image", "ls", "-q", image).strip()]
+    missing = [image for image in OUR_IMAGES if not is_here(image)]
     if missing:
         pytest.fail(f"images are missing: {', '.join(missing)}; run `make containers`")
+    for image in BASE_IMAGES:
+        if not is_here(image):
+            pull = subprocess.run(
+                ["docker", "pull", image], capture_output=True, text=True, check=False
+            )
+            if pull.returncode:
+                pytest.fail(f"the image {image} is missing and cannot be pulled: {pull.stderr}")
+
+
+def is_here(image: str) -> bool:
+    return bool(docker("image", "ls", "-q", image).strip())
 
 
 @pytest.fixture

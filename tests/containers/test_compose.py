@@ -32,7 +32,8 @@ def test_four_participants_train_eight_join_and_six_leave(compose: Make) -> None
     shown |= federation.metrics("coordinator", "participant:9464/metrics")
     shown |= federation.metrics("coordinator", "broker:15692/metrics")
     shown |= federation.metrics("coordinator", f"broker:15692/metrics/detailed?{FAMILIES}")
-    asked = set(METRIC.findall((DEPLOY / "monitoring" / "dashboard.json").read_text()))
+    files = (DEPLOY / "monitoring" / name for name in ("dashboard.json", "alerts.yml"))
+    asked = {name for file in files for name in METRIC.findall(file.read_text())}
     assert {re.sub("_(bucket|sum|count)$", "", name) for name in asked} - shown == set()
 
     federation.up(2)
@@ -65,6 +66,41 @@ def test_the_run_outlives_whoever_is_killed(compose: Make, victim: str) -> None:
 
     assert [number for number, _, _ in federation.rounds()] == list(range(1, 13))
     assert federation.rounds()[-1][1] == 3  # everybody is back
+
+
+@pytest.mark.parametrize("victim", ["coordinator", "broker", "participant"])
+def test_a_process_that_dies_is_started_again_by_its_restart_policy(
+    compose: Make, victim: str
+) -> None:
+    """Nobody starts anything by hand; `docker kill` would count as somebody's wish."""
+    federation = compose(
+        "compose.yaml",
+        WARREN_ROUNDS="12",
+        WARREN_MIN_PARTICIPANTS="2",
+        WARREN_DEADLINE_SECONDS="10",
+    )
+    federation.up(2)
+    federation.until_round(2)
+
+    federation.crash(victim)
+    federation.until(lambda: federation.restarts(victim) == 1)
+    federation.until(federation.is_finished)
+
+    assert [number for number, _, _ in federation.rounds()] == list(range(1, 13))
+
+
+def test_a_federation_trains_over_tls_alone(compose: Make) -> None:
+    """With certificates made on the first start; nothing listens without TLS."""
+    federation = compose(
+        "compose.yaml", "compose.tls.yaml", WARREN_ROUNDS="3", WARREN_MIN_PARTICIPANTS="2"
+    )
+    federation.up(2)
+    federation.until(federation.is_finished)
+
+    assert [updates for _, updates, _ in federation.rounds()] == [2, 2, 2]
+    listening = federation("exec", "-T", "broker", "rabbitmq-diagnostics", "listeners")
+    assert "port: 5671, protocol: amqp/ssl" in listening
+    assert "port: 5672" not in listening
 
 
 @pytest.mark.parametrize("node", ["broker", "broker-3"])

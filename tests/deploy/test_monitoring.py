@@ -4,6 +4,7 @@ Those of the broker are held against a real scrape in tests/containers.
 """
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -11,12 +12,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
 from coordinator.metrics import CoordinatorMetrics
+from coordinator.reports import RoundReports
 from participant.metrics import ParticipantMetrics
 
 MONITORING = Path(__file__).parents[2] / "deploy" / "monitoring"
+ALERTS_TEST = Path(__file__).with_name("alerts_test.yml")
 METRIC = re.compile(r"\bwarren_[a-z_]+\b")
 
 
@@ -59,14 +63,52 @@ def test_every_metric_of_ours_that_is_asked_for_exists() -> None:
     assert asked - ours() == set()
 
 
-@pytest.mark.parametrize(("kind", "file"), [("rules", "alerts.yml"), ("config", "prometheus.yml")])
-def test_prometheus_itself_accepts_our_files(kind: str, file: str) -> None:
-    """Where Debian's package prometheus is installed."""
+def test_every_alert_is_proved_to_fire() -> None:
+    """There is a time in alerts_test.yml at which it does."""
+    rules = yaml.safe_load((MONITORING / "alerts.yml").read_text())
+    alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+    cases = yaml.safe_load(ALERTS_TEST.read_text())["tests"]
+    expected = [str(each["exp_samples"]) for case in cases for each in case["promql_expr_test"]]
+
+    assert "[]" in expected  # all is well
+    assert alerts == set(re.findall(r'alertname="(\w+)"', "".join(expected)))
+
+
+def test_a_loss_that_is_not_finite_is_a_number_of_its_own() -> None:
+    """A round's record has no number for it, and the gauge of the loss keeps the last one."""
+    metrics = CoordinatorMetrics(federation="f", version="1")
+    reports = RoundReports(lambda record: metrics.hear("round_closed", record))
+    seen: list[tuple[float | None, float | None]] = []
+    for version, loss in enumerate((0.5, math.nan, math.inf, 0.25), start=1):
+        record = {"version": version, "seconds": 1.0, "bytes_down": 1, "bytes_up": 1}
+        reports.closed(record | {"loss": None, "accuracy": None}, awaits_evaluation=True)
+        reports.evaluated(version, {"loss": loss})
+        reports.tell_ready()
+        seen.append(
+            (
+                metrics.registry.get_sample_value("warren_coordinator_loss"),
+                metrics.registry.get_sample_value("warren_coordinator_loss_not_finite"),
+            )
+        )
+
+    assert seen == [(0.5, 0.0), (0.5, 1.0), (0.5, 1.0), (0.25, 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("command", "file"),
+    [
+        ("check rules", MONITORING / "alerts.yml"),
+        ("check config", MONITORING / "prometheus.yml"),
+        ("test rules", ALERTS_TEST),
+    ],
+)
+def test_prometheus_itself_agrees(command: str, file: Path) -> None:
+    """Accepts our files, and fires each alert when it should and only then."""
     promtool = shutil.which("promtool")
     if promtool is None:
-        pytest.skip("promtool is not installed (Debian: apt install prometheus)")
+        pytest.skip("the alerts are NOT tried: no promtool here (Debian: apt install prometheus)")
     done = subprocess.run(
-        [promtool, "check", kind, str(MONITORING / file)],
+        [promtool, *command.split(), str(file)],
         capture_output=True,
         text=True,
         check=False,

@@ -235,10 +235,10 @@ def test_a_device_may_bear_any_name() -> None:
     picture = Picture("F")
     hello = Hello(participant="odd", instance="i", device="[/x]\x1b[2J\nfake", num_examples=7)
     picture.overheard(hello, 10.0)
-    console = Console(file=io.StringIO(), width=200)
-    console.print(show.table(picture, 10.0))
+    screen = io.StringIO()
+    Console(file=screen, width=200).print(show.table(picture, 10.0))
 
-    assert "[/x]\\x1b[2J\\nfake" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "[/x]\\x1b[2J\\nfake" in screen.getvalue()
     assert list(show.lines(picture, 10.0))[1:] == [
         "odd: doing joining, device [/x]\\x1b[2J\\nfake, heard 0 s ago"
     ]

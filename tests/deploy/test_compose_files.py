@@ -1,0 +1,90 @@
+"""What the compose files and the image say, without starting any of it."""
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from coordinator.settings import CoordinatorSettings
+from participant.settings import ParticipantSettings
+from warren.options import read
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+VARIANTS = {
+    "compose.yaml": ["compose.yaml"],
+    "compose.cluster.yaml": ["compose.yaml", "compose.cluster.yaml"],
+    "compose.gpu.yaml": ["compose.yaml", "compose.gpu.yaml"],
+    "compose.tls.yaml": ["compose.yaml", "compose.tls.yaml"],
+    "compose.private.yaml": ["compose.private.yaml"],
+}
+
+
+def version() -> str:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return str(project["project"]["version"])
+
+
+def services_of(file: str) -> dict[str, Any]:
+    services: dict[str, Any] = yaml.safe_load((DEPLOY / file).read_text())["services"]
+    return services
+
+
+def test_there_is_no_other_compose_file() -> None:
+    assert {path.name for path in DEPLOY.glob("compose*.yaml")} == set(VARIANTS)
+
+
+@pytest.mark.parametrize("file", VARIANTS)
+def test_compose_itself_accepts_the_files(file: str) -> None:
+    """Together with those that they stand on."""
+    compose = shutil.which("docker-compose")
+    if compose is None:
+        pytest.skip("docker-compose is not installed")
+    command = [compose, *(f"--file={DEPLOY / each}" for each in VARIANTS[file]), "config"]
+    given = {"WARREN_CREDENTIALS_FILE": "/credentials", "WARREN_DATA": "/data"}
+    done = subprocess.run(
+        command, env=os.environ | given, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("service", ["coordinator", "participant"])
+@pytest.mark.parametrize("file", VARIANTS)
+def test_our_services_understand_their_arguments(file: str, service: str) -> None:
+    """What stands in a command are options that exist, with defaults that fit."""
+    command = services_of(file).get(service, {}).get("command", [])
+    model = CoordinatorSettings if service == "coordinator" else ParticipantSettings
+    shown = [re.sub(r"\$\{\w+:-(.*?)\}", r"\1", each) for each in command]
+    options = dict(each.removeprefix("--").split("=", 1) for each in shown)
+    given: dict[str, Any] = {name.replace("-", "_"): value for name, value in options.items()}
+    for name in given.keys() & {"shared_login"}:
+        given[name] = [given[name]]
+
+    assert set(given) <= set(model.model_fields)
+    if command:
+        named = {} if service == "coordinator" or "slots" in given else {"id": "a"}
+        assert read(model, given | named)
+
+
+def test_replicas_that_share_a_gpu_leave_each_other_room() -> None:
+    assert any(
+        "--device-memory-fraction=" in c
+        for c in services_of("compose.gpu.yaml")["participant"]["command"]
+    )
+
+
+def test_images_and_manifests_bear_the_version_of_the_package() -> None:
+    """The label of the image, and the tag that the production overlay asks for."""
+    dockerfile = (DEPLOY / "Dockerfile").read_text()
+    overlay = DEPLOY / "kubernetes" / "overlays" / "production" / "kustomization.yaml"
+    tags = {image["newTag"] for image in yaml.safe_load(overlay.read_text())["images"]}
+
+    assert re.findall(r"^ARG VERSION=(.*)$", dockerfile, re.MULTILINE) == [version()]
+    assert tags == {version()}
