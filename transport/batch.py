@@ -5,9 +5,7 @@ import time
 from collections import deque
 
 from schemas.errors import BrokerUnreachableError
-from transport.events import Outgoing
-
-_ENVELOPE_BYTES = 1024  # what a message takes besides its body: headers, pika's objects and ours
+from transport.events import ENVELOPE_BYTES, Outgoing
 
 
 class Batch:
@@ -80,4 +78,4 @@ class Batch:
 
 
 def _weight(message: Outgoing) -> int:
-    return len(message.body) + _ENVELOPE_BYTES
+    return len(message.body) + ENVELOPE_BYTES

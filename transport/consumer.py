@@ -1,6 +1,6 @@
 """One consumer and the channel it owns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -14,6 +14,9 @@ from transport.events import Delivery, Subscription
 
 _NOT_FOUND = 404
 _MAX_PREFETCH = 65535  # the field has 16 bits
+
+MAX_HEADERS, MAX_HEADER_CHARACTERS = 32, 1024
+"""What is kept of a message's headers: so many, names and texts so long; ours are far below."""
 
 
 class Consumer:
@@ -90,10 +93,10 @@ class Consumer:
                 subscription=self._subscription,
                 tag=method.delivery_tag,
                 redelivered=method.redelivered,
-                kind=properties.type or "",
-                message_id=properties.message_id or "",
-                user_id=properties.user_id,
-                headers=properties.headers or {},
+                kind=_text(properties.type),
+                message_id=_text(properties.message_id),
+                user_id=_text(properties.user_id) or None,
+                headers=small_scalars(properties.headers or {}),
                 body=body,
             )
         )
@@ -110,3 +113,26 @@ class Consumer:
             )
         elif isinstance(reason, ChannelClosedByBroker):
             self._lost(self._subscription, reason.reply_code, reason.reply_text)
+
+
+def small_scalars(headers: Mapping[Any, Any]) -> dict[str, str | int]:
+    """Return the headers worth keeping while a delivery waits.
+
+    A frame of 128 KiB can hold a hundred thousand of them, and a list of nothings takes ten times
+    its length in memory.
+    """
+    kept: dict[str, str | int] = {}
+    for name, value in headers.items():
+        if len(kept) == MAX_HEADERS:
+            break
+        is_small = isinstance(value, int) or (
+            isinstance(value, str) and len(value) <= MAX_HEADER_CHARACTERS
+        )
+        if is_small and isinstance(name, str):
+            kept[name] = value
+    return kept
+
+
+def _text(value: Any) -> str:
+    """Return a property that should be text; what is not UTF-8 says nothing."""
+    return value if isinstance(value, str) else ""

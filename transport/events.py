@@ -59,7 +59,7 @@ class Delivery:
         kind: the AMQP property `type`, empty if missing.
         message_id: empty if missing.
         user_id: the sender's login, checked by the broker; None if the sender left it out.
-        headers: as received, nothing checked.
+        headers: the small scalars among those received, nothing else checked.
         body: the bytes.
     """
 
@@ -119,6 +119,19 @@ class Unblocked:
     """The broker takes messages again."""
 
     link: Link
+
+
+ENVELOPE_BYTES = 1024
+"""What a message takes in memory besides its body: pika's objects and ours."""
+
+
+def weight(delivery: Delivery) -> int:
+    """Return how many bytes a delivery takes in memory, about."""
+    texts = sum(
+        len(name) + (len(value) if isinstance(value, str) else 0)
+        for name, value in delivery.headers.items()
+    )
+    return len(delivery.body) + texts + ENVELOPE_BYTES
 
 
 Event: TypeAlias = Connected | Disconnected | SubscriptionLost | Blocked | Unblocked | Delivery

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
-from transport.events import Delivery
+from transport.events import Delivery, weight
 
 Kind = TypeVar("Kind")
 
@@ -35,7 +35,7 @@ class Inbox:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the deliveries inside."""
+        """Bytes of the deliveries inside, with what they take besides their bodies."""
         return self._num_bytes
 
     def put(
@@ -55,7 +55,7 @@ class Inbox:
             hurried: says that the caller has something better to do than to wait. It is asked
                 again after every `look_again`.
         """
-        size = len(delivery.body)
+        size = weight(delivery)
         with self._changed:
             self._num_waiting += 1
             self._changed.wait_for(
@@ -96,7 +96,7 @@ class Inbox:
             event = self._events[at]
             del self._events[at]
             if isinstance(event, Delivery):
-                self._num_bytes -= len(event.body)
+                self._num_bytes -= weight(event)
                 if self._num_waiting:
                     self._changed.notify_all()
             return event

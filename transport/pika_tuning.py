@@ -1,8 +1,11 @@
 """Everything that reaches into pika's private parts, in one place, so that a test can watch it."""
 
 import pika
+from pika import data as pika_data
 from pika import exceptions as pika_errors
 from pika.adapters.utils import io_services_utils
+
+from transport.tables import decode_table
 
 _RECV_BYTES = 128 * 1024
 _CONSUME_BYTES = 1024 * 1024
@@ -17,6 +20,14 @@ def read_in_larger_pieces() -> None:
     transport = io_services_utils._AsyncTransportBase  # noqa: SLF001 - no public setting
     transport._MAX_RECV_BYTES = _RECV_BYTES  # noqa: SLF001 - as above
     transport._MAX_CONSUME_BYTES = _CONSUME_BYTES  # noqa: SLF001 - as above
+
+
+def read_any_headers() -> None:
+    """Read the headers of messages with a reader that a stranger cannot make raise.
+
+    The properties of a message look `decode_table` up in `pika.data` each time.
+    """
+    pika_data.decode_table = decode_table
 
 
 def abort(connection: pika.SelectConnection) -> None:

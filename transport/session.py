@@ -21,7 +21,7 @@ from transport.errors import describe, refused_connection
 from transport.events import Blocked, Connected, Disconnected, Unblocked
 from transport.io_thread import IOThread
 from transport.outbox import Outbox
-from transport.pika_tuning import read_in_larger_pieces
+from transport.pika_tuning import read_any_headers, read_in_larger_pieces
 from transport.publisher import Publisher
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Session:
         max_backoff_seconds: float,
     ) -> None:
         read_in_larger_pieces()
+        read_any_headers()
         self._link = link
         self._inbox = link.inbox
         self.addresses = addresses
