@@ -1,9 +1,16 @@
-"""The manifests, held against the schemas that the package kubernetes-validate brings."""
+"""The manifests, held against Kubernetes' schemas, which the package kubernetes-validate brings.
 
+The schemas of what operators add are in crds/, with their origin.
+"""
+
+import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
@@ -12,9 +19,12 @@ from coordinator.settings import CoordinatorSettings
 from participant.settings import ParticipantSettings
 from warren.options import read
 
-KUBERNETES = Path(__file__).parents[2] / "deploy" / "kubernetes"
-OPERATORS = {"rabbitmq.com/v1beta1", "keda.sh/v1alpha1", "kustomize.config.k8s.io/v1beta1"}
-"""Kinds that a cluster learns from an operator; Kubernetes itself has no schema for them."""
+DEPLOY = Path(__file__).parents[2] / "deploy"
+KUBERNETES = DEPLOY / "kubernetes"
+CRDS = Path(__file__).parent / "crds"
+OPERATORS = {"rabbitmq.com/v1beta1": "rabbitmq.com.yaml", "keda.sh/v1alpha1": "keda.sh.yaml"}
+"""Kinds that a cluster learns from an operator, and where their schemas are."""
+KUSTOMIZE = "kustomize.config.k8s.io/v1beta1"
 VERSIONS = ("1.30.0", "1.37.0")
 
 
@@ -32,13 +42,120 @@ def containers(document: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
+def closed(schema: Any) -> Any:
+    """Let a schema refuse the fields that it does not know, as a strict API server does."""
+    if isinstance(schema, list):
+        return [closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {name: closed(value) for name, value in schema.items()}
+    if isinstance(schema.get("properties"), dict):
+        inner.setdefault("additionalProperties", False)
+    return inner
+
+
+def check(manifest: dict[str, Any], version: str) -> None:
+    """Hold a manifest against the schema of its kind."""
+    if manifest["apiVersion"] in OPERATORS:
+        schemas = yaml.safe_load((CRDS / OPERATORS[manifest["apiVersion"]]).read_text())
+        jsonschema.validate(
+            manifest["spec"], {"type": "object", **closed(schemas[manifest["kind"]])}
+        )
+    elif manifest["apiVersion"] != KUSTOMIZE:
+        kubernetes_validate.validate(manifest, version, strict=True)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("manifest", list(manifests()))
-def test_kubernetes_knows_every_field(manifest: dict[str, Any], version: str) -> None:
+def test_kubernetes_and_the_operators_know_every_field(
+    manifest: dict[str, Any], version: str
+) -> None:
     """Strictly: a misspelt field is an error, not a silent nothing."""
-    if manifest["apiVersion"] in OPERATORS:
-        return
-    kubernetes_validate.validate(manifest, version, strict=True)
+    check(manifest, version)
+
+
+def test_a_misspelt_field_of_an_operators_kind_is_found() -> None:
+    """Else the test above would prove nothing."""
+    user = {"apiVersion": "rabbitmq.com/v1beta1", "kind": "User"}
+    user |= {"spec": {"rabbitmqClusterReference": {"name": "broker"}, "tag": ["monitoring"]}}
+    with pytest.raises(jsonschema.ValidationError, match="'tag' was unexpected"):
+        check(user, VERSIONS[0])
+
+
+def rendered(overlay: str) -> list[dict[str, Any]]:
+    """What `kubectl apply -k` would apply."""
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not installed: overlays are checked unrendered only")
+    folder = KUBERNETES / "overlays" / overlay
+    done = subprocess.run(
+        [kubectl, "kustomize", str(folder)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def named_secrets(value: Any) -> Iterator[str]:
+    """Every secret that a document names, wherever it does."""
+    if isinstance(value, dict):
+        if "secretName" in value:
+            yield value["secretName"]
+        if "importCredentialsSecret" in value:
+            yield value["importCredentialsSecret"]["name"]
+        value = list(value.values())
+    for each in value if isinstance(value, list) else ():
+        yield from named_secrets(each)
+
+
+@pytest.mark.parametrize("overlay", ["demo", "production"])
+def test_a_rendered_overlay_is_valid(overlay: str) -> None:
+    """With its patches applied, and all of it in one namespace."""
+    documents = rendered(overlay)
+    for document in documents:
+        check(document, VERSIONS[-1])
+    spaces = {
+        each["metadata"].get("namespace") for each in documents if each["kind"] != "Namespace"
+    }
+    assert len(spaces) == 1
+
+
+def test_the_demo_brings_every_secret_that_it_names() -> None:
+    """Under that very name; the operator's kinds are not renamed with the secrets."""
+    documents = rendered("demo")
+    there = {each["metadata"]["name"] for each in documents if each["kind"] == "Secret"}
+
+    assert set(named_secrets(documents)) == there
+
+
+def test_private_data_and_the_last_update_lie_on_volumes() -> None:
+    """In the overlay for real use; a pod's own folder would be gone with the pod."""
+    (participant,) = (
+        each
+        for each in rendered("production")
+        if each["kind"] == "Deployment" and each["metadata"]["name"] == "participant"
+    )
+    pod = participant["spec"]["template"]["spec"]
+    claims = {v["name"] for v in pod["volumes"] if "persistentVolumeClaim" in v}
+    paths = {m["mountPath"]: m["name"] for m in pod["containers"][0]["volumeMounts"]}
+
+    assert "--data=/data" in pod["containers"][0]["args"]
+    assert {paths["/data"], paths["/var/lib/warren/state"]} <= claims
+
+
+def test_users_rights_and_policies_are_those_of_the_definitions() -> None:
+    """The two ways to set a broker up say the same."""
+    definitions = json.loads((DEPLOY / "rabbitmq" / "definitions.json").read_text())
+    documents = list(yaml.safe_load_all((KUBERNETES / "base" / "broker.yaml").read_text()))
+    theirs = {each["user"]: each for each in definitions["permissions"]}
+    for permission in (each["spec"] for each in documents if each["kind"] == "Permission"):
+        ours = theirs[permission["userReference"]["name"]]
+        assert permission["permissions"] == {
+            key: ours[key] for key in ("configure", "write", "read")
+        }
+    policies = {p["spec"]["name"]: p["spec"] for p in documents if p["kind"] == "Policy"}
+    assert {name: (p["pattern"], p["definition"]) for name, p in policies.items()} == {
+        p["name"]: (p["pattern"], p["definition"]) for p in definitions["policies"]
+    }
 
 
 @pytest.mark.parametrize("manifest", [m for m in manifests() if containers(m.values[0])])
