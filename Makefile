@@ -11,6 +11,7 @@ BENCH_FLAGS ?=
 
 DOCKER_BUILD_FLAGS ?=
 FUZZ_CASES ?= 1000000
+BROKER_IMAGE ?= rabbitmq:4-management
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -29,6 +30,10 @@ demo: $(VENV)/.stamp-demo rabbitmq ## Train on handwritten digits: 4 participant
 .PHONY: test
 test: $(VENV)/.stamp-dev rabbitmq ## Run the tests and measure what they cover (not the slow lane)
 	@$(VENV)/bin/python -m pytest -n 2 --dist worksteal --cov --cov-report= --cov-fail-under=0 $(PYTEST_FLAGS)
+
+.PHONY: test-broker
+test-broker: $(VENV)/.stamp-dev ## Run what can share a broker against another RabbitMQ, in a container (BROKER_IMAGE)
+	@tests/with_broker $(BROKER_IMAGE) $(VENV)/bin/python -m pytest -m 'broker and not slow' $(PYTEST_FLAGS)
 
 .PHONY: coverage
 coverage: $(VENV)/.stamp-dev ## Judge what the last `make test` covered: at least 90 % of lines and branches

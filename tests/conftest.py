@@ -1,17 +1,38 @@
 """Fixtures that give a test a real broker.
 
 The broker is a private node, started once per session, and each test gets a fresh vhost of it:
-nothing is flushed, nothing is shared. `WARREN_BROKER_URL` names another broker.
+nothing is flushed, nothing is shared. `WARREN_BROKER_URL` names another broker; the tests that can
+use it bear the mark `broker`, and how many did is said at the end, with its version.
 """
 
 import os
 import uuid
 from collections.abc import Iterator
 
+import pika
 import pytest
 
 from schemas.errors import InvalidInputError
 from warren.broker_node import BrokerNode
+
+_GIVEN = os.environ.get("WARREN_BROKER_URL")
+_ran_on_given: set[str] = set()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a broker and no node of its own."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "broker_url" in fixtures and "broker_node" not in fixtures:
+            item.add_marker("broker")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what ran against the broker that was given."""
+    if _GIVEN and _ran_on_given:
+        with pika.BlockingConnection(pika.URLParameters(_GIVEN)) as connection:
+            version = connection._impl.server_properties["version"]
+        terminalreporter.write_line(f"{len(_ran_on_given)} tests ran against RabbitMQ {version}")
 
 
 @pytest.fixture(scope="session")
@@ -34,9 +55,9 @@ def broker_url(request: pytest.FixtureRequest) -> Iterator[str]:
     With `WARREN_BROKER_URL` it is that very URL: making vhosts takes rights that its user may not
     have. Tests name what they declare by `federation`, so nothing meets there either.
     """
-    given = os.environ.get("WARREN_BROKER_URL")
-    if given:
-        yield given
+    if _GIVEN:
+        _ran_on_given.add(request.node.nodeid)
+        yield _GIVEN
         return
     node: BrokerNode = request.getfixturevalue("broker_node")
     vhost = f"test-{uuid.uuid4().hex[:12]}"
