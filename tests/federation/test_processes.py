@@ -53,8 +53,8 @@ def test_a_participant_killed_in_mid_round_does_not_hang_the_run(house: Any) -> 
 
 def test_training_for_three_heartbeats_keeps_its_connection(house: Any) -> None:
     """The work thread trains, the I/O threads keep the beat: nothing is sent twice."""
-    flags = ["--id=p0", "--heartbeat-seconds=2"]
-    participant = house.process("participant", "Slow", *flags, SLOW_SECONDS="7")
+    flags = ["--id=p0", "--heartbeat-seconds=5"]
+    participant = house.process("participant", "Slow", *flags, SLOW_SECONDS="16")
     coordinator = house.coordinator("Tiny", rounds=1)
     outcome = coordinator.result.result(90)
     assert outcome.is_finished
