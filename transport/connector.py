@@ -88,7 +88,9 @@ class Connector:
         self._connected = connected
         self._disconnected = disconnected
         self._finished = finished
-        self._addresses = random.sample(addresses, len(addresses))  # spread over the brokers
+        # Of our own: a draw from the module's generator would shift what a seeded training draws.
+        self._random = random.Random()
+        self._addresses = self._random.sample(addresses, len(addresses))  # over the brokers
         self._heartbeat_seconds = heartbeat_seconds
         self._client_properties = client_properties
         self._tls = tls
@@ -185,6 +187,6 @@ class Connector:
         rounds, place = divmod(self._failures - 1, len(self._addresses))
         pause = 0.0
         if place == 0:
-            pause = backoff_seconds(rounds + 1, self._max_backoff_seconds, random.random())
+            pause = backoff_seconds(rounds + 1, self._max_backoff_seconds, self._random.random())
         _logger.info("no connection, next try in %.1f s: %s", pause, self.last_error)
         self._loop.call_later(pause, self.connect)

@@ -1,5 +1,6 @@
 """Getting a connection: whom to blame when there is none, and never a password in the blame."""
 
+import random
 import socket
 import time
 from collections.abc import Callable
@@ -44,6 +45,13 @@ def test_a_wrong_password_ends_the_link_in_words(broker_url: str) -> None:
         LoginRefusedError,
         f"amqp://nobody@{host}: .*ACCESS_REFUSED",
     )
+
+
+def test_looking_for_a_broker_draws_nothing_that_a_seeded_training_would(free_port: int) -> None:
+    """The generator of the module `random` belongs to whoever seeded it."""
+    before = random.getstate()
+    refused(f"amqp://127.0.0.1:{free_port}", BrokerUnreachableError, "no broker answered")
+    assert random.getstate() == before
 
 
 def test_an_unknown_vhost_ends_the_link_in_words(broker_url: str) -> None:
