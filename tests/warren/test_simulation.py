@@ -19,10 +19,12 @@ from learning import Task, TrainingPlan, named_tensors, seeded, training_seed
 from learning.digits import Digits
 from participant.settings import ParticipantSettings
 from participant.start import serve as serve_participant
+from participant.trainer import Trainer
 from schemas.errors import InvalidInputError
 from schemas.tensors import parameters_sha256
 from warren.settings import SimulationSettings
 from warren.simulation import plot
+from warren.simulation.participants import Participants, Share
 from warren.simulation.rounds import rounds_of
 from warren.simulation.start import Outcome, run
 
@@ -236,6 +238,23 @@ def test_what_topk_leaves_out_of_one_update_goes_into_the_next(tmp_path: Path) -
 
     assert moved[0] == 16
     assert moved[1] > 32
+
+
+def test_private_tensors_begin_as_in_the_service() -> None:
+    """As the run's seed and the participant's name decide."""
+    name, seed = "participant-0", 5
+    task = f"{__name__}:OwnHead"
+    share = Share(task, None, "iid", 2, seed, "cpu")
+    simulated_ones = Participants([name], share, lambda: False)._trainer(0).private_tensors
+    real_ones = Trainer(OwnHead(num_partitions=2), name, seed=seed).private_tensors
+    assert real_ones.keys() == simulated_ones.keys() != set()
+    assert all(real_ones[key].equal(value) for key, value in simulated_ones.items())
+
+
+class OwnHead(Digits):
+    """Everybody keeps a last layer of its own."""
+
+    shared = ("!linear.*",)
 
 
 def test_what_participants_report_stands_in_where_there_is_no_held_out_data(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from learning import local_device, seeded, training_seed
+from learning import local_device
 from participant.settings import ParticipantSettings
 from participant.start import build_task
 from participant.trainer import TrainedUpdate, Trainer
@@ -74,8 +74,7 @@ class Participants:
             )
         )
         task.execution = replace(task.execution, device=self._device, should_stop=self._should_stop)
-        with seeded(training_seed(share.seed, 0, name)):  # private tensors begin here
-            trainer = Trainer(task, name)
+        trainer = Trainer(task, name, seed=share.seed)  # private tensors begin here
         if self._trainers and not trainer.private_tensors:
             trainer.network = next(iter(self._trainers.values())).network
         return trainer
