@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from coordinator import safetensors_file
-from learning import Task, named_tensors, replace_tensors, shared_tensors
+from learning import Task, named_tensors, reading, replace_tensors, shared_tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,17 @@ class Evaluator:
             deliver: is called with each result, in the evaluating thread.
             best: where the best version goes.
             until_accuracy: what is good enough.
+
+        Raises:
+            TaskError: if the held-out data cannot be read.
         """
         self._best = best
         self._until_accuracy = until_accuracy
         self._task = task
         shared = shared_tensors(network, task.shared)
         has_private_tensors = len(shared) < len(named_tensors(network))
-        self._data: Any = None if has_private_tensors else task.test_data()
+        with reading(task.data_dir):
+            self._data: Any = None if has_private_tensors else task.test_data()
         # Without data it would only lie there, a whole model of it.
         self._network = network if self.has_data else nn.Module()
         self._deliver = deliver

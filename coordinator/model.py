@@ -9,14 +9,18 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from coordinator.aggregation import DELTA, VALUE
-from learning import Task, seeded, shared_tensors
+from learning import Task, reading, seeded, shared_tensors
 from schemas.errors import InvalidInputError
 from schemas.table import Kind
 
 
 def initial_network(task: Task, seed: int) -> nn.Module:
-    """Return the network of version 0: the same for the same seed."""
-    with seeded(seed):
+    """Return the network of version 0: the same for the same seed.
+
+    Raises:
+        TaskError: if it begins with a file that cannot be read.
+    """
+    with seeded(seed), reading(task.data_dir):
         return task.network()
 
 

@@ -22,6 +22,7 @@ from learning.parameters import (
 from learning.partition import Partition
 from learning.plan import TrainingPlan
 from learning.privacy import clip_factor, joint_norm, secure_normal
+from learning.reading import reading
 from learning.registry import BUILT_IN, load_task
 from learning.seeding import seeded, training_seed
 from learning.task import Task
@@ -62,6 +63,7 @@ __all__ = [
     "measure_all",
     "named_tensors",
     "nest",
+    "reading",
     "replace_tensors",
     "resident",
     "secure_normal",

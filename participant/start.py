@@ -11,6 +11,7 @@ from learning import (
     load_task,
     local_device,
     named_tensors,
+    reading,
     use_huge_pages,
 )
 from participant.desk import Desk
@@ -151,6 +152,9 @@ def build_task(settings: ParticipantSettings) -> Any:
     """Build the task.
 
     The partition is named only where somebody asked for another one than the default.
+
+    Raises:
+        TaskError: if there is no such task, or its data cannot be read.
     """
     arguments: dict[str, Any] = {
         "data_dir": settings.data,
@@ -160,4 +164,5 @@ def build_task(settings: ParticipantSettings) -> Any:
     }
     if settings.partition != "iid":
         arguments["partition"] = settings.partition
-    return load_task(settings.task)(**arguments)
+    with reading(settings.data):
+        return load_task(settings.task)(**arguments)

@@ -15,6 +15,7 @@ from learning import (
     TrainingPlan,
     dataset_length,
     named_tensors,
+    reading,
     replace_tensors,
     resident,
     seeded,
@@ -52,15 +53,16 @@ class Trainer:
         Its private tensors begin as `seed` and the participant's id decide.
 
         Raises:
-            TaskError: if there is no data.
+            TaskError: if there is no data, or it cannot be read.
             LearningError: if the task cannot be trained with the privacy it was given.
         """
         self._task = task
         self._participant = participant
-        with seeded(training_seed(seed, 0, participant)):
-            self.network = task.network()
-        self._data: Any = task.train_data()
-        self._validation: Any = task.validation_data()
+        with reading(task.data_dir):
+            with seeded(training_seed(seed, 0, participant)):
+                self.network = task.network()
+            self._data: Any = task.train_data()
+            self._validation: Any = task.validation_data()
         if task.example_privacy is not None:
             self._check_dp_sgd()
         self.num_examples = dataset_length(self._data)

@@ -32,12 +32,8 @@ class UnsupportedProtocolError(MalformedMessageError):
         self.ours = ours
 
 
-class IncompatibleTensorsError(WarrenError):
-    """Raised when named tensors do not fit: unknown or missing names, shapes or dtypes."""
-
-
-class UnsupportedDtypeError(WarrenError):
-    """Raised when a tensor's dtype has no encoding in this protocol."""
+class UnsupportedDtypeError(InvalidInputError):
+    """Raised when a tensor of the task's network has a dtype that cannot travel."""
 
 
 class TransportError(WarrenError):

@@ -162,6 +162,30 @@ def test_an_empty_data_folder_is_told(warren: Run, tmp_path: Path) -> None:
     assert "the data folder 'nowhere' is not a folder" in complaint
 
 
+def test_a_missing_file_in_the_data_folder_is_told(warren: Run, tmp_path: Path) -> None:
+    """Whatever the task does to open it: the sentence names the file, and --data."""
+    for command, task, name in (
+        (["participant", "--id=ann"], "FromFile", "train.txt"),
+        (["coordinator", f"--out={tmp_path / 'out'}"], "HeldOutFromFile", "test.pt"),
+    ):
+        flags = [f"--task=tests.federation.tiny_tasks:{task}", f"--data={tmp_path}", NOWHERE]
+        code, complaint = warren(*command, *flags)
+        assert code == 2
+        expected = (
+            f"warren: the task cannot read its data in {tmp_path} ({tmp_path / name}: No such"
+        )
+        assert complaint.startswith(expected)
+        assert complaint.endswith("; name the folder that holds it with --data")
+
+
+def test_a_parameter_that_cannot_travel_is_told(warren: Run, tmp_path: Path) -> None:
+    """The network is the user's input."""
+    task = "--task=tests.federation.tiny_tasks:Complex"
+    code, complaint = warren("coordinator", task, NOWHERE, f"--out={tmp_path}")
+    assert code == 2
+    assert "tensor 'weight' is torch.complex64, which cannot travel" in complaint
+
+
 @pytest.mark.parametrize(
     "command", ["local", "coordinator", "participant", "status", "simulate", "replay", "enroll"]
 )

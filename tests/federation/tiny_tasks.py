@@ -156,6 +156,31 @@ class FromFolder(Tiny):
         return TensorDataset(values, torch.zeros(len(files), dtype=torch.long))
 
 
+class FromFile(Tiny):
+    """Its examples are in one file, which it takes for granted."""
+
+    def train_data(self) -> TensorDataset:
+        assert self.data_dir is not None
+        values = [float(line) for line in (self.data_dir / "train.txt").read_text().split()]
+        inputs = torch.tensor([[value, 0.0] for value in values])
+        return TensorDataset(inputs, torch.zeros(len(values), dtype=torch.long))
+
+
+class HeldOutFromFile(Tiny):
+    """Its held-out data is in a file."""
+
+    def test_data(self) -> Dataset[Any] | None:
+        assert self.data_dir is not None
+        return TensorDataset(*torch.load(self.data_dir / "test.pt", weights_only=True))
+
+
+class Complex(Tiny):
+    """Its network has a parameter that cannot travel."""
+
+    def network(self) -> nn.Module:
+        return nn.Linear(2, 2, dtype=torch.complex64)
+
+
 def accuracy_of(tensors: dict[str, Tensor]) -> float:
     """Return the accuracy of a linear model on all points."""
     outputs = INPUTS @ tensors["weight"].T + tensors["bias"]

@@ -1,0 +1,29 @@
+"""What goes wrong while a task reads its data is told in one sentence."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from learning.errors import TaskError
+
+
+@contextmanager
+def reading(data_dir: Path | None) -> Iterator[None]:
+    """Runs a task's own code, which may find no file where it looks for one.
+
+    Args:
+        data_dir: Where the task was told that its data lies.
+
+    Raises:
+        TaskError: A file or folder is missing, cannot be read or ends too early.
+    """
+    try:
+        yield
+    except (OSError, EOFError) as error:
+        reason = str(error) or type(error).__name__
+        if isinstance(error, OSError) and error.strerror and error.filename is not None:
+            reason = f"{error.filename}: {error.strerror}"
+        here = "its data" if data_dir is None else f"its data in {data_dir}"
+        raise TaskError(
+            f"the task cannot read {here} ({reason}); name the folder that holds it with --data"
+        ) from error
