@@ -27,7 +27,8 @@ from coordinator.service import Coordinator
 from coordinator.settings import CoordinatorSettings
 from coordinator.staleness import parse_staleness
 from coordinator.training_run import TrainingRun, UpdateLimits
-from learning import Task, load_task, local_device, local_optimizer, use_huge_pages
+from coordinator.without_effect import without_effect
+from learning import Task, load_task, local_device, local_optimizer, reading, use_huge_pages
 from schemas.errors import LinkClosedError
 from schemas.limits import Limits
 from schemas.tensors import largest_message_bytes
@@ -67,7 +68,8 @@ def serve(
 
     local_optimizer(settings.optimizer)  # participants could only say so when they train
     use_huge_pages()
-    task = load_task(settings.task)(data_dir=settings.data, seed=settings.seed)
+    with reading(settings.data):
+        task = load_task(settings.task)(data_dir=settings.data, seed=settings.seed)
     task.execution = replace(task.execution, device=local_device(settings.device))
     inbox = Inbox()
     tls = link_context(
@@ -193,6 +195,8 @@ def assemble(
         best=settings.out / BEST,
         until_accuracy=settings.until_accuracy,
     )
+    for option, reason in without_effect(settings, can_evaluate=evaluator.has_data).items():
+        say("option_without_effect", {"option": option, "reason": reason})
     sampling = Sampling(settings.rules, settings.seed)
     clerk = Clerk(
         run,

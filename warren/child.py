@@ -29,7 +29,7 @@ class Child:
             name: tells it from the others.
             command: the program and its arguments.
             environment: all of it.
-            log: where it writes.
+            log: where it writes; a file that is there.
             tells_events: whether its standard output is one event per line.
             happened: is called from a thread of ours with each event and its fields, and at the
                 end with `process_ended`, its name and its exit code.
@@ -37,7 +37,6 @@ class Child:
         self.name = name
         self._log = log
         self._happened = happened
-        log.write_bytes(b"")
         with log.open("ab") as stream:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
                 command,

@@ -10,6 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from learning import local_device, local_optimizer
+from participant.settings import ParticipantSettings
+from participant.start import build_task
 from schemas.errors import InvalidInputError
 from warren.broker_node import BrokerNode
 from warren.child import Child
@@ -21,7 +24,7 @@ from warren.view import JsonView, View
 LEAVE_SECONDS = 15.0
 OWN_BROKER = {"connect_seconds": 90.0, "reconnect_seconds": 0.5}
 """Services start while their broker boots, and are to notice at once when it is up."""
-WRONG_INPUT = 2
+FAILED, WRONG_INPUT = 1, 2
 
 Say = Callable[[str, dict[str, Any]], None]
 
@@ -33,9 +36,11 @@ def run(
 
     Raises:
         InvalidInputError: if the output folder cannot be written to, or there is no RabbitMQ.
+        LearningError: if there is no such task, data folder, device or optimizer.
         BrokerUnreachableError: if the private broker does not start.
     """
-    logs = _log_folder(settings.out)
+    check_input(settings)
+    logs = _log_folder(settings)
     with ExitStack() as stack:
         node = None
         if not settings.broker:
@@ -44,6 +49,9 @@ def run(
             )
             settings = settings.model_copy(update={"broker": (node.url,), **OWN_BROKER})
         stack.enter_context(view)
+        if settings.keep_broker and node is None:
+            reason = "the broker is not ours: --broker or the environment names it"
+            view.say("option_without_effect", {"option": "--keep-broker", "reason": reason})
         kept = node if settings.keep_broker else None
         say: Say = view.say
         if kept is not None:
@@ -65,6 +73,30 @@ def run(
         return code
 
 
+def check_input(settings: LocalSettings) -> None:
+    """Find the mistakes that every process would complain of, before there are any.
+
+    No data is read here: that may take long, and belongs to the participants.
+
+    Raises:
+        LearningError: if there is no such task, data folder, device or optimizer.
+    """
+    local_optimizer(settings.optimizer)
+    local_device(settings.device)
+    build_task(
+        ParticipantSettings.model_validate(
+            {
+                "id": _name(0),
+                "task": settings.task,
+                "data": settings.data,
+                "partition": settings.partition,
+                "num_partitions": settings.participants,
+                "seed": settings.seed,
+            }
+        )
+    )
+
+
 class Federation:
     """One coordinator and its participants as child processes.
 
@@ -83,19 +115,23 @@ class Federation:
         self._coordinator: Child | None = None
         self._participants: dict[str, Child] = {}
         self._is_stopping = False
-        self._all_input_was_wrong = True
+        self._wrong_input: list[str] | None = []
+        """What participants that ended said was wrong with their input; None once one had none."""
 
     def start(self) -> None:
         """Start everybody."""
         flags = ["coordinator", *_flags(self._coordinator_settings()), "--json"]
         self._coordinator = self._child("coordinator", flags)
         for index in range(self._settings.participants):
-            name = f"participant-{index}"
+            name = _name(index)
             flags = ["participant", *self._participant_flags(name, index)]
             self._participants[name] = self._child(name, flags)
 
     def run(self) -> int:
-        """Pass on the coordinator's events until it ends, and return its exit code."""
+        """Pass on the coordinator's events until it ends, and return the exit code of the whole.
+
+        What made everything end is told once, on standard error.
+        """
         assert self._coordinator is not None  # noqa: S101 - after start()
         while True:
             event, fields = self._happened.get()
@@ -106,11 +142,12 @@ class Federation:
             else:
                 self._participant_ended(**fields)
         code = self._coordinator.wait()
+        if not self._participants and self._wrong_input:
+            sys.stderr.write(f"warren: {self._wrong_input[0]}\n")
+            return WRONG_INPUT
         if code and not self._is_stopping:
             sys.stderr.write(f"warren: {self._coordinator.last_words()}\n")
-        if not self._participants and self._all_input_was_wrong:
-            return WRONG_INPUT
-        return code
+        return code if code >= 0 else FAILED  # a negative one is the signal that killed it
 
     def stop(self, _reason: str) -> None:
         """Ask the coordinator to end; the rest follows."""
@@ -149,7 +186,6 @@ class Federation:
         # Only what differs: some checks ask whether a setting was given at all.
         values = {name: x for name, x in chosen.items() if x != fields[name].get_default()}
         values["broker"] = ()  # through the environment: it holds a password
-        values["min_participants"] = settings.participants
         values["threads"] = settings.threads or max(
             1, (os.cpu_count() or 1) // settings.participants
         )
@@ -195,21 +231,32 @@ class Federation:
         child.close(0)
         if self._is_stopping:
             return
-        self._all_input_was_wrong &= code == WRONG_INPUT
-        fields = {"participant": name, "code": code, "reason": child.last_words()}
-        self._say("participant_exited", fields)
+        reason = child.last_words()
+        if code != WRONG_INPUT:
+            self._wrong_input = None
+        elif self._wrong_input is not None:
+            self._wrong_input.append(reason)
+        self._say("participant_exited", {"participant": name, "code": code, "reason": reason})
         if not self._participants:
             self.stop("nobody is left")
 
 
-def _log_folder(out: Path) -> Path:
+def _name(index: int) -> str:
+    return f"participant-{index}"
+
+
+def _log_folder(settings: LocalSettings) -> Path:
+    """Return the folder in which everybody has an empty log, ready to be written to."""
+    logs = settings.out / "logs"
     try:
-        (out / "logs").mkdir(parents=True, exist_ok=True)
+        logs.mkdir(parents=True, exist_ok=True)
+        for name in ("coordinator", *map(_name, range(settings.participants))):
+            (logs / f"{name}.log").write_bytes(b"")
     except OSError as error:
         raise InvalidInputError(
-            f"--out {out} cannot be written to ({error.strerror}); choose another folder"
+            f"--out {settings.out} cannot be written to ({error.strerror}); choose another folder"
         ) from None
-    return out / "logs"
+    return logs
 
 
 def _with_broker(view: View, kept: BrokerNode, password_file: Path) -> Say:

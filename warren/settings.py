@@ -4,13 +4,14 @@ Importing this loads no torch beyond what checking them needs.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from coordinator.rules import Mode
 from coordinator.settings import CoordinatorSettings, Positive, RoundSettings
 from participant.settings import ExamplePrivacySettings, ParticipantSettings, SpeedSettings
+from schemas.errors import InvalidInputError
 from schemas.messages import Identifier
 
 __all__ = [
@@ -29,6 +30,9 @@ class LocalSettings(CoordinatorSettings, ExamplePrivacySettings):
     """A whole federation on one machine."""
 
     participants: int = Field(4, ge=1, description="Participants, each a process with its share.")
+    min_participants: int = Field(
+        4, ge=1, description="Participants that must be present before round 1; all by default."
+    )
     partition: str = Field("iid", description="How the data is split: iid, shards or dirichlet:A.")
     data: Path | None = Field(None, description="Folder of the data, given to the task.")
     deadline_seconds: Positive = Field(
@@ -40,6 +44,21 @@ class LocalSettings(CoordinatorSettings, ExamplePrivacySettings):
     keep_broker: bool = Field(
         False, description="Leave the private broker and its management UI running until Ctrl-C."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_are_waited_for(cls, given: dict[str, Any]) -> dict[str, Any]:
+        everybody = given.get("participants")
+        return {"min_participants": everybody, **given} if str(everybody).isdigit() else given
+
+    @model_validator(mode="after")
+    def _round_one_can_begin(self) -> Self:
+        if self.min_participants > self.participants:
+            raise InvalidInputError(
+                f"--min-participants {self.min_participants} would wait for ever: there are "
+                f"--participants {self.participants}"
+            )
+        return self
 
 
 class ReplaySettings(BaseModel):

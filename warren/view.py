@@ -173,6 +173,7 @@ _LASTING = {
     "broker_kept",
     "simulation_finished",
     "plot_written",
+    "option_without_effect",
     "participant_exited",
     "participant_silent",
     "update_refused",
@@ -190,6 +191,7 @@ _SENTENCES = {
         "{mode}: {rounds} rounds, {updates} updates in {simulated_seconds} simulated seconds, "
         "accuracy {accuracy}; the history is in {history}"
     ),
+    "option_without_effect": "{option} has no effect: {reason}",
     "plot_written": "the plot is in {plot}",
     "broker_kept": (
         "the broker stays until Ctrl-C: management UI {management}, user {user}, "

@@ -87,6 +87,15 @@ def test_participants_on_this_machine_train_as_privately_as_asked(tmp_path: Path
     assert f"--state-dir={tmp_path / 'participants' / 'ann'}" in flags
 
 
+def test_warren_local_waits_for_all_its_participants_unless_told_otherwise() -> None:
+    """Round 1 opens with everybody, or with as many as were asked for."""
+    assert read(LocalSettings, {"participants": "7"}).min_participants == 7
+    given = {"participants": "7", "min_participants": "2"}
+    assert read(LocalSettings, given).min_participants == 2
+    with pytest.raises(InvalidInputError, match="would wait for ever: there are --participants 4"):
+        read(LocalSettings, {"min_participants": "5"})
+
+
 def test_every_option_of_the_coordinator_is_one_of_warren_local() -> None:
     """Training and round options are the same on both."""
     assert CoordinatorSettings.model_fields.keys() <= LocalSettings.model_fields.keys()

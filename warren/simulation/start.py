@@ -14,12 +14,14 @@ from coordinator.history import History, started
 from coordinator.reports import Say
 from coordinator.rules import Mode
 from coordinator.settings import RoundSettings
+from coordinator.without_effect import without_effect
 from learning import (
     Task,
     TrainingAbandoned,
     load_task,
     local_device,
     named_tensors,
+    reading,
     replace_tensors,
     shared_tensors,
 )
@@ -94,7 +96,8 @@ def simulate(
     """Simulate one run."""
     folder = _folder(settings.out / rounds.mode)
     names = [f"participant-{index}" for index in range(settings.participants)]
-    task = load_task(rounds.task)(data_dir=settings.data, seed=rounds.seed)
+    with reading(settings.data):
+        task = load_task(rounds.task)(data_dir=settings.data, seed=rounds.seed)
     task.execution = replace(task.execution, device=local_device(settings.device))
     share = Share(
         rounds.task,
@@ -105,9 +108,12 @@ def simulate(
         settings.device,
     )
     history = History(folder / "history.jsonl")
+    evaluate = _evaluation(task)
+    for option, reason in without_effect(rounds, can_evaluate=evaluate is not None).items():
+        say("option_without_effect", {"option": option, "reason": reason})
     books = Books(
         history,
-        evaluate=_evaluation(task),
+        evaluate=evaluate,
         evaluate_every=rounds.evaluate_every,
         evaluate_seconds=settings.evaluate_seconds,
         until_accuracy=rounds.until_accuracy,
@@ -183,9 +189,10 @@ def _finish(
 
 def _evaluation(task: Task) -> Evaluate | None:
     """Return how to measure a version; None without held-out data, or with private tensors."""
-    network: nn.Module = task.network()
-    shared = shared_tensors(network, task.shared)
-    data = task.test_data() if len(shared) == len(named_tensors(network)) else None
+    with reading(task.data_dir):
+        network: nn.Module = task.network()
+        shared = shared_tensors(network, task.shared)
+        data = task.test_data() if len(shared) == len(named_tensors(network)) else None
     if data is None:
         return None
 
