@@ -15,6 +15,7 @@ from coordinator.history import started
 from coordinator.means import weighted_means
 from coordinator.observer import Observer
 from coordinator.office import Office
+from coordinator.orders import Orders
 from coordinator.outcome import Outcome, outcome_of, write_models
 from coordinator.presence import Presence
 from coordinator.reception import Reception
@@ -46,6 +47,7 @@ class Clerk:
         sampling: Sampling,
         desk: Desk,
         office: Office,
+        orders: Orders,
         reception: Reception,
         evaluator: Evaluator,
         say: Say,
@@ -60,6 +62,7 @@ class Clerk:
         self._presence = presence
         self._desk = desk
         self._office = office
+        self._orders = orders
         self._reception = reception
         self._evaluator = evaluator
         self._say = say
@@ -153,7 +156,7 @@ class Clerk:
             "examples": sum(contribution.num_examples for contribution in contributions),
             **loss_and_accuracy(metrics),
             "seconds": round(seconds, 6),
-            "bytes_down": self._office.bytes_down,
+            "bytes_down": self._orders.bytes_down,
             "bytes_up": self._reception.bytes_up,
         }
         if privacy is not None:

@@ -1,34 +1,20 @@
-"""The office that one living coordinator holds, and everything that goes out from it."""
+"""The office that one living coordinator holds, and who may come to it."""
 
 import time
-from collections.abc import Callable, Iterable
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import partial
 
 import structlog
 
 from coordinator.books import Books
 from coordinator.desk import Desk
-from coordinator.outbox import Outbox, Sent
+from coordinator.orders import Orders
 from coordinator.presence import Presence
-from coordinator.publication import Publication
 from coordinator.reports import Say
 from coordinator.rules import OpenRound
-from schemas.chunks import cut
-from schemas.codec import encode
-from schemas.errors import (
-    ConnectionLostError,
-    QueueDownError,
-    QueueFullError,
-    RefusedByBrokerError,
-    UnroutableError,
-)
-from schemas.messages import Message
-from transport import Connected, Delivery, Inbox
+from schemas.errors import ConnectionLostError, QueueDownError
+from transport import Connected, Inbox
 
 STANDBY_SECONDS = 2.0
-NOT_FOUND = 404
 
 log = structlog.get_logger()
 
@@ -48,16 +34,8 @@ class StoppedError(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What the outbox was asked to send: a version or something small, to one or to everybody."""
-
-    publication: Publication | None = None
-    participant: str | None = None
-
-
 class Office:
-    """Takes the lock, keeps it through lost connections, and sends the current version.
+    """Takes the lock, keeps it through lost connections, and lets participants in.
 
     Belongs to the coordinator's work thread.
     """
@@ -67,6 +45,7 @@ class Office:
         federation: str,
         *,
         desk: Desk,
+        orders: Orders,
         inbox: Inbox,
         books: Books,
         presence: Presence,
@@ -78,6 +57,7 @@ class Office:
         """Say nothing to the broker yet."""
         self._federation = federation
         self._desk = desk
+        self._orders = orders
         self._inbox = inbox
         self._books = books
         self._presence = presence
@@ -85,14 +65,6 @@ class Office:
         self._version_bytes = version_bytes
         self._window = window
         self._results_bytes = results_bytes
-        self._publication: Publication | None = None
-        self._receivers: frozenset[str] | None = None
-        self._must_publish = False
-        """Whether the current version still has to go out, because an exchange was gone."""
-        self._outbox = Outbox(inbox.put_event)
-        self._num_orders = 0
-        self.bytes_down = 0
-        """Bytes sent since the current version was published, to everybody it was sent to."""
 
     @property
     def is_window_half_full(self) -> bool:
@@ -127,76 +99,8 @@ class Office:
         self._books.check_epoch()
         self._books.forget_deliveries()
         emptied = self._declare()
-        if self._must_publish:
-            self._publish()
+        self._orders.publish_if_due()
         return emptied
-
-    def publish(self, publication: Publication, *, to: frozenset[str] | None = None) -> None:
-        """Begin to send a version to everybody, or to some only; `is_idle` says when it is out.
-
-        From now on it is the one that is sent again, to those and nobody else.
-        """
-        self._publication, self._receivers = publication, to
-        self.bytes_down = 0
-        self._publish()
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether everything is out, and the tensors of the current version may change."""
-        return not self._num_orders and not self._must_publish
-
-    def sent(self, event: Sent) -> bool:
-        """Take what the outbox says about an order of ours.
-
-        Returns:
-            False if something that we declared is gone: then everything is to be declared anew.
-
-        Raises:
-            TransportError: what the broker refuses for good.
-        """
-        self._num_orders -= 1
-        order = event.about
-        assert isinstance(order, _Order)  # noqa: S101 - nobody else uses the outbox
-        match event.error:
-            case None:
-                pass
-            case UnroutableError() if order.participant is not None:
-                self._desk.forget(order.participant)
-            case QueueFullError() as refusal:  # an operator's policy; the deadline tries again
-                log.warning("a queue takes no more", reason=str(refusal))
-            case RefusedByBrokerError(code=code) if code != NOT_FOUND:
-                raise event.error
-            case UnroutableError() | RefusedByBrokerError() as refusal:
-                log.warning("declaring everything anew", reason=str(refusal))
-                self._must_publish |= order.publication is self._publication is not None
-                return False
-            case error:
-                raise error
-        return True
-
-    def widen(self, more: frozenset[str]) -> None:
-        """Let these get the current version too, when it is sent again."""
-        if self._receivers is not None:
-            self._receivers |= more
-
-    def send_again(self, participants: Iterable[str]) -> None:
-        """Begin to send the current version to some only, if they were to get it."""
-        publication = self._publication
-        if publication is None:
-            return
-        for participant in participants:
-            if self._receivers is not None and participant not in self._receivers:
-                continue
-            self._submit(
-                partial(self._desk.resend, participant, publication.chunks),
-                _Order(publication, participant),
-            )
-            self.bytes_down += publication.num_bytes
-
-    def send_again_to_all_but(self, answered: AbstractSet[str]) -> None:
-        """Send the current version to everybody who was to get it and has not answered it."""
-        receivers = self._desk.known if self._receivers is None else self._receivers
-        self.send_again(sorted(receivers - answered))
 
     def remind(self, late: OpenRound) -> None:
         """The deadline passed without the quorum: say so, and send the version again."""
@@ -209,19 +113,7 @@ class Office:
                 "present": len(self._presence),
             },
         )
-        self.send_again_to_all_but(late.answered)
-
-    def announce(self, message: Message, *, to: str | None = None) -> None:
-        """Begin to send a small message to everybody, or to one."""
-        chunks = cut(encode(message), epoch=self._books.epoch if to is None else None)
-        if to is None:
-            self._submit(partial(self._desk.publish, chunks), _Order())
-        else:
-            self._submit(partial(self._desk.resend, to, chunks), _Order(participant=to))
-
-    def dead_letter(self, delivery: Delivery, reason: str) -> None:
-        """Begin to put a malformed message aside; it is acknowledged once it is kept."""
-        self._submit(partial(self._desk.dead_letter, delivery, reason), _Order())
+        self._orders.send_again_to_all_but(late.answered)
 
     def drop_the_silent(self, closed: OpenRound) -> None:
         """Who was silent through a deadline is not waited for until something is heard again."""
@@ -236,12 +128,8 @@ class Office:
         A queue that nothing can be in gets the current version, if its owner is to have it.
         """
         if is_empty := self._admit(participant):
-            self.send_again([participant])
+            self._orders.send_again([participant])
         return is_empty is not None
-
-    def close(self) -> None:
-        """Send nothing more."""
-        self._outbox.close()
 
     def check_stop(self, event: object) -> None:
         """Raise `StoppedError` if this event asks for it."""
@@ -253,20 +141,6 @@ class Office:
         stop = self._inbox.find(Stop, seconds)
         if stop is not None:
             raise StoppedError(stop.reason)
-
-    def _publish(self) -> None:
-        publication = self._publication
-        assert publication is not None  # noqa: S101 - set before
-        self._must_publish = False
-        if self._receivers is None:
-            self._submit(partial(self._desk.publish, publication.chunks), _Order(publication))
-            self.bytes_down += publication.num_bytes * len(self._desk.known)
-        else:
-            self.send_again(sorted(self._receivers))
-
-    def _submit(self, action: Callable[[], None], order: "_Order") -> None:
-        self._num_orders += 1
-        self._outbox.submit(action, about=order)
 
     def _hold_lock(self) -> None:
         stood_by = False

@@ -8,10 +8,11 @@ import structlog
 
 from coordinator.books import Books
 from coordinator.clerk import Clerk
-from coordinator.desk import Desk
+from coordinator.desk import NOT_FOUND, Desk
 from coordinator.evaluation import Evaluated, Evaluator
 from coordinator.observer import Observer
-from coordinator.office import NOT_FOUND, Office, Stop, StoppedError
+from coordinator.office import Office, Stop, StoppedError
+from coordinator.orders import Orders
 from coordinator.outbox import Sent
 from coordinator.outcome import Outcome
 from coordinator.presence import Presence
@@ -46,6 +47,7 @@ class Coordinator:
         sampling: Sampling,
         desk: Desk,
         office: Office,
+        orders: Orders,
         reception: Reception,
         clerk: Clerk,
         evaluator: Evaluator,
@@ -62,6 +64,7 @@ class Coordinator:
         self._presence = presence
         self._desk = desk
         self._office = office
+        self._orders = orders
         self._reception = reception
         self._evaluator = evaluator
         self._inbox = inbox
@@ -96,7 +99,7 @@ class Coordinator:
                 raise
             return self.stop(stop.reason)
         finally:
-            self._office.close()
+            self._orders.close()
             self._evaluator.close()
             self._books.close()
 
@@ -153,8 +156,8 @@ class Coordinator:
         self._round, self._next_reminder = opened, math.inf
         self._reception.open(opened)
         with self._observer.phase("publish"):
-            self._office.publish(self._publication, to=self._sampling.members)
-            while not self._office.is_idle:
+            self._orders.publish(self._publication, to=self._sampling.members)
+            while not self._orders.is_idle:
                 self._handle(self._next_event(opened))
                 self._do_duties(opened)
         opened.opened_at = time.monotonic()
@@ -166,7 +169,7 @@ class Coordinator:
     def _collect(self, opened: OpenRound) -> bool:
         """Take what comes until the round may close; False if the run ends before."""
         while not self._evaluator.is_good_enough:
-            if self._office.is_idle and opened.may_close(time.monotonic(), self._presence.names):
+            if self._orders.is_idle and opened.may_close(time.monotonic(), self._presence.names):
                 return True  # nothing on its way out views the tensors that are to change now
             self._handle(self._next_event(opened))
             self._do_duties(opened)
@@ -178,7 +181,7 @@ class Coordinator:
         A round that is full leaves updates to the next one while the version is on its way out.
         Not so while the broker is short of room: what is folded and acknowledged gives it some.
         """
-        is_sending = not self._office.is_idle and not self._is_blocked
+        is_sending = not self._orders.is_idle and not self._is_blocked
         is_full = is_sending and opened.is_full(self._presence.names)
         return self._inbox.get(self._seconds_to_next_duty(), leave_deliveries=is_full)
 
@@ -210,8 +213,8 @@ class Coordinator:
             self._handle(self._inbox.get(None))
         self._clerk.commit()
         outcome = self._clerk.outcome(is_finished=True)
-        self._office.announce(RunFinished(run=self._run.run_id, version=self._run.version))
-        while not self._office.is_idle:
+        self._orders.announce(RunFinished(run=self._run.run_id, version=self._run.version))
+        while not self._orders.is_idle:
             self._handle(self._inbox.get(None))
         return outcome
 
@@ -241,7 +244,7 @@ class Coordinator:
         """Receive again; what was lost with a deleted queue is sent again."""
         emptied = self._office.come_back()
         if self._round is not None:
-            self._office.send_again(sorted(emptied - self._round.answered))
+            self._orders.send_again(sorted(emptied - self._round.answered))
 
     def _dispatch(self, event: object) -> None:
         match event:
@@ -252,7 +255,7 @@ class Coordinator:
             case Evaluated():
                 self._clerk.evaluated(event)
             case Sent():
-                if not self._office.sent(event):
+                if not self._orders.sent(event):
                     self._come_back()
             case _:
                 self._notice(event)
@@ -267,7 +270,7 @@ class Coordinator:
                 self._come_back()
                 if self._round is not None and event.code == NOT_FOUND:
                     # Deleted, and what lay in it is gone; after a timeout it comes again.
-                    self._office.send_again_to_all_but(self._round.answered)
+                    self._orders.send_again_to_all_but(self._round.answered)
             case Disconnected():
                 self._is_blocked = False
                 log.warning("connection lost", link=event.link.name, reason=event.reason)
@@ -284,7 +287,7 @@ class Coordinator:
         self._clerk.commit_if_due(now)
         if self._sampling.is_deserted(self._presence.names):
             self._widen(opened, self._presence.names)
-            self._office.send_again_to_all_but(opened.answered)
+            self._orders.send_again_to_all_but(opened.answered)
         if now >= self._next_reminder:
             self._next_reminder = now + self._settings.deadline_seconds
             self._clerk.expire_spool()
@@ -294,5 +297,5 @@ class Coordinator:
     def _widen(self, opened: OpenRound, alive: AbstractSet[str]) -> None:
         """Draw others in the place of those in the sample who are gone."""
         more = self._sampling.widen(alive, opened.number)
-        self._office.widen(more)
+        self._orders.widen(more)
         opened.expect(more)

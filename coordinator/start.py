@@ -15,6 +15,7 @@ from coordinator.intake import Intake
 from coordinator.model import global_tensors, initial_network, load_initial, tensor_kinds
 from coordinator.observer import Observer, Unobserved
 from coordinator.office import Office, Stop
+from coordinator.orders import Orders
 from coordinator.outcome import BEST, Outcome
 from coordinator.presence import Presence
 from coordinator.privacy import Privacy
@@ -162,9 +163,11 @@ def assemble(
     books = Books(settings.out, limits)
     presence = Presence()
     observer.attach(present=lambda: len(presence), is_ready=desk.is_receiving)
+    orders = Orders(desk=desk, books=books, deliver=inbox.put_event)
     office = Office(
         settings.federation,
         desk=desk,
+        orders=orders,
         inbox=inbox,
         books=books,
         presence=presence,
@@ -184,8 +187,8 @@ def assemble(
         presence=presence,
         say=say,
         welcome=office.welcome,
-        answer=lambda participant, message: office.announce(message, to=participant),
-        dead_letter=office.dead_letter,
+        answer=lambda participant, message: orders.announce(message, to=participant),
+        dead_letter=orders.dead_letter,
         observer=observer,
     )
     evaluator = Evaluator(
@@ -206,6 +209,7 @@ def assemble(
         sampling=sampling,
         desk=desk,
         office=office,
+        orders=orders,
         reception=reception,
         evaluator=evaluator,
         say=say,
@@ -219,6 +223,7 @@ def assemble(
         sampling=sampling,
         desk=desk,
         office=office,
+        orders=orders,
         reception=reception,
         clerk=clerk,
         evaluator=evaluator,
