@@ -69,7 +69,7 @@ def test_a_federation_is_the_plain_loop(house: Any) -> None:
     assert outcome.accuracy == pytest.approx(accuracy_of(expected))
     closed = coordinator.all("round_closed")
     assert [each["round"] for each in closed] == [1, 2, 3, 4]
-    assert all(each.keys() - {"metrics"} == ROUND_FIELDS for each in closed)
+    assert all(each.keys() - {"metrics", "not_finite"} == ROUND_FIELDS for each in closed)
     assert {(each["updates"], each["examples"]) for each in closed} == {(2, 8)}
     assert {"model.safetensors", "best.safetensors", "history.jsonl"} <= {
         path.name for path in house.out.iterdir()
