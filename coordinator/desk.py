@@ -9,7 +9,14 @@ from collections.abc import Iterable, Sequence
 import structlog
 
 from schemas.chunks import Chunk
-from schemas.errors import QueueDownError, RefusedByBrokerError, UnroutableError
+from schemas.errors import (
+    NOT_FOUND,
+    PRECONDITION_FAILED,
+    RESOURCE_LOCKED,
+    QueueDownError,
+    RefusedByBrokerError,
+    UnroutableError,
+)
 from schemas.topology import DEAD_LETTER_KEY, EVENT_KEY, UPDATE_KEY, Topology
 from transport import Delivery, Link, Outgoing, QueueState, Subscription
 
@@ -26,9 +33,6 @@ EVENTS_LENGTH = 100_000
 EVENTS_WINDOW = 256
 DEAD_LETTERS_BYTES = 1 << 30
 DEAD_LETTERS_SECONDS = 7 * 24 * 3600
-NOT_FOUND = 404
-RESOURCE_LOCKED = 405
-PRECONDITION_FAILED = 406
 
 log = structlog.get_logger()
 

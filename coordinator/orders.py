@@ -8,12 +8,17 @@ from functools import partial
 import structlog
 
 from coordinator.books import Books
-from coordinator.desk import NOT_FOUND, Desk
+from coordinator.desk import Desk
 from coordinator.outbox import Outbox, Sent
 from coordinator.publication import Publication
 from schemas.chunks import cut
 from schemas.codec import encode
-from schemas.errors import QueueFullError, RefusedByBrokerError, UnroutableError
+from schemas.errors import (
+    NOT_FOUND,
+    QueueFullError,
+    RefusedByBrokerError,
+    UnroutableError,
+)
 from schemas.messages import Message
 from transport import Delivery
 

@@ -9,14 +9,10 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Participant:
-    """The latest news of one participant."""
+    """When something was heard of one participant, and which start of it that was."""
 
     heard_at: float
     instance: str = ""
-    device: str = ""
-    num_examples: int = 0
-    phase: str = "waiting"
-    version: int | None = None
 
 
 class Presence:
@@ -26,16 +22,14 @@ class Presence:
         self._participants: dict[str, Participant] = {}
 
     def heard(self, participant: str, now: float) -> Participant:
-        """Take note of a sign of life, and return the entry so that its news can be filled in."""
+        """Take note of a sign of life; its caller knows which instance gave it."""
         entry = self._participants.setdefault(participant, Participant(heard_at=now))
         entry.heard_at = now
         return entry
 
     def answered(self, participant: str, now: float) -> None:
         """Take note of an update. It may come after its sender's goodbye: that one stays away."""
-        entry = self._participants.get(participant)
-        if entry is not None:
-            entry.heard_at, entry.phase = now, "waiting"
+        self.still_there(participant, now)
 
     def still_there(self, participant: str | None, now: float) -> None:
         """Take note of a sign of life that is too little to join: a part of an upload."""
@@ -74,7 +68,3 @@ class Presence:
     def names(self) -> AbstractSet[str]:
         """The ids of all who are present: a live view, which costs nothing to ask for."""
         return self._participants.keys()
-
-    def table(self) -> dict[str, Participant]:
-        """Return the latest news by id, for people who watch."""
-        return dict(self._participants)

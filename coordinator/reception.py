@@ -251,9 +251,7 @@ class Reception:
                 self._say("participant_out_of_reach", {"participant": hello.participant})
             return
         is_new = hello.participant not in self._presence
-        entry = self._presence.heard(hello.participant, now)
-        entry.instance, entry.device = hello.instance, hello.device
-        entry.num_examples, entry.version = hello.num_examples, hello.version
+        self._presence.heard(hello.participant, now).instance = hello.instance
         if is_new:
             self._say(
                 "participant_joined",
@@ -267,9 +265,7 @@ class Reception:
     def _follow(self, progress: Progress) -> None:
         now = time.monotonic()
         is_new = progress.participant not in self._presence
-        entry = self._presence.heard(progress.participant, now)
-        entry.instance, entry.version = progress.instance, progress.version
-        entry.phase = progress.phase
+        self._presence.heard(progress.participant, now).instance = progress.instance
         if is_new:  # it said hello to an earlier coordinator, or was silent for too long
             self._say("participant_joined", {"participant": progress.participant})
             self._welcome_in_turn(progress.participant, now)

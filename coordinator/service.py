@@ -8,7 +8,7 @@ import structlog
 
 from coordinator.books import Books
 from coordinator.clerk import Clerk
-from coordinator.desk import NOT_FOUND, Desk
+from coordinator.desk import Desk
 from coordinator.evaluation import Evaluated, Evaluator
 from coordinator.observer import Observer
 from coordinator.office import Office, Stop, StoppedError
@@ -23,7 +23,7 @@ from coordinator.rules import OpenRound
 from coordinator.sampling import Sampling
 from coordinator.settings import CoordinatorSettings
 from coordinator.training_run import TrainingRun
-from schemas.errors import ConnectionLostError, LinkClosedError, RefusedByBrokerError
+from schemas.errors import NOT_FOUND, ConnectionLostError, LinkClosedError, RefusedByBrokerError
 from schemas.messages import RunFinished
 from transport import Blocked, Connected, Delivery, Disconnected, Inbox, SubscriptionLost, Unblocked
 

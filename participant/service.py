@@ -13,6 +13,8 @@ from participant.settings import ParticipantSettings
 from participant.voice import Voice
 from participant.work import Abandoned, Answered, Failed, Slot
 from schemas.errors import (
+    ACCESS_REFUSED,
+    NOT_FOUND,
     ConnectionLostError,
     MalformedMessageError,
     QueueDownError,
@@ -23,8 +25,6 @@ from transport import Blocked, Connected, Delivery, Disconnected, Inbox, Subscri
 
 FIRST_RETRY_SECONDS = 0.1
 LONGEST_RETRY_SECONDS = 5.0
-ACCESS_REFUSED = 403
-NOT_FOUND = 404
 
 log = structlog.get_logger()
 Say = Callable[[str, dict[str, Any]], None]

@@ -17,13 +17,18 @@ import structlog
 
 from participant.links import link_of
 from participant.settings import ParticipantSettings
-from schemas.errors import ConnectionLostError, QueueDownError, RefusedByBrokerError, WarrenError
+from schemas.errors import (
+    NOT_FOUND,
+    RESOURCE_LOCKED,
+    ConnectionLostError,
+    QueueDownError,
+    RefusedByBrokerError,
+    WarrenError,
+)
 from schemas.topology import Topology
 from transport import Connected, Inbox
 
 RETRY_SECONDS = 1.0
-RESOURCE_LOCKED = 405
-NOT_FOUND = 404
 
 log = structlog.get_logger()
 Say = Callable[[str, dict[str, Any]], None]

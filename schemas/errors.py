@@ -60,12 +60,15 @@ class ConnectionLostError(TransportError):
     """Raised when the connection ends while a call waits for the broker's answer."""
 
 
+ACCESS_REFUSED, NOT_FOUND, RESOURCE_LOCKED, PRECONDITION_FAILED = 403, 404, 405, 406
+"""AMQP reply codes: no right to it, not there, held by another connection, there but different."""
+
+
 class RefusedByBrokerError(TransportError):
     """Raised when the broker closes a channel over what was asked.
 
     Attributes:
-        code: AMQP reply code: 403 access refused, 404 not found, 405 locked by another,
-            406 precondition failed.
+        code: AMQP reply code, one of those above.
         text: the broker's own words.
     """
 

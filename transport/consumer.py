@@ -8,11 +8,10 @@ import pika
 from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker
 
-from schemas.errors import ConnectionLostError
+from schemas.errors import NOT_FOUND, ConnectionLostError
 from transport.errors import translate
 from transport.events import Delivery, Subscription
 
-_NOT_FOUND = 404
 _MAX_PREFETCH = 65535  # the field has 16 bits
 
 MAX_HEADERS, MAX_HEADER_CHARACTERS = 32, 1024
@@ -102,7 +101,7 @@ class Consumer:
         )
 
     def _on_cancelled_by_broker(self, _frame: object) -> None:
-        self._lost(self._subscription, _NOT_FOUND, "the broker cancelled the consumer")
+        self._lost(self._subscription, NOT_FOUND, "the broker cancelled the consumer")
         self.close()
 
     def _on_channel_closed(self, _channel: Channel, reason: Exception) -> None:

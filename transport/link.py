@@ -193,14 +193,6 @@ class Link:
             )
         )
 
-    def unbind_queue(self, queue: str, exchange: str, routing_key: str = "") -> None:
-        """Undo `bind_queue`; a binding that does not exist is fine."""
-        self._session.operate(
-            lambda channel, answer: channel.queue_unbind(
-                queue, exchange, routing_key, callback=answer
-            )
-        )
-
     def subscribe(
         self, queue: str, *, prefetch: int, exclusive: bool = False, consumer_tag: str = ""
     ) -> Subscription:

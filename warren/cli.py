@@ -14,6 +14,7 @@ from schemas.errors import InvalidInputError, TransportError, WarrenError
 from warren import administration, lifeline, logs
 from warren import credentials as credentials_file
 from warren.endpoint import Endpoint, release
+from warren.help import GroupedCommand
 from warren.options import options_of, read
 from warren.settings import (
     CoordinatorSettings,
@@ -53,7 +54,7 @@ CredentialsFile = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=GroupedCommand)
 @options_of(LocalSettings)
 def local(*, json: Json = False, fresh: Fresh = False, **options: Any) -> None:
     """Run a whole federation on this machine, on a private RabbitMQ unless --broker names one."""
@@ -64,7 +65,7 @@ def local(*, json: Json = False, fresh: Fresh = False, **options: Any) -> None:
     sys.exit(run(settings, view=_view(json), on_ready=stop_on_signals))
 
 
-@app.command()
+@app.command(cls=GroupedCommand)
 @options_of(CoordinatorSettings)
 def coordinator(
     *, json: Json = False, fresh: Fresh = False, credentials: CredentialsFile = None, **options: Any
@@ -91,7 +92,7 @@ def coordinator(
         view.say("run_finished", outcome.event())
 
 
-@app.command()
+@app.command(cls=GroupedCommand)
 @options_of(ParticipantSettings)
 def participant(*, json: Json = False, credentials: CredentialsFile = None, **options: Any) -> None:
     """Take part in a federation with this machine's private data."""
@@ -115,7 +116,7 @@ def participant(*, json: Json = False, credentials: CredentialsFile = None, **op
         serve(settings, say=say, on_ready=stop_on_signals, observer=metrics)
 
 
-@app.command()
+@app.command(cls=GroupedCommand)
 @options_of(StatusSettings)
 def status(
     *,
@@ -132,7 +133,7 @@ def status(
     look(settings, json=json, repeat=watch, on_ready=stop_on_signals)
 
 
-@app.command()
+@app.command(cls=GroupedCommand)
 @options_of(RoundSettings, SimulationSettings)
 def simulate(*, json: Json = False, **options: Any) -> None:
     """Train a simulated federation in one process, in simulated time, without a broker."""
@@ -152,7 +153,7 @@ def simulate(*, json: Json = False, **options: Any) -> None:
         sys.exit(FAILED)
 
 
-@app.command()
+@app.command(cls=GroupedCommand)
 @options_of(ReplaySettings)
 def replay(*, json: Json = False, **options: Any) -> None:
     """Train every update of a run's history anew, in memory, and compare the parameters' hash."""

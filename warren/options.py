@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from schemas.errors import InvalidInputError
 from warren.credentials import Credentials, Role
+from warren.help import group_of
 
 Command = Callable[..., None]
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -28,6 +29,7 @@ def options_of(*models: type[BaseModel]) -> Callable[[Command], Command]:
     Every value reaches the command as text, or not at all: the models say what it means, so that
     all mistakes can be told at once. A field of several models is one option.
     """
+    groups = {name: group_of(model, name) for model in models for name in model.model_fields}
     fields = {name: field for model in models for name, field in model.model_fields.items()}
 
     def decorate(command: Command) -> Command:
@@ -36,7 +38,7 @@ def options_of(*models: type[BaseModel]) -> Callable[[Command], Command]:
             for parameter in inspect.signature(command).parameters.values()
             if parameter.kind is not inspect.Parameter.VAR_KEYWORD
         ]
-        generated = [_parameter(name, field) for name, field in fields.items()]
+        generated = [_parameter(name, field, groups[name]) for name, field in fields.items()]
         command.__dict__["__signature__"] = inspect.Signature([*generated, *own])  # typer reads it
         return command
 
@@ -117,7 +119,7 @@ def _text(default: Any) -> str:
     return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
-def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+def _parameter(name: str, field: FieldInfo, group: str) -> inspect.Parameter:
     default = field.get_default()
     shown = "" if default in (None, PydanticUndefined, ()) else f" (default {_text(default)})"
     option = f"--{name.replace('_', '-')}"
@@ -140,6 +142,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
                 help=f"{field.description}{shown}",
                 show_default=False,
                 metavar=name.rpartition("_")[2].upper(),
+                rich_help_panel=group,
             ),
         ],
     )

@@ -1,5 +1,6 @@
 """Facts about mistakes on the command line: one clear sentence and exit code 2."""
 
+import re
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from warren import cli
+from warren import help as help_groups
 
 Run = Callable[..., tuple[int, str]]
 
@@ -196,6 +198,19 @@ def test_every_command_explains_itself(command: str) -> None:
     assert ended.stdout.splitlines()[-1] == "loaded: []"
     assert f"Usage: warren {command}" in ended.stdout
     assert ended.stderr == ""
+
+
+def test_help_groups_options_by_what_they_are_about(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eighty options in one list are no help; each has a group that has not too many."""
+    monkeypatch.setattr(sys, "argv", ["warren", "local", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        cli.main()
+    sections = re.findall(r"^(\w[\w ]+):\n((?:  .*\n)+)", capsys.readouterr().out, re.MULTILINE)
+    sizes = {title: len(re.findall("^  --", lines, re.MULTILINE)) for title, lines in sections}
+    assert [*sizes] == list(help_groups.ORDER)
+    assert max(sizes.values()) <= 16
 
 
 def test_a_look_at_a_federation_loads_no_torch() -> None:

@@ -12,8 +12,8 @@ import pytest
 from pydantic import ValidationError
 
 from participant.settings import ParticipantSettings
-from participant.slots import RESOURCE_LOCKED, SlotHolder
-from schemas.errors import RefusedByBrokerError
+from participant.slots import SlotHolder
+from schemas.errors import RESOURCE_LOCKED, RefusedByBrokerError
 from schemas.topology import Topology
 from transport import Link
 from warren.broker_node import BrokerNode

@@ -5,6 +5,7 @@ import time
 
 from coordinator.events import read_event
 from schemas.errors import (
+    NOT_FOUND,
     BrokerUnreachableError,
     ConnectionLostError,
     MalformedMessageError,
@@ -16,7 +17,6 @@ from schemas.topology import EVENT_KEY, Topology
 from transport import Connected, Delivery, Disconnected, Inbox, Link, Subscription
 from warren.status.picture import Picture
 
-NOT_FOUND = 404
 EVENTS_LENGTH = 10_000
 ANY_SIZE = Limits(max_bytes=1 << 53)
 
