@@ -55,16 +55,15 @@ def main() -> None:
 
 
 def picture_the_terminal(browser: Browser, folder: Path) -> None:
-    """Train for real, and show the table that `warren local` shows."""
-    view, console = LiveView(), Console(record=True, width=96, file=io.StringIO())
-    command = warren("local", "--json", "--participants=4", "--rounds=12", f"--out={folder}/local")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+    """Run the demo, and show what is on the screen when it has ended: where the model lies."""
+    console = Console(record=True, width=96, file=io.StringIO())
+    console.print("[bold green]$[/] make demo", highlight=False)
+    view = LiveView(console)
+    command = warren("local", "--json", "--participants=4", "--rounds=20", "--out=runs/demo")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder) as run:
         for line in run.stdout or ():
             fields = json.loads(line)
-            event = fields.pop("event")
-            if event in {"run_started", "round_closed"}:
-                view.say(event, fields)
-    console.print("[bold green]$[/] warren local --participants 4 --rounds 12\n", highlight=False)
+            view.say(fields.pop("event"), fields)
     console.print(view)
     page = folder / "terminal.html"
     svg = console.export_svg(title="", code_format=SVG_FORMAT)

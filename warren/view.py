@@ -118,14 +118,15 @@ class Beside(View):
 class LiveView(View):
     """A table that grows by a row per round, with a progress bar beneath it."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console | None = None) -> None:
+        """Show it on a console; the terminal by default."""
         self._rows: list[dict[str, Any]] = []
         self._note = ""
         self._progress = Progress(
             "rounds", BarColumn(bar_width=None), MofNCompleteColumn(), TimeElapsedColumn()
         )
         self._task = self._progress.add_task("rounds", total=None)
-        self._console = Console()
+        self._console = console or Console()
         self._live = Live(self, console=self._console, refresh_per_second=8)
 
     def __enter__(self) -> Self:

@@ -1,0 +1,84 @@
+"""Facts about the code in README and tutorial: it runs as it stands there."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+
+
+def python_block(document: str) -> str:
+    """Return the one block of Python in a document."""
+    block = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    (code,) = block.findall((ROOT / document).read_text())
+    return str(code)
+
+
+def run(*arguments: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run Python in a folder of the reader's, with the repository installed."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), **environment},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Path:
+    """A folder with the README's task in it, saved under the name that it gives."""
+    block = python_block("README.md")
+    assert len(block.splitlines()) <= 30
+    (tmp_path / "radiology.py").write_text(block)
+    return tmp_path
+
+
+def test_the_readmes_task_trains_in_a_federation(reader: Path, broker_url: str) -> None:
+    """Two participants, two rounds, and the held-out data beside the private one."""
+    generator = torch.Generator().manual_seed(0)
+    for name, count in (("train.pt", 40), ("test.pt", 20)):
+        scans = torch.rand(count, 8, 8, generator=generator)
+        torch.save((scans, (scans.mean((1, 2)) > 0.5).long()), reader / name)
+    flags = ["--participants=2", "--rounds=2", "--data=.", "--out=out", "--json", "--device=cpu"]
+    federation = f"--federation=radiology-{os.getpid()}"
+    command = ["-m", "warren", "local", "--task=radiology:Radiology", federation, *flags]
+    ended = run(*command, folder=reader, WARREN_BROKER_URL=broker_url)
+    assert ended.returncode == 0, ended.stderr
+    last: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    assert (last["event"], last["rounds"]) == ("run_finished", 2)
+    assert 0 <= last["accuracy"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ([], "name the folder of the scans with --data"),
+        (["--data=."], "the task cannot read its data in . (train.pt: No such file"),
+    ],
+)
+def test_the_readmes_task_says_what_it_misses(
+    reader: Path, flags: list[str], sentence: str
+) -> None:
+    """Without a folder, and with an empty one: one sentence, exit code 2."""
+    command = ["-m", "warren", "participant", "--task=radiology:Radiology", "--id=charite"]
+    ended = run(*command, "--broker=amqp://127.0.0.1:1", *flags, folder=reader)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].startswith(f"warren: {sentence}")
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_tutorials_first_step_runs(tmp_path: Path) -> None:
+    """A client alone: its name, how many examples it has, and what its network is worth: loss and accuracy."""
+    ended = run("-c", python_block("docs/tutorial.md"), folder=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert re.fullmatch(r"alice 360 \([\d.]+, 0\.\d+\)\n", ended.stdout)
