@@ -45,7 +45,7 @@ def report(
     lines += [
         "",
         f"- Updates counted: {replayed.updates}, each participant's update of each version at most",
-        "  once: the history's names prove it.",
+        "  once, and each that was acknowledged exactly once: the history's names prove it.",
         "- Rounds: every one closed, in order, each once; none hung.",
         "- `parameters_sha256` of the run, and of the undisturbed replay in memory:",
         f"  `{replayed.parameters_sha256}`.",

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -130,6 +131,7 @@ class Services:
     def start(self, service: Service, *, trouble: str = "") -> None:
         """Start a service that does not run, with a trouble of `fault_points` or without."""
         service.note.phase = "starting"
+        service.note.aim = ("", 0.0)
         order = {
             "name": service.name,
             "arguments": service.arguments,
@@ -145,7 +147,8 @@ class Services:
     def kill(self, service: Service) -> str:
         """Kill -9, and return the phase it was in."""
         assert service.pid is not None
-        os.kill(service.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it hit the phase that it was to die in
+            os.kill(service.pid, signal.SIGKILL)
         self.wait(service)
         return service.note.phase
 
