@@ -4,19 +4,28 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from coordinator import gatekeeper
+from coordinator.desk import Desk
+from coordinator.events import EVENT_LIMITS
+from coordinator.refusals import Reason
 from schemas.chunks import DEFAULT_CHUNK_BYTES, cut
 from schemas.messages import MESSAGES, TrainingPlan, Update
 from schemas.place import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES
 from schemas.table import DTYPE_BYTES
 from schemas.tensors import encode_tensors, parameters_sha256
+from schemas.topology import DEAD_LETTER_KEY, EVENT_KEY, UPDATE_KEY, Topology
+from transport import Delivery, Outgoing
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
 WORDS = " ".join(PAGE.split())
+
+READERS = ("schemas", "coordinator", "participant")
 
 EXAMPLE = Update(
     run="r1",
@@ -42,7 +51,7 @@ def hexdump(data: bytes) -> str:
 
 def refusals() -> Iterator[str]:
     """Yield the sentence of every MalformedMessageError in the source, an ellipsis for data."""
-    for path in sorted((ROOT / "schemas").glob("*.py")):
+    for path in sorted(path for room in READERS for path in (ROOT / room).glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
                 case ast.Raise(
@@ -91,6 +100,60 @@ def test_every_dtype_is_on_the_page() -> None:
 def test_the_bounds_of_a_chunk_are_on_the_page() -> None:
     for number in (MIN_CHUNK_BYTES, DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES):
         assert f"{number:,}" in PAGE
+
+
+def test_every_name_on_the_broker_is_on_the_page() -> None:
+    """Exchanges, queues and routing keys, those that only the coordinator uses among them."""
+    names = Topology("F")
+    properties = [name for name, kind in vars(Topology).items() if isinstance(kind, property)]
+    shown = [getattr(names, name) for name in properties]
+    shown += [names.participant_queue("ID"), f"{names.slot_queue(0)[:-1]}i"]
+    shown += [f"{names.status_queue('X')}.events", UPDATE_KEY, EVENT_KEY, DEAD_LETTER_KEY]
+    assert len(properties) >= 7
+    assert [name for name in shown if f"`{name}`" not in PAGE] == []
+
+
+def test_what_the_coordinator_demands_is_on_the_page() -> None:
+    """The numbers that others run into, and the words for who speaks in another's name."""
+    demands = WORDS.partition("## What the coordinator demands")[2].partition("## One AMQP")[0]
+    for words in (
+        f"at most {EVENT_LIMITS.max_bytes:,} bytes",
+        f"{gatekeeper.MAX_ATTEMPTS} different updates",
+        f"each chunk of one {gatekeeper.MAX_COPIES} times",
+        f"{gatekeeper.MAX_MALFORMED} dead letters",
+        f"`{Reason.WRONG_SENDER}`",
+        f"`{Reason.FLOOD}`",
+        "`user_id` stands on every message",
+    ):
+        assert words in demands
+
+
+def test_the_headers_of_a_dead_letter_are_on_the_page() -> None:
+    class Broker:
+        def __getattr__(self, _name: str) -> Any:
+            return lambda *_: None
+
+        def publish(self, messages: list[Outgoing]) -> None:
+            self.sent = messages
+
+    broker: Any = Broker()
+    desk = Desk(Topology("F"), consuming=broker, publishing=broker, administering=broker)
+    desk.dead_letter(
+        Delivery(
+            subscription=broker,
+            tag=1,
+            redelivered=False,
+            kind="Greeting",
+            message_id="1",
+            user_id="mallory",
+            headers={},
+            body=b"hello?",
+        ),
+        "a reason",
+    )
+    (letter,) = broker.sent
+    assert letter.headers == {"reason": "a reason", "sender": "mallory"}
+    assert [name for name in letter.headers if f"`{name}`" not in PAGE] == []
 
 
 @pytest.mark.parametrize("words", sorted(set(refusals())))
