@@ -71,12 +71,23 @@ class Participant:
         return message, decode_tensors(assembly.decode()), encoded.num_bytes
 
 
-def train(encoding: str, rounds: int, seed: int) -> Result:
-    """Federate the digits and return the accuracy of the last version."""
-    plan = TrainingPlan(seed=seed, threads=torch.get_num_threads())
+def train(
+    encoding: str,
+    rounds: int,
+    seed: int,
+    *,
+    num_participants: int = PARTICIPANTS,
+    recipe: TrainingPlan | None = None,
+) -> Result:
+    """Federate the digits and return the accuracy of the last version.
+
+    `recipe` is how participants train; the defaults of the command line otherwise.
+    """
+    own = {"seed": seed, "threads": torch.get_num_threads()}
+    plan = (recipe or TrainingPlan()).model_copy(update=own)
     tasks = [
-        load_task("digits")(partition_index=index, num_partitions=PARTICIPANTS, seed=seed)
-        for index in range(PARTICIPANTS)
+        load_task("digits")(partition_index=index, num_partitions=num_participants, seed=seed)
+        for index in range(num_participants)
     ]
     network = initial_network(tasks[0], seed)
     tensors = global_tensors(tasks[0], network)

@@ -33,8 +33,7 @@ log = structlog.get_logger()
 class Coordinator:
     """One coordinator of one federation; `start.serve` puts its parts together.
 
-    All methods belong to one thread, the work thread; links and evaluation have threads of their
-    own and report through the inbox.
+    All methods belong to the work thread; links and evaluation report to it through the inbox.
     """
 
     def __init__(

@@ -7,7 +7,10 @@ import pytest
 from benchmarks import page
 from benchmarks.results import FOLDER, Row
 
-TARGETS = ("overhead", "large", "flower", "memory", "updates", "training", "encodings")
+TARGETS = (
+    *("overhead", "large", "flower", "memory", "updates", "training", "encodings"),
+    "accuracy",
+)
 
 
 def test_the_page_shows_the_results_as_they_are() -> None:

@@ -78,7 +78,7 @@ def test_the_readmes_task_says_what_it_misses(
 
 
 def test_the_tutorials_first_step_runs(tmp_path: Path) -> None:
-    """A client alone: its name, how many examples it has, and what its network is worth: loss and accuracy."""
+    """A client alone: its name, how many examples it has, loss and accuracy."""
     ended = run("-c", python_block("docs/tutorial.md"), folder=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert re.fullmatch(r"alice 360 \([\d.]+, 0\.\d+\)\n", ended.stdout)
