@@ -49,6 +49,9 @@ class Memory:
             return
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / "update.warren.incoming"  # a folder that may be read is not enough
+            probe.write_bytes(b"")
+            probe.unlink()
             self.residual = _load(folder / "residual.safetensors")
             self.private = _load(folder / "private.safetensors")
             self._update = _load_update(folder / "update.warren", limits)

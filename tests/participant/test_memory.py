@@ -106,3 +106,6 @@ def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InvalidInputError, match=r"--state-dir .* cannot be used"):
         Memory(tmp_path / "file" / "state", LIMITS)
+    (tmp_path / "update.warren.incoming").mkdir()
+    with pytest.raises(InvalidInputError, match=r"cannot be used \(Is a directory\)"):
+        Memory(tmp_path, LIMITS)
