@@ -51,6 +51,7 @@ class Life:
             sampling=Sampling(settings.rules, 0),
             desk=nobody,
             office=nobody,
+            orders=nobody,
             reception=nobody,
             evaluator=self.evaluator,
             say=lambda event, _fields: self.said.append(event),
