@@ -31,8 +31,7 @@ from coordinator.training_run import TrainingRun, UpdateLimits
 from coordinator.without_effect import without_effect
 from learning import Task, load_task, local_device, local_optimizer, reading, use_huge_pages
 from schemas.errors import LinkClosedError
-from schemas.limits import Limits
-from schemas.tensors import largest_message_bytes
+from schemas.tensors import limits_for
 from schemas.topology import Topology
 from transport import Inbox, Link, link_context
 
@@ -40,6 +39,8 @@ STOP_SECONDS = 5.0
 """How long a publish under way may go on after SIGTERM."""
 WINDOW_VERSIONS = 64
 """So many whole updates may be unacknowledged; classic queues hold them on disk."""
+LEAST_CHUNK_BYTES = 64 << 10
+"""Of updates in several chunks: smaller ones would fill the window with next to nothing."""
 LEAST_WINDOW, LARGEST_WINDOW = 512, 65_535
 """In chunks. AMQP counts the window in 16 bits."""
 
@@ -158,7 +159,7 @@ def assemble(
         privacy=privacy,
     )
     version_bytes = version_bytes_of(run, settings)
-    limits = Limits(max_bytes=largest_message_bytes(tensors))
+    limits = limits_for(tensors, least_chunk_bytes=min(LEAST_CHUNK_BYTES, settings.chunk_bytes))
     window = WINDOW_VERSIONS * (version_bytes // settings.chunk_bytes + 1)
     books = Books(settings.out, limits)
     presence = Presence()

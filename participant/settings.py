@@ -119,7 +119,11 @@ class ParticipantSettings(ExamplePrivacySettings):
     )
     heartbeat_seconds: int = Field(60, ge=1, description="AMQP heartbeat.")
     chunk_bytes: int = Field(
-        4 << 20, ge=1 << 10, lt=16 << 20, description="Largest body of one message."
+        4 << 20,
+        ge=1 << 10,
+        lt=16 << 20,
+        description="Largest body of one message; the coordinator refuses less than the smaller of "
+        "64 KiB and its own.",
     )
     connect_seconds: Positive = Field(
         30.0, description="How long to try to reach the broker at the start."

@@ -28,7 +28,7 @@ from participant.trainer import Trainer
 from participant.voice import Voice
 from schemas.errors import LinkClosedError
 from schemas.limits import Limits
-from schemas.tensors import largest_message_bytes
+from schemas.tensors import limits_for
 from schemas.topology import Topology
 from transport import Inbox
 
@@ -96,7 +96,7 @@ def _take_part(
     )
     task.example_privacy = example_privacy(settings, settings.state_dir)
     trainer = Trainer(task, settings.id, seed=settings.seed)
-    limits = Limits(max_bytes=largest_message_bytes(named_tensors(trainer.network)))
+    limits = Limits(max_bytes=limits_for(named_tensors(trainer.network)).max_bytes)
     memory = Memory(settings.state_dir, limits)
     restore_private(trainer.private_tensors, memory.private)
     load_optimizers()

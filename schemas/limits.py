@@ -18,3 +18,5 @@ class Limits:
     """Bytes of the header document."""
     max_tensors: int = 100_000
     """Rows of the tensor table."""
+    least_chunk_bytes: int = 0
+    """Bytes of a chunk, where there are several: each costs the same work, however small."""

@@ -7,6 +7,7 @@ from typing import Self
 from schemas.errors import MalformedMessageError, UnsupportedProtocolError
 from schemas.limits import Limits
 from schemas.messages import MESSAGES, PROTOCOL, Message
+from schemas.topology import is_identifier
 
 MIN_CHUNK_BYTES = 1024
 """Below this the bookkeeping of a chunk would outweigh the chunk."""
@@ -171,6 +172,11 @@ class ChunkPlace:
                 f"{whole.num_bytes} bytes in chunks of {whole.chunk_bytes} are not "
                 f"{whole.count} chunks"
             )
+        if whole.count > 1 and whole.chunk_bytes < limits.least_chunk_bytes:
+            raise MalformedMessageError(
+                f"the message comes in {whole.count} chunks of {whole.chunk_bytes} bytes, this "
+                f"reader takes chunks of {limits.least_chunk_bytes} or more"
+            )
         index = read.number("chunk", 0, whole.count - 1)
         place = cls(whole, index, read.digest("chunk_sha256"), read.optional_number("epoch"))
         if body_length != place.length:
@@ -217,13 +223,18 @@ class _Headers:
     def optional_number(self, name: str) -> int | None:
         return self.number(name, 0, _MAX_COUNT) if name in self._headers else None
 
-    def optional_text(self, name: str) -> str | None:
-        return self.text(name) if name in self._headers else None
+    def optional_identifier(self, name: str) -> str | None:
+        if name not in self._headers:
+            return None
+        value = self.text(name)
+        if not is_identifier(value):  # it becomes part of routing keys, file names and log lines
+            raise MalformedMessageError(f"header {name!r} is not an identifier")
+        return value
 
     def labels(self) -> Labels:
         return Labels(
-            run=self.optional_text("run"),
+            run=self.optional_identifier("run"),
             version=self.optional_number("version"),
-            participant=self.optional_text("participant"),
+            participant=self.optional_identifier("participant"),
             examples=self.optional_number("examples"),
         )

@@ -14,6 +14,7 @@ from torch import Tensor
 from schemas.codec import Decoded, Encoded, TensorBytes, TensorEntry, encode
 from schemas.encodings import LOSSY_DTYPES, RAW, Encoding
 from schemas.errors import InvalidInputError, MalformedMessageError, UnsupportedDtypeError
+from schemas.limits import Limits
 from schemas.messages import Message
 from schemas.quantization import pack, unpack
 from schemas.table import DTYPE_BYTES, Kind
@@ -26,6 +27,8 @@ _ROW_BYTES = 384
 """A row of the tensor table without its name, and the zeros before the tensor."""
 _DOCUMENT_BYTES = 32 << 10
 """The header without its tensor table; 64 metrics with long names are the largest part."""
+_SPARE_ROWS = 64
+"""Another network's tensors should be refused by name, and not for their number."""
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -115,10 +118,15 @@ def num_bytes(tensors: Mapping[str, Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
-def largest_message_bytes(tensors: Mapping[str, Tensor]) -> int:
-    """Return a bound on the length of any message that carries these tensors, however encoded."""
-    rows = sum(len(name.encode()) + _ROW_BYTES for name in tensors)
-    return num_bytes(tensors) + rows + _DOCUMENT_BYTES
+def limits_for(tensors: Mapping[str, Tensor], *, least_chunk_bytes: int = 0) -> Limits:
+    """Return the bounds that any message which carries these tensors keeps, however encoded."""
+    header = sum(len(name.encode()) + _ROW_BYTES for name in tensors) + _DOCUMENT_BYTES
+    return Limits(
+        max_bytes=num_bytes(tensors) + header,
+        max_header_bytes=header,
+        max_tensors=len(tensors) + _SPARE_ROWS,
+        least_chunk_bytes=least_chunk_bytes,
+    )
 
 
 def dtype_name(name: str, tensor: Tensor) -> str:

@@ -13,13 +13,18 @@ DEAD_LETTER_KEY = ".dead-letters"
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
+def is_identifier(value: str) -> bool:
+    """Whether `value` is 1 to 64 letters, digits, `_` and `-`."""
+    return _IDENTIFIER.fullmatch(value) is not None
+
+
 def check_identifier(what: str, value: str) -> str:
     """Return `value` if it can name a federation or a participant.
 
     Raises:
         InvalidInputError: if it is not 1 to 64 letters, digits, `_` and `-`.
     """
-    if not _IDENTIFIER.fullmatch(value):
+    if not is_identifier(value):
         raise InvalidInputError(
             f"{what} {value!r} must be 1 to 64 letters, digits, '_' or '-'; choose another name"
         )

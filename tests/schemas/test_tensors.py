@@ -12,8 +12,16 @@ from torch import Tensor
 
 from schemas.codec import TensorBytes, decode, encode
 from schemas.errors import InvalidInputError, MalformedMessageError, UnsupportedDtypeError
+from schemas.limits import MAX_TENSOR_NAME_BYTES
 from schemas.messages import Hello
-from schemas.tensors import DTYPES, decode_tensors, encode_tensors, num_bytes, parameters_sha256
+from schemas.tensors import (
+    DTYPES,
+    decode_tensors,
+    encode_tensors,
+    limits_for,
+    num_bytes,
+    parameters_sha256,
+)
 
 
 def bits(tensor: Tensor) -> bytes:
@@ -150,3 +158,23 @@ def test_the_hash_is_what_its_definition_says() -> None:
 
 def test_the_bytes_of_tensors_are_counted() -> None:
     assert num_bytes({"a": torch.ones(3, 2), "b": torch.tensor(1), "c": torch.empty(0)}) == 32
+
+
+def test_a_models_own_limits_let_everything_pass_that_carries_it() -> None:
+    """Names of 512 bytes, 16 dimensions, the longest encoding and the most metrics there can be."""
+    tensors = {
+        f"{number:03}".ljust(MAX_TENSOR_NAME_BYTES, "x"): torch.zeros([1] * 15 + [300])
+        for number in range(100)
+    }
+    limits = limits_for(tensors)
+    metrics = {f"{number}".ljust(64, "\U0001f600"): 0.1 for number in range(64)}
+    update = UPDATE.model_copy(update={"metrics": metrics})
+    for encoding in ("float32", "topk:0.123456+bfloat16"):
+        encoded = encode_tensors(
+            update, tensors, kinds=dict.fromkeys(tensors, "delta"), encoding=encoding
+        )
+        assert decode(memoryview(joined(encoded)), kind="Update", limits=limits)
+    nonsense = {f"{number}": torch.zeros(0) for number in range(165)}
+    crowded = joined(encode_tensors(UPDATE, nonsense))
+    with pytest.raises(MalformedMessageError, match="has 165 tensors, this reader takes 164"):
+        decode(memoryview(crowded), kind="Update", limits=limits)
