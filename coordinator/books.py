@@ -185,6 +185,19 @@ class Books:
             self.spool.remove(file)
         self._folded.clear()
 
+    def keep_spool(self, acknowledge: Callable[[Delivery], None]) -> None:
+        """Make parts of uploads durable and acknowledge them, where nothing else was counted.
+
+        Raises:
+            OSError: if the disk refuses.
+            SupersededError: if these are another coordinator's books by now.
+        """
+        self.check_epoch()
+        self.spool.sync()
+        if self._waiting is not None:
+            acknowledge(self._waiting)
+        self.forget_deliveries()
+
     def forget_deliveries(self) -> None:
         """Drop the deliveries of a connection that is gone; they will come again."""
         self._waiting, self.num_waiting = None, 0

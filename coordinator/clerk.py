@@ -138,7 +138,7 @@ class Clerk:
                 "epoch": self._books.epoch,
                 "round": closed.number,
                 "updates": [asdict(contribution) for contribution in contributions],
-                "refused": dict(self._reception.refused),
+                "refused": self._reception.refused,
                 **({} if privacy is None else {"epsilon": spent, "delta": privacy.delta}),
             }
         )
@@ -197,7 +197,10 @@ class Clerk:
             or self._office.is_window_half_full
             or now >= self.commit_due_at
         ):
-            self.commit()
+            if self._reception.has_news:
+                self.commit()
+            else:  # parts of uploads: the spool is all that has to be kept
+                self.with_room(lambda: self._books.keep_spool(self._desk.acknowledge_up_to))
 
     def commit(self) -> None:
         """Make everything durable that was counted, then acknowledge it."""
@@ -259,7 +262,7 @@ class Clerk:
         }
         with self._observer.phase("checkpoint"):
             self._books.commit(state, tensors, acknowledge=self._desk.acknowledge_up_to)
-        self._reception.num_folded = 0
+        self._reception.committed()
 
     def _await_room(self, error: OSError) -> None:
         self._say_disk_is_full(error)

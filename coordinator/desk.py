@@ -4,7 +4,9 @@ The office that only one can hold, the queues, and what is sent out.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -31,6 +33,8 @@ RECONNECT_SECONDS = 30.0
 UNUSED_QUEUE_SECONDS = 14 * 24 * 3600
 EVENTS_LENGTH = 100_000
 EVENTS_WINDOW = 256
+DEAD_LETTER_BYTES = 64 << 10
+"""What is kept of one; a person needs no more, and they wait in memory while the broker is full."""
 DEAD_LETTERS_BYTES = 1 << 30
 DEAD_LETTERS_SECONDS = 7 * 24 * 3600
 
@@ -49,8 +53,9 @@ def participant_queue_arguments(version_bytes: int) -> dict[str, object]:
 class Desk:
     """Declares what the federation needs, publishes versions, and receives reports.
 
-    Every method waits for the broker's answer. `publish`, `resend` and `dead_letter` are called in
-    the outbox's thread, for they may wait for hours; everything else in the work thread.
+    Every method waits for the broker's answer. `publish`, `resend` and what `dead_letter` returns
+    are called in the outbox's thread, for they may wait for hours; everything else in the work
+    thread.
     """
 
     def __init__(
@@ -201,22 +206,32 @@ class Desk:
         """The participant's queue is gone: until its next hello nothing can reach it."""
         self._known.discard(participant)
 
-    def dead_letter(self, delivery: Delivery, reason: str) -> None:
-        """Keep a malformed message for a person to look at, then acknowledge the original."""
+    def dead_letter(self, delivery: Delivery, reason: str) -> Callable[[], None]:
+        """Return how to keep a malformed message for a person, and acknowledge the original.
+
+        What is returned holds no more of a large body than is kept of it.
+        """
         letter = Outgoing(
             exchange=self._names.resend_exchange,
             routing_key=DEAD_LETTER_KEY,
-            body=delivery.body,
+            body=delivery.body[:DEAD_LETTER_BYTES],
             kind=delivery.kind,
             message_id=delivery.message_id,
-            headers={"reason": reason[:1024], "sender": delivery.user_id or "unknown"},
+            headers={
+                "reason": reason[:1024],
+                "sender": delivery.user_id or "unknown",
+                "body_bytes": len(delivery.body),
+            },
         )
+        return partial(self._keep, letter, replace(delivery, body=b""))
+
+    def _keep(self, letter: Outgoing, original: Delivery) -> None:
         try:
             self._publishing.publish([letter])
         except UnroutableError:  # somebody deleted the queue
             self._declare_dead_letters()
             self._publishing.publish([letter])
-        self._consuming.acknowledge(delivery)
+        self._consuming.acknowledge(original)
 
     def acknowledge(self, delivery: Delivery) -> None:
         """Acknowledge one delivery."""

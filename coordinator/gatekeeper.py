@@ -1,8 +1,9 @@
-"""How much one sender may ask of the coordinator within one round.
+"""How much one sender may ask of the coordinator, within one round and within a time.
 
 A message that is refused costs the coordinator little, and the queue behind it moves on; what
-costs more, such as room in the spool, a decoding, a dead letter or a line in the log, every sender
-has a fixed number of. What is handed out again after a lost connection is not counted twice.
+costs more, such as room in the spool, a decoding, a dead letter, an answer or a line in the log,
+every sender has a fixed number of. What is handed out again after a lost connection is not counted
+twice, and an update that counts takes nothing: rounds may be as short as updates make them.
 """
 
 from collections import Counter
@@ -13,11 +14,19 @@ from schemas.chunks import ChunkPlace
 
 MAX_ATTEMPTS = 8
 """Different updates from one sender in one round; an honest one sends one or two."""
+ATTEMPT_SECONDS = 1.0
+"""Rounds shorter than this count as one: whose own update closes a round gains nothing by it."""
 MAX_COPIES = 4
 """How often a whole update may come again; every reminder after a deadline asks for one more."""
 SPARE_CHUNKS = 64
 MAX_MALFORMED = 16
 """Dead letters and lines in the log that one sender can cause in one round."""
+MAX_ANSWERS = 16
+"""Refusals in one round that a sender is told of, with a line in log and history for each."""
+MAX_NEWS = 16
+"""Lines in the log about one sender's coming and going in one round."""
+NOTE_SECONDS = 60.0
+"""The same for what is written and answered; there, nothing is lost by waiting."""
 MAX_SENDERS = 100_000
 """Ledgers kept; beyond it everybody starts anew, which only shared logins can bring about."""
 
@@ -26,45 +35,93 @@ Sender = tuple[str, str]
 
 
 @dataclass(slots=True)
-class _Ledger:
+class _Attempts:
     chunks: Counter[str] = field(default_factory=Counter)
     """Chunks received by the digest of their message."""
+    hopeless: dict[str, Refusal] = field(default_factory=dict)
+    """Messages that were looked at, by digest: the same bytes are refused unread."""
+
+
+@dataclass(slots=True)
+class _Notes:
     num_malformed: int = 0
+    num_news: int = 0
+    answered: set[object] = field(default_factory=set)
 
 
 class Gatekeeper:
-    """Keeps a ledger for each sender. Belongs to the coordinator's work thread."""
+    """Keeps ledgers for each sender. Belongs to the coordinator's work thread."""
 
     def __init__(self) -> None:
-        self._ledgers: dict[Sender, _Ledger] = {}
+        self._attempts: dict[Sender, _Attempts] = {}
+        self._notes: dict[Sender, _Notes] = {}
+        self._attempts_since = self._notes_since = 0.0
 
-    def open_round(self) -> None:
-        """Start all ledgers anew."""
-        self._ledgers.clear()
+    def open_round(self, now: float) -> None:
+        """Start the ledgers anew that are old enough; `now` is of a monotonic clock."""
+        if now >= self._attempts_since + ATTEMPT_SECONDS:
+            self._attempts_since = now
+            self._attempts.clear()
+        if now >= self._notes_since + NOTE_SECONDS:
+            self._notes_since = now
+            self._notes.clear()
 
     def is_first_of(self, sender: Sender, place: ChunkPlace) -> bool:
         """Whether no chunk of this message was let in before, in this round."""
-        return place.whole.digest not in self._ledger(sender).chunks
+        return place.whole.digest not in self._attempts_of(sender).chunks
 
-    def refusal(self, sender: Sender, place: ChunkPlace, *, redelivered: bool) -> Refusal | None:
-        """Count a chunk, and say why it is one too many; None means it is not."""
-        chunks = self._ledger(sender).chunks
-        digest = place.whole.digest
+    def refusal(self, sender: Sender, place: ChunkPlace, *, counted_before: bool) -> Refusal | None:
+        """Count a chunk, and say why it is not looked at; None means it is.
+
+        Args:
+            sender: who sent it.
+            place: where it belongs.
+            counted_before: whether this may be a delivery that was counted already.
+        """
+        attempts = self._attempts_of(sender)
+        chunks, digest = attempts.chunks, place.whole.digest
         if digest not in chunks and len(chunks) >= MAX_ATTEMPTS:
             return Refusal(Reason.FLOOD, f"{MAX_ATTEMPTS} different updates in a round are enough")
-        if not redelivered or digest not in chunks:
+        if not counted_before or digest not in chunks:
             chunks[digest] += 1
         if chunks[digest] > MAX_COPIES * place.whole.count + SPARE_CHUNKS:
             return Refusal(Reason.FLOOD, "the same update came too often")
-        return None
+        return attempts.hopeless.get(digest)
+
+    def folded(self, sender: Sender, digest: str) -> None:
+        """Give back the attempt of an update that counts."""
+        self._attempts_of(sender).chunks.pop(digest, None)
+
+    def remember(self, sender: Sender, digest: str, refusal: Refusal) -> None:
+        """Refuse the same bytes from now on without looking at them again."""
+        self._attempts_of(sender).hopeless[digest] = refusal
 
     def may_complain(self, sender: Sender) -> bool:
         """Count a message that is malformed, or in another's name; False if too many came."""
-        ledger = self._ledger(sender)
-        ledger.num_malformed += 1
-        return ledger.num_malformed <= MAX_MALFORMED
+        notes = self._notes_of(sender)
+        notes.num_malformed += 1
+        return notes.num_malformed <= MAX_MALFORMED
 
-    def _ledger(self, sender: Sender) -> _Ledger:
-        if len(self._ledgers) >= MAX_SENDERS and sender not in self._ledgers:
-            self._ledgers.clear()
-        return self._ledgers.setdefault(sender, _Ledger())
+    def may_answer(self, sender: Sender, about: object) -> bool:
+        """Whether a sender is to be told of a refusal: of each thing once, and not of too many."""
+        answered = self._notes_of(sender).answered
+        if about in answered or len(answered) >= MAX_ANSWERS:
+            return False
+        answered.add(about)
+        return True
+
+    def may_tell(self, sender: Sender) -> bool:
+        """Count a line about a sender's coming or going; False if too many came."""
+        notes = self._notes_of(sender)
+        notes.num_news += 1
+        return notes.num_news <= MAX_NEWS
+
+    def _attempts_of(self, sender: Sender) -> _Attempts:
+        if len(self._attempts) >= MAX_SENDERS and sender not in self._attempts:
+            self._attempts.clear()
+        return self._attempts.setdefault(sender, _Attempts())
+
+    def _notes_of(self, sender: Sender) -> _Notes:
+        if len(self._notes) >= MAX_SENDERS and sender not in self._notes:
+            self._notes.clear()
+        return self._notes.setdefault(sender, _Notes())

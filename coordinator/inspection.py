@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from coordinator import float64
@@ -22,8 +21,11 @@ DELTA_FACTOR = 100.0
 """An update may be so many times as long as the model, plus 1 for the root mean square value."""
 VALUE_FACTOR = 10_000.0
 """The same for a floating buffer, which may start at 1 and learn the variance of raw pixels."""
-INTEGER_STEP = 2**40
-"""An integer buffer, such as a count of batches, grows by no more than this in one update."""
+INTEGER_STEPS = {8: 2**40, 4: 2**24, 2: 2**12}
+"""A value of an integer buffer, such as a count of batches, grows by no more than this in one
+update: by its bytes. The largest one sent stands, so a jump to the end would stand for good. A
+single byte has no room to count in: it may take any value.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,9 @@ class Inspector:
         """Return what a tensor adds to the update's norm: 0 where it is no delta."""
         here = self.tensors[name]
         if not tensor.is_floating_point():
-            if _grows_too_fast(tensor, here):
-                return Refusal(Reason.TOO_LARGE, f"{name!r} jumps by more than {INTEGER_STEP}")
+            step = INTEGER_STEPS.get(tensor.element_size())
+            if step is not None and _grows_by_more_than(step, tensor, here):
+                return Refusal(Reason.TOO_LARGE, f"{name!r} jumps by more than {step}")
             return 0.0
         norm = float64.norm(tensor)
         if norm is None:
@@ -106,8 +109,13 @@ def _scale(tensors: list[Tensor]) -> float:
     return math.sqrt(square) + math.sqrt(sum(tensor.numel() for tensor in tensors))
 
 
-def _grows_too_fast(sent: Tensor, here: Tensor) -> bool:
-    if sent.dtype == torch.bool or sent.numel() == 0 or sent.element_size() < 8:  # noqa: PLR2004 - bytes of int64
-        return False
-    # through numpy, which compares unsigned integers too, as torch does not
-    return int(sent.numpy().max()) - int(here.numpy().max()) > INTEGER_STEP
+def _grows_by_more_than(step: int, sent: Tensor, here: Tensor) -> bool:
+    """Whether any value does.
+
+    Through numpy, which compares unsigned integers too, as torch does not. Where a value grows, the
+    difference of the two as unsigned numbers is exact, however far they are apart.
+    """
+    new, old = (tensor.numpy().reshape(-1) for tensor in (sent, here))
+    unsigned = f"u{new.itemsize}"
+    grown = new.view(unsigned) - old.view(unsigned)
+    return bool((grown[new > old] > step).any())

@@ -15,6 +15,10 @@ from schemas.tensors import decode_tensors
 from transport import Delivery
 
 
+class UselessUpdateError(MalformedMessageError):
+    """Raised when an update came whole and is none: sending the same bytes again is no use."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReceivedUpdate:
     """A whole update, decoded but not judged. Its tensors lie in the buffer it was received in."""
@@ -56,7 +60,8 @@ class Intake:
         """Store a chunk; return its update if that is whole now.
 
         Raises:
-            MalformedMessageError: if the chunk is damaged, or the update is none.
+            MalformedMessageError: if the chunk is damaged.
+            UselessUpdateError: if the update is whole, and none.
             OSError: if the disk is full.
         """
         if place.whole.count == 1:
@@ -75,11 +80,15 @@ class Intake:
 
     @staticmethod
     def _decode(assembly: Assembly, file: SpoolFile | None) -> ReceivedUpdate:
-        decoded = assembly.decode()
+        try:
+            decoded = assembly.decode()
+            tensors = decode_tensors(decoded)
+        except MalformedMessageError as error:
+            raise UselessUpdateError(str(error)) from error
         assert isinstance(decoded.message, Update)  # noqa: S101 - place() let nothing else in
         return ReceivedUpdate(
             update=decoded.message,
-            tensors=decode_tensors(decoded),
+            tensors=tensors,
             kinds={entry.name: entry.kind for entry in decoded.entries},
             digest=assembly.identity.digest,
             num_bytes=assembly.identity.num_bytes,

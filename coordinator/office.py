@@ -128,7 +128,7 @@ class Office:
         A queue that nothing can be in gets the current version, if its owner is to have it.
         """
         if is_empty := self._admit(participant):
-            self._orders.send_again([participant])
+            self._orders.send_to_newcomer(participant)
         return is_empty is not None
 
     def check_stop(self, event: object) -> None:

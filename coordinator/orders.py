@@ -1,5 +1,6 @@
 """What the coordinator has the outbox send: versions, small messages, dead letters."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ from schemas.errors import (
 from schemas.messages import Message
 from transport import Delivery
 
+MAX_WELCOMES = 3
+"""Who starts again and again gets the current version so many times; a deadline gives it anew."""
+MAX_LETTERS = 256
+"""Dead letters that may wait to be sent."""
+
 log = structlog.get_logger()
 
 
@@ -31,6 +37,12 @@ class _Order:
 
     publication: Publication | None = None
     participant: str | None = None
+    is_letter: bool = False
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a round waits for it: not for what one sender can have sent at will."""
+        return self.publication is not None or (self.participant is None and not self.is_letter)
 
 
 class Orders:
@@ -48,7 +60,9 @@ class Orders:
         self._must_publish = False
         """Whether the current version still has to go out, because an exchange was gone."""
         self._outbox = Outbox(deliver)
-        self._num_orders = 0
+        self._num_awaited = self._num_letters = 0
+        self._welcomed: Counter[str] = Counter()
+        """How often a hello was answered with the version, since all were sent it."""
         self.bytes_down = 0
         """Bytes sent since the current version was published, to everybody it was sent to."""
 
@@ -59,12 +73,16 @@ class Orders:
         """
         self._publication, self._receivers = publication, to
         self.bytes_down = 0
+        self._welcomed.clear()
         self._publish()
 
     @property
     def is_idle(self) -> bool:
-        """Whether everything is out, and the tensors of the current version may change."""
-        return not self._num_orders and not self._must_publish
+        """Whether all is out that a round waits for, and the current version's tensors may change.
+
+        Answers and dead letters view no tensors, and one sender could have them sent without end.
+        """
+        return not self._num_awaited and not self._must_publish
 
     def sent(self, event: Sent) -> bool:
         """Take what the outbox says about an order of ours.
@@ -75,9 +93,9 @@ class Orders:
         Raises:
             TransportError: what the broker refuses for good.
         """
-        self._num_orders -= 1
         order = event.about
         assert isinstance(order, _Order)  # noqa: S101 - nobody else uses the outbox
+        self._count(order, -1)
         match event.error:
             case None:
                 pass
@@ -117,7 +135,17 @@ class Orders:
     def send_again_to_all_but(self, answered: AbstractSet[str]) -> None:
         """Send the current version to everybody who was to get it and has not answered it."""
         receivers = self._desk.known if self._receivers is None else self._receivers
+        self._welcomed.clear()
         self.send_again(sorted(receivers - answered))
+
+    def send_to_newcomer(self, participant: str) -> None:
+        """Send the current version to one whose queue nothing can be in.
+
+        Who empties its queue again and again waits for the next version, or for the deadline.
+        """
+        if self._welcomed[participant] < MAX_WELCOMES:
+            self._welcomed[participant] += 1
+            self.send_again([participant])
 
     def announce(self, message: Message, *, to: str | None = None) -> None:
         """Begin to send a small message to everybody, or to one."""
@@ -128,8 +156,11 @@ class Orders:
             self._submit(partial(self._desk.resend, to, chunks), _Order(participant=to))
 
     def dead_letter(self, delivery: Delivery, reason: str) -> None:
-        """Begin to put a malformed message aside; it is acknowledged once it is kept."""
-        self._submit(partial(self._desk.dead_letter, delivery, reason), _Order())
+        """Begin to put a malformed message aside, unless too many wait for that already."""
+        if self._num_letters < MAX_LETTERS:
+            self._submit(self._desk.dead_letter(delivery, reason), _Order(is_letter=True))
+        else:
+            self._desk.acknowledge(delivery)
 
     def publish_if_due(self) -> None:
         """Publish the current version if what it goes through had been gone."""
@@ -151,5 +182,9 @@ class Orders:
             self.send_again(sorted(self._receivers))
 
     def _submit(self, action: Callable[[], None], order: "_Order") -> None:
-        self._num_orders += 1
+        self._count(order, 1)
         self._outbox.submit(action, about=order)
+
+    def _count(self, order: "_Order", change: int) -> None:
+        self._num_awaited += change * order.is_awaited
+        self._num_letters += change * order.is_letter

@@ -22,11 +22,13 @@ class Releases:
         self._recent: dict[str, deque[str]] = {}
         self.counts: Counter[str] = Counter()
 
-    def arrived(self, participant: str, digest: str) -> None:
-        """Take note of an update that came, whatever becomes of it."""
-        if self._on_arrival and not self.knows(participant, digest):
+    def arrived(self, participant: str, digest: str) -> bool:
+        """Take note of an update that came, whatever becomes of it; True if it is a new one."""
+        is_new = self._on_arrival and not self.knows(participant, digest)
+        if is_new:
             self._recent.setdefault(participant, deque(maxlen=RECENT)).append(digest)
             self.counts[participant] += 1
+        return is_new
 
     def folded(self, participant: str) -> None:
         """Take note of an update that went into a sum."""

@@ -121,7 +121,10 @@ class RoundSettings(TrainingSettings):
         None, description="Largest L2 norm of an update; by default only absurd ones are refused."
     )
     max_examples: int | None = Field(
-        None, ge=1, description="Most examples an update may claim; no limit by default."
+        None,
+        ge=1,
+        description="Most examples an update may claim, which are its weight; set it among strangers, "
+        "for there is no limit by default.",
     )
     until_accuracy: float | None = Field(
         None, gt=0, le=1, description="End the run early at this held-out accuracy."

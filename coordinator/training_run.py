@@ -93,10 +93,13 @@ class TrainingRun:
         while self.is_too_stale(oldest := next(iter(self.digests))):  # they stand in order
             del self.digests[oldest]
 
-    def arrived(self, labels: Labels, digest: str) -> None:
-        """Take note of an update from the one it names, before anybody judges it."""
-        if labels.run == self.run_id:
-            self.releases.arrived(labels.participant or "", digest)
+    def arrived(self, labels: Labels, digest: str) -> bool:
+        """Take note of an update from the one it names, before anybody judges it.
+
+        Returns:
+            Whether there is something new to remember.
+        """
+        return labels.run == self.run_id and self.releases.arrived(labels.participant or "", digest)
 
     def judge(self, update: Update, digest: str) -> Refusal | None:
         """Say why an update will not be counted, from its document alone; None means it may be."""

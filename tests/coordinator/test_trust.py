@@ -7,10 +7,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from coordinator.gatekeeper import MAX_ATTEMPTS, MAX_COPIES, MAX_MALFORMED, SPARE_CHUNKS, Gatekeeper
+from coordinator.gatekeeper import (
+    ATTEMPT_SECONDS,
+    MAX_ANSWERS,
+    MAX_ATTEMPTS,
+    MAX_COPIES,
+    MAX_MALFORMED,
+    MAX_NEWS,
+    NOTE_SECONDS,
+    SPARE_CHUNKS,
+    Gatekeeper,
+)
 from coordinator.identity import Identity
 from coordinator.inspection import Inspector
-from coordinator.refusals import Reason
+from coordinator.refusals import Reason, Refusal
 from coordinator.spool import UNFINISHED_PER_SENDER, Spool
 from schemas.chunks import ChunkPlace, Labels, Whole
 from schemas.errors import MalformedMessageError
@@ -19,7 +29,7 @@ from schemas.limits import Limits
 KINDS = {"weight": "delta", "mean": "value", "count": "value"}
 MODEL = {"weight": torch.ones(4), "mean": torch.zeros(4), "count": torch.tensor(3)}
 LIMITS = Limits(max_bytes=1 << 20)
-MALLORY = ("mallory", "mallory")
+MALLORY, ALICE = ("mallory", "mallory"), ("alice", "alice")
 
 
 def place(number: int, index: int = 0, count: int = 3) -> ChunkPlace:
@@ -36,7 +46,7 @@ def inspected(**changed: torch.Tensor) -> Reason | None:
 
 
 def test_a_name_is_believed_if_it_is_the_login() -> None:
-    assert Identity().refusal("alice", "alice") is None
+    assert Identity().refusal(*ALICE) is None
 
 
 @pytest.mark.parametrize("login", [None, "", "mallory", "Alice"])
@@ -68,6 +78,32 @@ def test_a_count_of_batches_cannot_jump_to_the_end_of_its_range() -> None:
     assert inspected(count=torch.tensor(2**62)) is Reason.TOO_LARGE
 
 
+@pytest.mark.parametrize(
+    ("dtype", "step"), [("int64", 2**40), ("int32", 2**24), ("uint32", 2**24), ("int16", 2**12)]
+)
+def test_each_value_of_an_integer_buffer_grows_by_a_step(dtype: str, step: int) -> None:
+    """One large value lends the others no room, and the whole range does not overflow."""
+    limits = torch.iinfo(getattr(torch, dtype))
+    here = torch.tensor([limits.max - 5, 7, limits.min], dtype=getattr(torch, dtype))
+    inspector = Inspector.of({"count": here}, {"count": "value"}, None)
+
+    def refused(index: int, value: int) -> bool:
+        sent = here.clone()
+        sent[index] = value
+        return inspector.inspect({"count": sent}, {"count": "value"}) is not None
+
+    assert not refused(1, 7 + step)
+    assert refused(1, 8 + step)
+    assert refused(2, limits.max)
+    assert not refused(0, limits.min)
+
+
+def test_a_byte_may_take_any_value() -> None:
+    here = torch.zeros(3, dtype=torch.uint8)
+    inspector = Inspector.of({"flags": here}, {"flags": "value"}, None)
+    assert inspector.inspect({"flags": here + 255}, {"flags": "value"}) is None
+
+
 def test_float64_values_whose_squares_overflow_are_refused_and_raise_nothing() -> None:
     model = {"weight": torch.ones(2, dtype=torch.float64)}
     inspector = Inspector.of(model, KINDS, None)
@@ -80,28 +116,65 @@ def test_float64_values_whose_squares_overflow_are_refused_and_raise_nothing() -
 def test_a_sender_has_so_many_attempts_in_a_round_and_others_have_theirs() -> None:
     keeper = Gatekeeper()
     for number in range(MAX_ATTEMPTS):
-        assert keeper.refusal(MALLORY, place(number), redelivered=False) is None
-    refusal = keeper.refusal(MALLORY, place(MAX_ATTEMPTS), redelivered=False)
+        assert keeper.refusal(MALLORY, place(number), counted_before=False) is None
+    refusal = keeper.refusal(MALLORY, place(MAX_ATTEMPTS), counted_before=False)
     assert refusal is not None
     assert refusal.reason is Reason.FLOOD
-    assert keeper.refusal(("alice", "alice"), place(0), redelivered=False) is None
-    keeper.open_round()
-    assert keeper.refusal(MALLORY, place(MAX_ATTEMPTS), redelivered=False) is None
+    assert keeper.refusal(ALICE, place(0), counted_before=False) is None
+    keeper.open_round(100.0)
+    assert keeper.refusal(MALLORY, place(MAX_ATTEMPTS), counted_before=False) is None
+
+
+def test_short_rounds_give_nobody_more_attempts_but_for_updates_that_count() -> None:
+    """An attacker's own updates may close them."""
+    keeper = Gatekeeper()
+    keeper.open_round(100.0)
+    for number in range(MAX_ATTEMPTS):
+        keeper.open_round(100.0 + number / 100)
+        assert keeper.refusal(MALLORY, place(number), counted_before=False) is None
+    assert keeper.refusal(MALLORY, place(8), counted_before=False) is not None
+    for number in range(1000):
+        assert keeper.refusal(ALICE, place(number), counted_before=False) is None
+        keeper.folded(ALICE, place(number).whole.digest)
+    keeper.open_round(100.0 + ATTEMPT_SECONDS)
+    assert keeper.refusal(MALLORY, place(8), counted_before=False) is None
+
+
+def test_what_was_looked_at_and_refused_is_not_looked_at_again() -> None:
+    """The same bytes from another sender are another matter."""
+    keeper = Gatekeeper()
+    refusal = Refusal(Reason.NON_FINITE, "in 'weight'")
+    assert keeper.refusal(MALLORY, place(0), counted_before=False) is None
+    keeper.remember(MALLORY, place(0).whole.digest, refusal)
+    assert keeper.refusal(MALLORY, place(0), counted_before=False) is refusal
+    assert keeper.refusal(ALICE, place(0), counted_before=False) is None
 
 
 def test_what_the_broker_hands_out_again_is_not_a_flood() -> None:
     keeper = Gatekeeper()
     most = MAX_COPIES * 3 + SPARE_CHUNKS
     for _ in range(10 * most):
-        assert keeper.refusal(MALLORY, place(0), redelivered=True) is None
+        assert keeper.refusal(MALLORY, place(0), counted_before=True) is None
     for _ in range(most - 1):
-        assert keeper.refusal(MALLORY, place(0), redelivered=False) is None
-    assert keeper.refusal(MALLORY, place(0), redelivered=False) is not None
+        assert keeper.refusal(MALLORY, place(0), counted_before=False) is None
+    assert keeper.refusal(MALLORY, place(0), counted_before=False) is not None
 
 
-def test_complaints_about_a_sender_are_bounded() -> None:
+def test_what_is_written_and_answered_about_a_sender_is_bounded_by_time_too() -> None:
     keeper = Gatekeeper()
+    keeper.open_round(100.0)
+    assert keeper.may_answer(MALLORY, 1)
+    keeper.open_round(100.0 + NOTE_SECONDS / 2)
+    assert not keeper.may_answer(MALLORY, 1)
+    answers = sum(keeper.may_answer(MALLORY, version) for version in range(1000))
+    assert answers == MAX_ANSWERS - 1
     assert sum(keeper.may_complain(MALLORY) for _ in range(1000)) == MAX_MALFORMED
+    assert sum(keeper.may_tell(MALLORY) for _ in range(1000)) == MAX_NEWS
+    assert keeper.may_answer(ALICE, 1)
+    keeper.open_round(100.0 + NOTE_SECONDS)
+    assert keeper.may_answer(MALLORY, 1)
+    assert keeper.may_complain(MALLORY)
+    assert keeper.may_tell(MALLORY)
 
 
 def test_ten_thousand_uploads_that_never_complete_take_the_room_of_two(tmp_path: Path) -> None:

@@ -1,0 +1,96 @@
+"""Who comes and goes, from what participants say of themselves."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from coordinator.gatekeeper import Gatekeeper
+from coordinator.presence import Presence
+from coordinator.reports import Say
+from schemas.messages import Goodbye, Hello, Message, Progress
+
+OUT_OF_REACH_SECONDS = 120.0
+WELCOME_SECONDS = 0.5
+"""A hello makes three calls to the broker; one who needs no answer yet says it again by itself."""
+
+
+class Attendance:
+    """Listens to events whose sender is believed. Belongs to the coordinator's work thread."""
+
+    def __init__(
+        self,
+        presence: Presence,
+        *,
+        gatekeeper: Gatekeeper,
+        say: Say,
+        welcome: Callable[[str], bool],
+    ) -> None:
+        """`welcome` is called with the id of everybody who turns out to be here."""
+        self._presence = presence
+        self._gatekeeper = gatekeeper
+        self._say = say
+        self._welcome = welcome
+        self._next_welcome: dict[str, float] = {}
+        self._out_of_reach: set[str] = set()
+
+    def listen(self, event: Message, login: str) -> bool:
+        """Take what somebody says of itself; False if nobody says such a thing."""
+        match event:
+            case Hello():
+                self._greet(event, login)
+            case Progress():
+                self._follow(event, login)
+            case Goodbye():
+                self._part(event, login)
+            case _:
+                return False
+        return True
+
+    def _greet(self, hello: Hello, login: str) -> None:
+        now, participant = time.monotonic(), hello.participant
+        if not self._welcome_in_turn(participant, now):
+            if self._presence.left(participant, hello.instance):
+                self._tell("participant_out_of_reach", login, {"participant": participant})
+            return
+        is_new = participant not in self._presence
+        self._presence.heard(participant, now).instance = hello.instance
+        if is_new:
+            fields = {
+                "participant": participant,
+                "device": hello.device,
+                "examples": hello.num_examples,
+            }
+            self._tell("participant_joined", login, fields)
+
+    def _follow(self, progress: Progress, login: str) -> None:
+        now = time.monotonic()
+        is_new = progress.participant not in self._presence
+        self._presence.heard(progress.participant, now).instance = progress.instance
+        if is_new:  # it said hello to an earlier coordinator, or was silent for too long
+            self._tell("participant_joined", login, {"participant": progress.participant})
+            self._welcome_in_turn(progress.participant, now)
+
+    def _part(self, goodbye: Goodbye, login: str) -> None:
+        if self._presence.left(goodbye.participant, goodbye.instance):
+            fields = {"participant": goodbye.participant, "reason": goodbye.reason}
+            self._tell("participant_left", login, fields)
+
+    def _tell(self, event: str, login: str, fields: dict[str, Any]) -> None:
+        """Tell people, unless one sender comes and goes without end."""
+        if self._gatekeeper.may_tell((login, fields["participant"])):
+            self._say(event, fields)
+
+    def _welcome_in_turn(self, participant: str, now: float) -> bool:
+        """Welcome everybody, but nobody so often that others have to wait for it.
+
+        False if its queue is out of reach: then the round goes on without it.
+        """
+        if now >= self._next_welcome.get(participant, now):
+            self._next_welcome[participant] = now + WELCOME_SECONDS
+            if self._welcome(participant):
+                self._out_of_reach.discard(participant)
+            else:
+                self._out_of_reach.add(participant)
+                # Asking for its queue takes long while the node is down.
+                self._next_welcome[participant] = now + OUT_OF_REACH_SECONDS
+        return participant not in self._out_of_reach

@@ -1,0 +1,105 @@
+"""What becomes of messages that are refused: counted, told, answered, put aside."""
+
+from collections import Counter
+from collections.abc import Callable
+
+from coordinator.books import Books
+from coordinator.desk import Desk
+from coordinator.gatekeeper import Gatekeeper, Sender
+from coordinator.observer import Observer
+from coordinator.refusals import Reason, Refusal
+from coordinator.reports import Say
+from coordinator.training_run import TrainingRun
+from schemas.messages import Message, UpdateRefused
+from transport import Delivery
+
+
+class Complaints:
+    """Counts every refusal, and spends on each sender no more than the gatekeeper allows.
+
+    Belongs to the coordinator's work thread.
+    """
+
+    def __init__(
+        self,
+        run: TrainingRun,
+        *,
+        books: Books,
+        desk: Desk,
+        gatekeeper: Gatekeeper,
+        say: Say,
+        answer: Callable[[str, Message], None],
+        dead_letter: Callable[[Delivery, str], None],
+        observer: Observer,
+    ) -> None:
+        """Take the same parts as `Reception`."""
+        self._run = run
+        self._books = books
+        self._desk = desk
+        self._gatekeeper = gatekeeper
+        self._say = say
+        self._answer = answer
+        self._dead_letter = dead_letter
+        self._observer = observer
+        self.refused: Counter[str] = Counter()
+        """Refusals of the open round by reason."""
+
+    def refuse(self, sender: Sender, base_version: int, refusal: Refusal) -> None:
+        """Refuse an update of somebody who is known by name."""
+        self._count(refusal.reason)
+        if refusal.reason is Reason.DUPLICATE and not refusal.detail:
+            return
+        # One answer to a flood is enough, whatever versions it names.
+        about = Reason.FLOOD if refusal.reason is Reason.FLOOD else base_version
+        if self._gatekeeper.may_answer(sender, about):
+            login, participant = sender
+            self._note(login, participant, base_version, refusal)
+            self._tell(participant, base_version, str(refusal))
+
+    def refuse_impostor(
+        self, login: str | None, participant: str | None, base_version: int | None, refusal: Refusal
+    ) -> None:
+        """Refuse what speaks for another than its login; nothing of it touches that other one."""
+        self._count(refusal.reason)
+        if self._gatekeeper.may_complain((login or "", "")):
+            self._note(login, participant, base_version, refusal)
+        self._tell_login(login, refusal)
+
+    def refuse_malformed(self, delivery: Delivery, problem: str) -> None:
+        """Refuse what is no message for us, and put it aside for a person to look at."""
+        login = delivery.user_id
+        self._count(Reason.MALFORMED)
+        if not self._gatekeeper.may_complain((login or "", "")):
+            self._desk.acknowledge(delivery)
+            return
+        self._say("message_refused", {"reason": problem, "sender": login or "unknown"})
+        self._tell_login(login, Refusal(Reason.MALFORMED, problem))
+        self._dead_letter(delivery, problem)
+
+    def _count(self, reason: Reason) -> None:
+        self.refused[reason] += 1
+        self._observer.refused(reason)
+
+    def _note(
+        self, login: str | None, participant: str | None, base_version: int | None, refusal: Refusal
+    ) -> None:
+        """Tell people, and write it into the history."""
+        fields = {
+            "participant": participant,
+            "login": login,
+            "base_version": base_version,
+            "reason": str(refusal),
+        }
+        self._books.history.append({"event": "refused", "run": self._run.run_id, **fields})
+        self._say("update_refused" if base_version is not None else "event_refused", fields)
+
+    def _tell_login(self, login: str | None, refusal: Refusal) -> None:
+        """Tell the one the broker names, where there is a queue of that name: no name is proved."""
+        if login in self._desk.known and self._gatekeeper.may_answer((login, ""), refusal.reason):
+            self._tell(login, self._run.version, str(refusal))
+
+    def _tell(self, participant: str, base_version: int, reason: str) -> None:
+        self._answer(
+            participant,
+            UpdateRefused(run=self._run.run_id, base_version=base_version, reason=reason[:1024]),
+        )
