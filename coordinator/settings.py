@@ -123,8 +123,8 @@ class RoundSettings(TrainingSettings):
     max_examples: int | None = Field(
         None,
         ge=1,
-        description="Most examples an update may claim, which are its weight; set it among strangers, "
-        "for there is no limit by default.",
+        description="Most examples an update may claim, and weigh; no limit by default, so set it "
+        "where strangers take part.",
     )
     until_accuracy: float | None = Field(
         None, gt=0, le=1, description="End the run early at this held-out accuracy."

@@ -1,0 +1,30 @@
+"""What a reader may want of the headers of a chunk, beyond that they make sense."""
+
+from dataclasses import replace
+
+import pytest
+from fuzz_target import GLOBAL_PARAMETERS, LIMITS, UPDATE
+
+from schemas.chunks import ChunkPlace, cut
+from schemas.codec import TensorBytes, encode
+from schemas.errors import MalformedMessageError
+
+DATA = TensorBytes("a", "uint8", (5000,), "value", "raw", memoryview(bytes(5000)))
+CHUNK = cut(encode(UPDATE, [DATA]), chunk_bytes=4096)[0]
+
+
+@pytest.mark.parametrize("name", ["run", "participant"])
+@pytest.mark.parametrize("value", ["", "../run", "a b", "a\n", "\u00e9", "\U0001f600" * 64])
+def test_labels_are_identifiers(name: str, value: str) -> None:
+    """They become part of routing keys, where 64 characters of four bytes would be too long."""
+    with pytest.raises(MalformedMessageError, match=f"header '{name}' is not an identifier"):
+        ChunkPlace.parse(CHUNK.kind, {**CHUNK.headers, name: value}, 4096, LIMITS)
+
+
+def test_a_reader_may_want_larger_chunks_than_it_is_sent() -> None:
+    """A message of one chunk is as small as it is."""
+    picky = replace(LIMITS, least_chunk_bytes=4097)
+    with pytest.raises(MalformedMessageError, match="in 2 chunks of 4096 bytes, this reader takes"):
+        ChunkPlace.parse(CHUNK.kind, CHUNK.headers, 4096, picky)
+    (small,) = cut(encode(GLOBAL_PARAMETERS), chunk_bytes=1024)
+    assert ChunkPlace.parse(small.kind, small.headers, len(small.body), picky) == small.place
