@@ -138,7 +138,7 @@ def test_the_headers_of_a_dead_letter_are_on_the_page() -> None:
 
     broker: Any = Broker()
     desk = Desk(Topology("F"), consuming=broker, publishing=broker, administering=broker)
-    desk.dead_letter(
+    keep = desk.dead_letter(
         Delivery(
             subscription=broker,
             tag=1,
@@ -151,8 +151,9 @@ def test_the_headers_of_a_dead_letter_are_on_the_page() -> None:
         ),
         "a reason",
     )
+    keep()
     (letter,) = broker.sent
-    assert letter.headers == {"reason": "a reason", "sender": "mallory"}
+    assert letter.headers == {"reason": "a reason", "sender": "mallory", "body_bytes": 6}
     assert [name for name in letter.headers if f"`{name}`" not in PAGE] == []
 
 
