@@ -1,10 +1,10 @@
 """What DP-SGD has told of this participant's examples, in a file that outlives the process."""
 
 import json
-import os
 from pathlib import Path
 
 from learning import ExamplePrivacy
+from participant import durable
 from participant.settings import ExamplePrivacySettings
 from schemas.errors import InvalidInputError
 
@@ -42,17 +42,7 @@ class Ledger:
         key = (self._noise, rate)
         self._steps[key] = self._steps.get(key, 0) + steps
         spent = [(noise, rate, steps) for (noise, rate), steps in self._steps.items()]
-        incoming = self._path.with_suffix(".incoming")
-        with incoming.open("w") as file:
-            json.dump(spent, file)
-            file.flush()
-            os.fsync(file.fileno())
-        incoming.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        durable.replace(self._path, [json.dumps(spent).encode()])
         return {"epsilon": self._epsilon(spent, self._delta), "delta": self._delta}
 
 

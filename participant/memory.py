@@ -4,16 +4,16 @@ Without a state folder all of it lives in memory, and a restart begins anew.
 """
 
 import json
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
+from participant import durable
 from participant.reader import Version
 from schemas.codec import Encoded, decode
 from schemas.errors import InvalidInputError, MalformedMessageError
@@ -32,29 +32,29 @@ class KeptUpdate:
 class Memory:
     """The last encoded update stays until a newer version is answered.
 
-    The same version is never trained twice.
+    The same version is never trained twice. With a folder, update, residual and private tensors lie
+    in one file: a crash leaves those of one training, never of two.
     """
 
     def __init__(self, folder: Path | None, limits: Limits) -> None:
         """Read what an earlier life left in `folder`.
 
         Raises:
-            InvalidInputError: if the folder cannot be used.
+            InvalidInputError: if the folder cannot be used, or what it holds is damaged.
         """
-        self._folder = folder
+        self._path = None if folder is None else folder / "last-training.warren"
         self._update: KeptUpdate | None = None
         self.residual: dict[str, Tensor] = {}
         self.private: dict[str, Tensor] = {}
-        if folder is None:
+        if self._path is None:
             return
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            probe = folder / "update.warren.incoming"  # a folder that may be read is not enough
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            probe = self._path.with_name("probe.incoming")  # a folder to read is not enough
             probe.write_bytes(b"")
             probe.unlink()
-            self.residual = _load(folder / "residual.safetensors")
-            self.private = _load(folder / "private.safetensors")
-            self._update = _load_update(folder / "update.warren", limits)
+            if self._path.exists():
+                self._read(self._path, limits)
         except OSError as error:
             raise InvalidInputError(
                 f"--state-dir {folder} cannot be used ({error.strerror}); choose another folder"
@@ -63,7 +63,7 @@ class Memory:
     @property
     def is_durable(self) -> bool:
         """Whether what is kept outlives this process."""
-        return self._folder is not None
+        return self._path is not None
 
     def answer_to(self, version: Version) -> Encoded | None:
         """Return the update that answered this very version, if it is kept."""
@@ -81,19 +81,30 @@ class Memory:
     ) -> None:
         """Keep an update, and what training left behind, before the update is published.
 
-        The update is written last: it stands for the other two.
+        Raises:
+            OSError: if the disk refuses; what was kept before still is.
         """
+        if self._path is not None:
+            contiguous = {name: tensor.cpu().contiguous() for name, tensor in private.items()}
+            parts = [save(dict(residual)), save(contiguous)]
+            head = _Head(base_digest, *map(len, parts))
+            durable.replace(self._path, [head.line(), *parts, *encoded.buffers])
         self._update = KeptUpdate(base_digest, encoded)
         self.residual = dict(residual)
-        if self._folder is None:
-            return
-        if residual:
-            _write(self._folder / "residual.safetensors", [save(dict(residual))])
-        if private:
-            contiguous = {name: tensor.cpu().contiguous() for name, tensor in private.items()}
-            _write(self._folder / "private.safetensors", [save(contiguous)])
-        head = json.dumps({"base_digest": base_digest}).encode() + b"\n"
-        _write(self._folder / "update.warren", [head, *encoded.buffers])
+
+    def _read(self, path: Path, limits: Limits) -> None:
+        """Take up what an earlier life kept; an update that is damaged is trained again."""
+        line, _, rest = path.read_bytes().partition(b"\n")
+        try:
+            head = _Head(**json.loads(line))
+            begin = head.residual_bytes + head.private_bytes
+            self.residual = load(rest[: head.residual_bytes])
+            self.private = load(rest[head.residual_bytes : begin])
+        except (SafetensorError, TypeError, ValueError) as error:
+            raise InvalidInputError(
+                f"{path} is damaged ({error}); remove it to begin without what it held"
+            ) from None
+        self._update = _update(head.base_digest, rest[begin:], limits)
 
 
 def restore_private(targets: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -> None:
@@ -107,41 +118,24 @@ def restore_private(targets: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -
                 targets[name].copy_(tensor)
 
 
-def _load(path: Path) -> dict[str, Tensor]:
-    if not path.exists():
-        return {}
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise InvalidInputError(
-            f"{path} is damaged ({error}); remove it to begin without what it held"
-        ) from None
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """The first line of the file, in JSON; behind it residual, private tensors, and the update."""
+
+    base_digest: str
+    residual_bytes: int
+    private_bytes: int
+
+    def line(self) -> bytes:
+        return json.dumps(asdict(self)).encode() + b"\n"
 
 
-def _load_update(path: Path, limits: Limits) -> KeptUpdate | None:
-    """Return the kept update, or None where there is none that is whole.
-
-    Then it is trained again.
-    """
-    if not path.exists():
-        return None
-    head, _, body = path.read_bytes().partition(b"\n")
+def _update(base_digest: str, body: bytes, limits: Limits) -> KeptUpdate | None:
+    """Return the kept update, or None if it is not whole."""
     whole = memoryview(bytearray(body))
     try:
         decoded = decode(whole, kind=Update.KIND, limits=limits)
-        base_digest = str(json.loads(head)["base_digest"])
-    except (MalformedMessageError, ValueError, KeyError, TypeError):
+    except MalformedMessageError:
         return None
     encoded = Encoded(decoded.message, decoded.entries, whole.nbytes, (whole,))
     return KeptUpdate(base_digest, encoded)
-
-
-def _write(path: Path, buffers: list[bytes | memoryview]) -> None:
-    """Replace a file durably and at once."""
-    incoming = path.with_name(f"{path.name}.incoming")
-    with incoming.open("wb") as file:
-        for buffer in buffers:
-            file.write(buffer)
-        file.flush()
-        os.fsync(file.fileno())
-    incoming.replace(path)

@@ -3,6 +3,7 @@
 One thread that trains, encodes and uploads one version at a time, while the service listens.
 """
 
+import errno
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import structlog
+from torch import Tensor
 
 from learning import Task, TrainingAbandoned
 from participant.desk import Desk
@@ -38,6 +40,7 @@ log = structlog.get_logger()
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
+DISK_PAUSE_SECONDS = 5.0
 
 
 class WorkSlot:
@@ -150,9 +153,23 @@ class WorkSlot:
             encoded, residual = encode_with_feedback(
                 update, trained.tensors, residual, kinds=trained.kinds, encoding=encoding
             )
-        private = self._trainer.private_tensors
-        self._memory.keep(base_digest, encoded, residual=residual, private=private)
+        self._keep(base_digest, encoded, residual)
         return encoded
+
+    def _keep(self, base_digest: str, encoded: Encoded, residual: dict[str, Tensor]) -> None:
+        """Keep the update and what goes with it; a disk that is full is waited for."""
+        private = self._trainer.private_tensors
+        while True:
+            try:
+                self._memory.keep(base_digest, encoded, residual=residual, private=private)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                log.warning("no room for the update in --state-dir", reason=error.strerror)
+                if self._abandoned.wait(DISK_PAUSE_SECONDS):
+                    raise TrainingAbandoned(self.activity.step, self.activity.steps) from None
+            else:
+                return
 
     def _upload(self, encoded: Encoded) -> bool:
         """Publish until the broker has it; False if told to stop before.

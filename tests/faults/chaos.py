@@ -27,14 +27,12 @@ from pathlib import Path
 from typing import Literal
 
 import padded_task
+from chaos_proof import prove
 from chaos_report import report
 from services import HangError, Nursery, Service, Services, until
 
-from coordinator.history import read_history
 from warren.broker_node import BrokerNode
 from warren.options import BROKER_VARIABLE
-from warren.replay import Replayed, replay
-from warren.settings import ReplaySettings
 
 Victim = Literal["coordinator", "participant", "broker"]
 
@@ -253,34 +251,6 @@ def _await_end(services: Services, victim: Service, phase: str, seconds: float) 
         until(lambda: services.has_ended(victim), f"{phase} of {victim.name}", seconds=AIM_SECONDS)
 
 
-def check(out: Path, rounds: int) -> Replayed:
-    """Prove from what the run left behind that nothing was lost or counted twice."""
-    records = list(read_history(out / "history.jsonl"))
-    closed = [record for record in records if record["event"] == "round"]
-    assert [record["round"] for record in closed] == list(range(1, rounds + 1))
-    names = [
-        (update["participant"], update["base_version"])
-        for record in closed
-        for update in record["updates"]
-    ]
-    assert len(set(names)) == len(names), "an update counts twice"
-    committed = {
-        (update["participant"], update["base_version"])
-        for record in records
-        if record["event"] == "commit" and record["round"] <= rounds  # later ones end with the run
-        for update in record["updates"]
-    }
-    assert committed <= set(names), "an update that was acknowledged counts nowhere"
-    assert not [record for record in records if record["event"] == "updates_lost"]
-    replayed = replay(
-        ReplaySettings(out=out, num_partitions=PARTICIPANTS), say=lambda _event, _fields: None
-    )
-    assert replayed.rounds == rounds
-    assert replayed.updates == len(names)
-    assert replayed.agrees, "the replay in memory ends elsewhere"
-    return replayed
-
-
 def main() -> None:
     """Run it from the command line."""
     parser = argparse.ArgumentParser(description="Kill everything, and see that nothing is lost.")
@@ -295,7 +265,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         chaos = Chaos(folder, rounds=arguments.rounds, seed=arguments.seed, say=True)
         chaos.run(plan(arguments.kills, arguments.rounds, arguments.seed))
-        replayed = check(chaos.out, arguments.rounds)
+        replayed = prove(chaos.out, rounds=arguments.rounds, participants=PARTICIPANTS)
         text = report(
             phases=chaos.ledger.phases,
             seconds=chaos.ledger.seconds,

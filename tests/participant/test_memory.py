@@ -1,5 +1,7 @@
 """Facts about what a participant remembers across a restart."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from schemas.tensors import encode_tensors
 
 LIMITS = Limits(max_bytes=1 << 20)
 BASE = "a" * 64
+FILE = "last-training.warren"
 
 
 def encoded(value: float = 1.0) -> Encoded:
@@ -73,32 +76,58 @@ def test_without_a_folder_everything_lives_in_memory() -> None:
     assert Memory(None, LIMITS).answer_to(version(BASE)) is None
 
 
+def test_a_damaged_update_is_trained_again(tmp_path: Path) -> None:
+    """It is worth a training, and not a crash; what stands before it is still good."""
+    keep(Memory(tmp_path, LIMITS))
+    path = tmp_path / FILE
+    path.write_bytes(path.read_bytes()[:-3])
+    memory = Memory(tmp_path, LIMITS)
+    assert memory.answer_to(version(BASE)) is None
+    assert torch.equal(memory.residual["w"], torch.ones(5))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda raw: raw[:-3],
         lambda raw: b"",
         lambda raw: b"\xff\xfe\n" + raw,
         lambda raw: b"[]\n" + raw.partition(b"\n")[2],
         lambda raw: b"{}\n" + raw.partition(b"\n")[2],
+        lambda raw: raw[: raw.index(b"head")],
     ],
-    ids=["torn", "empty", "not text", "a list", "no digest"],
+    ids=["empty", "not text", "a list", "no digest", "torn"],
 )
-def test_a_damaged_update_is_trained_again(tmp_path: Path, damage: object) -> None:
-    """It is worth a training, and not a crash."""
-    keep(Memory(tmp_path, LIMITS))
-    path = tmp_path / "update.warren"
-    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator] - one of the lambdas
-    assert Memory(tmp_path, LIMITS).answer_to(version(BASE)) is None
-
-
-def test_damaged_private_tensors_are_for_a_person_to_decide_about(tmp_path: Path) -> None:
+def test_damaged_private_tensors_are_for_a_person_to_decide_about(
+    tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
     """Beginning anew silently would lose what nobody else has."""
     keep(Memory(tmp_path, LIMITS), head=torch.ones(2))
-    path = tmp_path / "private.safetensors"
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(InvalidInputError, match=r"private\.safetensors is damaged .*remove it to"):
+    path = tmp_path / FILE
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InvalidInputError, match=rf"{FILE} is damaged .*remove it to"):
         Memory(tmp_path, LIMITS)
+
+
+def test_a_crash_leaves_what_one_training_left_and_never_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A residual without its update would be sent twice: once in it, and once more on top."""
+    keep(Memory(tmp_path, LIMITS), head=torch.ones(2))
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for step in ("fsync", "replace"):
+        memory = Memory(tmp_path, LIMITS)
+        newer = {"residual": {"w": torch.zeros(5)}, "private": {"head": torch.zeros(2)}}
+        with monkeypatch.context() as patch:
+            patch.setattr(os if step == "fsync" else Path, step, crash)
+            with pytest.raises(KeyboardInterrupt):
+                memory.keep("b" * 64, encoded(2.0), **newer)
+        after = Memory(tmp_path, LIMITS)
+        assert content(after.answer_to(version(BASE))) == content(encoded())
+        assert torch.equal(after.residual["w"], torch.ones(5))
+        assert torch.equal(after.private["head"], torch.ones(2))
 
 
 def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
@@ -106,6 +135,6 @@ def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InvalidInputError, match=r"--state-dir .* cannot be used"):
         Memory(tmp_path / "file" / "state", LIMITS)
-    (tmp_path / "update.warren.incoming").mkdir()
+    (tmp_path / "probe.incoming").mkdir()
     with pytest.raises(InvalidInputError, match=r"cannot be used \(Is a directory\)"):
         Memory(tmp_path, LIMITS)

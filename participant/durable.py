@@ -1,0 +1,25 @@
+"""Files that outlive a power cut."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def replace(path: Path, buffers: Iterable[bytes | memoryview]) -> None:
+    """Replace a file as a whole: afterwards the new one is on the disk, before it the old one.
+
+    Raises:
+        OSError: if the disk refuses; the old file is still there.
+    """
+    incoming = path.with_name(f"{path.name}.incoming")
+    with incoming.open("wb") as file:
+        for buffer in buffers:
+            file.write(buffer)
+        file.flush()
+        os.fsync(file.fileno())
+    incoming.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
