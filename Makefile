@@ -53,11 +53,11 @@ check: lint types test coverage ## Everything a change must pass
 
 .PHONY: chaos
 chaos: $(VENV)/.stamp-dev rabbitmq ## Kill coordinator, participants and broker 50 times, and prove that nothing is lost
-	@$(VENV)/bin/python tests/faults/chaos.py --kills 51 --rounds 300 --seed 0 --report docs/chaos.md
+	@$(VENV)/bin/python tests/faults/chaos.py --kills 51 --rounds 400 --seed 0 --report docs/chaos.md
 
 .PHONY: chaos-short
 chaos-short: $(VENV)/.stamp-dev rabbitmq ## The same with 9 kills
-	@$(VENV)/bin/python tests/faults/chaos.py --kills 9 --rounds 90 --seed 0
+	@$(VENV)/bin/python tests/faults/chaos.py --kills 9 --rounds 120 --seed 0
 
 .PHONY: faults
 faults: $(VENV)/.stamp-dev rabbitmq ## Whole federations whose broker, operators or participants misbehave

@@ -1,6 +1,6 @@
 """Kill -9 of coordinator, participants and broker, again and again, and what must be true after.
 
-    python tests/faults/chaos.py --kills 51 --rounds 300 --seed 0 --report docs/chaos.md
+    python tests/faults/chaos.py --kills 51 --rounds 400 --seed 0 --report docs/chaos.md
 
 A real broker, real processes. The kills are drawn from the seed: who, and how long after which
 round. Half of those of coordinator and participants are aimed: the victim kills itself in a phase
@@ -17,6 +17,7 @@ kill the same ones at the same points of the plan, but meet them in different ph
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -43,7 +44,7 @@ PHASES: dict[Victim, tuple[str, ...]] = {
     "participant": ("downloading", "training", "uploading"),
     "broker": (),
 }
-ROUNDS_PER_KILL = 5
+ROUNDS_PER_KILL = 6
 AIM_SECONDS = 1.0
 """How long an aimed kill waits for its phase; then it falls where it falls."""
 LATE_SECONDS = 0.003
@@ -147,7 +148,9 @@ class Chaos:
             for participant in participants:
                 services.terminate(participant)
             for participant in participants:
-                assert services.wait(participant) == 0
+                code = services.wait(participant)
+                # One that was killed last of all may still be starting, and has nothing to tidy up.
+                assert code in (0, -signal.SIGTERM), f"{participant.name} ended with {code}"
             self.ledger.starts = coordinator.lives
         self.ledger.seconds = time.monotonic() - began
 
@@ -255,7 +258,7 @@ def main() -> None:
     """Run it from the command line."""
     parser = argparse.ArgumentParser(description="Kill everything, and see that nothing is lost.")
     parser.add_argument("--kills", type=int, default=51)
-    parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--report", type=Path, help="write what happened to this Markdown file")
     parser.add_argument("--folder", type=Path, help="keep logs and the run here")
