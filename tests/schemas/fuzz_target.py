@@ -3,7 +3,7 @@
 import torch
 
 from schemas.chunks import Assembly, ChunkPlace, cut
-from schemas.codec import Encoded, Limits, decode
+from schemas.codec import Encoded, Limits, TensorBytes, decode, encode
 from schemas.errors import MalformedMessageError
 from schemas.messages import MESSAGES, GlobalParameters, Hello, TrainingPlan, Update
 from schemas.tensors import decode_tensors, encode_tensors
@@ -54,6 +54,14 @@ def corpus() -> list[bytes]:
             for encoding in encodings
         ),
     ]
+
+
+def bomb() -> bytes:
+    """Return an update of 4 kB that asks for 2 GB once it is decoded."""
+    kept = torch.cat((torch.arange(500, dtype=torch.int32), torch.zeros(500, dtype=torch.int32)))
+    data = memoryview(kept.numpy().tobytes())
+    row = TensorBytes("weight", "float32", (500_000_000,), "delta", "topk:0.000001", data)
+    return joined(encode(UPDATE, [row]))
 
 
 def joined(encoded: Encoded) -> bytes:

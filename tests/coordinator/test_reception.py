@@ -1,0 +1,168 @@
+"""What becomes of a delivery: acknowledged at once, or after the commit that holds it."""
+
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from coordinator.books import Books
+from coordinator.gatekeeper import MAX_COPIES, SPARE_CHUNKS
+from coordinator.identity import Identity
+from coordinator.intake import Intake
+from coordinator.observer import Unobserved
+from coordinator.presence import Presence
+from coordinator.reception import Reception
+from coordinator.server_optimizer import parse_optimizer
+from coordinator.staleness import parse_staleness
+from coordinator.training_run import TrainingRun, UpdateLimits
+from schemas.chunks import Chunk, cut
+from schemas.messages import Message, Update, UpdateRefused
+from schemas.tensors import encode_tensors, limits_for
+from transport import Delivery, Subscription
+
+TENSORS = {"weight": torch.zeros(1000)}
+RESULTS = Subscription("results", "coordinator", 100)
+
+
+class Counter:
+    """A reception with the desk of a coordinator that writes down what it acknowledges."""
+
+    def __init__(self, folder: Path) -> None:
+        limits = limits_for(TENSORS)
+        self.run = TrainingRun(
+            run_id="r",
+            tensors={name: tensor.clone() for name, tensor in TENSORS.items()},
+            kinds={"weight": "delta"},
+            staleness=parse_staleness("constant"),
+            optimizer=parse_optimizer("sgd:lr=1"),
+            limits=UpdateLimits(),
+        )
+        self.run.announced("0" * 64)
+        self.books = Books(folder, limits)
+        self.books.load(fresh=False, say=lambda _event, _fields: None)
+        self.acknowledged: list[int] = []
+        self.answers: list[Message] = []
+        self.known = frozenset({"ann"})
+        desk: Any = self
+        self.reception = Reception(
+            self.run,
+            books=self.books,
+            desk=desk,
+            intake=Intake(self.books.spool, limits),
+            identity=Identity(),
+            presence=Presence(),
+            say=lambda _event, _fields: None,
+            welcome=lambda _: True,
+            answer=lambda _participant, message: self.answers.append(message),
+            dead_letter=lambda delivery, _reason: self.acknowledge(delivery),
+            observer=Unobserved(),
+        )
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        self.acknowledged.append(delivery.tag)
+
+    def commit(self) -> None:
+        self.reception.committed()
+        self.books.forget_deliveries()
+
+
+@pytest.fixture
+def counter(tmp_path: Path) -> Iterator[Counter]:
+    counter = Counter(tmp_path)
+    yield counter
+    counter.books.close()
+
+
+def chunks(value: float, base_version: int = 0) -> list[Chunk]:
+    message = Update(
+        run="r",
+        participant="ann",
+        base_version=base_version,
+        base_digest="0" * 64,
+        num_examples=1,
+    )
+    values = {"weight": torch.full((1000,), value)}
+    return cut(encode_tensors(message, values, kinds={"weight": "delta"}), chunk_bytes=1024)
+
+
+def delivery(chunk: Chunk, tag: int) -> Delivery:
+    return Delivery(
+        subscription=RESULTS,
+        tag=tag,
+        redelivered=False,
+        kind=chunk.kind,
+        message_id="",
+        user_id="ann",
+        headers=chunk.headers,
+        body=bytes(chunk.body),
+    )
+
+
+def test_what_is_folded_and_its_duplicates_wait_for_the_commit(counter: Counter) -> None:
+    """And a duplicate of what is committed waits for nothing: it costs no checkpoint."""
+    whole = chunks(1.0)
+    for tag, chunk in enumerate(whole + whole):
+        counter.reception.take_result(delivery(chunk, tag))
+    assert counter.reception.num_folded == 1
+    assert (counter.acknowledged, counter.books.num_waiting) == ([], 2 * len(whole))
+    counter.commit()
+    for tag, chunk in enumerate(whole):
+        counter.reception.take_result(delivery(chunk, tag))
+    assert (counter.acknowledged, counter.books.num_waiting) == ([*range(len(whole))], 0)
+
+
+def test_parts_of_an_upload_are_no_news_for_a_checkpoint(counter: Counter) -> None:
+    """They are in the spool, which is synced without one."""
+    for tag, chunk in enumerate(chunks(1.0)[:-1]):
+        counter.reception.take_result(delivery(chunk, tag))
+    assert counter.books.num_waiting > 0
+    assert not counter.reception.has_news
+    kept: list[int] = []
+    counter.books.keep_spool(lambda last: kept.append(last.tag))
+    assert kept == [len(chunks(1.0)) - 2]
+    assert counter.books.num_waiting == 0
+    counter.reception.take_result(delivery(chunks(1.0)[-1], 99))
+    assert counter.reception.has_news
+
+
+def test_a_full_disk_makes_no_flood_of_an_honest_chunk(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is taken again and again until there is room, and counted once."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    first, *others = chunks(1.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(counter.books.spool, "add", full)
+        for _ in range(MAX_COPIES * (1 + len(others)) + SPARE_CHUNKS + 1):
+            with pytest.raises(OSError, match="no space"):
+                counter.reception.take_result(delivery(first, 1))
+    for tag, chunk in enumerate([first, *others], start=1):
+        counter.reception.take_result(delivery(chunk, tag))
+    assert counter.reception.num_folded == 1
+    assert counter.reception.refused == {}
+
+
+def test_the_same_refused_bytes_are_decoded_once(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values that are not finite, sent over and over."""
+    looked = []
+    inspect = counter.run.inspect
+    monkeypatch.setattr(
+        counter.run, "inspect", lambda *tensors: looked.append(1) or inspect(*tensors)
+    )
+    whole = chunks(float("nan"))
+    for _ in range(3):
+        for tag, chunk in enumerate(whole):
+            counter.reception.take_result(delivery(chunk, tag))
+    assert looked == [1]
+    assert counter.reception.refused == {"non-finite values": 3}
+    (answer,) = counter.answers
+    assert isinstance(answer, UpdateRefused)
+    assert answer.reason == "non-finite values: in 'weight'"
