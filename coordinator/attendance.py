@@ -10,8 +10,11 @@ from coordinator.reports import Say
 from schemas.messages import Goodbye, Hello, Message, Progress
 
 OUT_OF_REACH_SECONDS = 120.0
-WELCOME_SECONDS = 0.5
-"""A hello makes three calls to the broker; one who needs no answer yet says it again by itself."""
+WELCOME_SECONDS, LONGEST_WELCOME_SECONDS = 0.5, 8.0
+"""A hello makes three calls to the broker; one who needs no answer yet says it again by itself. Who
+says it again and again is answered half as often each time, until it has been quiet for a minute.
+"""
+QUIET_SECONDS = 60.0
 
 
 class Attendance:
@@ -31,6 +34,7 @@ class Attendance:
         self._say = say
         self._welcome = welcome
         self._next_welcome: dict[str, float] = {}
+        self._pauses: dict[str, float] = {}
         self._out_of_reach: set[str] = set()
 
     def listen(self, event: Message, login: str) -> bool:
@@ -85,8 +89,12 @@ class Attendance:
 
         False if its queue is out of reach: then the round goes on without it.
         """
-        if now >= self._next_welcome.get(participant, now):
-            self._next_welcome[participant] = now + WELCOME_SECONDS
+        due = self._next_welcome.get(participant, now)
+        if now >= due:
+            pause = 2 * self._pauses.get(participant, 0.0) if now < due + QUIET_SECONDS else 0.0
+            pause = min(max(pause, WELCOME_SECONDS), LONGEST_WELCOME_SECONDS)
+            self._pauses[participant] = pause
+            self._next_welcome[participant] = now + pause
             if self._welcome(participant):
                 self._out_of_reach.discard(participant)
             else:

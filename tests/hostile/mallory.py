@@ -3,7 +3,8 @@
     python tests/hostile/mallory.py CREDENTIALS MESSAGES_PER_SECOND
 
 Whatever enrolment leaves it, it does: for every version it receives it makes one message of each
-kind of attack, and publishes them over and over. Its last line says how many it sent, and what
+kind of attack, and publishes them over and over; twice a second it empties its own queue, says
+hello, and comes and goes. Its last line says how many updates it sent in how many seconds, and what
 processor time that cost, so that its own load can be told from the harm it does.
 """
 
@@ -11,6 +12,7 @@ import itertools
 import json
 import os
 import signal
+import struct
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -26,13 +28,14 @@ from schemas.chunks import Assembly, Chunk, ChunkPlace, cut
 from schemas.codec import encode
 from schemas.errors import MalformedMessageError
 from schemas.limits import Limits
-from schemas.messages import GlobalParameters, Hello, Update
+from schemas.messages import GlobalParameters, Goodbye, Hello, Update
 from schemas.tensors import decode_tensors, encode_tensors
 from schemas.topology import EVENT_KEY, UPDATE_KEY, Topology
 from warren.credentials import Credentials
 
-Message = tuple[str, Mapping[str, Any], bytes]
-"""The AMQP property type, headers and body."""
+Message = tuple[str, Mapping[str, Any] | bytes, bytes]
+"""The AMQP property type, headers (or the bytes of their table) and body."""
+HELLO_SECONDS = 0.5
 LIMITS = Limits(max_bytes=1 << 30)
 
 
@@ -71,13 +74,28 @@ def attacks(
         itertools.cycle(update(filled(1.0), name="honest-0")),
         itertools.cycle(update(filled(1.0), run="another-run")),
         itertools.cycle([("Nonsense", {}, os.urandom(1000))]),
+        itertools.cycle([("Update", poison(), b"x")]),
+        ever_new_versions(kind, headers),
     ]
+
+
+def poison() -> bytes:
+    """Return headers with a time far beyond the calendar, which pika cannot read."""
+    field = b"\x08protocolT" + struct.pack(">Q", 2**63)
+    return struct.pack(">I", len(field)) + field
+
+
+def ever_new_versions(kind: str, headers: Mapping[str, Any]) -> Iterator[Message]:
+    """Yield updates of one byte, each of another version and with another digest."""
+    one = {"chunk": 0, "chunks": 1, "bytes": 1}
+    for number in itertools.count(10**6):
+        yield kind, {**headers, **one, "digest": f"{number:064x}", "version": number}, b"x"
 
 
 def never_completed(kind: str, headers: Mapping[str, Any]) -> Iterator[Message]:
     """Yield first chunks of messages that never go on, each of another message."""
-    body = bytes(1024)
-    chunks = {"chunk": 0, "chunks": 200, "chunk_bytes": 1024, "bytes": 200 * 1024}
+    body = bytes(4096)
+    chunks = {"chunk": 0, "chunks": 8, "chunk_bytes": 4096, "bytes": 8 * 4096}
     for number in itertools.count():
         yield (
             kind,
@@ -98,14 +116,15 @@ def sent(chunk: Chunk) -> Message:
 
 def receive(channel: Any, queue: str) -> tuple[GlobalParameters, str, dict[str, Tensor]] | None:
     """Return the newest version in our queue, None where there is none."""
-    found = None
+    found, assembly = None, None
     while True:
         method, properties, body = channel.basic_get(queue, auto_ack=True)
         if method is None:
             return found
         try:
             place = ChunkPlace.parse(properties.type, properties.headers, len(body), LIMITS)
-            assembly = Assembly(place, LIMITS)
+            if assembly is None or assembly.identity != place.whole:
+                assembly = Assembly(place, LIMITS)
             if place.kind == GlobalParameters.KIND and assembly.add(place, body):
                 decoded = assembly.decode()
                 if isinstance(decoded.message, GlobalParameters):
@@ -114,11 +133,37 @@ def receive(channel: Any, queue: str) -> tuple[GlobalParameters, str, dict[str, 
             continue
 
 
-def publish_hello(channel: Any, exchange: str, me: str) -> None:
-    """Say hello as everybody does."""
-    (chunk,) = cut(encode(Hello(participant=me, instance="m", num_examples=1)))
-    properties = pika.BasicProperties(type=chunk.kind, headers=chunk.headers, user_id=me)
-    channel.basic_publish(exchange, EVENT_KEY, bytes(chunk.body), properties)
+class Raw(pika.BasicProperties):
+    """Properties whose headers are these bytes, whatever they mean."""
+
+    def __init__(self, kind: str, table: bytes, user_id: str) -> None:
+        super().__init__()
+        names = b"".join(bytes([len(text)]) + text.encode() for text in (kind, user_id))
+        flags = self.FLAG_HEADERS | self.FLAG_TYPE | self.FLAG_USER_ID
+        self._bytes = struct.pack(">H", flags) + table + names
+
+    def encode(self) -> list[bytes]:
+        """Return what travels."""
+        return [self._bytes]
+
+
+def properties_of(kind: str, headers: Mapping[str, Any] | bytes, me: str) -> pika.BasicProperties:
+    """Return the properties that carry these headers."""
+    if isinstance(headers, bytes):
+        return Raw(kind, headers, me)
+    return pika.BasicProperties(type=kind, headers=dict(headers), user_id=me)
+
+
+def come_and_go(channel: Any, names: Topology, me: str) -> None:
+    """Ask for the version from an empty queue, as everybody may, and leave in between."""
+    events = (
+        Goodbye(participant=me, instance="m", reason="x" * 1024),
+        Hello(participant=me, instance="m", num_examples=1),
+    )
+    for event in events:
+        (chunk,) = cut(encode(event))
+        properties = properties_of(chunk.kind, chunk.headers, me)
+        channel.basic_publish(names.reports_exchange, EVENT_KEY, bytes(chunk.body), properties)
 
 
 def main() -> None:
@@ -136,29 +181,34 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop)
     connection = pika.BlockingConnection(pika.URLParameters(url))
     channel = connection.channel()
-    began = next_hello = time.monotonic()
-    count, streams = 0, []
+    next_hello = time.monotonic()
+    count, first_sent, streams = 0, 0.0, []
     while not stopped:
-        if time.monotonic() >= next_hello:  # the coordinator makes room for a version then
-            publish_hello(channel, names.reports_exchange, me)
-            next_hello = time.monotonic() + 5
-        version = receive(channel, names.participant_queue(me)) if count % 200 == 0 else None
+        version = None
+        if time.monotonic() >= next_hello:
+            version = receive(channel, names.participant_queue(me))  # and empty the queue
+            come_and_go(channel, names, me)
+            next_hello = time.monotonic() + HELLO_SECONDS
         if version is not None:
             streams = attacks(*version, me)
         if not streams:
             time.sleep(0.05)
             continue
+        first_sent = first_sent or time.monotonic()
         for stream in streams:
             kind, headers, body = next(stream)
-            properties = pika.BasicProperties(type=kind, headers=dict(headers), user_id=me)
+            properties = properties_of(kind, headers, me)
             channel.basic_publish(names.reports_exchange, UPDATE_KEY, body, properties)
             count += 1
-        ahead = count / rate - (time.monotonic() - began)
+        ahead = count / rate - (time.monotonic() - first_sent)
         connection.sleep(max(0.0, min(ahead, 0.5)))
     times = os.times()
-    sys.stdout.write(
-        json.dumps({"sent": count, "cpu_seconds": round(times.user + times.system, 2)}) + "\n"
-    )
+    report = {
+        "sent": count,
+        "seconds": round(time.monotonic() - first_sent, 2),
+        "cpu_seconds": round(times.user + times.system, 2),
+    }
+    sys.stdout.write(json.dumps(report) + "\n")
 
 
 if __name__ == "__main__":
