@@ -9,7 +9,7 @@ from benchmarks.results import FOLDER, Row
 
 TARGETS = (
     *("overhead", "large", "flower", "memory", "updates", "training", "encodings"),
-    "accuracy",
+    *("accuracy", "stragglers"),
 )
 
 
