@@ -68,6 +68,11 @@ class Books:
         """Updates that a checkpoint counted which is damaged now."""
 
     @property
+    def is_open(self) -> bool:
+        """Whether they were loaded, so that they can be written to."""
+        return self._history is not None
+
+    @property
     def history(self) -> History:
         """The history, once it was opened."""
         if self._history is None:

@@ -71,6 +71,10 @@ class Clerk:
         self._num_noted = 0
         """Updates of the open round that the history names already."""
 
+    def take_epoch(self) -> None:
+        """Take the next epoch, once there is room on the disk to write it down."""
+        self.with_room(self._books.take_epoch)
+
     def load(self, *, fresh: bool) -> bool:
         """Go on from the checkpoint, if there is one; return whether an evaluation is awaited.
 
@@ -266,7 +270,10 @@ class Clerk:
 
     def _await_room(self, error: OSError) -> None:
         self._say_disk_is_full(error)
+        began = time.monotonic()
         self._office.pause(DISK_PAUSE_SECONDS)
+        if self._reception.round is not None:  # what waits in the queue meanwhile is in time
+            self._reception.round.put_off(time.monotonic() - began)
 
     def _say_disk_is_full(self, error: OSError) -> None:
         self._say("disk_full", {"folder": str(self._folder), "reason": error.strerror})

@@ -155,9 +155,16 @@ class Desk:
         """Whether this is the link that holds the lock and receives."""
         return link is self._consuming
 
-    def must_open_again(self, link: Link) -> bool:
-        """Whether a new connection of this link means to take the office and open once more."""
-        return link is self._consuming or (link is self._administering and not self._subscriptions)
+    def publishes_on(self, link: Link) -> bool:
+        """Whether this is the link that versions go out on."""
+        return link is self._publishing
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether all links have a connection now."""
+        return all(
+            link.connected for link in (self._consuming, self._publishing, self._administering)
+        )
 
     def admit(self, participant: str, *, version_bytes: int) -> bool:
         """Make sure that the participant's queue is there, large enough for a version, and bound.

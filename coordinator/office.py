@@ -65,6 +65,7 @@ class Office:
         self._version_bytes = version_bytes
         self._window = window
         self._results_bytes = results_bytes
+        self._emptied: set[str] = set()
 
     @property
     def is_window_half_full(self) -> bool:
@@ -72,7 +73,7 @@ class Office:
         return self._books.num_waiting >= self._window // 2
 
     def enter(self) -> None:
-        """Wait for a connection and for the lock; stand by for as long as another one holds it."""
+        """Wait for the connections and the lock; stand by for as long as another one holds it."""
         while not isinstance(event := self._inbox.get(None), Connected) or not self._desk.is_office(
             event.link
         ):
@@ -80,9 +81,22 @@ class Office:
         self._hold_lock()
 
     def open(self) -> None:
-        """Take the next epoch, declare everything and begin to receive."""
-        self._books.take_epoch()
-        self._declare()
+        """Declare everything and begin to receive, however long the broker takes to be there.
+
+        A broker that restarts lets one link in before another: who stood by has the lock then, and
+        nothing to declare on.
+
+        Raises:
+            SupersededError: if another coordinator held the office meanwhile.
+        """
+        while True:
+            try:
+                self.come_back()
+            except (ConnectionLostError, QueueDownError) as error:
+                log.warning("not in office yet", reason=str(error))
+                self.pause(STANDBY_SECONDS)
+            else:
+                return
 
     def come_back(self) -> frozenset[str]:
         """Hold the lock and receive again after a lost connection, or a lost subscription.
@@ -91,6 +105,7 @@ class Office:
 
         Returns:
             Who has a queue in which nothing is: it was deleted, or the broker came back empty.
+            Those found by an attempt that was broken off are among them.
 
         Raises:
             SupersededError: if another coordinator held the office meanwhile.
@@ -98,8 +113,9 @@ class Office:
         self._hold_lock()
         self._books.check_epoch()
         self._books.forget_deliveries()
-        emptied = self._declare()
+        self._declare()
         self._orders.publish_if_due()
+        emptied, self._emptied = frozenset(self._emptied), set()
         return emptied
 
     def remind(self, late: OpenRound) -> None:
@@ -118,7 +134,8 @@ class Office:
     def drop_the_silent(self, closed: OpenRound) -> None:
         """Who was silent through a deadline is not waited for until something is heard again."""
         if time.monotonic() >= closed.deadline:
-            for participant in self._presence.drop_silent_since(closed.opened_at):
+            silent = self._presence.drop_silent_since(closed.opened_at, but=closed.answered)
+            for participant in silent:
                 fields = {"participant": participant, "round": closed.number}
                 self._say("participant_silent", fields)
 
@@ -146,24 +163,22 @@ class Office:
         stood_by = False
         while True:
             try:
-                if self._desk.take_office():
+                if not self._desk.take_office():
+                    if not stood_by:
+                        self._say("standing_by", {"federation": self._federation})
+                    stood_by = True
+                elif self._desk.is_connected:
                     return
-            except ConnectionLostError:
-                log.warning("connection lost while taking the lock")
-            else:
-                if not stood_by:
-                    self._say("standing_by", {"federation": self._federation})
-                stood_by = True
+            except (ConnectionLostError, QueueDownError) as error:
+                log.warning("the lock is out of reach", reason=str(error))
             self.pause(STANDBY_SECONDS)
 
-    def _declare(self) -> frozenset[str]:
-        """Declare everything and receive; return whose queue has nothing in it."""
+    def _declare(self) -> None:
+        """Declare everything and receive; note whose queue has nothing in it."""
         self._desk.open(window=self._window, results_bytes=self._results_bytes)
-        return frozenset(
-            participant
-            for participant in sorted(self._presence.names | self._desk.known)
-            if self._admit(participant)
-        )
+        for participant in sorted(self._presence.names | self._desk.known):
+            if self._admit(participant):
+                self._emptied.add(participant)
 
     def _admit(self, participant: str) -> bool | None:
         """Admit a participant; None if its queue is out of reach."""

@@ -47,9 +47,9 @@ class Presence:
         del self._participants[participant]
         return True
 
-    def drop_silent_since(self, time: float) -> set[str]:
-        """Drop and return everybody of whom nothing was heard since `time`."""
-        silent = {name for name, entry in self._participants.items() if entry.heard_at < time}
+    def drop_silent_since(self, time: float, *, but: AbstractSet[str] = frozenset()) -> set[str]:
+        """Drop and return everybody of whom nothing was heard since `time`, but for some."""
+        silent = self._participants.keys() - self.heard_since(time) - but
         for name in silent:
             del self._participants[name]
         return silent

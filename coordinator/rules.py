@@ -3,6 +3,7 @@
 Plain values in, plain values out; no clock, no broker.
 """
 
+import math
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Literal
@@ -62,6 +63,7 @@ class OpenRound:
     expected: frozenset[str]
     """Whose answers the goal `all` waits for: who got version r-1 when it was published."""
     opened_at: float
+    """When the version was out; infinite before. Nobody's deadline runs before it can be met."""
     counted: int = 0
     """Updates that count toward goal and quorum."""
     answered: set[str] = field(default_factory=set)
@@ -71,6 +73,10 @@ class OpenRound:
     """
     _owing: list[str] = field(init=False)
     """Those expected, less some who have answered: so that asking again and again costs little."""
+    _deaf_seconds: float = field(init=False, default=0.0)
+    """How long nothing could be received since the round was opened."""
+    _deaf_since: float | None = field(init=False, default=None)
+    _reminded_at: float = field(init=False, default=-math.inf)
 
     def __post_init__(self) -> None:
         self._owing = list(self.expected)
@@ -111,10 +117,43 @@ class OpenRound:
             self._owing.pop()
         return any(name in present and name not in self.answered for name in reversed(self._owing))
 
+    def published(self, now: float) -> None:
+        """Take note that the version is out: the deadline counts from now."""
+        self.opened_at, self._deaf_seconds = now, 0.0
+        if self._deaf_since is not None:
+            self._deaf_since = now
+
+    def cannot_hear(self, now: float) -> None:
+        """Stop the deadline: what arrives cannot be received, or not be kept."""
+        if self._deaf_since is None:
+            self._deaf_since = now
+
+    def hears_again(self, now: float) -> None:
+        """Let the deadline go on."""
+        if self._deaf_since is not None:
+            self._deaf_seconds += now - self._deaf_since
+            self._deaf_since = None
+
+    def put_off(self, seconds: float) -> None:
+        """Let the deadline come so much later, unless it stands still anyway."""
+        if self._deaf_since is None:
+            self._deaf_seconds += seconds
+
     @property
     def deadline(self) -> float:
-        """The time at which the quorum becomes enough."""
-        return self.opened_at + self.rules.deadline_seconds
+        """The time at which the quorum becomes enough; infinite while nothing can be received."""
+        if self._deaf_since is not None:
+            return math.inf
+        return self.opened_at + self.rules.deadline_seconds + self._deaf_seconds
+
+    @property
+    def next_reminder(self) -> float:
+        """When to remind those who owe an answer: at the deadline, and as long after it again."""
+        return max(self.deadline, self._reminded_at + self.rules.deadline_seconds)
+
+    def reminded(self, now: float) -> None:
+        """Take note that those who owe an answer were reminded."""
+        self._reminded_at = now
 
     def may_close(self, now: float, present: AbstractSet[str]) -> bool:
         """Whether the round closes now.

@@ -23,11 +23,10 @@ from coordinator.rules import OpenRound
 from coordinator.sampling import Sampling
 from coordinator.settings import CoordinatorSettings
 from coordinator.training_run import TrainingRun
-from schemas.errors import NOT_FOUND, ConnectionLostError, LinkClosedError, RefusedByBrokerError
+from coordinator.watch import Watch
+from schemas.errors import LinkClosedError
 from schemas.messages import RunFinished
-from transport import Blocked, Connected, Delivery, Disconnected, Inbox, SubscriptionLost, Unblocked
-
-log = structlog.get_logger()
+from transport import Delivery, Inbox
 
 
 class Coordinator:
@@ -71,10 +70,11 @@ class Coordinator:
         self._observer = observer
         self._clerk = clerk
         self._evaluation_is_due = False
-        self._round: OpenRound | None = None
+        self._watch = Watch(desk=desk, office=office, orders=orders, say=say)
         self._round_began = 0.0
-        self._next_reminder = math.inf
-        self._is_blocked = False
+        self._full_since = math.inf
+        self._unread: int | None = None
+        """After a deadline: what came before it and is still to be read."""
 
     def run(self) -> Outcome:
         """Train until the last round, or until somebody stops it.
@@ -105,6 +105,7 @@ class Coordinator:
     def _take_office(self) -> None:
         """Hold the lock, load what an earlier coordinator left, and only then speak to anybody."""
         self._office.enter()
+        self._clerk.take_epoch()  # before anything is read: from now on nobody else writes it
         self._evaluation_is_due = self._clerk.load(fresh=not self._settings.resume)
         self._office.open()
         self._publication = self._prepare()
@@ -118,7 +119,7 @@ class Coordinator:
             return
         self._say("waiting", {"for": f"{wanted} participants", "present": len(self._presence)})
         while len(self._presence) < wanted:
-            self._handle(self._inbox.get(None))
+            self._turn()
 
     # -- the round
 
@@ -152,15 +153,13 @@ class Coordinator:
         )
         for contribution in self._run.contributions:  # folded before a restart
             opened.count(contribution.participant, staleness=contribution.staleness)
-        self._round, self._next_reminder = opened, math.inf
+        self._watch.round = opened
         self._reception.open(opened)
         with self._observer.phase("publish"):
             self._orders.publish(self._publication, to=self._sampling.members)
             while not self._orders.is_idle:
-                self._handle(self._next_event(opened))
-                self._do_duties(opened)
-        opened.opened_at = time.monotonic()
-        self._next_reminder = opened.deadline
+                self._turn(opened)
+        opened.published(time.monotonic())
         if self._evaluation_is_due:
             self._evaluator.submit(self._run.version, self._run.tensors)
         return opened
@@ -168,25 +167,29 @@ class Coordinator:
     def _collect(self, opened: OpenRound) -> bool:
         """Take what comes until the round may close; False if the run ends before."""
         while not self._evaluator.is_good_enough:
-            if self._orders.is_idle and opened.may_close(time.monotonic(), self._presence.names):
+            if self._orders.is_idle and self._is_due(opened):
                 return True  # nothing on its way out views the tensors that are to change now
-            self._handle(self._next_event(opened))
-            self._do_duties(opened)
+            self._turn(opened)
         return False
 
-    def _next_event(self, opened: OpenRound) -> object | None:
-        """Wait for the next event, or until something is due.
+    def _is_due(self, opened: OpenRound) -> bool:
+        """Whether the round closes now.
 
-        A round that is full leaves updates to the next one while the version is on its way out.
-        Not so while the broker is short of room: what is folded and acknowledged gives it some.
+        A deadline closes it only once everything is read that came before: after a long pause
+        many an update is in time and still in the inbox.
         """
-        is_sending = not self._orders.is_idle and not self._is_blocked
-        is_full = is_sending and opened.is_full(self._presence.names)
-        return self._inbox.get(self._seconds_to_next_duty(), leave_deliveries=is_full)
+        present = self._presence.names
+        if not opened.may_close(time.monotonic(), present):
+            self._unread = None
+            return False
+        if self._unread is None:
+            self._unread = len(self._inbox)
+        self._unread -= 1
+        return self._unread < 0 or opened.is_full(present)
 
     def _close_round(self, closed: OpenRound) -> None:
         """Aggregate, commit, acknowledge; the round after announces the next version."""
-        self._round, self._next_reminder = None, math.inf
+        self._watch.round, self._unread = None, None
         self._office.drop_the_silent(closed)
         self._evaluation_is_due = self._evaluator.has_data and (
             closed.number % self._settings.evaluate_every == 0
@@ -209,41 +212,55 @@ class Coordinator:
         """Evaluate the last version, tell everybody that the run is over, and write the models."""
         self._evaluator.submit(self._run.version, self._run.tensors)
         while self._evaluator.is_busy:
-            self._handle(self._inbox.get(None))
+            self._turn()
         self._clerk.commit()
         outcome = self._clerk.outcome(is_finished=True)
         self._orders.announce(RunFinished(run=self._run.run_id, version=self._run.version))
         while not self._orders.is_idle:
-            self._handle(self._inbox.get(None))
+            self._turn()
         return outcome
 
     def stop(self, reason: str) -> Outcome:
         """Commit what there is, and say how the run stands."""
         self._say("stopping", {"reason": reason})
-        if self._books.epoch:
+        if self._books.is_open:
             self._clerk.last_commit()
         return self._clerk.outcome(is_finished=False)
 
     # -- what happens meanwhile
 
-    def _handle(self, event: object) -> None:
+    def _turn(self, opened: OpenRound | None = None) -> None:
+        """Take the next event, and do what is due."""
+        event = self._next_event(opened)
         self._office.check_stop(event)
-        try:
-            try:
-                self._dispatch(event)
-            except RefusedByBrokerError as refusal:
-                if refusal.code != NOT_FOUND:
-                    raise
-                log.warning("declaring everything anew", reason=refusal.text)
-                self._come_back()
-        except ConnectionLostError:
-            log.warning("connection lost in the middle of a call")  # Connected brings us back
+        self._watch.attempt(lambda: self._dispatch(event))
+        self._watch.retry_if_due(time.monotonic())
+        self._clerk.commit_if_due(time.monotonic())
+        if opened is not None:
+            self._tend(opened)
 
-    def _come_back(self) -> None:
-        """Receive again; what was lost with a deleted queue is sent again."""
-        emptied = self._office.come_back()
-        if self._round is not None:
-            self._orders.send_again(sorted(emptied - self._round.answered))
+    def _next_event(self, opened: OpenRound | None) -> object | None:
+        """Wait for the next event, or until something is due.
+
+        A round that is full leaves updates to the next one while the version is on its way out, but
+        no longer than a delivery may stay unacknowledged. Not so while the broker is short of room:
+        what is folded and acknowledged gives it some.
+        """
+        now = time.monotonic()
+        is_sending = not self._orders.is_idle and not self._watch.is_blocked
+        is_full = is_sending and opened is not None and opened.is_full(self._presence.names)
+        self._full_since = min(self._full_since, now) if is_full else math.inf
+        full_until = self._full_since + self._settings.commit_seconds
+        first = min(
+            self._clerk.commit_due_at,
+            self._watch.due_at,
+            math.inf if opened is None else opened.next_reminder,
+            full_until if now < full_until else math.inf,
+        )
+        return self._inbox.get(
+            None if first == math.inf else max(0.0, first - now),
+            leave_deliveries=is_full and now < full_until,
+        )
 
     def _dispatch(self, event: object) -> None:
         match event:
@@ -255,42 +272,19 @@ class Coordinator:
                 self._clerk.evaluated(event)
             case Sent():
                 if not self._orders.sent(event):
-                    self._come_back()
+                    self._watch.come_back()
             case _:
-                self._notice(event)
+                self._watch.notice(event)
 
-    def _notice(self, event: object) -> None:
-        """What the links tell about the broker."""
-        match event:
-            case Connected() if self._desk.must_open_again(event.link):
-                self._come_back()
-            case SubscriptionLost() if self._desk.is_current(event.subscription):
-                log.warning("subscription lost", queue=event.subscription.queue, reason=event.text)
-                self._come_back()
-                if self._round is not None and event.code == NOT_FOUND:
-                    # Deleted, and what lay in it is gone; after a timeout it comes again.
-                    self._orders.send_again_to_all_but(self._round.answered)
-            case Disconnected():
-                self._is_blocked = False
-                log.warning("connection lost", link=event.link.name, reason=event.reason)
-            case Blocked() | Unblocked():
-                self._is_blocked = isinstance(event, Blocked)
-                self._say("broker", {"accepts": isinstance(event, Unblocked)})
-
-    def _seconds_to_next_duty(self) -> float | None:
-        first = min(self._next_reminder, self._clerk.commit_due_at)
-        return None if first == math.inf else max(0.0, first - time.monotonic())
-
-    def _do_duties(self, opened: OpenRound) -> None:
-        now = time.monotonic()
-        self._clerk.commit_if_due(now)
+    def _tend(self, opened: OpenRound) -> None:
+        """Remind at a deadline, and find others in the place of those who are gone."""
         if self._sampling.is_deserted(self._presence.names):
             self._widen(opened, self._presence.names)
             self._orders.send_again_to_all_but(opened.answered)
-        if now >= self._next_reminder:
-            self._next_reminder = now + self._settings.deadline_seconds
-            self._clerk.expire_spool()
-            self._widen(opened, self._presence.heard_since(opened.opened_at))
+        now = time.monotonic()
+        if now >= opened.next_reminder:
+            opened.reminded(now)
+            self._widen(opened, self._presence.heard_since(opened.opened_at) | opened.answered)
             self._office.remind(opened)
 
     def _widen(self, opened: OpenRound, alive: AbstractSet[str]) -> None:

@@ -1,5 +1,6 @@
 """Facts about when a round closes, on a clock of our own."""
 
+import math
 from typing import Any
 
 from coordinator.rules import OpenRound, RoundRules
@@ -82,3 +83,32 @@ def test_stale_updates_count_only_outside_sync_mode() -> None:
     buffered.count("ann", staleness=1)
     assert buffered.may_close(101.0, ALL)
     assert buffered.answered == set()
+
+
+def test_the_deadline_stands_still_while_nothing_can_be_received() -> None:
+    """A broker that is away for hours, or a full disk, makes nobody late."""
+    current = opened(quorum=1, deadline_seconds=10.0)
+    current.count("ann", staleness=0)
+    current.cannot_hear(104.0)
+    current.cannot_hear(900.0)
+    assert not current.may_close(5000.0, ALL)
+    assert current.next_reminder == math.inf
+    current.hears_again(5000.0)
+    assert not current.may_close(5005.9, ALL)
+    assert current.may_close(5006.0, ALL)
+
+
+def test_what_was_not_heard_before_the_version_was_out_delays_nothing() -> None:
+    """The deadline counts from then, and stands still from then where it has to."""
+    current = opened(deadline_seconds=10.0)
+    current.cannot_hear(90.0)
+    current.published(200.0)
+    current.hears_again(203.0)
+    assert current.deadline == 213.0
+
+
+def test_who_owes_an_answer_is_reminded_once_every_deadline() -> None:
+    current = opened(deadline_seconds=10.0)
+    assert current.next_reminder == 110.0
+    current.reminded(111.0)
+    assert current.next_reminder == 121.0

@@ -1,0 +1,105 @@
+"""Watches over the broker: what the links tell, and the way back into office."""
+
+import math
+import time
+from collections.abc import Callable
+
+import structlog
+
+from coordinator.desk import Desk
+from coordinator.office import Office
+from coordinator.orders import Orders
+from coordinator.reports import Say
+from coordinator.rules import OpenRound
+from schemas.errors import NOT_FOUND, ConnectionLostError, QueueDownError, RefusedByBrokerError
+from transport import Blocked, Connected, Disconnected, SubscriptionLost, Unblocked
+
+RETRY_SECONDS = 5.0
+"""A node of a cluster that is down says nothing when it is back: it is asked again."""
+
+log = structlog.get_logger()
+
+
+class Watch:
+    """Knows whether the coordinator receives, and brings it back until it does.
+
+    Belongs to the coordinator's work thread.
+    """
+
+    def __init__(self, *, desk: Desk, office: Office, orders: Orders, say: Say) -> None:
+        """Begin with everything in order and no round open."""
+        self._desk = desk
+        self._office = office
+        self._orders = orders
+        self._say = say
+        self.round: OpenRound | None = None
+        """The one that is open: its deadline stands still while nothing can be received."""
+        self.is_blocked = False
+        """Whether the broker takes nothing, because it is short of memory or disk."""
+        self._retry_at = math.inf
+        """When to come back once more: finite from the first attempt until one succeeds."""
+        self._lost_reports = False
+        """Whether a queue with updates in it was deleted, and nobody was asked again yet."""
+
+    @property
+    def due_at(self) -> float:
+        """When `retry_if_due` has something to do."""
+        return self._retry_at
+
+    def attempt(self, action: Callable[[], None]) -> None:
+        """Do something that may need the broker; what the broker has lost is soon declared anew."""
+        try:
+            action()
+        except RefusedByBrokerError as refusal:
+            if refusal.code != NOT_FOUND:
+                raise
+            log.warning("declaring everything anew", reason=refusal.text)
+            if self._retry_at == math.inf:
+                self._retry_at = time.monotonic()
+        except (ConnectionLostError, QueueDownError) as error:
+            log.warning("broken off in the middle of a call", reason=str(error))
+
+    def retry_if_due(self, now: float) -> None:
+        """Try once more to come back, where that was broken off."""
+        if now >= self._retry_at:
+            self.attempt(self.come_back)
+
+    def come_back(self) -> None:
+        """Receive again; what was lost with a deleted queue is sent again.
+
+        Raises:
+            TransportError: if it was broken off; then it is tried again, until it succeeds.
+        """
+        now = time.monotonic()
+        self._retry_at = now + RETRY_SECONDS
+        if self.round is not None:
+            self.round.cannot_hear(now)
+        emptied = self._office.come_back()
+        self._retry_at = math.inf
+        if self.round is not None:
+            self.round.hears_again(time.monotonic())
+            if self._lost_reports:
+                self._orders.send_again_to_all_but(self.round.answered)
+            else:
+                self._orders.send_again(sorted(emptied - self.round.answered))
+        self._lost_reports = False
+
+    def notice(self, event: object) -> None:
+        """Take what a link tells about the broker."""
+        match event:
+            case Connected() if self._retry_at < math.inf or self._desk.is_office(event.link):
+                self.come_back()
+            case SubscriptionLost() if self._desk.is_current(event.subscription):
+                log.warning("subscription lost", queue=event.subscription.queue, reason=event.text)
+                # Deleted, and what lay in it is gone; after a timeout it comes again.
+                self._lost_reports |= event.code == NOT_FOUND
+                self.come_back()
+            case Disconnected():
+                log.warning("connection lost", link=event.link.name, reason=event.reason)
+                if self.round is not None and self._desk.is_office(event.link):
+                    self.round.cannot_hear(time.monotonic())
+                if self._desk.publishes_on(event.link):
+                    self.is_blocked = False
+            case Blocked() | Unblocked() if self._desk.publishes_on(event.link):
+                self.is_blocked = isinstance(event, Blocked)
+                self._say("broker", {"accepts": isinstance(event, Unblocked)})

@@ -1,0 +1,237 @@
+"""A coordinator over links that go nowhere, on a clock that only moves when nothing is left to do.
+
+What the broker would say is put into the inbox by the test; what it is asked can be made to fail.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from coordinator.desk import Desk
+from coordinator.observer import Unobserved
+from coordinator.office import Stop
+from coordinator.outcome import Outcome
+from coordinator.service import Coordinator
+from coordinator.settings import CoordinatorSettings
+from coordinator.start import assemble
+from learning import Task
+from schemas.chunks import Chunk, ChunkPlace, cut
+from schemas.codec import encode
+from schemas.limits import Limits
+from schemas.messages import GlobalParameters, Hello, Message, Update
+from schemas.tensors import encode_tensors
+from schemas.topology import Topology
+from tests.federation.tiny_tasks import Tiny
+from transport import Connected, Delivery, Inbox, Outgoing, QueueState, Subscription
+
+LOGIN = "lab"
+LIMITS = Limits(max_bytes=1 << 20)
+REAL_SECONDS = 20.0
+"""Nothing that a test waits for takes so long, unless it never comes."""
+Kind = TypeVar("Kind")
+
+
+class Clock:
+    """Stands in for `time.monotonic`."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FastInbox(Inbox):
+    """Where nothing comes, the time that one would have waited is over at once."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def get(
+        self, timeout_seconds: float | None = None, *, leave_deliveries: bool = False
+    ) -> object | None:
+        if timeout_seconds is None:
+            event = super().get(REAL_SECONDS, leave_deliveries=leave_deliveries)
+            assert event is not None, "nothing is going to happen any more"
+            return event
+        event = super().get(0.1, leave_deliveries=leave_deliveries)  # other threads may put some
+        if event is None:
+            self._clock.now += timeout_seconds
+        return event
+
+    def find(self, kind: type[Kind], timeout_seconds: float) -> Kind | None:
+        self._clock.now += timeout_seconds
+        return super().find(kind, 0.0)
+
+
+class FakeLink:
+    """Says yes to everything, except where `fails` holds errors under the name of what is asked."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.connected = True
+        self.logins = frozenset({LOGIN})
+        self.fails: dict[str, list[Exception]] = defaultdict(list)
+        """Errors by what is asked and of whom, as `declare_queue f.results`, oldest first."""
+        self.asked: list[str] = []
+        self.published: Callable[[list[Outgoing]], None] = lambda _messages: None
+        self.acknowledged: list[tuple[int, bool]] = []
+        self.on_acknowledge: Callable[[], None] = lambda: None
+
+    def _ask(self, what: str) -> None:
+        self.asked.append(what)
+        if self.fails[what]:
+            raise self.fails[what].pop(0)
+
+    def declare_exchange(self, name: str, kind: str) -> None:
+        self._ask(f"declare_exchange {name}")
+
+    def declare_queue(
+        self, name: str, *, arguments: dict[str, object], exclusive: bool = False
+    ) -> QueueState:
+        self._ask(f"declare_queue {name}")
+        return QueueState(name, num_ready=0, num_consumers=0)
+
+    def bind_queue(self, queue: str, exchange: str, routing_key: str = "") -> None:
+        self._ask(f"bind_queue {queue}")
+
+    def subscribe(self, queue: str, *, prefetch: int, consumer_tag: str) -> Subscription:
+        self._ask(f"subscribe {queue}")
+        return Subscription(queue, consumer_tag, prefetch)
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        self._ask(f"unsubscribe {subscription.queue}")
+
+    def is_subscribed(self, subscription: Subscription) -> bool:
+        return True
+
+    def publish(self, messages: Iterable[Outgoing]) -> None:
+        sent = list(messages)
+        self._ask(f"publish {sent[0].exchange}")
+        self.published(sent)
+
+    def acknowledge(self, delivery: Delivery, *, multiple: bool = False) -> None:
+        self.acknowledged.append((delivery.tag, multiple))
+        self.on_acknowledge()
+
+
+class FakeBroker:
+    """One coordinator of the federation `f`, and everything that its broker would do."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock = Clock()
+        monkeypatch.setattr(time, "monotonic", self.clock)
+        self.inbox = FastInbox(self.clock)
+        self.consuming = FakeLink("consumes")
+        self.publishing = FakeLink("publishes")
+        self.administering = FakeLink("administers")
+        self.said: list[tuple[str, dict[str, Any]]] = []
+        self._folder = folder
+        self._tags = 0
+        self.base_digests: dict[int, str] = {}
+        """Of each version that went out to all."""
+        self.on_version: Callable[[int], None] = lambda _version: None
+        """Called, in the outbox's thread, when a version has gone out to all."""
+        self.on_resent: Callable[[str, int], None] = lambda _participant, _version: None
+        """Called likewise, when one has gone out to this participant."""
+        self.publishing.published = self._published
+        there: Any = self.consuming
+        self.inbox.put_event(Connected(there))
+
+    def coordinator(self, task: Task | None = None, **settings: Any) -> Coordinator:
+        given = {"out": self._folder, "federation": "f", "device": "cpu", "min_participants": 1}
+        consuming: Any = self.consuming
+        publishing: Any = self.publishing
+        administering: Any = self.administering
+        return assemble(
+            CoordinatorSettings(**(given | settings)),
+            task=task or Tiny(),
+            desk=Desk(
+                Topology("f"),
+                consuming=consuming,
+                publishing=publishing,
+                administering=administering,
+            ),
+            inbox=self.inbox,
+            say=lambda event, fields: self.said.append((event, fields)),
+            observer=Unobserved(),
+        )
+
+    def run(self, task: Task | None = None, **settings: Any) -> Outcome:
+        return self.coordinator(task, **settings).run()
+
+    def all(self, event: str) -> list[dict[str, Any]]:
+        return [fields for name, fields in self.said if name == event]
+
+    def deliver(self, queue: str, chunk: Chunk) -> int:
+        """Put a delivery into the inbox and return its tag."""
+        self._tags += 1
+        self.inbox.put(
+            Delivery(
+                Subscription(f"f.{queue}", "coordinator", 512),
+                self._tags,
+                redelivered=False,
+                kind=chunk.kind,
+                message_id=chunk.message_id,
+                user_id=LOGIN,
+                headers=chunk.headers,
+                body=bytes(chunk.body),
+            ),
+            patience_seconds=0,
+        )
+        return self._tags
+
+    def tell(self, event: Message) -> int:
+        return self.deliver("events", cut(encode(event))[0])
+
+    def hello(self, *participants: str) -> list[int]:
+        return [self.tell(Hello(participant=each, instance="i")) for each in participants]
+
+    def update(self, participant: str, version: int) -> int:
+        """Deliver a whole update of a version that was published."""
+        return self.deliver("results", self.chunks_of(participant, version)[0])
+
+    def chunks_of(self, participant: str, version: int) -> list[Chunk]:
+        update = Update(
+            run=self._run,
+            participant=participant,
+            base_version=version,
+            base_digest=self.base_digests[version],
+            num_examples=1,
+        )
+        return cut(encode_tensors(update, DELTA, kinds=dict.fromkeys(DELTA, "delta")))
+
+    def stop(self) -> None:
+        self.inbox.put_event(Stop("the test is over"))
+
+    def _published(self, messages: list[Outgoing]) -> None:
+        first = messages[0]
+        if first.kind != GlobalParameters.KIND:
+            return
+        place = ChunkPlace.parse(
+            kind=first.kind,
+            headers=dict(first.headers),
+            body_length=len(first.body),
+            limits=LIMITS,
+        )
+        labels = place.whole.labels
+        assert labels.version is not None
+        assert labels.run is not None
+        self._run = labels.run
+        self.base_digests[labels.version] = place.whole.digest
+        if first.exchange == "f.parameters":
+            self.on_version(labels.version)
+        else:
+            self.on_resent(first.routing_key, labels.version)
+
+
+DELTA: dict[str, Tensor] = {
+    name: torch.full_like(tensor, 0.125) for name, tensor in Tiny().network().state_dict().items()
+}

@@ -1,0 +1,211 @@
+"""Facts about a coordinator whose broker comes and goes: it waits, and it always comes back."""
+
+import errno
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coordinator.reception import Reception
+from schemas.errors import ConnectionLostError, QueueDownError, RefusedByBrokerError
+from tests.coordinator.fake_broker import FakeBroker
+from tests.federation.tiny_tasks import Tiny
+from transport import Blocked, Delivery, Disconnected, Subscription, SubscriptionLost
+
+LOST = ConnectionLostError("there is no connection to the broker")
+
+
+@pytest.fixture
+def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBroker:
+    return FakeBroker(tmp_path, monkeypatch)
+
+
+def answering(broker: FakeBroker, *participants: str) -> None:
+    """Let these say hello, and answer every version."""
+    broker.hello(*participants)
+
+    def answer(version: int) -> None:
+        for participant in participants:
+            broker.update(participant, version)
+
+    broker.on_version = answer
+
+
+def test_a_link_that_is_not_back_yet_delays_taking_office(broker: FakeBroker) -> None:
+    """The broker restarts; the lock is there before the link that declarations go through."""
+    answering(broker, "ann")
+    broker.administering.fails["declare_exchange f.parameters"] = [LOST, LOST]
+    assert broker.run(rounds=1).is_finished
+
+
+def test_the_office_is_taken_once_all_links_are_there(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is held meanwhile, and nothing is declared."""
+    answering(broker, "ann")
+    broker.administering.connected = False
+    find = broker.inbox.find
+
+    def found(kind: Any, seconds: float) -> Any:
+        assert not broker.administering.asked
+        broker.administering.connected = True
+        return find(kind, seconds)
+
+    monkeypatch.setattr(broker.inbox, "find", found)
+    assert broker.run(rounds=1).is_finished
+
+
+@pytest.mark.parametrize("queue", ["f.coordinator", "f.results"])
+def test_a_queue_on_a_node_that_is_down_is_waited_for(broker: FakeBroker, queue: str) -> None:
+    """The lock's or the results': it comes back with its node."""
+    answering(broker, "ann")
+    link = broker.consuming if queue == "f.coordinator" else broker.administering
+    link.fails[f"declare_queue {queue}"] = [QueueDownError(queue)]
+    assert broker.run(rounds=1).is_finished
+
+
+def test_a_queue_that_is_down_in_the_middle_of_a_run_is_waited_for(broker: FakeBroker) -> None:
+    """Nobody says when its node is back: it is asked again and again."""
+    broker.hello("ann")
+
+    def lose(version: int) -> None:
+        down = broker.administering.fails["declare_queue f.results"]
+        down += [QueueDownError("f.results") for _ in range(3)]
+        (results, _) = coordinator._desk._subscriptions
+        broker.inbox.put_event(SubscriptionLost(results, 404, "gone"))
+
+    def answer(participant: str, version: int) -> None:
+        broker.update(participant, version)
+
+    broker.on_version, broker.on_resent = lose, answer
+    coordinator = broker.coordinator(rounds=1)
+    assert coordinator.run().is_finished
+    assert not broker.administering.fails["declare_queue f.results"]
+
+
+def test_coming_back_that_is_broken_off_is_tried_again(broker: FakeBroker) -> None:
+    """An exchange is deleted, and the link drops while everything is declared anew."""
+    answering(broker, "ann")
+    broker.publishing.fails["publish f.parameters"] = [
+        RefusedByBrokerError(404, "no exchange 'f.parameters'")
+    ]
+    asked = broker.administering._ask
+
+    def drop_the_second_time(what: str) -> None:
+        times = broker.administering.asked.count(what)
+        if what == "declare_queue f.participant.ann" and times == 1:
+            broker.administering.asked.append(what)
+            raise LOST
+        asked(what)
+
+    broker.administering._ask = drop_the_second_time  # type: ignore[method-assign]
+    assert broker.run(rounds=1).is_finished
+
+
+def test_hellos_are_acknowledged_while_the_administering_link_is_down(broker: FakeBroker) -> None:
+    """Or the window of events would fill up, and the coordinator be deaf for ever."""
+    tags = broker.hello("ann", "bob")
+    broker.administering.fails["declare_queue f.participant.ann"] = [LOST]
+    broker.administering.fails["declare_queue f.participant.bob"] = [LOST]
+    broker.on_version = lambda _version: broker.stop()
+    broker.run(rounds=1, min_participants=2)
+    assert [tag for tag, _ in broker.consuming.acknowledged] == tags
+
+
+def test_a_deadline_does_not_run_while_the_disk_is_full(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who had answered in time is not late because of our disk."""
+    answering(broker, "ann", "bob", "cid")
+    take, pauses = Reception.take_result, iter(range(4))
+
+    def full(reception: Reception, delivery: Delivery) -> None:
+        if next(pauses, None) is not None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        take(reception, delivery)
+
+    monkeypatch.setattr(Reception, "take_result", full)
+    assert broker.run(rounds=1, min_participants=3, deadline_seconds=10).is_finished
+    assert [each["updates"] for each in broker.all("round_closed")] == [3]
+
+
+def test_what_came_before_the_deadline_is_read_before_it_closes_the_round(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading took so long that the deadline passed: the updates in the inbox were in time."""
+    answering(broker, "ann", "bob", "cid")
+    take = Reception.take_result
+
+    def slow(reception: Reception, delivery: Delivery) -> None:
+        take(reception, delivery)
+        broker.clock.now += 60
+
+    monkeypatch.setattr(Reception, "take_result", slow)
+    assert broker.run(rounds=1, min_participants=3, deadline_seconds=10).is_finished
+    assert [each["updates"] for each in broker.all("round_closed")] == [3]
+
+
+def test_only_the_publishing_link_says_whether_the_broker_takes_anything(
+    broker: FakeBroker,
+) -> None:
+    """A lost connection beside it changes nothing."""
+    watch = broker.coordinator()._watch
+    publishing: Any = broker.publishing
+    administering: Any = broker.administering
+    watch.notice(Blocked(publishing, "low on memory"))
+    watch.notice(Disconnected(administering, "reset"))
+    assert watch.is_blocked
+    watch.notice(Disconnected(publishing, "reset"))
+    assert not watch.is_blocked
+
+
+def test_a_full_round_leaves_no_delivery_unacknowledged_for_longer_than_a_commit_takes(
+    broker: FakeBroker,
+) -> None:
+    """While the version goes out, for hours maybe, what is not needed any more is read too."""
+    broker.hello("ann")
+    acknowledged = threading.Event()
+    late: list[int] = []
+
+    def hold(version: int) -> None:
+        broker.update("ann", version)
+        late.append(broker.update("ann", version))
+        assert acknowledged.wait(20)
+
+    def look() -> None:
+        if late and (late[0], True) in broker.consuming.acknowledged:
+            acknowledged.set()
+
+    broker.on_version, broker.consuming.on_acknowledge = hold, look
+    assert broker.run(rounds=1, commit_seconds=30).is_finished
+
+
+def test_what_comes_during_the_last_evaluation_is_acknowledged_in_time(
+    broker: FakeBroker,
+) -> None:
+    """An evaluation can take hours."""
+    acknowledged = threading.Event()
+    late: list[int] = []
+
+    class SlowToEvaluate(Tiny):
+        def evaluate(self, network: Any, data: Any) -> Any:
+            late.append(broker.update("ann", 0))
+            assert acknowledged.wait(20)
+            return super().evaluate(network, data)
+
+    def look() -> None:
+        if late and (late[0], True) in broker.consuming.acknowledged:
+            acknowledged.set()
+
+    answering(broker, "ann")
+    broker.consuming.on_acknowledge = look
+    assert broker.run(SlowToEvaluate(), rounds=1, commit_seconds=30).is_finished
+
+
+def test_a_subscription_of_the_past_is_no_news(broker: FakeBroker) -> None:
+    """Its successor was made already."""
+    answering(broker, "ann")
+    broker.inbox.put_event(SubscriptionLost(Subscription("f.results", "old", 1), 404, "gone"))
+    assert broker.run(rounds=1).is_finished
+    assert broker.consuming.asked.count("subscribe f.results") == 1
