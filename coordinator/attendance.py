@@ -4,9 +4,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import structlog
+
 from coordinator.gatekeeper import Gatekeeper
 from coordinator.presence import Presence
 from coordinator.reports import Say
+from schemas.errors import ConnectionLostError
 from schemas.messages import Goodbye, Hello, Message, Progress
 
 OUT_OF_REACH_SECONDS = 120.0
@@ -15,6 +18,8 @@ WELCOME_SECONDS, LONGEST_WELCOME_SECONDS = 0.5, 8.0
 says it again and again is answered half as often each time, until it has been quiet for a minute.
 """
 QUIET_SECONDS = 60.0
+
+log = structlog.get_logger()
 
 
 class Attendance:
@@ -95,10 +100,18 @@ class Attendance:
             pause = min(max(pause, WELCOME_SECONDS), LONGEST_WELCOME_SECONDS)
             self._pauses[participant] = pause
             self._next_welcome[participant] = now + pause
-            if self._welcome(participant):
-                self._out_of_reach.discard(participant)
+            try:
+                is_in_reach = self._welcome(participant)
+            except ConnectionLostError:  # our own: it says hello again while it has no queue
+                log.warning("no connection to welcome on", participant=participant)
             else:
-                self._out_of_reach.add(participant)
-                # Asking for its queue takes long while the node is down.
-                self._next_welcome[participant] = now + OUT_OF_REACH_SECONDS
+                self._reached(participant, now, is_in_reach=is_in_reach)
         return participant not in self._out_of_reach
+
+    def _reached(self, participant: str, now: float, *, is_in_reach: bool) -> None:
+        if is_in_reach:
+            self._out_of_reach.discard(participant)
+        else:
+            self._out_of_reach.add(participant)
+            # Asking for its queue takes long while the node is down.
+            self._next_welcome[participant] = now + OUT_OF_REACH_SECONDS

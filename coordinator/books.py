@@ -5,8 +5,10 @@ acknowledged.
 """
 
 import errno
+import fcntl
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,14 @@ from torch import Tensor
 from coordinator.checkpoint import Checkpoint, CheckpointFolder
 from coordinator.history import COUNTING, History, lost_updates
 from coordinator.reports import Say
-from coordinator.safetensors_file import sync_folder
 from coordinator.spool import Spool, SpoolFile
+from coordinator.unacknowledged import Due, Unacknowledged
+from schemas.disk import sync_folder
 from schemas.errors import InvalidInputError, WarrenError
 from schemas.limits import Limits
-from transport import Delivery
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP}
+"""A file system without locks: then the epoch alone has to do."""
 
 
 class SupersededError(WarrenError):
@@ -50,8 +53,8 @@ class Books:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.spool = Spool(folder / "spool", limits)
-            with (folder / "history.jsonl").open("ab"):
-                pass
+            for name in ("history.jsonl", "lock"):
+                (folder / name).touch()
         except OSError as error:
             raise InvalidInputError(
                 f"--out {folder} cannot be written to ({error.strerror}); choose another folder"
@@ -60,9 +63,7 @@ class Books:
         self.epoch = 0
         """The one that this coordinator took; 0 before it did."""
         self._history: History | None = None
-        self._waiting: Delivery | None = None
-        self.num_waiting = 0
-        self.waiting_since = 0.0
+        self.unacknowledged = Unacknowledged()
         self._folded: list[SpoolFile] = []
         self.lost: list[dict[str, Any]] = []
         """Updates that a checkpoint counted which is damaged now."""
@@ -113,7 +114,6 @@ class Books:
             self.spool.clear()
         if self.lost:
             self._history.append({"event": "updates_lost", "updates": self.lost})
-            self._history.flush()  # what told of them was cut off just now
             fields = {"updates_lost": len(self.lost), "folder": str(self.folder)}
             say("checkpoint_damaged", fields)
         return checkpoint
@@ -132,19 +132,21 @@ class Books:
         history.touch()
 
     def take_epoch(self) -> None:
-        """Take the next epoch, durably.
+        """Take the next epoch, durably, once nobody else is in the middle of writing.
 
-        It stands in a file of its own, so that a damaged checkpoint cannot lower it.
+        It stands in a file of its own, so that a damaged checkpoint cannot lower it. From now on
+        nobody but us writes these books: so they are read after it, not before.
         """
-        self.epoch = self._epoch_on_disk() + 1
-        path = self.folder / "epoch"
-        incoming = path.with_name("epoch.incoming")
-        with incoming.open("w") as file:
-            file.write(f"{self.epoch}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        incoming.replace(path)
-        sync_folder(self.folder)
+        with self._locked():
+            self.epoch = self._epoch_on_disk() + 1
+            path = self.folder / "epoch"
+            incoming = path.with_name("epoch.incoming")
+            with incoming.open("w") as file:
+                file.write(f"{self.epoch}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            incoming.replace(path)
+            sync_folder(self.folder)
 
     def check_epoch(self) -> None:
         """Make sure that these are still our books.
@@ -155,57 +157,59 @@ class Books:
         if self._epoch_on_disk() > self.epoch:
             raise SupersededError(self.folder)
 
-    def wait_for_commit(self, delivery: Delivery, now: float) -> None:
-        """Take note of a delivery that may be acknowledged once what it brought is committed."""
-        if not self.num_waiting:
-            self.waiting_since = now
-        self._waiting = delivery
-        self.num_waiting += 1
+    @contextmanager
+    def ours(self) -> Iterator[None]:
+        """Write while these are our books: whoever wants to take them over waits for the end.
+
+        Raises:
+            SupersededError: if another coordinator took an epoch since.
+        """
+        with self._locked():
+            self.check_epoch()
+            yield
 
     def folded(self, file: SpoolFile) -> None:
         """Take note of a spool file that goes once the sum it went into is committed."""
         self._folded.append(file)
 
-    def commit(
-        self,
-        document: Mapping[str, Any],
-        tensors: Mapping[str, Tensor],
-        *,
-        acknowledge: Callable[[Delivery], None],
-    ) -> None:
-        """Make everything durable, then acknowledge what waited for it.
+    def commit(self, document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Due:
+        """Make everything durable, and return what may be acknowledged now.
 
         Raises:
-            OSError: if the disk refuses; nothing is acknowledged, and the same commit can be tried
-                again.
+            OSError: if the disk refuses; nothing is to be acknowledged, and the same commit can be
+                tried again.
             SupersededError: if these are another coordinator's books by now.
         """
-        self.check_epoch()
-        self.spool.sync()
-        self.checkpoint.write({**document, **self.history.commit()}, tensors)
-        if self._waiting is not None:
-            acknowledge(self._waiting)
-        self.forget_deliveries()
-        for file in self._folded:
-            self.spool.remove(file)
+        with self.ours():
+            self.spool.sync()
+            self.checkpoint.write({**document, **self.history.commit()}, tensors)
+            for file in self._folded:
+                self.spool.remove(file)
         self._folded.clear()
+        return self.unacknowledged.committed()
 
-    def keep_spool(self, acknowledge: Callable[[Delivery], None]) -> None:
-        """Make parts of uploads durable and acknowledge them, where nothing else was counted.
+    def keep_spool(self) -> Due:
+        """Make parts of uploads durable, where nothing else was counted.
+
+        Return what may be acknowledged now.
 
         Raises:
             OSError: if the disk refuses.
             SupersededError: if these are another coordinator's books by now.
         """
-        self.check_epoch()
-        self.spool.sync()
-        if self._waiting is not None:
-            acknowledge(self._waiting)
-        self.forget_deliveries()
+        with self.ours():
+            self.spool.sync()
+        return self.unacknowledged.committed()
 
-    def forget_deliveries(self) -> None:
-        """Drop the deliveries of a connection that is gone; they will come again."""
-        self._waiting, self.num_waiting = None, 0
+    def flush(self) -> None:
+        """Show all lines of the history to its readers.
+
+        Raises:
+            OSError: if the disk refuses.
+            SupersededError: if these are another coordinator's books by now.
+        """
+        with self.ours():
+            self.history.flush()
 
     def close(self) -> None:
         """Close the history."""
@@ -216,24 +220,12 @@ class Books:
         path = self.folder / "epoch"
         return int(path.read_text()) if path.exists() else 0
 
-
-def is_full_disk(error: OSError) -> bool:
-    """Whether room on the disk would help."""
-    return error.errno in _NO_ROOM
-
-
-def until_there_is_room(attempt: Callable[[], None], pause: Callable[[OSError], None]) -> None:
-    """Repeat `attempt` while the disk is full; `pause` is called before each new attempt.
-
-    Raises:
-        OSError: any other than a full disk.
-    """
-    while True:
-        try:
-            attempt()
-        except OSError as error:
-            if not is_full_disk(error):
-                raise
-            pause(error)
-        else:
-            return
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self.folder / "lock").open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+            yield

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from coordinator import safetensors_file
+from schemas.disk import sync_folder
 from schemas.errors import InvalidInputError
 
 FORMAT = 1
@@ -72,7 +73,7 @@ class CheckpointFolder:
             self.newest.replace(self.previous)
         self._incoming.replace(self.newest)
         if not is_recycled:
-            safetensors_file.sync_folder(self.newest.parent)
+            sync_folder(self.newest.parent)
         self._number += 1
 
     def peek(self) -> Checkpoint | None:
@@ -128,7 +129,7 @@ class CheckpointFolder:
         if self.newest.exists():
             self.newest.replace(self.previous)
         best.replace(self.newest)
-        safetensors_file.sync_folder(self.newest.parent)
+        sync_folder(self.newest.parent)
 
 
 def _number(metadata: Mapping[str, str]) -> int:

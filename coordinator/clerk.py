@@ -4,11 +4,12 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import structlog
 
-from coordinator.books import Books, SupersededError, until_there_is_room
+from coordinator.books import Books, SupersededError
 from coordinator.desk import Desk
 from coordinator.evaluation import Evaluated, Evaluator
 from coordinator.history import started
@@ -24,9 +25,10 @@ from coordinator.rules import OpenRound
 from coordinator.sampling import Sampling
 from coordinator.settings import CoordinatorSettings
 from coordinator.training_run import Contribution, TrainingRun
+from coordinator.unacknowledged import Due
+from schemas.disk import until_there_is_room
 
 DISK_PAUSE_SECONDS = 5.0
-LEAST_UPLOAD_SECONDS = 600.0
 
 log = structlog.get_logger()
 
@@ -82,6 +84,8 @@ class Clerk:
             InvalidInputError: if there are checkpoints, but none that this run can go on from.
         """
         checkpoint = self._books.load(fresh=fresh, say=self._say)
+        if self._books.lost:  # what told of them was cut off just now
+            self.with_room(self._books.flush)
         if checkpoint is None:
             return False
         document = checkpoint.document
@@ -167,19 +171,11 @@ class Clerk:
             record["epsilon"] = max(spent.values(), default=0.0)
             record["delta"] = privacy.delta
         self._reports.closed(record, awaits_evaluation=awaits_evaluation)
-        self.expire_spool()
-
-    def expire_spool(self) -> None:
-        """Uploads that nobody has gone on with for two deadlines will not become whole."""
-        self._books.spool.expire(
-            self._run.is_too_stale,
-            now=time.monotonic(),
-            max_age_seconds=max(2 * self._settings.deadline_seconds, LEAST_UPLOAD_SECONDS),
-        )
+        self._books.spool.expire(self._run.is_too_stale)
 
     def evaluated(self, evaluated: Evaluated) -> None:
         """Take an evaluation's result, keep the best version, and tell the rounds it completes."""
-        self.with_room(lambda: self._evaluator.take(evaluated))
+        self.with_room(lambda: self._write(lambda: self._evaluator.take(evaluated)))
         self._reports.evaluated(evaluated.version, evaluated.metrics)
         self.tell()
 
@@ -190,13 +186,12 @@ class Clerk:
     @property
     def commit_due_at(self) -> float:
         """When what waits for a commit has waited long enough, on the monotonic clock."""
-        if not self._books.num_waiting:
-            return math.inf
-        return self._books.waiting_since + self._settings.commit_seconds
+        waiting = self._books.unacknowledged
+        return waiting.since + self._settings.commit_seconds if waiting else math.inf
 
     def commit_if_due(self, now: float) -> None:
         """Commit inside a long round: so many updates, so much of the window, or so long."""
-        if self._books.num_waiting and (
+        if self._books.unacknowledged and (
             self._reception.num_folded >= self._settings.commit_updates
             or self._office.is_window_half_full
             or now >= self.commit_due_at
@@ -204,7 +199,7 @@ class Clerk:
             if self._reception.has_news:
                 self.commit()
             else:  # parts of uploads: the spool is all that has to be kept
-                self.with_room(lambda: self._books.keep_spool(self._desk.acknowledge_up_to))
+                self.with_room(lambda: self._acknowledge(self._books.keep_spool()))
 
     def commit(self) -> None:
         """Make everything durable that was counted, then acknowledge it."""
@@ -224,7 +219,8 @@ class Clerk:
     def outcome(self, *, is_finished: bool) -> Outcome:
         """Return how the run stands, and write its models if it is finished."""
         if is_finished:
-            self.with_room(lambda: write_models(self._run, self._evaluator, self._folder))
+            models = partial(write_models, self._run, self._evaluator, self._folder)
+            self.with_room(lambda: self._write(models))
         return outcome_of(
             self._run,
             self._evaluator,
@@ -240,6 +236,10 @@ class Clerk:
             StoppedError: if somebody wants us to stop meanwhile.
         """
         until_there_is_room(attempt, self._await_room)
+
+    def _write(self, attempt: Callable[[], None]) -> None:
+        with self._books.ours():
+            attempt()
 
     def _note_contributions(self) -> None:
         """Name in the history what is about to be acknowledged while its round is open.
@@ -265,8 +265,15 @@ class Clerk:
             "sample": self._sampling.members and sorted(self._sampling.members),
         }
         with self._observer.phase("checkpoint"):
-            self._books.commit(state, tensors, acknowledge=self._desk.acknowledge_up_to)
+            due = self._books.commit(state, tensors)
+        self._acknowledge(due)
         self._reception.committed()
+
+    def _acknowledge(self, due: Due) -> None:
+        if due.up_to is not None:
+            self._desk.acknowledge_up_to(due.up_to)
+        for delivery in due.singly:
+            self._desk.acknowledge(delivery)
 
     def _await_room(self, error: OSError) -> None:
         self._say_disk_is_full(error)
@@ -280,5 +287,5 @@ class Clerk:
 
     def _tell_round(self, record: dict[str, Any]) -> None:
         self._books.history.append({"event": "round_closed", **record})
-        self.with_room(self._books.history.flush)
+        self.with_room(self._books.flush)
         self._say("round_closed", record)

@@ -3,18 +3,19 @@
 The office that only one can hold, the queues, and what is sent out.
 """
 
-import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from contextlib import suppress
 from functools import partial
 
 import structlog
 
+from coordinator import queues
 from schemas.chunks import Chunk
 from schemas.errors import (
     NOT_FOUND,
     PRECONDITION_FAILED,
     RESOURCE_LOCKED,
+    BrokerUnreachableError,
     QueueDownError,
     RefusedByBrokerError,
     UnroutableError,
@@ -22,32 +23,12 @@ from schemas.errors import (
 from schemas.topology import DEAD_LETTER_KEY, EVENT_KEY, UPDATE_KEY, Topology
 from transport import Delivery, Link, Outgoing, QueueState, Subscription
 
-ROOM_FOR_VERSIONS = 1.3
-"""A participant's queue holds the newest version whole, and drops older ones from the head."""
-SMALL_MESSAGES_BYTES = 2 << 10
-"""Room for what else a participant is told.
-
-More would let versions of a tiny model pile up: who comes back would train all of them in vain.
-"""
 RECONNECT_SECONDS = 30.0
-UNUSED_QUEUE_SECONDS = 14 * 24 * 3600
-EVENTS_LENGTH = 100_000
 EVENTS_WINDOW = 256
 DEAD_LETTER_BYTES = 64 << 10
 """What is kept of one; a person needs no more, and they wait in memory while the broker is full."""
-DEAD_LETTERS_BYTES = 1 << 30
-DEAD_LETTERS_SECONDS = 7 * 24 * 3600
 
 log = structlog.get_logger()
-
-
-def participant_queue_arguments(version_bytes: int) -> dict[str, object]:
-    """Return what a participant's queue is declared with, besides its type."""
-    return {
-        "x-max-length-bytes": int(ROOM_FOR_VERSIONS * version_bytes) + SMALL_MESSAGES_BYTES,
-        "x-overflow": "drop-head",
-        "x-expires": UNUSED_QUEUE_SECONDS * 1000,
-    }
 
 
 class Desk:
@@ -125,7 +106,7 @@ class Desk:
         )
         self._declare(
             names.events_queue,
-            {**self._shared, "x-max-length": EVENTS_LENGTH, "x-overflow": "drop-head"},
+            {**self._shared, **queues.EVENTS},
         )
         self._declare_dead_letters()
         link.bind_queue(names.results_queue, names.reports_exchange, UPDATE_KEY)
@@ -167,7 +148,7 @@ class Desk:
         )
 
     def admit(self, participant: str, *, version_bytes: int) -> bool:
-        """Make sure that the participant's queue is there, large enough for a version, and bound.
+        """Make sure that the participant's queue is there, of the size of one version, and bound.
 
         Returns:
             Whether nothing that was published before can reach the participant: the queue is empty
@@ -177,8 +158,8 @@ class Desk:
             QueueDownError: if it lies on a node of the cluster that is down.
         """
         queue = self._names.participant_queue(participant)
-        arguments = participant_queue_arguments(version_bytes)
-        state = self._declare(queue, arguments, at_least=version_bytes)
+        arguments = queues.participant_queue_arguments(version_bytes)
+        state = self._declare(queue, arguments, version_bytes=version_bytes)
         if state is None:
             log.info("queue made anew", queue=queue, bytes=arguments["x-max-length-bytes"])
             self._administering.delete_queue(queue)
@@ -214,7 +195,7 @@ class Desk:
         self._known.discard(participant)
 
     def dead_letter(self, delivery: Delivery, reason: str) -> Callable[[], None]:
-        """Return how to keep a malformed message for a person, and acknowledge the original.
+        """Return how to keep a malformed message for a person.
 
         What is returned holds no more of a large body than is kept of it.
         """
@@ -230,15 +211,14 @@ class Desk:
                 "body_bytes": len(delivery.body),
             },
         )
-        return partial(self._keep, letter, replace(delivery, body=b""))
+        return partial(self._keep, letter)
 
-    def _keep(self, letter: Outgoing, original: Delivery) -> None:
+    def _keep(self, letter: Outgoing) -> None:
         try:
             self._publishing.publish([letter])
         except UnroutableError:  # somebody deleted the queue
             self._declare_dead_letters()
             self._publishing.publish([letter])
-        self._consuming.acknowledge(original)
 
     def acknowledge(self, delivery: Delivery) -> None:
         """Acknowledge one delivery."""
@@ -251,40 +231,33 @@ class Desk:
     def _declare_dead_letters(self) -> None:
         self._declare(
             self._names.dead_letters_queue,
-            {
-                **self._shared,
-                "x-max-length-bytes": DEAD_LETTERS_BYTES,
-                "x-message-ttl": DEAD_LETTERS_SECONDS * 1000,
-                "x-overflow": "drop-head",
-            },
+            {**self._shared, **queues.DEAD_LETTERS},
         )
         self._administering.bind_queue(
             self._names.dead_letters_queue, self._names.resend_exchange, DEAD_LETTER_KEY
         )
 
     def _declare(
-        self, queue: str, arguments: dict[str, object], *, at_least: int = 0
+        self, queue: str, arguments: dict[str, object], *, version_bytes: int | None = None
     ) -> QueueState | None:
-        """Declare a queue, classic by default; None if there is one that is too small.
+        """Declare a queue, classic by default; None if there is one for other versions than these.
 
-        One that exists with other arguments is an operator's choice and used as it is.
+        Else one that exists with other arguments is an operator's choice and used as it is.
         """
         try:
             return self._administering.declare_queue(
                 queue, arguments={"x-queue-type": "classic", **arguments}
             )
         except QueueDownError:
-            self._administering.wait_connected(RECONNECT_SECONDS)  # for what is asked next
+            with suppress(BrokerUnreachableError):  # then what is asked next fails, and is retried
+                self._administering.wait_connected(RECONNECT_SECONDS)
             raise
         except RefusedByBrokerError as refusal:
             if refusal.code == NOT_FOUND:  # a queue's own node is down, and the queue with it
                 raise QueueDownError(queue) from None
             if refusal.code != PRECONDITION_FAILED:
                 raise
-            limit = re.search(
-                r"'x-max-length-bytes'.*current is (?:the value )?'(\d+)'", refusal.text
-            )
-            if limit and int(limit[1]) < at_least:
+            if version_bytes and not queues.holds_one_version(refusal.text, version_bytes):
                 return None
             log.info("queue used as it is", queue=queue, broker_says=refusal.text)
             return QueueState(

@@ -70,7 +70,7 @@ class Office:
     @property
     def is_window_half_full(self) -> bool:
         """Whether so much is unacknowledged that unfinished uploads could soon fill the window."""
-        return self._books.num_waiting >= self._window // 2
+        return len(self._books.unacknowledged) >= self._window // 2
 
     def enter(self) -> None:
         """Wait for the connections and the lock; stand by for as long as another one holds it."""
@@ -112,7 +112,7 @@ class Office:
         """
         self._hold_lock()
         self._books.check_epoch()
-        self._books.forget_deliveries()
+        self._books.unacknowledged.forget()
         self._declare()
         self._orders.publish_if_due()
         emptied, self._emptied = frozenset(self._emptied), set()

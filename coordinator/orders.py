@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
@@ -16,6 +16,7 @@ from schemas.chunks import cut
 from schemas.codec import encode
 from schemas.errors import (
     NOT_FOUND,
+    LinkClosedError,
     QueueFullError,
     RefusedByBrokerError,
     UnroutableError,
@@ -37,12 +38,13 @@ class _Order:
 
     publication: Publication | None = None
     participant: str | None = None
-    is_letter: bool = False
+    letter: Delivery | None = None
+    """The malformed message that is put aside, without its body."""
 
     @property
     def is_awaited(self) -> bool:
         """Whether a round waits for it: not for what one sender can have sent at will."""
-        return self.publication is not None or (self.participant is None and not self.is_letter)
+        return self.publication is not None or (self.participant is None and self.letter is None)
 
 
 class Orders:
@@ -96,6 +98,9 @@ class Orders:
         order = event.about
         assert isinstance(order, _Order)  # noqa: S101 - nobody else uses the outbox
         self._count(order, -1)
+        if order.letter is not None:
+            self._letter_sent(order.letter, event.error)
+            return True
         match event.error:
             case None:
                 pass
@@ -112,6 +117,15 @@ class Orders:
             case error:
                 raise error
         return True
+
+    def _letter_sent(self, letter: Delivery, error: Exception | None) -> None:
+        """Acknowledge a malformed message, whether or not it could be kept for a person."""
+        if isinstance(error, LinkClosedError):
+            raise error
+        if error is not None:
+            log.warning("a dead letter is not kept", reason=str(error), sender=letter.user_id)
+        self._books.unacknowledged.kept(letter)
+        self._desk.acknowledge(letter)
 
     def widen(self, more: frozenset[str]) -> None:
         """Let these get the current version too, when it is sent again."""
@@ -158,7 +172,9 @@ class Orders:
     def dead_letter(self, delivery: Delivery, reason: str) -> None:
         """Begin to put a malformed message aside, unless too many wait for that already."""
         if self._num_letters < MAX_LETTERS:
-            self._submit(self._desk.dead_letter(delivery, reason), _Order(is_letter=True))
+            letter = replace(delivery, body=b"")
+            self._books.unacknowledged.put_aside(letter)
+            self._submit(self._desk.dead_letter(delivery, reason), _Order(letter=letter))
         else:
             self._desk.acknowledge(delivery)
 
@@ -187,4 +203,4 @@ class Orders:
 
     def _count(self, order: "_Order", change: int) -> None:
         self._num_awaited += change * order.is_awaited
-        self._num_letters += change * order.is_letter
+        self._num_letters += change * (order.letter is not None)

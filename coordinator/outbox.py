@@ -4,8 +4,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from schemas.errors import LinkClosedError
-
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -40,8 +38,6 @@ class Outbox:
     def _carry_out(self, order: Callable[[], None], about: object) -> None:
         try:
             order()
-        except LinkClosedError:
-            return  # we are leaving, nobody reads what comes back
         except Exception as error:  # noqa: BLE001  # judged in the work thread
             self._deliver(Sent(about, error))
         else:

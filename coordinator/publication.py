@@ -43,8 +43,9 @@ def publication_of(run: TrainingRun, settings: CoordinatorSettings, *, epoch: in
 
 
 def version_bytes_of(run: TrainingRun, settings: CoordinatorSettings) -> int:
-    """Return the length of a version whose tensors travel as they are."""
-    return encode_tensors(_message(run, settings), run.tensors).num_bytes
+    """Return the length of a version as it is published."""
+    encoding = settings.encoding_down
+    return encode_tensors(_message(run, settings), run.tensors, encoding=encoding).num_bytes
 
 
 def _message(run: TrainingRun, settings: CoordinatorSettings) -> GlobalParameters:

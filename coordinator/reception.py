@@ -139,7 +139,7 @@ class Reception:
         elif refusal is None:
             self._presence.still_there(place.labels.participant, now)
         if self._must_wait(refusal, place):
-            self._books.wait_for_commit(delivery, now)
+            self._books.unacknowledged.wait(delivery, now)
         else:
             self._desk.acknowledge(delivery)
 

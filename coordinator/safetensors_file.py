@@ -16,6 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from schemas.disk import sync_folder
+
 _NAMES = {
     torch.bool: "BOOL",
     torch.int8: "I8",
@@ -128,15 +130,6 @@ def read_metadata(path: Path) -> dict[str, str]:
             return dict(file.metadata() or {})
     except SafetensorError as error:
         raise DamagedFileError(f"{path} is not a whole safetensors file: {error}") from None
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # Without the time of the last change, which nobody asks for; macOS has no such call.

@@ -4,20 +4,23 @@ On disk, so that memory does not grow.
 
 A spool file is the message's bytes followed by one SHA-256 digest per chunk, zeros where the chunk
 is missing. After a crash a chunk counts as received only if its bytes still have that digest. The
-file is named by sender, update and digest, so that two attempts at the same update never mix.
+file is named by base version, sender and digest, so that two attempts at the same update never mix,
+and so that what an earlier process left can be told too stale, or one too many of its sender.
+
+Nothing goes for its age: its chunks are acknowledged, and nobody would send them again.
 """
 
 import mmap
 import os
-import time
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from coordinator.safetensors_file import sync_folder
 from schemas.chunks import Assembly, ChunkPlace
+from schemas.disk import sync_folder
 from schemas.errors import MalformedMessageError
 from schemas.limits import Limits
 
@@ -91,7 +94,6 @@ class SpoolFile:
     """One message on its way in."""
 
     room: FileRoom
-    sender: str
     assembly: Assembly
     touched_at: float
     dirty: bool = field(default=False)
@@ -133,6 +135,8 @@ class Spool:
         self._folder = folder
         self._limits = limits
         self._files: dict[str, SpoolFile] = {}
+        self._left = {path.name for path in folder.iterdir() if _is_name(path.name)}
+        """What an earlier process left, and nobody has gone on with yet."""
 
     def add(self, sender: str, place: ChunkPlace, body: bytes, now: float) -> SpoolFile | None:
         """Store one chunk; return its message if that is whole now.
@@ -142,16 +146,20 @@ class Spool:
                 nor take the room of its sender.
             place: where the chunk belongs.
             body: the chunk's bytes.
-            now: seconds of a monotonic clock, for `expire`.
+            now: seconds of a monotonic clock: which of a sender's messages was last gone on with.
 
         Raises:
             MalformedMessageError: if the chunk does not belong here or is damaged.
             OSError: if the disk is full.
         """
-        name = sha256(f"{sender}\0{place.whole.digest}".encode()).hexdigest()
+        owner = sha256(sender.encode()).hexdigest()
+        name = f"{place.whole.labels.version or 0}.{owner}.{place.whole.digest}"
         if name not in self._files:
-            self._make_room(sender)
-            self._files[name] = self._open(self._folder / name, sender, place, now)
+            if name in self._left:
+                self._left.remove(name)
+            else:
+                self._make_room(owner)
+            self._files[name] = self._open(self._folder / name, place, now)
         file = self._files[name]
         file.touched_at = now
         try:
@@ -178,30 +186,18 @@ class Spool:
         self._files.pop(file.name, None)
         file.remove()
 
-    def expire(
-        self, is_too_stale: Callable[[int], bool], *, now: float, max_age_seconds: float
-    ) -> int:
-        """Remove what is not whole and will never count: too stale, or silent for too long.
-
-        Files that an earlier process left and nobody has gone on with are as old as their last
-        chunk. Return how many.
-        """
+    def expire(self, is_too_stale: Callable[[int], bool]) -> int:
+        """Remove what is not whole and too stale to count; return how many."""
         gone = [
             file
             for file in self._files.values()
-            if not file.assembly.complete
-            and (
-                is_too_stale(file.assembly.identity.labels.version or 0)
-                or now - file.touched_at > max_age_seconds
-            )
+            if not file.assembly.complete and is_too_stale(_version(file.name))
         ]
         for file in gone:
             self.remove(file)
-        oldest = time.time() - max_age_seconds  # of a file: the clock on the wall
-        orphans = [path for path in self._folder.iterdir() if path.name not in self._files]
-        left = [path for path in orphans if path.stat().st_mtime < oldest]
-        for path in left:
-            path.unlink(missing_ok=True)
+        left = {name for name in self._left if is_too_stale(_version(name))}
+        for name in left:
+            self._remove_left(name)
         return len(gone) + len(left)
 
     def clear(self) -> None:
@@ -209,21 +205,31 @@ class Spool:
         for path in self._folder.iterdir():
             path.unlink()
         self._files.clear()
+        self._left.clear()
 
-    def _make_room(self, sender: str) -> None:
+    def _make_room(self, owner: str) -> None:
         """Let a sender's oldest unfinished message go when it begins one too many.
 
         Their number is what bounds the room that one sender can take from the disk.
         """
+        left = sorted((name for name in self._left if _owner(name) == owner), key=_version)
         unfinished = [
             file
             for file in self._files.values()
-            if file.sender == sender and not file.assembly.complete
+            if _owner(file.name) == owner and not file.assembly.complete
         ]
-        if len(unfinished) >= UNFINISHED_PER_SENDER:
+        if len(left) + len(unfinished) < UNFINISHED_PER_SENDER:
+            return
+        if left:
+            self._remove_left(left[0])
+        else:
             self.remove(min(unfinished, key=lambda file: file.touched_at))
 
-    def _open(self, path: Path, sender: str, place: ChunkPlace, now: float) -> SpoolFile:
+    def _remove_left(self, name: str) -> None:
+        self._left.remove(name)
+        (self._folder / name).unlink(missing_ok=True)
+
+    def _open(self, path: Path, place: ChunkPlace, now: float) -> SpoolFile:
         room = FileRoom(path, place)
         assembly = Assembly(place, self._limits, room)
         try:
@@ -231,4 +237,16 @@ class Spool:
         except MalformedMessageError:
             path.unlink()
             raise
-        return SpoolFile(room, sender, assembly, now)
+        return SpoolFile(room, assembly, now)
+
+
+def _is_name(name: str) -> bool:
+    return re.fullmatch(r"\d+\.[0-9a-f]{64}\.[0-9a-f]{64}", name) is not None
+
+
+def _version(name: str) -> int:
+    return int(name.split(".", maxsplit=1)[0])
+
+
+def _owner(name: str) -> str:
+    return name.split(".")[1]

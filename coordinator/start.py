@@ -158,9 +158,8 @@ def assemble(
         ),
         privacy=privacy,
     )
-    version_bytes = version_bytes_of(run, settings)
     limits = limits_for(tensors, least_chunk_bytes=min(LEAST_CHUNK_BYTES, settings.chunk_bytes))
-    window = WINDOW_VERSIONS * (version_bytes // settings.chunk_bytes + 1)
+    window = WINDOW_VERSIONS * (limits.max_bytes // settings.chunk_bytes + 1)
     books = Books(settings.out, limits)
     presence = Presence()
     observer.attach(present=lambda: len(presence), is_ready=desk.is_receiving)
@@ -173,7 +172,7 @@ def assemble(
         books=books,
         presence=presence,
         say=say,
-        version_bytes=version_bytes,
+        version_bytes=version_bytes_of(run, settings),
         window=min(max(window, LEAST_WINDOW), LARGEST_WINDOW),
         results_bytes=settings.results_bytes,
     )

@@ -12,7 +12,7 @@ from coordinator.orders import Orders
 from coordinator.reports import Say
 from coordinator.rules import OpenRound
 from schemas.errors import NOT_FOUND, ConnectionLostError, QueueDownError, RefusedByBrokerError
-from transport import Blocked, Connected, Disconnected, SubscriptionLost, Unblocked
+from transport import Blocked, Connected, Disconnected, Ended, SubscriptionLost, Unblocked
 
 RETRY_SECONDS = 5.0
 """A node of a cluster that is down says nothing when it is back: it is asked again."""
@@ -85,7 +85,11 @@ class Watch:
         self._lost_reports = False
 
     def notice(self, event: object) -> None:
-        """Take what a link tells about the broker."""
+        """Take what a link tells about the broker.
+
+        Raises:
+            TransportError: if a link has ended for good.
+        """
         match event:
             case Connected() if self._retry_at < math.inf or self._desk.is_office(event.link):
                 self.come_back()
@@ -100,6 +104,8 @@ class Watch:
                     self.round.cannot_hear(time.monotonic())
                 if self._desk.publishes_on(event.link):
                     self.is_blocked = False
+            case Ended():
+                raise event.error
             case Blocked() | Unblocked() if self._desk.publishes_on(event.link):
                 self.is_blocked = isinstance(event, Blocked)
                 self._say("broker", {"accepts": isinstance(event, Unblocked)})

@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from schemas.disk import sync_folder
+
 
 def replace(path: Path, buffers: Iterable[bytes | memoryview]) -> None:
     """Replace a file as a whole: afterwards the new one is on the disk, before it the old one.
@@ -18,8 +20,4 @@ def replace(path: Path, buffers: Iterable[bytes | memoryview]) -> None:
         file.flush()
         os.fsync(file.fileno())
     incoming.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

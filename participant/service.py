@@ -16,12 +16,22 @@ from schemas.errors import (
     ACCESS_REFUSED,
     NOT_FOUND,
     ConnectionLostError,
+    LinkClosedError,
     MalformedMessageError,
     QueueDownError,
     RefusedByBrokerError,
 )
 from schemas.messages import Message, RunFinished, UpdateRefused
-from transport import Blocked, Connected, Delivery, Disconnected, Inbox, SubscriptionLost, Unblocked
+from transport import (
+    Blocked,
+    Connected,
+    Delivery,
+    Disconnected,
+    Ended,
+    Inbox,
+    SubscriptionLost,
+    Unblocked,
+)
 
 FIRST_RETRY_SECONDS = 0.1
 LONGEST_RETRY_SECONDS = 5.0
@@ -138,8 +148,15 @@ class Participant:
             case Abandoned():
                 self._at_work = None
             case Failed():
-                self._at_work = None
-                raise event.error
+                self._fail(event.error)
+            case Stop():
+                self._stop(event)
+            case _:
+                self._notice(event)
+
+    def _notice(self, event: object) -> None:
+        """What the links tell about the broker."""
+        match event:
             case Connected() if self._desk.is_mine(event.link):
                 self._next_try, self._retry_seconds = time.monotonic(), FIRST_RETRY_SECONDS
             case SubscriptionLost() if self._desk.is_current(event.subscription):
@@ -150,8 +167,13 @@ class Participant:
                 self._start_over()
             case Blocked() | Unblocked():
                 self._say("broker", {"accepts": isinstance(event, Unblocked)})
-            case Stop():
-                self._stop(event)
+            case Ended():
+                raise event.error
+
+    def _fail(self, error: BaseException) -> None:
+        self._at_work = None
+        if not (self._is_leaving and isinstance(error, LinkClosedError)):
+            raise error  # the link was not closed so that nobody needs to wait for it
 
     def _take(self, delivery: Delivery) -> None:
         try:

@@ -3,7 +3,6 @@
 One thread that trains, encodes and uploads one version at a time, while the service listens.
 """
 
-import errno
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -24,9 +23,9 @@ from participant.trainer import TrainedUpdate, Trainer
 from participant.work import Abandoned, Activity, Answered, Failed
 from schemas.chunks import Chunk, cut
 from schemas.codec import Encoded
+from schemas.disk import until_there_is_room
 from schemas.encodings import Encoding
 from schemas.errors import (
-    LinkClosedError,
     PublishCancelledError,
     QueueFullError,
     RefusedByBrokerError,
@@ -159,17 +158,15 @@ class WorkSlot:
     def _keep(self, base_digest: str, encoded: Encoded, residual: dict[str, Tensor]) -> None:
         """Keep the update and what goes with it; a disk that is full is waited for."""
         private = self._trainer.private_tensors
-        while True:
-            try:
-                self._memory.keep(base_digest, encoded, residual=residual, private=private)
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    raise
-                log.warning("no room for the update in --state-dir", reason=error.strerror)
-                if self._abandoned.wait(DISK_PAUSE_SECONDS):
-                    raise TrainingAbandoned(self.activity.step, self.activity.steps) from None
-            else:
-                return
+        until_there_is_room(
+            lambda: self._memory.keep(base_digest, encoded, residual=residual, private=private),
+            self._await_room,
+        )
+
+    def _await_room(self, error: OSError) -> None:
+        log.warning("no room for the update in --state-dir", reason=error.strerror)
+        if self._abandoned.wait(DISK_PAUSE_SECONDS):
+            raise TrainingAbandoned(self.activity.step, self.activity.steps)
 
     def _upload(self, encoded: Encoded) -> bool:
         """Publish until the broker has it; False if told to stop before.
@@ -182,7 +179,7 @@ class WorkSlot:
         while True:
             try:
                 self._desk.publish_update(self._until_abandoned(chunks))
-            except (PublishCancelledError, LinkClosedError):
+            except PublishCancelledError:
                 return False
             except (QueueFullError, UnroutableError, RefusedByBrokerError) as error:
                 log.warning("update not taken yet", reason=str(error))

@@ -121,6 +121,14 @@ class Unblocked:
     link: Link
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The link will never have a connection again, and nobody closed it: a refused login, a bug."""
+
+    link: Link
+    error: Exception
+
+
 ENVELOPE_BYTES = 1024
 """What a message takes in memory besides its body: pika's objects and ours."""
 
@@ -134,4 +142,6 @@ def weight(delivery: Delivery) -> int:
     return len(delivery.body) + texts + ENVELOPE_BYTES
 
 
-Event: TypeAlias = Connected | Disconnected | SubscriptionLost | Blocked | Unblocked | Delivery
+Event: TypeAlias = (
+    Connected | Disconnected | SubscriptionLost | Blocked | Unblocked | Ended | Delivery
+)

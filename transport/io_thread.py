@@ -46,6 +46,11 @@ class IOThread:
         return self._ended
 
     @property
+    def is_closing(self) -> bool:
+        """Whether somebody asked for the end."""
+        return self._closing
+
+    @property
     def is_wanted(self) -> bool:
         """Whether somebody waits for the thread, or for an answer that it has yet to read."""
         return bool(self._calls or self._answers)

@@ -18,7 +18,7 @@ from transport.connector import Connector, connection_properties
 from transport.consumers import Consumers
 from transport.control import Control, Operation
 from transport.errors import describe, refused_connection
-from transport.events import Blocked, Connected, Disconnected, Unblocked
+from transport.events import Blocked, Connected, Disconnected, Ended, Unblocked
 from transport.io_thread import IOThread
 from transport.outbox import Outbox
 from transport.pika_tuning import read_any_headers, read_in_larger_pieces
@@ -177,5 +177,7 @@ class Session:
 
     def _on_ended(self, reason: Exception) -> None:
         self.outbox.fail(reason)
+        if not self.io.is_closing:
+            self._inbox.put_event(Ended(self._link, reason))
         with self._changed:
             self._changed.notify_all()

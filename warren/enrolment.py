@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from coordinator.desk import participant_queue_arguments
+from coordinator.queues import participant_queue_arguments
 from schemas.errors import InvalidInputError, WarrenError
 from schemas.topology import Topology, check_identifier
 from warren.credentials import Credentials

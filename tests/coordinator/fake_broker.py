@@ -78,17 +78,21 @@ class FakeLink:
         self.name = name
         self.connected = True
         self.logins = frozenset({LOGIN})
-        self.fails: dict[str, list[Exception]] = defaultdict(list)
-        """Errors by what is asked and of whom, as `declare_queue f.results`, oldest first."""
+        self.fails: dict[str, list[Exception | None]] = defaultdict(list)
+        """Errors by what is asked and of whom, as `declare_queue f.results`: one for each time, and
+        None where it succeeds."""
         self.asked: list[str] = []
         self.published: Callable[[list[Outgoing]], None] = lambda _messages: None
+        self.subscriptions = {
+            queue: Subscription(queue, "coordinator", 512) for queue in ("f.results", "f.events")
+        }
         self.acknowledged: list[tuple[int, bool]] = []
         self.on_acknowledge: Callable[[], None] = lambda: None
 
     def _ask(self, what: str) -> None:
         self.asked.append(what)
-        if self.fails[what]:
-            raise self.fails[what].pop(0)
+        if self.fails[what] and (error := self.fails[what].pop(0)):
+            raise error
 
     def declare_exchange(self, name: str, kind: str) -> None:
         self._ask(f"declare_exchange {name}")
@@ -104,7 +108,10 @@ class FakeLink:
 
     def subscribe(self, queue: str, *, prefetch: int, consumer_tag: str) -> Subscription:
         self._ask(f"subscribe {queue}")
-        return Subscription(queue, consumer_tag, prefetch)
+        return self.subscriptions[queue]
+
+    def wait_connected(self, timeout_seconds: float) -> None:
+        self._ask("wait_connected")
 
     def unsubscribe(self, subscription: Subscription) -> None:
         self._ask(f"unsubscribe {subscription.queue}")
@@ -116,6 +123,11 @@ class FakeLink:
         sent = list(messages)
         self._ask(f"publish {sent[0].exchange}")
         self.published(sent)
+
+    @property
+    def tags_acknowledged(self) -> set[int]:
+        """As if there were but one queue; acknowledging several ends at the last of them."""
+        return {tag for tag, _ in self.acknowledged}
 
     def acknowledge(self, delivery: Delivery, *, multiple: bool = False) -> None:
         self.acknowledged.append((delivery.tag, multiple))
@@ -170,15 +182,15 @@ class FakeBroker:
     def all(self, event: str) -> list[dict[str, Any]]:
         return [fields for name, fields in self.said if name == event]
 
-    def deliver(self, queue: str, chunk: Chunk) -> int:
+    def deliver(self, queue: str, chunk: Chunk, *, kind: str | None = None) -> int:
         """Put a delivery into the inbox and return its tag."""
         self._tags += 1
         self.inbox.put(
             Delivery(
-                Subscription(f"f.{queue}", "coordinator", 512),
+                self.consuming.subscriptions[f"f.{queue}"],
                 self._tags,
                 redelivered=False,
-                kind=chunk.kind,
+                kind=kind or chunk.kind,
                 message_id=chunk.message_id,
                 user_id=LOGIN,
                 headers=chunk.headers,

@@ -2,15 +2,19 @@
 
 import errno
 import json
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from coordinator.books import Books, SupersededError, until_there_is_room
+from coordinator.books import Books, SupersededError
 from coordinator.history import read_history
+from coordinator.unacknowledged import Due
+from schemas.disk import until_there_is_room
 from schemas.errors import InvalidInputError
 from schemas.limits import Limits
 from transport import Delivery, Subscription
@@ -37,8 +41,8 @@ def opened(tmp_path: Path) -> Iterator[Opened]:
         said: list[str] = []
         books = Books(tmp_path, LIMITS)
         everything.append(books)
-        checkpoint = books.load(fresh=fresh, say=lambda event, _fields: said.append(event))
         books.take_epoch()
+        checkpoint = books.load(fresh=fresh, say=lambda event, _fields: said.append(event))
         return books, said, checkpoint
 
     yield opened
@@ -66,11 +70,13 @@ def test_nothing_is_acknowledged_before_the_checkpoint_is_durable(
 
         monkeypatch.setattr(owner, name, watched)
     for tag in (1, 2, 3):
-        books.wait_for_commit(delivery(tag), now=float(tag))
-    assert (books.num_waiting, books.waiting_since) == (3, 1.0)
-    books.commit({}, TENSORS, acknowledge=lambda last: order.append(f"acknowledged {last.tag}"))
-    assert order == ["sync", "commit", "write", "acknowledged 3"]
-    assert books.num_waiting == 0
+        books.unacknowledged.wait(delivery(tag), now=float(tag))
+    assert (len(books.unacknowledged), books.unacknowledged.since) == (3, 1.0)
+    due = books.commit({}, TENSORS)
+    assert order == ["sync", "commit", "write"]
+    assert due.up_to is not None
+    assert (due.up_to.tag, due.singly) == (3, [])
+    assert not books.unacknowledged
 
 
 def test_a_commit_that_the_disk_refused_acknowledges_nothing_and_can_be_tried_again(
@@ -87,16 +93,15 @@ def test_a_commit_that_the_disk_refused_acknowledges_nothing_and_can_be_tried_ag
         real(*args)
 
     monkeypatch.setattr(books.checkpoint, "write", full)
-    acknowledged: list[int] = []
+    due: list[Due] = []
     books.history.append({"event": "round", "updates": []})
-    books.wait_for_commit(delivery(9), now=0.0)
+    books.unacknowledged.wait(delivery(9), now=0.0)
     pauses: list[int] = []
     until_there_is_room(
-        lambda: books.commit({}, TENSORS, acknowledge=lambda last: acknowledged.append(last.tag)),
-        lambda _error: pauses.append(len(acknowledged)),
+        lambda: due.append(books.commit({}, TENSORS)), lambda _error: pauses.append(len(due))
     )
     assert pauses == [0, 0]
-    assert acknowledged == [9]
+    assert [each.up_to.tag for each in due if each.up_to] == [9]
     assert len(list(read_history(tmp_path / "history.jsonl"))) == 1
 
 
@@ -115,20 +120,20 @@ def test_deliveries_of_a_lost_connection_are_not_acknowledged(
 ) -> None:
     """They come again."""
     books, _, _ = opened()
-    books.wait_for_commit(delivery(1), now=0.0)
-    books.forget_deliveries()
-    books.commit({}, TENSORS, acknowledge=lambda _: pytest.fail("a stale tag was acknowledged"))
+    books.unacknowledged.wait(delivery(1), now=0.0)
+    books.unacknowledged.forget()
+    assert books.commit({}, TENSORS) == Due()
 
 
 def test_another_coordinators_books_are_not_written_over(opened: Opened, tmp_path: Path) -> None:
     """One who comes back after a long silence finds that it was replaced."""
     old, _, _ = opened()
-    old.commit({"who": "old"}, TENSORS, acknowledge=lambda _: None)
+    old.commit({"who": "old"}, TENSORS)
     new, _, _ = opened()
-    new.commit({"who": "new"}, TENSORS, acknowledge=lambda _: None)
+    new.commit({"who": "new"}, TENSORS)
     assert new.epoch == old.epoch + 1
     with pytest.raises(SupersededError, match="another coordinator took over the run in"):
-        old.commit({"who": "old"}, TENSORS, acknowledge=lambda _: None)
+        old.commit({"who": "old"}, TENSORS)
     assert opened()[2].document["who"] == "new"
 
 
@@ -138,7 +143,7 @@ def test_a_fresh_start_removes_what_an_earlier_run_left_and_says_so(
     """But the epoch goes on: participants must not take the new run for an older one."""
     first, _, _ = opened()
     first.history.append({"event": "round", "updates": []})
-    first.commit({}, TENSORS, acknowledge=lambda _: None)
+    first.commit({}, TENSORS)
     first.close()
     second, said, checkpoint = opened(fresh=True)
     second.history.flush()
@@ -154,7 +159,7 @@ def test_falling_back_says_which_updates_are_lost_with_it(opened: Opened, tmp_pa
     for version in (1, 2):
         update = {"participant": "ann", "base_version": version - 1}
         books.history.append({"event": "round", "round": version, "updates": [update]})
-        books.commit({"version": version}, TENSORS, acknowledge=lambda _: None)
+        books.commit({"version": version}, TENSORS)
     books.close()
     newest = tmp_path / "checkpoint.safetensors"
     newest.write_bytes(newest.read_bytes()[:-1])
@@ -176,15 +181,49 @@ def test_what_is_lost_is_still_known_if_the_next_start_is_killed(
     for version in (1, 2):
         update = {"participant": "ann", "base_version": version - 1}
         books.history.append({"event": "round", "round": version, "updates": [update]})
-        books.commit({"version": version}, TENSORS, acknowledge=lambda _: None)
+        books.commit({"version": version}, TENSORS)
     books.close()
     newest = tmp_path / "checkpoint.safetensors"
     newest.write_bytes(newest.read_bytes()[:-1])
     for _ in range(2):
         books, said, _ = opened()
+        books.flush()
         books.close()
         assert said == ["checkpoint_damaged"]
         assert books.lost == [{"participant": "ann", "base_version": 1}]
+
+
+def test_who_takes_over_waits_until_a_commit_under_way_is_over(
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And reads what it wrote; a large model takes minutes, and the lock may be lost meanwhile."""
+    old, _, _ = opened()
+    old.commit({"commit": 1}, TENSORS)
+    real, writing, may_end = old.checkpoint.write, threading.Event(), threading.Event()
+
+    def slow(*args: Any) -> None:
+        writing.set()
+        assert may_end.wait(20)
+        real(*args)
+
+    monkeypatch.setattr(old.checkpoint, "write", slow)
+    with ThreadPoolExecutor() as threads:
+        committed = threads.submit(old.commit, {"commit": 2}, TENSORS)
+        assert writing.wait(20)
+        successor = threads.submit(opened)
+        with pytest.raises(TimeoutError):
+            successor.result(0.2)
+        may_end.set()
+        committed.result(20)
+        new, _, checkpoint = successor.result(20)
+    assert checkpoint.document["commit"] == 2
+    old.history.append({"event": "round_closed"})
+    with pytest.raises(SupersededError, match="another coordinator took over the run in"):
+        old.flush()
+    with pytest.raises(SupersededError, match="another coordinator took over the run in"):
+        old.keep_spool()
+    assert (tmp_path / "history.jsonl").read_bytes() == b""
+    assert new.epoch == 2
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused(opened: Opened, tmp_path: Path) -> None:

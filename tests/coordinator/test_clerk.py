@@ -57,8 +57,8 @@ class Life:
             say=lambda event, _fields: self.said.append(event),
             observer=Unobserved(),
         )
+        self.clerk.take_epoch()
         self.clerk.load(fresh=False)
-        self.books.take_epoch()
 
     def round(self, participant: str) -> None:
         """Close a round of one update, and commit it."""
@@ -80,7 +80,7 @@ class Life:
         document, tensors = self.run.state()
         reports = {"last": {}, "waiting": []}
         state = {"run": document, "reports": reports, "best_accuracy": -1.0, "present": []}
-        self.books.commit({**state, "sample": None}, tensors, acknowledge=lambda _: None)
+        self.books.commit({**state, "sample": None}, tensors)
 
     def close(self) -> None:
         self.evaluator.close()

@@ -8,10 +8,24 @@ from typing import Any
 import pytest
 
 from coordinator.reception import Reception
-from schemas.errors import ConnectionLostError, QueueDownError, RefusedByBrokerError
+from schemas.errors import (
+    ConnectionLostError,
+    LinkClosedError,
+    QueueDownError,
+    RefusedByBrokerError,
+)
+from schemas.topology import DEAD_LETTER_KEY
 from tests.coordinator.fake_broker import FakeBroker
 from tests.federation.tiny_tasks import Tiny
-from transport import Blocked, Delivery, Disconnected, Subscription, SubscriptionLost
+from transport import (
+    Blocked,
+    Delivery,
+    Disconnected,
+    Ended,
+    Outgoing,
+    Subscription,
+    SubscriptionLost,
+)
 
 LOST = ConnectionLostError("there is no connection to the broker")
 
@@ -90,16 +104,7 @@ def test_coming_back_that_is_broken_off_is_tried_again(broker: FakeBroker) -> No
     broker.publishing.fails["publish f.parameters"] = [
         RefusedByBrokerError(404, "no exchange 'f.parameters'")
     ]
-    asked = broker.administering._ask
-
-    def drop_the_second_time(what: str) -> None:
-        times = broker.administering.asked.count(what)
-        if what == "declare_queue f.participant.ann" and times == 1:
-            broker.administering.asked.append(what)
-            raise LOST
-        asked(what)
-
-    broker.administering._ask = drop_the_second_time  # type: ignore[method-assign]
+    broker.administering.fails["declare_queue f.participant.ann"] = [None, LOST]
     assert broker.run(rounds=1).is_finished
 
 
@@ -174,7 +179,7 @@ def test_a_full_round_leaves_no_delivery_unacknowledged_for_longer_than_a_commit
         assert acknowledged.wait(20)
 
     def look() -> None:
-        if late and (late[0], True) in broker.consuming.acknowledged:
+        if late and late[0] in broker.consuming.tags_acknowledged:
             acknowledged.set()
 
     broker.on_version, broker.consuming.on_acknowledge = hold, look
@@ -195,12 +200,65 @@ def test_what_comes_during_the_last_evaluation_is_acknowledged_in_time(
             return super().evaluate(network, data)
 
     def look() -> None:
-        if late and (late[0], True) in broker.consuming.acknowledged:
+        if late and late[0] in broker.consuming.tags_acknowledged:
             acknowledged.set()
 
     answering(broker, "ann")
     broker.consuming.on_acknowledge = look
     assert broker.run(SlowToEvaluate(), rounds=1, commit_seconds=30).is_finished
+
+
+def test_a_link_that_ends_by_itself_ends_the_coordinator(broker: FakeBroker) -> None:
+    """With an error: alive and deaf it would be of no use to anybody."""
+    anything: Any = None
+    dead = LinkClosedError("the link 'consumes' failed: ZeroDivisionError()")
+    broker.inbox.put_event(Ended(anything, dead))
+    with pytest.raises(LinkClosedError, match="failed: ZeroDivisionError"):
+        broker.run(rounds=1)
+
+
+def test_a_version_that_a_dead_link_cannot_send_ends_the_coordinator(broker: FakeBroker) -> None:
+    """Nobody would send it."""
+    broker.hello("ann")
+    broker.publishing.fails["publish f.parameters"] = [LinkClosedError("the link 'x' failed")]
+    with pytest.raises(LinkClosedError, match="the link 'x' failed"):
+        broker.run(rounds=1)
+
+
+def test_malformed_messages_are_acknowledged_once_and_after_they_are_kept(
+    broker: FakeBroker,
+) -> None:
+    """A commit meanwhile acknowledges what lies around them, and not them."""
+    broker.hello("ann")
+    kept = threading.Event()
+    committed = threading.Event()
+    bad: list[int] = []
+
+    def publish(messages: list[Outgoing]) -> None:
+        if messages[0].routing_key == DEAD_LETTER_KEY:
+            assert committed.wait(20)
+            assert bad[0] not in broker.consuming.tags_acknowledged
+            kept.set()
+        else:
+            broker._published(messages)
+
+    def answer(version: int) -> None:
+        if not version:
+            chunk = broker.chunks_of("bob", version)[0]
+            bad.append(broker.deliver("results", chunk, kind="Nonsense"))
+        broker.update("ann", version)
+
+    def look() -> None:
+        if broker.consuming.acknowledged[-1][0] > bad[0]:
+            committed.set()
+
+    broker.publishing.published, broker.on_version = publish, answer
+    broker.consuming.on_acknowledge = lambda: look() if bad else None
+    assert broker.run(rounds=2).is_finished
+    assert kept.is_set()
+    assert [each for each in broker.consuming.acknowledged if each[0] == bad[0]] == [
+        (bad[0], False)
+    ]
 
 
 def test_a_subscription_of_the_past_is_no_news(broker: FakeBroker) -> None:

@@ -66,7 +66,7 @@ class Counter:
 
     def commit(self) -> None:
         self.reception.committed()
-        self.books.forget_deliveries()
+        self.books.unacknowledged.forget()
 
 
 @pytest.fixture
@@ -107,23 +107,23 @@ def test_what_is_folded_and_its_duplicates_wait_for_the_commit(counter: Counter)
     for tag, chunk in enumerate(whole + whole):
         counter.reception.take_result(delivery(chunk, tag))
     assert counter.reception.num_folded == 1
-    assert (counter.acknowledged, counter.books.num_waiting) == ([], 2 * len(whole))
+    assert (counter.acknowledged, len(counter.books.unacknowledged)) == ([], 2 * len(whole))
     counter.commit()
     for tag, chunk in enumerate(whole):
         counter.reception.take_result(delivery(chunk, tag))
-    assert (counter.acknowledged, counter.books.num_waiting) == ([*range(len(whole))], 0)
+    assert (counter.acknowledged, len(counter.books.unacknowledged)) == ([*range(len(whole))], 0)
 
 
 def test_parts_of_an_upload_are_no_news_for_a_checkpoint(counter: Counter) -> None:
     """They are in the spool, which is synced without one."""
     for tag, chunk in enumerate(chunks(1.0)[:-1]):
         counter.reception.take_result(delivery(chunk, tag))
-    assert counter.books.num_waiting > 0
+    assert counter.books.unacknowledged
     assert not counter.reception.has_news
-    kept: list[int] = []
-    counter.books.keep_spool(lambda last: kept.append(last.tag))
-    assert kept == [len(chunks(1.0)) - 2]
-    assert counter.books.num_waiting == 0
+    due = counter.books.keep_spool()
+    assert due.up_to is not None
+    assert due.up_to.tag == len(chunks(1.0)) - 2
+    assert not counter.books.unacknowledged
     counter.reception.take_result(delivery(chunks(1.0)[-1], 99))
     assert counter.reception.has_news
 

@@ -103,18 +103,48 @@ def test_a_full_disk_is_an_error_that_can_be_waited_for(
     assert torch.equal(content(put(spool, sent[1:])), DELTA)
 
 
-def test_what_is_too_stale_or_abandoned_goes(tmp_path: Path) -> None:
+def test_what_is_too_stale_goes_and_nothing_else(tmp_path: Path) -> None:
     """Whole messages wait for their commit and stay."""
     spool = Spool(tmp_path, LIMITS)
     put(spool, chunks(version=0)[:3])
     whole = put(spool, chunks(version=1))
     put(spool, chunks(version=2)[:3])
-    assert spool.expire(lambda version: version < 2, now=1.0, max_age_seconds=100.0) == 1
-    assert spool.expire(lambda version: version < 2, now=200.0, max_age_seconds=100.0) == 1
+    assert spool.expire(lambda version: version < 2) == 1
+    assert spool.expire(lambda version: version < 3) == 1
     assert whole is not None
     assert [path.name for path in tmp_path.iterdir()] == [whole.name]
     spool.remove(whole)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_an_earlier_process_left_is_gone_on_with_however_old_it_is(tmp_path: Path) -> None:
+    """Its chunks are acknowledged: nobody would send them again, whatever the clocks say."""
+    sent = chunks(version=3)
+    before = Spool(tmp_path, LIMITS)
+    put(before, sent[:5])
+    before.sync()
+    (path,) = tmp_path.iterdir()
+    os.utime(path, (0, 0))
+    after = Spool(tmp_path, LIMITS)
+    assert after.expire(lambda version: version < 3) == 0
+    assert torch.equal(content(put(after, sent[5:])), DELTA)
+
+
+def test_what_an_earlier_process_left_goes_once_it_is_too_stale(tmp_path: Path) -> None:
+    before = Spool(tmp_path, LIMITS)
+    put(before, chunks(version=3)[:5])
+    after = Spool(tmp_path, LIMITS)
+    assert after.expire(lambda version: version < 4) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_an_earlier_process_left_counts_toward_what_its_sender_may_begin(
+    tmp_path: Path,
+) -> None:
+    """A sender that crashes with its coordinator each time fills no disk: the oldest one goes."""
+    for version in range(4):
+        put(Spool(tmp_path, LIMITS), chunks(version)[:3])
+    assert sorted(path.name.partition(".")[0] for path in tmp_path.iterdir()) == ["2", "3"]
 
 
 def test_clear_removes_what_an_earlier_process_left(tmp_path: Path) -> None:

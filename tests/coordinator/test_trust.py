@@ -189,16 +189,6 @@ def test_ten_thousand_uploads_that_never_complete_take_the_room_of_two(tmp_path:
     assert len(list(tmp_path.iterdir())) == UNFINISHED_PER_SENDER + 1
 
 
-def test_an_upload_nobody_goes_on_with_expires_by_age(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, LIMITS)
-    body = bytes(1024)
-    digest = sha256(body).digest()
-    spool.add("mallory", ChunkPlace(place(0).whole, 0, digest), body, now=0.0)
-    assert spool.expire(lambda _: False, now=9.0, max_age_seconds=10.0) == 0
-    assert spool.expire(lambda _: False, now=11.0, max_age_seconds=10.0) == 1
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_whole_message_with_a_false_digest_leaves_no_file(tmp_path: Path) -> None:
     spool = Spool(tmp_path, LIMITS)
     body = bytes(1024)

@@ -11,7 +11,7 @@ from torch import nn
 from coordinator.history import read_history
 from learning import TrainingPlan
 from schemas.tensors import parameters_sha256
-from tests.federation.tiny_tasks import INPUTS, TARGETS, Normalised, Tiny, accuracy_of
+from tests.federation.tiny_tasks import INPUTS, TARGETS, Gated, Normalised, Tiny, accuracy_of
 
 ROUND_FIELDS = {
     "round",
@@ -225,6 +225,24 @@ def test_buffered_and_asynchronous_rounds_close_without_waiting_for_all(house: A
     }
     assert weights[0] == 1.0
     assert all(weight == (1 + tau) ** -0.5 for tau, weight in weights.items())
+
+
+@pytest.mark.parametrize("task", ["Gated", "GatedTiny"])
+def test_who_was_busy_goes_on_with_the_newest_version(house: Any, task: str) -> None:
+    """Not with those in between: its queue holds one, however small versions are on the wire."""
+    Gated.gate.clear()
+    plan = {"mode": "async", "rounds": 100_000, "min_participants": 2, "encoding_down": "int8"}
+    coordinator = house.coordinator(task, **plan)
+    busy = house.participant(task, 1, 2)
+    house.participant(task, 0, 2)
+    busy.wait_for("version_received")
+    coordinator.wait_for("round_closed", times=12)
+    newest = len(coordinator.all("round_closed"))
+    Gated.gate.set()
+    (_, second, *_) = busy.wait_for("version_received", times=2)
+    assert second["version"] >= newest - 1  # the newest one may be on its way
+    coordinator.stop("seen enough")
+    coordinator.result.result(90)
 
 
 def test_a_participant_may_leave_when_the_run_is_over(house: Any) -> None:

@@ -1,8 +1,9 @@
 """Tasks that train in a moment and draw nothing, so that threads and processes may share them."""
 
 import os
+import threading
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +63,37 @@ class Slow(Tiny):
                 raise TrainingAbandoned(0, 1)
             time.sleep(0.02)
         return super().fit(network, data, plan)
+
+
+class Gated(Tiny):
+    """A model of some size; every participant but the first waits for a gate before it trains."""
+
+    gate: ClassVar[threading.Event] = threading.Event()
+
+    def network(self) -> nn.Module:
+        network = nn.Linear(100, 50)
+        nn.init.zeros_(network.weight)
+        nn.init.zeros_(network.bias)
+        return network
+
+    def test_data(self) -> None:
+        return None
+
+    def fit(self, network: nn.Module, data: Any, plan: TrainingPlan) -> list[dict[str, float]]:
+        while self.partition_index and not self.gate.wait(0.02):
+            if self.execution.should_stop is not None and self.execution.should_stop():
+                raise TrainingAbandoned(0, 1)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.001)
+        return [{"loss": 0.0}]
+
+
+class GatedTiny(Gated):
+    """Whose model is so small that several fit into what a queue holds beside a version."""
+
+    def network(self) -> nn.Module:
+        return Tiny.network(self)
 
 
 class Wide(Tiny):

@@ -11,7 +11,7 @@ import pytest
 from broker_talk import OpenLink, eventually, expect, letter
 
 from schemas.errors import BrokerUnreachableError, ConnectionLostError, LinkClosedError
-from transport import Connected, Delivery, Disconnected, Link, Outgoing, SubscriptionLost
+from transport import Connected, Delivery, Disconnected, Ended, Link, Outgoing, SubscriptionLost
 from warren.broker_node import BrokerNode
 
 CHUNK_BYTES = 256 * 1024
@@ -184,9 +184,17 @@ def test_a_bug_in_the_io_thread_ends_the_link_in_words(
 
     link._session.io.post(bug)
     assert expect(link.inbox, Disconnected)
+    ended = expect(link.inbox, Ended)
+    assert (ended.link, "ZeroDivisionError" in str(ended.error)) == (link, True)
     with pytest.raises(LinkClosedError, match="'test' failed: ZeroDivisionError"):
         link.declare_queue("q")
     assert "I/O thread of the link 'test' failed" in caplog.text
+
+
+def test_a_link_that_is_closed_has_not_ended_by_itself(open_link: OpenLink) -> None:
+    link = open_link()
+    link.close()
+    assert link.inbox.find(Ended, 0) is None
 
 
 @contextmanager

@@ -1,0 +1,59 @@
+"""Facts about a participant whose link can publish nothing any more."""
+
+from typing import Any
+
+import pytest
+
+from participant.service import Participant
+from participant.settings import ParticipantSettings
+from participant.work import Failed
+from schemas.errors import LinkClosedError
+from tests.participant.small_slot import Desk, slot_over
+from transport import Ended, Inbox
+
+DEAD = LinkClosedError("the link 'publishes' failed: ZeroDivisionError()")
+NOBODY: Any = None
+
+
+class DeadDesk(Desk):
+    def publish_update(self, chunks: Any) -> None:
+        raise DEAD
+
+
+class Silent:
+    """The voice and the slot of a participant that does nothing."""
+
+    def goodbye(self, reason: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_an_upload_on_a_dead_link_is_an_error() -> None:
+    """Taken for an orderly end, it would leave a participant that is alive and never trains."""
+    slot, version, delivered = slot_over(None, DeadDesk())
+    slot.submit(version)
+    failed = delivered.get(timeout=60)
+    assert isinstance(failed, Failed)
+    assert failed.error is DEAD
+    slot.close()
+
+
+def test_a_link_that_ends_by_itself_ends_the_participant() -> None:
+    """With an error, so that whoever watches over the process starts it again."""
+    inbox, silent = Inbox(), Silent()
+    anything: Any = silent
+    participant = Participant(
+        ParticipantSettings(id="ann"),
+        desk=NOBODY,
+        reader=NOBODY,
+        slot=anything,
+        inbox=inbox,
+        voice=anything,
+        say=lambda *_: None,
+    )
+    participant._desk = type("Desk", (), {"is_subscribed": True})()
+    inbox.put_event(Ended(NOBODY, DEAD))
+    with pytest.raises(LinkClosedError, match="failed: ZeroDivisionError"):
+        participant.run()
