@@ -24,7 +24,7 @@ HEADER_MULTIPLE = 64 << 10
 class Checkpoint:
     """What was read: a JSON document and tensors.
 
-    `is_previous` when the newest file was damaged.
+    `is_previous` when the newest file was damaged, or is gone.
     """
 
     document: dict[str, Any]
@@ -96,6 +96,7 @@ class CheckpointFolder:
             InvalidInputError: if there are only damaged ones, or the file is of a newer Warren.
         """
         numbers, problems = {}, {}
+        is_newest_gone = self.paths == [self.previous]
         for path in self.paths:
             try:
                 numbers[path] = _number(safetensors_file.read_metadata(path))
@@ -111,7 +112,9 @@ class CheckpointFolder:
             self._number = numbers[path]
             self._name_newest(path)
             document = json.loads(metadata["state"])
-            return Checkpoint(document, tensors, is_previous=self.newest in problems)
+            return Checkpoint(
+                document, tensors, is_previous=is_newest_gone or self.newest in problems
+            )
         problems.pop(self._incoming, None)  # never whole, so never counted on
         if problems:
             raise InvalidInputError(

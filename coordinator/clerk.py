@@ -173,6 +173,12 @@ class Clerk:
         self._reports.closed(record, awaits_evaluation=awaits_evaluation)
         self._books.spool.expire(self._run.is_too_stale)
 
+    def evaluate(self) -> None:
+        """Have the current version evaluated; rounds whose place it takes have no accuracy."""
+        for version in self._evaluator.submit(self._run.version, self._run.tensors):
+            self._reports.evaluated(version, {})
+        self.tell()
+
     def evaluated(self, evaluated: Evaluated) -> None:
         """Take an evaluation's result, keep the best version, and tell the rounds it completes."""
         self.with_room(lambda: self._write(lambda: self._evaluator.take(evaluated)))

@@ -1,5 +1,7 @@
 """Evaluation on held-out data, beside the round and not in it."""
 
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +12,10 @@ from torch import Tensor, nn
 
 from coordinator import safetensors_file
 from learning import Task, named_tensors, reading, replace_tensors, shared_tensors
+from schemas.tensors import num_bytes
+
+MOST_PENDING_BYTES = 256 << 20
+"""So much memory versions may take that wait to be evaluated; one always may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,8 @@ class Evaluator:
         self._deliver = deliver
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="evaluation")
         self._submitted: int | None = None
+        self._pending: deque[tuple[int, Mapping[str, Tensor]]] = deque()
+        self._lock = threading.Lock()  # guards what is pending
         self.last: Evaluated | None = None
         """The newest result."""
         self.best_accuracy = -1.0
@@ -86,13 +94,24 @@ class Evaluator:
         """Whether a result is still to come."""
         return self._submitted != (self.last.version if self.last else None)
 
-    def submit(self, version: int, tensors: Mapping[str, Tensor]) -> None:
-        """Evaluate a version, unless that was done; the tensors are copied before this returns."""
+    def submit(self, version: int, tensors: Mapping[str, Tensor]) -> list[int]:
+        """Evaluate a version, unless that was done; the tensors are copied before this returns.
+
+        Return the versions that will never be evaluated, because rounds are faster than this and
+        there is no memory for all of them: the oldest of those that wait.
+        """
         if not self.has_data or version == self._submitted:
-            return
+            return []
         self._submitted = version
         copies = {name: tensor.clone() for name, tensor in tensors.items()}
-        self._thread.submit(self._evaluate, version, copies)
+        room = MOST_PENDING_BYTES - num_bytes(copies)
+        skipped = []
+        with self._lock:
+            while self._pending and sum(num_bytes(each) for _, each in self._pending) > room:
+                skipped.append(self._pending.popleft()[0])
+            self._pending.append((version, copies))
+        self._thread.submit(self._evaluate_next)
+        return skipped
 
     def take(self, evaluated: Evaluated) -> None:
         """Take a result that came through `deliver`; the best version is kept.
@@ -115,6 +134,13 @@ class Evaluator:
     def close(self) -> None:
         """Wait for the evaluation under way, and drop those behind it."""
         self._thread.shutdown(cancel_futures=True)
+
+    def _evaluate_next(self) -> None:
+        with self._lock:
+            if not self._pending:
+                return  # a newer one took the place of this one
+            version, tensors = self._pending.popleft()
+        self._evaluate(version, tensors)
 
     def _evaluate(self, version: int, tensors: Mapping[str, Tensor]) -> None:
         try:

@@ -87,6 +87,7 @@ class ServerOptimizer:
         self, spec: OptimizerSpec, tensors: Mapping[str, Tensor], kinds: Mapping[str, str]
     ) -> None:
         """Bind the optimizer to the global tensors; those of kind `delta` are what it optimizes."""
+        self._spec = spec
         self._tensors = tensors
         self._parameters = {
             name: torch.nn.Parameter(tensor, requires_grad=False)  # shares the tensor's storage
@@ -131,15 +132,34 @@ class ServerOptimizer:
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take back what `state` returned.
 
+        A run that kept no state so far may go on with any optimizer, which then begins here.
+
         Raises:
-            InvalidInputError: if it names a parameter that is not here.
+            InvalidInputError: if it is the state of another optimizer, or of other parameters.
         """
+        keys: dict[str, set[str]] = {}
+        for path in state:
+            name, _, key = path.rpartition("/")
+            keys.setdefault(name, set()).add(key)
+        wanted = self._state_keys() if keys else set()
+        for name, found in keys.items():
+            if name not in self._parameters or found != wanted:
+                raise InvalidInputError(
+                    f"the checkpoint holds {', '.join(sorted(found))} of the server optimizer for "
+                    f"{name!r}, this one keeps {', '.join(sorted(wanted)) or 'nothing'}; resume "
+                    "with the server optimizer the run had, or start anew with --fresh"
+                )
         for path, value in state.items():
             name, _, key = path.rpartition("/")
-            if self._optimizer is None or name not in self._parameters:
-                raise InvalidInputError(
-                    f"the checkpoint holds optimizer state for {name!r}, but this run's "
-                    "server optimizer has none; resume with the server optimizer the run began "
-                    "with, or start anew with --fresh"
-                )
+            assert self._optimizer is not None  # noqa: S101 - it keeps what is wanted
             self._optimizer.state[self._parameters[name]][key] = value.clone()
+
+    def _state_keys(self) -> set[str]:
+        """Return what the optimizer keeps for each parameter, as one step with it shows."""
+        if self._optimizer is None:
+            return set()
+        trial = torch.nn.Parameter(torch.zeros(1))
+        trial.grad = torch.zeros(1)
+        optimizer = getattr(torch.optim, self._spec.name)([trial], **self._spec.arguments)
+        optimizer.step()
+        return {key for key, value in optimizer.state[trial].items() if isinstance(value, Tensor)}

@@ -161,7 +161,7 @@ class Coordinator:
                 self._turn(opened)
         opened.published(time.monotonic())
         if self._evaluation_is_due:
-            self._evaluator.submit(self._run.version, self._run.tensors)
+            self._clerk.evaluate()
         return opened
 
     def _collect(self, opened: OpenRound) -> bool:
@@ -210,7 +210,7 @@ class Coordinator:
 
     def _finish(self) -> Outcome:
         """Evaluate the last version, tell everybody that the run is over, and write the models."""
-        self._evaluator.submit(self._run.version, self._run.tensors)
+        self._clerk.evaluate()
         while self._evaluator.is_busy:
             self._turn()
         self._clerk.commit()

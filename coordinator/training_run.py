@@ -192,6 +192,17 @@ class TrainingRun:
         self.version += 1
         return contributions
 
+    def go_on_with(self, *, staleness: Staleness, optimizer: OptimizerSpec) -> None:
+        """Follow other rules from now on, as a coordinator that resumes with other settings does.
+
+        Raises:
+            InvalidInputError: if the server optimizer cannot go on with the state there is.
+        """
+        self.staleness = staleness
+        state = self.optimizer.state()
+        self.optimizer = ServerOptimizer(optimizer, self.tensors, self.kinds)
+        self.optimizer.load_state(state)
+
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return everything as a JSON document and named tensors; the tensors are not copied."""
         document = {

@@ -10,7 +10,7 @@ nor on a GPU without deterministic algorithms: such a run is refused or does not
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ def replay(settings: ReplaySettings, *, say: Say) -> Replayed:
         record
         for record in read_history(settings.out / "history.jsonl")
         if record["event"] == "started"
-        or (record["event"] == "round" and record["round"] <= rounds)
+        or (record["event"] in ("round", "commit") and record["round"] <= rounds)
     ]
     if not records or records[0]["event"] != "started":
         raise InvalidInputError(f"{settings.out} holds no history that says how its run began")
@@ -99,6 +99,8 @@ def replay(settings: ReplaySettings, *, say: Say) -> Replayed:
     for record in records:
         if record["event"] == "started":
             replayer.start(RoundSettings.model_validate(record["settings"]))
+        elif record["event"] == "commit":
+            replayer.fold(record["updates"])
         else:
             replayer.play(record, last_needed)
             say("round_replayed", {"round": record["round"], "updates": len(record["updates"])})
@@ -140,12 +142,23 @@ class _Replayer:
                 "holds: such a run cannot be replayed"
             )
         self._rules = rules
+        self.run.go_on_with(
+            staleness=parse_staleness(rules.staleness),
+            optimizer=parse_optimizer(rules.server_optimizer),
+        )
         self._publish()
+
+    def fold(self, updates: Sequence[Mapping[str, Any]]) -> None:
+        """Train and fold what was committed while its round was open.
+
+        A restart after it may have changed the rules: those of before count for these.
+        """
+        for entry in updates:
+            self._fold(entry)
 
     def play(self, record: Mapping[str, Any], last_needed: Mapping[int, int]) -> None:
         """Train and fold what made one round, and close it."""
-        for entry in record["updates"]:
-            self._fold(entry)
+        self.fold(record["updates"][len(self.run.contributions) :])
         self.run.close_round()
         self._publish()
         for version in list(self._versions):

@@ -7,13 +7,15 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
+
+from schemas.disk import is_full_disk
 
 ROWS = 20
 COLUMNS = (
@@ -77,8 +79,17 @@ class JsonView(View):
         """Print the event; of a round, exactly the fields that programs rely on."""
         if event == "round_closed":
             fields = {name: fields[name] for name in (*COLUMNS, *PRIVACY) if name in fields}
-        self._stream.write(json.dumps({"event": event, **fields}, allow_nan=False) + "\n")
-        self._stream.flush()
+        _print(json.dumps({"event": event, **fields}, allow_nan=False), self._stream)
+
+
+def _print(line: str, stream: TextIO) -> None:
+    """Print a line. One that a full disk has no room for is kept, or left out, but never cut."""
+    try:
+        stream.write(line + "\n")
+        stream.flush()
+    except OSError as error:
+        if not is_full_disk(error):
+            raise
 
 
 class LinesView(View):
@@ -86,8 +97,7 @@ class LinesView(View):
 
     def say(self, event: str, fields: dict[str, Any]) -> None:
         """Print the event as a sentence."""
-        sys.stdout.write(sentence(event, fields) + "\n")
-        sys.stdout.flush()
+        _print(sentence(event, fields), sys.stdout)
 
 
 class Beside(View):

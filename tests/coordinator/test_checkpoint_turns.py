@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from coordinator import checkpoint as checkpoint_module
 from coordinator import safetensors_file
 from coordinator.checkpoint import CheckpointFolder
 from schemas.errors import InvalidInputError
@@ -86,6 +87,28 @@ def test_a_file_that_was_being_overwritten_is_passed_over(folder: Path) -> None:
     assert found is not None
     assert found.document["commit"] == 3
     assert not found.is_previous
+
+
+def test_a_newest_file_that_is_gone_is_known_to_be_missing(folder: Path) -> None:
+    """Whoever removed it, what it counted is lost: the next one must not take it for never done."""
+    (folder / NEWEST).unlink()
+    checkpoint = CheckpointFolder(folder).read()
+    assert checkpoint is not None
+    assert (checkpoint.document["commit"], checkpoint.is_previous) == (2, True)
+    again = CheckpointFolder(folder).read()
+    assert again is not None
+    assert not again.is_previous
+
+
+def test_a_checkpoint_of_another_format_is_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may mean what this version does not know."""
+    monkeypatch.setattr(checkpoint_module, "FORMAT", 2)
+    CheckpointFolder(tmp_path).write({}, TENSORS)
+    monkeypatch.undo()
+    with pytest.raises(InvalidInputError, match=r"newer Warren \(checkpoint format 2, this one"):
+        CheckpointFolder(tmp_path).read()
 
 
 def test_a_first_commit_that_never_ended_is_no_checkpoint(tmp_path: Path) -> None:

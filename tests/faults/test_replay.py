@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 from faulty_run import Run
+from padded_task import VARIABLE
+from services import until
 
+from coordinator.history import read_history
 from schemas.errors import InvalidInputError
 from warren.replay import Replayed, replay
 from warren.settings import ReplaySettings
@@ -40,6 +43,56 @@ def test_agrees_for_every_mode_and_only_for_the_true_history(
     assert result.parameters_sha256 == parameters_sha256
     with pytest.raises(InvalidInputError, match=r"had num_examples 71[89], here it has 71[89]"):
         replayed(run.out, partition_of=("participant-0=1", "participant-1=0"))
+
+
+def test_agrees_for_a_run_that_went_on_under_other_rules(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Restarted in the middle of a round: what was folded before it counts by the rules of before.
+
+    Those after it name another learning rate, staleness, mode and server optimizer.
+    """
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))  # where the task is
+    run.take_part(0)
+    run.take_part(1, **{VARIABLE: "1"})
+    first = run.coordinate(
+        "--min-participants=2",
+        "--rounds=8",
+        "--commit-updates=1",
+        "--server-optimizer=sgd:lr=1,momentum=0.5",
+    )
+    until(lambda: (2, "participant-0") in open_contributions(run), "a commit in round 3")
+    run.services.terminate(first)
+    assert run.services.wait(first) == 1
+    second = run.coordinate(
+        "--rounds=8",
+        "--mode=async",
+        "--lr=0.01",
+        "--staleness=constant",
+        "--server-optimizer=sgd:lr=0.5,momentum=0.9",
+        name="second",
+    )
+    parameters_sha256 = run.finish(second)
+    result = replayed(run.out)
+    assert result.agrees
+    assert result.parameters_sha256 == parameters_sha256
+    assert any(update["staleness"] for update in contributions(run))
+
+
+def contributions(run: Run) -> list[dict[str, Any]]:
+    records = read_history(run.out / "history.jsonl")
+    return [each for record in records if record["event"] == "round" for each in record["updates"]]
+
+
+def open_contributions(run: Run) -> set[tuple[int, str]]:
+    """Base versions and participants of what was committed before its round closed."""
+    history = run.out / "history.jsonl"
+    return {
+        (update["base_version"], update["participant"])
+        for record in (read_history(history) if history.exists() else ())
+        if record["event"] == "commit"
+        for update in record["updates"]
+    }
 
 
 def test_a_history_that_says_otherwise_does_not_agree(

@@ -1,5 +1,6 @@
 """Facts about what people and programs see of a run."""
 
+import errno
 import io
 import json
 import sys
@@ -9,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from warren import view
-from warren.view import JsonView, LinesView, LiveView, sentence, size
+from warren.view import JsonView, LinesView, LiveView, View, sentence, size
 
 ROUND: dict[str, Any] = {
     "round": 2,
@@ -130,3 +131,47 @@ def test_words_of_strangers_forge_no_line(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out == (
         "participant left: reason bye\\nround 7: \\x1b[2Jversion 7\n"
     )
+
+
+class SmallDisk(io.RawIOBase):
+    """A file on a disk that has no room at first."""
+
+    def __init__(self) -> None:
+        self.content = b""
+        self.is_full = True
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.content += bytes(data)
+        return len(data)
+
+
+@pytest.mark.parametrize("kind", [JsonView, LinesView])
+def test_a_full_disk_under_what_is_printed_ends_nothing(
+    kind: type[View], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--json > file` beside the checkpoint: the run waits for room, and must live to see it."""
+    events: list[tuple[str, dict[str, Any]]] = [
+        ("disk_full", {"folder": "a folder with a name that is longer than a buffer" * 2}),
+        ("disk_full", {"folder": "out"}),
+        ("run_finished", {"rounds": 2, "accuracy": 0.5, "model": "m"}),
+    ]
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", expected := io.StringIO())
+        shown = kind()
+        for event in events:
+            shown.say(*event)
+    disk = SmallDisk()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(disk, 64)))
+    shown = kind()
+    for event in events:
+        disk.is_full = event[0] == "disk_full"
+        shown.say(*event)
+    lines = disk.content.decode().splitlines()
+    whole = expected.getvalue().splitlines()
+    assert lines[-1] == whole[-1]
+    assert set(lines) <= set(whole)
