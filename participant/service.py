@@ -1,5 +1,6 @@
 """The participant: a long-lived service that answers every version it gets with one update."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from participant.desk import Desk
 from participant.reader import Version, VersionReader
 from participant.settings import ParticipantSettings
 from participant.voice import Voice
-from participant.work import Abandoned, Answered, Failed, Slot
+from participant.work import ABANDON_SECONDS, Abandoned, Answered, Failed, Slot
 from schemas.errors import (
     ACCESS_REFUSED,
     NOT_FOUND,
@@ -78,13 +79,18 @@ class Participant:
         self._is_leaving = False
         self._reason = ""
         self._leave_at: float | None = None
+        self._give_up_at = math.inf
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._next_try = time.monotonic()
         self._next_progress = time.monotonic() + settings.progress_seconds
         self._told_refusal = 0
 
-    def run(self) -> None:
+    def run(self) -> bool:
         """Answer versions until told to leave.
+
+        Returns:
+            False if the task trains on, because it does not ask whether it should stop: then only
+            the end of the process ends it.
 
         Raises:
             InvalidInputError: if the coordinator trains another network than this task's.
@@ -96,12 +102,13 @@ class Participant:
                 self._do_duties()
                 self._work()
         finally:
-            self._slot.close()
+            is_over = self._slot.close()
             self._voice.goodbye(self._reason)
+        return is_over
 
     @property
     def _has_left(self) -> bool:
-        return self._is_leaving and self._at_work is None
+        return self._is_leaving and (self._at_work is None or time.monotonic() >= self._give_up_at)
 
     # -- work
 
@@ -249,8 +256,8 @@ class Participant:
 
     def _seconds_to_next_duty(self) -> float:
         duties = [self._next_progress if self._desk.is_subscribed else self._next_try]
-        if self._leave_at is not None:
-            duties.append(self._leave_at)
+        if self._is_leaving:
+            duties.append(self._give_up_at if self._leave_at is None else self._leave_at)
         return max(0.0, min(duties) - time.monotonic())
 
     def _do_duties(self) -> None:
@@ -263,6 +270,7 @@ class Participant:
             self._progress()
         if self._leave_at is not None and now >= self._leave_at:
             self._leave_at = None
+            self._give_up_at = now + ABANDON_SECONDS
             self._slot.abandon()
 
     # -- leaving

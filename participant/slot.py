@@ -3,10 +3,10 @@
 One thread that trains, encodes and uploads one version at a time, while the service listens.
 """
 
+import queue
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from participant.observer import Observer, Unobserved
 from participant.privacy import private_update
 from participant.reader import Version
 from participant.trainer import TrainedUpdate, Trainer
-from participant.work import Abandoned, Activity, Answered, Failed
+from participant.work import ABANDON_SECONDS, Abandoned, Activity, Answered, Failed
 from schemas.chunks import Chunk, cut
 from schemas.codec import Encoded
 from schemas.disk import until_there_is_room
@@ -40,6 +40,8 @@ log = structlog.get_logger()
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 DISK_PAUSE_SECONDS = 5.0
+LAST_SECONDS = 0.5
+"""For work that is over, and only has to say so."""
 
 
 class WorkSlot:
@@ -69,7 +71,11 @@ class WorkSlot:
         self._deliver = deliver
         self._observer = observer or Unobserved()
         self._abandoned = threading.Event()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="work")
+        self._versions: queue.SimpleQueue[Version] = queue.SimpleQueue()
+        self._idle = threading.Event()
+        self._idle.set()
+        # A daemon: a task that never asks whether it should stop must not keep the process alive.
+        threading.Thread(target=self._serve, name="work", daemon=True).start()
         self.activity = Activity()
         task.execution = replace(
             task.execution, should_stop=self._abandoned.is_set, on_step=self._on_step
@@ -77,17 +83,24 @@ class WorkSlot:
 
     def submit(self, version: Version) -> None:
         """Answer a version: with the kept update if there is one, else by training."""
-        self._thread.submit(self._work, version)
+        self._idle.clear()
+        self._versions.put(version)
 
     def abandon(self) -> None:
         """End the training between two batches, and an upload wherever it is."""
         self._abandoned.set()
         self._desk.give_up_update()
 
-    def close(self) -> None:
-        """Abandon the work and wait for its thread."""
+    def close(self) -> bool:
+        """Abandon the work; False if it goes on all the same, because the task does not ask."""
+        was_told = self._abandoned.is_set()
         self.abandon()
-        self._thread.shutdown()
+        return self._idle.wait(LAST_SECONDS if was_told else ABANDON_SECONDS)
+
+    def _serve(self) -> None:
+        while True:
+            self._work(self._versions.get())
+            self._idle.set()
 
     def _work(self, version: Version) -> None:
         structlog.contextvars.bind_contextvars(run=version.run, version=version.number)

@@ -39,8 +39,11 @@ def serve(
     say: Say,
     on_ready: Callable[[Callable[[str], None]], None],
     observer: Observer | None = None,
-) -> None:
+) -> bool:
     """Run one participant until it is told to leave; `observer` sees what happens.
+
+    Returns:
+        False if the task trains on, because it does not ask whether it should stop.
 
     Raises:
         InvalidInputError: if the task, its data or the state folder cannot be used.
@@ -51,21 +54,23 @@ def serve(
     observer = observer or Unobserved()
     tls = tls_of(settings)
     if settings.slots is None:
-        _take_part(settings, tls=tls, say=say, on_ready=on_ready, observer=observer)
-        return
+        return _take_part(settings, tls=tls, say=say, on_ready=on_ready, observer=observer)
     with SlotHolder(settings, tls=tls) as holder:
         on_ready(holder.stop)
         claimed = holder.claim(say)
         if claimed is None:
-            return
+            return True
 
         def on_ready_in_slot(stop: Callable[[str], None]) -> None:
             on_ready(stop)
             holder.pass_on(stop)
 
-        _take_part(claimed, tls=tls, say=say, on_ready=on_ready_in_slot, observer=observer)
+        is_over = _take_part(
+            claimed, tls=tls, say=say, on_ready=on_ready_in_slot, observer=observer
+        )
         if holder.is_lost:
             raise SlotLostError(f"another replica has {claimed.id}; start again to claim another")
+        return is_over
 
 
 def _take_part(
@@ -75,7 +80,7 @@ def _take_part(
     say: Say,
     on_ready: Callable[[Callable[[str], None]], None],
     observer: Observer,
-) -> None:
+) -> bool:
 
     def tell(event: str, fields: dict[str, Any]) -> None:
         observer.hear(event, fields)
@@ -144,8 +149,8 @@ def _take_part(
             publishing.wait_connected(settings.connect_seconds)
             consuming.wait_connected(settings.connect_seconds)
         except LinkClosedError:
-            return
-        participant.run()
+            return True
+        return participant.run()
 
 
 def build_task(settings: ParticipantSettings) -> Any:

@@ -19,6 +19,10 @@ class Training(Protocol):
         """How long it took."""
 
 
+ABANDON_SECONDS = 5.0
+"""How long the end of work that was abandoned is waited for: a batch, at most."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answered:
     """The update of a version is confirmed by the broker."""
@@ -72,5 +76,5 @@ class Slot(Protocol):
     def abandon(self) -> None:
         """End the work soon."""
 
-    def close(self) -> None:
-        """Abandon the work and wait for its thread."""
+    def close(self) -> bool:
+        """Abandon the work; False if it goes on all the same."""

@@ -25,7 +25,7 @@ from warren.settings import (
     SimulationSettings,
     StatusSettings,
 )
-from warren.signals import stop_on_signals
+from warren.signals import end_now, stop_on_signals
 from warren.tensorboard import EventFile
 from warren.view import Beside, JsonView, LinesView, LiveView, View
 
@@ -113,7 +113,9 @@ def participant(*, json: Json = False, credentials: CredentialsFile = None, **op
                 logs.bind(participant=fields["participant"])
             view.say(event, fields)
 
-        serve(settings, say=say, on_ready=stop_on_signals, observer=metrics)
+        is_over = serve(settings, say=say, on_ready=stop_on_signals, observer=metrics)
+    if not is_over:
+        end_now()
 
 
 @app.command(cls=GroupedCommand)

@@ -184,3 +184,25 @@ def test_another_tasks_checkpoint_is_refused() -> None:
     with pytest.raises(InvalidInputError, match=r"not those of this task's network.*--fresh"):
         run.restore(document, {"parameters/w": torch.ones(4)})
     assert run.tensors["w"].tolist() == [1.0] * 3
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "sgd:lr=0.5"])
+def test_a_goal_of_one_is_fedasync_in_delta_form(optimizer: str) -> None:
+    """Xie et al. 2019, algorithm 1: x + lr * s(tau) * delta, whatever the number of examples."""
+    run = new_run(optimizer, max_staleness=5)
+    lr = float(optimizer.partition("=")[2] or 1)
+    announced(run)
+    x = run.tensors["w"].clone()
+    for number, (staleness, step) in enumerate([(0, 0.5), (1, -0.25), (2, 0.125), (0, 0.5)]):
+        sent = update(
+            run,
+            f"p{number}",
+            base_version=run.version - staleness,
+            base_digest=digest_of(f"version {run.version - staleness}"),
+            num_examples=10 + number,
+        )
+        count(run, sent, step)
+        run.close_round()
+        announced(run)
+        x += lr * (1 + staleness) ** -0.5 * step
+        torch.testing.assert_close(run.tensors["w"], x, rtol=1e-7, atol=1e-7)

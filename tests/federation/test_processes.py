@@ -51,6 +51,19 @@ def test_a_participant_killed_in_mid_round_does_not_hang_the_run(house: Any) -> 
     assert {"p0", "p1"} in made_by
 
 
+def test_a_training_that_cannot_be_stopped_does_not_keep_the_process(house: Any) -> None:
+    """After the grace time, and the few seconds that the end of a batch gets, it says goodbye."""
+    coordinator = house.coordinator("Tiny", rounds=1)
+    deaf = house.process("participant", "Deaf", "--id=p0", "--grace-seconds=0.5")
+    deaf.wait_for("version_received")
+    code, complaints = deaf.terminate()
+    assert (code, complaints) == (0, "")
+    (left,) = coordinator.wait_for("participant_left")
+    assert left["reason"] == "SIGTERM"
+    coordinator.stop("seen enough")
+    coordinator.result.result(60)
+
+
 def test_training_for_three_heartbeats_keeps_its_connection(house: Any) -> None:
     """The work thread trains, the I/O threads keep the beat: nothing is sent twice."""
     flags = ["--id=p0", "--heartbeat-seconds=5"]

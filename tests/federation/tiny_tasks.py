@@ -65,6 +65,14 @@ class Slow(Tiny):
         return super().fit(network, data, plan)
 
 
+class Deaf(Tiny):
+    """Trains for ten minutes and never asks whether it should stop."""
+
+    def fit(self, network: nn.Module, data: Any, plan: TrainingPlan) -> list[dict[str, float]]:
+        time.sleep(600)
+        return super().fit(network, data, plan)
+
+
 class Gated(Tiny):
     """A model of some size; every participant but the first waits for a gate before it trains."""
 
