@@ -26,7 +26,7 @@ class LinearDigits(load_task("digits")):  # type: ignore[misc]  # a class found 
         ends = time.monotonic() + float(os.environ.get(VARIABLE, "0.15"))
         while (left := ends - time.monotonic()) > 0:
             if self.execution.should_stop is not None and self.execution.should_stop():
-                raise TrainingAbandoned
+                raise TrainingAbandoned(0, plan.steps or plan.epochs)
             time.sleep(min(left, STEP_SECONDS))
         history: list[Metrics] = super().fit(network, data, plan)
         return history
