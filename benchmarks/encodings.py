@@ -52,7 +52,8 @@ class Participant:
         self, base: dict[str, Tensor], version: int, plan: TrainingPlan, encoding: str
     ) -> tuple[Update, dict[str, Tensor], int]:
         """Train, encode, cut, put together and decode; return the tensors and their wire size."""
-        trained = self.trainer.train(base, version=version, plan=plan)
+        owed = self.residual if encoding.startswith("topk") else {}
+        trained = self.trainer.train(base, version=version, plan=plan, owed=owed)
         message = Update(
             run="bench",
             participant=self.name,
@@ -60,7 +61,6 @@ class Participant:
             base_digest=DIGEST,
             num_examples=trained.num_examples,
         )
-        owed = self.residual if encoding.startswith("topk") else {}
         encoded, self.residual = encode_with_feedback(
             message, trained.tensors, owed, kinds=trained.kinds, encoding=encoding
         )

@@ -44,7 +44,8 @@ class Memory:
         """
         self._path = None if folder is None else folder / "last-training.warren"
         self._update: KeptUpdate | None = None
-        self.residual: dict[str, Tensor] = {}
+        self._run = ""
+        self._residual: dict[str, Tensor] = {}
         self.private: dict[str, Tensor] = {}
         if self._path is None:
             return
@@ -71,11 +72,16 @@ class Memory:
             return None
         return self._update.encoded
 
+    def owed_to(self, run: str) -> Mapping[str, Tensor]:
+        """Return what a lossy encoding left out of this run's updates so far, by tensor name."""
+        return self._residual if run == self._run else {}
+
     def keep(
         self,
         base_digest: str,
         encoded: Encoded,
         *,
+        run: str,
         residual: Mapping[str, Tensor],
         private: Mapping[str, Tensor],
     ) -> None:
@@ -87,10 +93,10 @@ class Memory:
         if self._path is not None:
             contiguous = {name: tensor.cpu().contiguous() for name, tensor in private.items()}
             parts = [save(dict(residual)), save(contiguous)]
-            head = _Head(base_digest, *map(len, parts))
+            head = _Head(run, base_digest, *map(len, parts))
             durable.replace(self._path, [head.line(), *parts, *encoded.buffers])
         self._update = KeptUpdate(base_digest, encoded)
-        self.residual = dict(residual)
+        self._run, self._residual = run, dict(residual)
 
     def _read(self, path: Path, limits: Limits) -> None:
         """Take up what an earlier life kept; an update that is damaged is trained again."""
@@ -98,7 +104,7 @@ class Memory:
         try:
             head = _Head(**json.loads(line))
             begin = head.residual_bytes + head.private_bytes
-            self.residual = load(rest[: head.residual_bytes])
+            self._run, self._residual = head.run, load(rest[: head.residual_bytes])
             self.private = load(rest[head.residual_bytes : begin])
         except (SafetensorError, TypeError, ValueError) as error:
             raise InvalidInputError(
@@ -122,6 +128,7 @@ def restore_private(targets: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -
 class _Head:
     """The first line of the file, in JSON; behind it residual, private tensors, and the update."""
 
+    run: str
     base_digest: str
     residual_bytes: int
     private_bytes: int

@@ -6,7 +6,7 @@ One thread that trains, encodes and uploads one version at a time, while the ser
 import queue
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -129,8 +129,12 @@ class WorkSlot:
             tensors = decode_tensors(decoded)
         message = decoded.message
         assert isinstance(message, GlobalParameters)  # noqa: S101 - the reader holds nothing else
+        # What is owed carries no noise: it must not leave beside what does.
+        owed = {} if message.privacy else self._memory.owed_to(message.run)
         with self._observer.phase("train"):
-            trained = self._trainer.train(tensors, version=message.version, plan=message.plan)
+            trained = self._trainer.train(
+                tensors, version=message.version, plan=message.plan, owed=owed
+            )
         if message.privacy is not None:
             trained = private_update(
                 trained,
@@ -149,30 +153,15 @@ class WorkSlot:
             train_seconds=trained.seconds,
         )
         with self._observer.phase("encode"):
-            encoded = self._encode(update, trained, version.digest, message.encoding)
+            encoded, left = _encode(update, trained, owed, message.encoding)
+            self._keep(version, encoded, left)
         return encoded, trained
 
-    def _encode(
-        self, update: Update, trained: TrainedUpdate, base_digest: str, encoding: str
-    ) -> Encoded:
-        """Encode and keep; what top-k leaves out is remembered for the next update."""
-        residual = self._memory.residual
-        if Encoding.from_setting(encoding).fraction is None:
-            encoded = encode_tensors(
-                update, trained.tensors, kinds=trained.kinds, encoding=encoding
-            )
-        else:
-            encoded, residual = encode_with_feedback(
-                update, trained.tensors, residual, kinds=trained.kinds, encoding=encoding
-            )
-        self._keep(base_digest, encoded, residual)
-        return encoded
-
-    def _keep(self, base_digest: str, encoded: Encoded, residual: dict[str, Tensor]) -> None:
+    def _keep(self, version: Version, encoded: Encoded, residual: dict[str, Tensor]) -> None:
         """Keep the update and what goes with it; a disk that is full is waited for."""
-        private = self._trainer.private_tensors
+        state = {"residual": residual, "private": self._trainer.private_tensors}
         until_there_is_room(
-            lambda: self._memory.keep(base_digest, encoded, residual=residual, private=private),
+            lambda: self._memory.keep(version.digest, encoded, run=version.run, **state),
             self._await_room,
         )
 
@@ -212,3 +201,14 @@ class WorkSlot:
 
     def _on_step(self, step: int, steps: int, _loss: Any) -> None:
         self.activity.step, self.activity.steps = step, steps
+
+
+def _encode(
+    update: Update, trained: TrainedUpdate, owed: Mapping[str, Tensor], encoding: str
+) -> tuple[Encoded, dict[str, Tensor]]:
+    """Return the update, and what top-k leaves out of it for the next one."""
+    if not owed and Encoding.from_setting(encoding).fraction is None:
+        return encode_tensors(update, trained.tensors, kinds=trained.kinds, encoding=encoding), {}
+    return encode_with_feedback(
+        update, trained.tensors, owed, kinds=trained.kinds, encoding=encoding
+    )

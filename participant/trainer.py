@@ -26,6 +26,14 @@ from schemas.errors import InvalidInputError
 from schemas.messages import TrainingPlan as PlanMessage
 from schemas.table import Kind
 
+AHEAD = 0.5
+"""How much of what it still owes a participant trains ahead of the version.
+
+Without it every training repeats the steps that top-k has held back, until what is owed is far too
+much: digits in 24 rounds of `topk:0.01` then end between 10 and 96 %, and 95 to 97 % with half of
+it. All of it would let participants drift apart. (Xu et al. 2021, Step-Ahead Error Feedback.)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class TrainedUpdate:
@@ -94,7 +102,12 @@ class Trainer:
         }
 
     def train(
-        self, base: Mapping[str, Tensor], *, version: int, plan: PlanMessage
+        self,
+        base: Mapping[str, Tensor],
+        *,
+        version: int,
+        plan: PlanMessage,
+        owed: Mapping[str, Tensor] | None = None,
     ) -> TrainedUpdate:
         """Train on a version and return what changed.
 
@@ -102,6 +115,8 @@ class Trainer:
             base: the version's tensors by name, on the CPU; not changed.
             version: its number, from which the seed follows.
             plan: the coordinator's wishes.
+            owed: what a lossy encoding left out of earlier updates; training begins `AHEAD` of it
+                beyond the version.
 
         Returns:
             For each shared tensor that trains: a floating parameter's delta, after minus before; a
@@ -116,6 +131,9 @@ class Trainer:
         metrics: Mapping[str, float] = {}
         if self._validation is not None:
             metrics = self._task.evaluate(self.network, self._validation)
+        if owed:
+            base = _ahead(base, owed)
+            self._apply(base)
         with seeded(training_seed(plan.seed, version, self._participant), plan.threads):
             history = self._task.fit(self.network, self._data, TrainingPlan(**plan.model_dump()))
         tensors, kinds = self._changes(base)
@@ -156,3 +174,10 @@ class Trainer:
                 kinds[name] = "value"
                 tensors[name] = after.cpu().clone()
         return tensors, kinds
+
+
+def _ahead(base: Mapping[str, Tensor], owed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name: tensor.add(owed[name], alpha=AHEAD) if name in owed else tensor
+        for name, tensor in base.items()
+    }

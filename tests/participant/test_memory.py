@@ -36,7 +36,7 @@ def content(kept: Encoded | None) -> bytes:
 
 
 def keep(memory: Memory, **private: Tensor) -> None:
-    memory.keep(BASE, encoded(), residual={"w": torch.ones(5)}, private=private)
+    memory.keep(BASE, encoded(), run="run", residual={"w": torch.ones(5)}, private=private)
 
 
 def test_the_same_version_is_answered_with_the_kept_update(tmp_path: Path) -> None:
@@ -54,7 +54,8 @@ def test_private_tensors_and_the_residual_survive(tmp_path: Path) -> None:
     """They are part of what the next training starts from."""
     keep(Memory(tmp_path, LIMITS), head=torch.arange(6.0).reshape(2, 3).T)
     memory = Memory(tmp_path, LIMITS)
-    assert torch.equal(memory.residual["w"], torch.ones(5))
+    assert torch.equal(memory.owed_to("run")["w"], torch.ones(5))
+    assert not memory.owed_to("another run")
     target = {"head": torch.zeros(3, 2), "other": torch.zeros(1)}
     restore_private(target, memory.private)
     assert torch.equal(target["head"], torch.arange(6.0).reshape(2, 3).T)
@@ -83,7 +84,7 @@ def test_a_damaged_update_is_trained_again(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-3])
     memory = Memory(tmp_path, LIMITS)
     assert memory.answer_to(version(BASE)) is None
-    assert torch.equal(memory.residual["w"], torch.ones(5))
+    assert torch.equal(memory.owed_to("run")["w"], torch.ones(5))
 
 
 @pytest.mark.parametrize(
@@ -123,10 +124,10 @@ def test_a_crash_leaves_what_one_training_left_and_never_two(
         with monkeypatch.context() as patch:
             patch.setattr(os if step == "fsync" else Path, step, crash)
             with pytest.raises(KeyboardInterrupt):
-                memory.keep("b" * 64, encoded(2.0), **newer)
+                memory.keep("b" * 64, encoded(2.0), run="run", **newer)
         after = Memory(tmp_path, LIMITS)
         assert content(after.answer_to(version(BASE))) == content(encoded())
-        assert torch.equal(after.residual["w"], torch.ones(5))
+        assert torch.equal(after.owed_to("run")["w"], torch.ones(5))
         assert torch.equal(after.private["head"], torch.ones(2))
 
 

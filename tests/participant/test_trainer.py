@@ -161,3 +161,14 @@ def test_no_data_is_a_mistake_of_the_user() -> None:
     """Told before anybody connects."""
     with pytest.raises(TaskError, match="has no examples"):
         Trainer(Nobody(), "ann")
+
+
+def test_training_begins_half_of_what_is_owed_beyond_the_version() -> None:
+    """What top-k holds back is not trained over and over; metrics are the version's own."""
+    base = version_of(Validated())
+    owed = {"0.weight": torch.linspace(-1, 1, 12).reshape(4, 3)}
+    ahead = base | {"0.weight": base["0.weight"] + 0.5 * owed["0.weight"]}
+    ours = Trainer(Validated(), "ann").train(base, version=3, plan=PLAN, owed=owed)
+    same = Trainer(Validated(), "ann").train(ahead, version=3, plan=PLAN)
+    assert all(torch.equal(ours.tensors[name], same.tensors[name]) for name in base)
+    assert ours.metrics == train(Validated(), base, version=3).metrics != same.metrics

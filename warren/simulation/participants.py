@@ -51,7 +51,8 @@ class Participants:
         self, participant: int, base: Mapping[str, Tensor], *, version: int, plan: TrainingPlan
     ) -> TrainedUpdate:
         """Train on a version, as the participant of that name would."""
-        return self._trainer(participant).train(base, version=version, plan=plan)
+        owed = self.residuals.get(participant)
+        return self._trainer(participant).train(base, version=version, plan=plan, owed=owed)
 
     def _trainer(self, participant: int) -> Trainer:
         if participant not in self._trainers:
