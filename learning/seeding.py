@@ -4,6 +4,7 @@ import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from hashlib import sha256
 
 import torch
@@ -41,7 +42,7 @@ def seeded(seed: int, threads: int | None = None) -> Iterator[None]:
     numpy = sys.modules.get("numpy")  # a task that draws from numpy has imported it by now
     numpy_before = numpy.random.get_state() if numpy else None
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        _seed_torch(seed)
         random.seed(seed)
         if numpy:
             numpy.random.seed(seed % 2**32)
@@ -54,3 +55,16 @@ def seeded(seed: int, threads: int | None = None) -> Iterator[None]:
             random.setstate(python_before)
             if numpy:
                 numpy.random.set_state(numpy_before)
+
+
+def _seed_torch(seed: int) -> None:
+    """Where there is no accelerator `torch.manual_seed` renders three stack traces, to no end."""
+    if _has_accelerator():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
+
+
+@cache
+def _has_accelerator() -> bool:
+    return torch.accelerator.is_available()

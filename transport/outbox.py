@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -31,9 +31,11 @@ class Outbox:
         """Publish one batch and wait until all of it is confirmed; see `Link.publish`."""
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         with self._batch_until(deadline) as batch:
+            wake: Callable[[], None] = partial(self._publisher.begin, batch)
             for message in messages:
                 batch.hand_over(message)
-                self._io.post(self._publisher.send)
+                self._io.post(wake)
+                wake = self._publisher.send
             batch.wait_confirmed()
 
     def fail(self, error: Exception) -> None:
@@ -57,10 +59,11 @@ class Outbox:
             with self._lock:  # whoever ends the thread fails the batch that it finds here
                 self._batch = batch
             self._io.check_open()
-            self._io.post(partial(self._publisher.begin, batch))
             yield batch
+        except BaseException:
+            self._io.post(partial(self._publisher.drop, batch))
+            raise
         finally:
             with self._lock:
                 self._batch = None
-            self._io.post(partial(self._publisher.end, batch))
             self._turn.release()

@@ -41,8 +41,8 @@ class Publisher:
         self._batch = batch
         self.send()
 
-    def end(self, batch: Batch) -> None:
-        """Forget the batch; unless all of it was confirmed, its channel goes too."""
+    def drop(self, batch: Batch) -> None:
+        """Forget a batch that was given up; what it left in doubt takes its channel along."""
         if self._batch is batch:
             self._batch = None
             if self._in_doubt or batch.to_send:
@@ -66,7 +66,9 @@ class Publisher:
     def send(self) -> None:
         """Send what the batch holds, if the broker takes it now."""
         connection = self._connection
-        if self._batch is None or self.blocked or connection is None or not connection.is_open:
+        if self._batch is None or not self._batch.to_send:
+            return
+        if self.blocked or connection is None or not connection.is_open:
             return
         if self._channel is None:
             self._open_channel(connection)
