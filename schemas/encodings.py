@@ -11,6 +11,7 @@ This module knows names and sizes; `quantization` does the arithmetic. Lossy enc
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, cast
 
 from schemas.errors import InvalidInputError
@@ -40,6 +41,7 @@ class Encoding:
     """Of all values, those that top-k keeps; None keeps all."""
 
     @classmethod
+    @lru_cache(maxsize=64)  # asked for each tensor of each message; nearly always the same few
     def parse(cls, name: str) -> "Encoding":
         """Return the encoding with this name in the tensor table.
 
