@@ -105,7 +105,7 @@ def _wait_for(port: int) -> None:
 
 BFLOAT16 = ("--encoding=bfloat16", "--encoding-down=bfloat16")
 CASES = (
-    ("65,850 values", "Small", 65_850, 4, (), 40, ">= 300x"),
+    ("65,850 values", "Small", 65_850, 4, (), 100, ">= 300x"),
     ("100 MB, float32", "Large", 25_000_000, 4, (), 4, ">= 3x"),
     ("100 MB, bfloat16 both ways", "Large", 25_000_000, 2, BFLOAT16, 4, ">= 5x"),
 )

@@ -15,7 +15,7 @@ def main(
     participants: Annotated[str, typer.Option(help="How many, separated by commas.")] = (
         "1,4,16,64"
     ),
-    rounds: int = 20,
+    rounds: int = 60,
     turns: int = 4,
 ) -> None:
     """Compare rounds with bare pika that moves the same bytes."""
