@@ -37,6 +37,8 @@ from transport import Inbox, Link, link_context
 
 STOP_SECONDS = 5.0
 """How long a publish under way may go on after SIGTERM."""
+INBOX_BYTES = 16 << 20
+"""What may wait between reading and folding: four chunks keep either busy, more is only memory."""
 WINDOW_VERSIONS = 64
 """So many whole updates may be unacknowledged; classic queues hold them on disk."""
 LEAST_CHUNK_BYTES = 64 << 10
@@ -73,7 +75,7 @@ def serve(
     with reading(settings.data):
         task = load_task(settings.task)(data_dir=settings.data, seed=settings.seed)
     task.execution = replace(task.execution, device=local_device(settings.device))
-    inbox = Inbox()
+    inbox = Inbox(INBOX_BYTES)
     tls = link_context(
         settings.broker,
         ca_file=settings.ca_file,

@@ -64,7 +64,7 @@ class Consumers:
         # One wake-up for many acknowledgements: `flush` lowers the flag before it looks.
         if not self._acknowledging and not self._io.ended:
             self._acknowledging = True
-            self._io.post(self.flush)
+            self._io.post_unhurried(self.flush)
 
     def __contains__(self, subscription: Subscription) -> bool:
         return subscription in self._consumers

@@ -63,10 +63,17 @@ class IOThread:
         self._thread.start()
 
     def post(self, callback: Callable[[], object]) -> None:
-        """Run `callback` in the thread soon, even if that waits for room in the inbox."""
+        """Run `callback` in the thread soon, even if that waits for room in the inbox.
+
+        Each such interruption lets one delivery into an inbox that is full.
+        """
         self._calls.append(callback)
         self.loop.add_callback_threadsafe(self._run_one)
         self._inbox.look_again()
+
+    def post_unhurried(self, callback: Callable[[], object]) -> None:
+        """Run `callback` in the thread once that waits for no room."""
+        self.loop.add_callback_threadsafe(callback)
 
     def ask(
         self,

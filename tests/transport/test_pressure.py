@@ -75,6 +75,22 @@ def test_a_slow_reader_holds_the_broker_back(open_link: OpenLink, queue: str) ->
         assert expect(inbox, Delivery).message_id == f"{queue}/{number}"
 
 
+def test_acknowledging_lets_nothing_into_a_full_inbox(open_link: OpenLink, queue: str) -> None:
+    """It can wait until there is room; what is large cannot be taken in for each small one."""
+    room = 2 * (500_000 + 2 * ENVELOPE_BYTES)
+    inbox = Inbox(max_bytes=room)
+    link = open_link(inbox=inbox, heartbeat_seconds=60)
+    link.declare_queue(queue)
+    link.subscribe(queue, prefetch=20)
+    open_link().publish([letter(queue, n, bytes(500_000)) for n in range(20)])
+    taken = [expect(inbox, Delivery) for _ in range(5)]
+    eventually(lambda: inbox.num_bytes > 1_000_000)
+    for each in taken:
+        link.acknowledge(each)
+        time.sleep(0.05)  # a thread that is called to something else is back within a millisecond
+        assert inbox.num_bytes <= room
+
+
 def test_a_full_inbox_does_not_keep_heartbeats_back(open_link: OpenLink, queue: str) -> None:
     """Forty deliveries that find no room share one wait: the connection lives."""
     inbox = Inbox(max_bytes=1)
