@@ -60,8 +60,8 @@ chaos-short: $(VENV)/.stamp-dev rabbitmq ## The same with 9 kills
 	@$(VENV)/bin/python tests/faults/chaos.py --kills 9 --rounds 120 --seed 0
 
 .PHONY: faults
-faults: $(VENV)/.stamp-dev rabbitmq ## Whole federations whose broker, operators or participants misbehave
-	@$(VENV)/bin/python -m pytest -m slow tests/faults $(PYTEST_FLAGS)
+faults: $(VENV)/.stamp-dev rabbitmq ## Whole federations whose broker, operators or participants misbehave, and one of 45 MB
+	@$(VENV)/bin/python -m pytest -m slow tests/faults tests/warren/test_resnet.py $(PYTEST_FLAGS)
 
 .PHONY: fuzz
 fuzz: $(VENV)/.stamp-dev ## Mutate bodies and headers into the decoder, FUZZ_CASES times (1,000,000)

@@ -85,7 +85,7 @@ def spawn(*arguments: str, **options: Any) -> subprocess.Popen[str]:
 
 
 def peak_bytes(pid: int) -> int:
-    """The kernel's own peak: samples of the size miss what lasts for a moment, as evaluations do."""
+    """The kernel's own peak: samples would miss what lasts for a moment, as evaluations do."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
