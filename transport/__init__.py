@@ -1,6 +1,6 @@
 """How messages travel: the one room that knows pika."""
 
-from transport.addresses import is_loopback, safe_url
+from transport.addresses import Address, is_loopback, safe_url
 from transport.events import (
     Blocked,
     Connected,
@@ -19,6 +19,7 @@ from transport.link import Link
 from transport.tls import client_context, link_context
 
 __all__ = [
+    "Address",
     "Blocked",
     "Connected",
     "Delivery",

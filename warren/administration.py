@@ -5,13 +5,13 @@ import os
 import sys
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 import typer
 
 from schemas.errors import InvalidInputError
 from schemas.topology import Topology
-from transport import is_loopback
+from transport import client_context
 from warren.enrolment import Enrolment
 from warren.management import Management
 
@@ -158,18 +158,15 @@ def _management(url: str | None, ca_file: Path | None, *, insecure_http: bool) -
         raise InvalidInputError(
             f"name the management API with --management or {MANAGEMENT_VARIABLE}"
         )
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if parts.scheme == "http" and not is_loopback(host) and not insecure_http:
-        raise InvalidInputError(
-            f"http:// would send passwords unencrypted to {host}; use https:// (with --ca-file for "
-            "a private CA), an ssh tunnel to the broker's machine, or --insecure-http"
-        )
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")  # `Management` says what is wrong
+    login = None
     if parts.username and parts.password is None:
         password = os.environ.get(PASSWORD_VARIABLE)
         if password is None and sys.stdin.isatty():
             password = getpass.getpass(f"Password of {parts.username} at {parts.hostname}: ")
-        address = parts.netloc.rpartition("@")[2]
-        login = f"{parts.username}:{quote(password or '', safe='')}"
-        url = urlunsplit(parts._replace(netloc=f"{login}@{address}"))
-    return Management(url, ca_file=ca_file)
+        login = (unquote(parts.username), password or "")
+    tls = client_context(ca_file=ca_file) if parts.scheme == "https" else None
+    return Management(url, login=login, tls=tls, insecure_http=insecure_http)

@@ -151,6 +151,9 @@ class StatusSettings(BaseModel):
         repr=False,
         description="Management API, http(s)://host:15672; the login is the broker's by default.",
     )
+    insecure_http: bool = Field(
+        False, description="Send passwords unencrypted to a management API on another machine."
+    )
     ca_file: Path | None = Field(
         None,
         description="PEM file of the CAs to trust with amqps:// and https://; the system's by "

@@ -22,16 +22,17 @@ from coordinator.settings import CoordinatorSettings
 from coordinator.start import serve as serve_coordinator
 from participant.settings import ParticipantSettings
 from participant.start import serve as serve_participant
-from schemas.errors import InvalidInputError
+from schemas.errors import BrokerUnreachableError, InvalidInputError
 from schemas.messages import Goodbye, Hello, Progress
 from schemas.place import Labels
 from transport import client_context
 from warren.broker_node import BrokerNode
 from warren.certificates import Authority
+from warren.management import Management
 from warren.settings import StatusSettings
 from warren.status import show
-from warren.status.management import Management, ManagementUnreachableError, QueueNews
 from warren.status.picture import Picture
+from warren.status.queues import QueueNews, queues_of
 from warren.status.start import watch
 
 
@@ -157,13 +158,11 @@ def test_a_watch_goes_on_until_it_is_stopped(
 
 
 def test_the_login_of_the_management_api_is_the_brokers_unless_it_is_named() -> None:
-    broker = "amqp://ada:p%40ss@example:5672/vineyard"
-    theirs = Management.of("https://eve:secret@monitor:15671/rabbit/", broker)
-    ours = Management.of("http://[::1]:15672", broker)
+    theirs = Management("https://eve:secret@monitor:15671/rabbit/", login=("ada", "p@ss"))
+    ours = Management("http://[::1]:15672", login=("ada", "p@ss"))
 
     assert (theirs.url, theirs.login) == ("https://monitor:15671/rabbit", "eve")
-    assert (ours.url, ours.login, ours.password) == ("http://[::1]:15672", "ada", "p@ss")
-    assert ours.vhost == "vineyard"
+    assert (ours.url, ours.login) == ("http://[::1]:15672", "ada")
     assert "secret" not in repr(theirs)
 
 
@@ -171,8 +170,8 @@ def test_the_login_of_the_management_api_is_the_brokers_unless_it_is_named() -> 
     "url", ["secret:15672", "file:///secret", "http://eve:secret@", "http://eve:secret@x:y"]
 )
 def test_what_is_no_management_address_is_refused_without_repeating_it(url: str) -> None:
-    with pytest.raises(InvalidInputError, match="must look like http://host:15672") as refusal:
-        Management.of(url, "amqp://localhost")
+    with pytest.raises(InvalidInputError, match="must look like http://login") as refusal:
+        Management(url, login=("guest", "guest"))
     assert "secret" not in str(refusal.value)
 
 
@@ -250,6 +249,13 @@ def test_without_a_broker_it_says_so() -> None:
         watch(settings, json=True, repeat=False, on_ready=lambda _: None)
 
 
+def test_a_password_is_not_sent_in_clear_to_another_machine() -> None:
+    settings = StatusSettings(broker=("amqp://me:hush@localhost",), management="http://192.0.2.1:9")
+    with pytest.raises(InvalidInputError, match=r"unencrypted to 192\.0\.2\.1") as refusal:
+        watch(settings, json=True, repeat=False, on_ready=lambda _: None)
+    assert "hush" not in str(refusal.value)
+
+
 def test_its_addresses_are_not_shown() -> None:
     settings = StatusSettings(broker=("amqp://me:hush@h",), management="http://me:hush@h")
     assert "hush" not in repr(settings)
@@ -276,10 +282,12 @@ def test_https_is_held_to_the_ca_that_was_named(tmp_path: Path) -> None:
         context.load_cert_chain(certificate, key)
         server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        url, broker = f"https://localhost:{server.server_port}", "amqp://me:x@localhost"
+        url = f"https://localhost:{server.server_port}"
         trusting = client_context(ca_file=tmp_path / "ca.pem")
 
-        assert Management.of(url, broker, trusting).queues("F") == []
-        with pytest.raises(ManagementUnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
-            Management.of(url, broker, client_context()).queues("F")
+        login = ("me", "x")
+
+        assert queues_of(Management(url, login=login, tls=trusting), "/", "F") == []
+        with pytest.raises(BrokerUnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
+            queues_of(Management(url, login=login), "/", "F")
         server.shutdown()

@@ -10,7 +10,7 @@ from typing import Any
 from schemas.messages import Goodbye, Hello, Message, Progress
 from schemas.place import Labels
 from schemas.topology import Topology
-from warren.status.management import QueueNews
+from warren.status.queues import QueueNews
 
 
 @dataclass(slots=True)

@@ -6,23 +6,26 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from json import dumps
 from pathlib import Path
 
 from rich.live import Live
 
+from schemas.errors import TransportError
 from schemas.topology import Topology
-from transport import Inbox, Link, client_context, link_context
+from transport import Address, Inbox, Link, client_context, link_context
+from warren.management import Management
 from warren.settings import StatusSettings
 from warren.status import show
 from warren.status.listener import Listener
-from warren.status.management import Management, ManagementUnreachableError
 from warren.status.picture import Picture
+from warren.status.queues import QueueNews, queues_of
 
 LOOK_SECONDS = 2.0
 NO_MANAGEMENT = "queues, and who is connected but silent: name the management API with --management"
 
-Show = Callable[[Picture], None]
+ReadQueues = Callable[[], list[QueueNews]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +61,15 @@ def watch(
         tls=tls,
         certificate_login=settings.certificate is not None,
     )
-    management = settings.management and Management.of(settings.management, settings.broker[0], tls)
     with link:
+        read_queues = _queues_reader(settings, tls)
         link.wait_connected(settings.connect_seconds)
         listener = Listener(Topology(settings.federation), picture, link=link, inbox=inbox)
         with _shown(json=json, repeat=repeat) as shown:
             until = float("inf") if repeat else time.monotonic() + settings.listen_seconds
             while True:
                 listener.look()
-                _look_at_queues(picture, management or None, listener)
+                _look_at_queues(picture, read_queues, listener)
                 is_last = not repeat and (picture.is_complete or time.monotonic() >= until)
                 shown(picture, is_last)
                 if is_last or not _listen(
@@ -88,15 +91,29 @@ def _tls(settings: StatusSettings) -> ssl.SSLContext | None:
     return link_context(settings.broker, **files)
 
 
-def _look_at_queues(picture: Picture, management: Management | None, listener: Listener) -> None:
+def _queues_reader(settings: StatusSettings, tls: ssl.SSLContext | None) -> ReadQueues | None:
+    """Return what asks the management API; None where none is named."""
+    if not settings.management:
+        return None
+    broker = Address.parse(settings.broker[0])
+    management = Management(
+        settings.management,
+        login=(broker.login, broker.password or ""),
+        tls=tls,
+        insecure_http=settings.insecure_http,
+    )
+    return partial(queues_of, management, broker.vhost, settings.federation)
+
+
+def _look_at_queues(picture: Picture, read: ReadQueues | None, listener: Listener) -> None:
     picture.cannot_see = []
     picture.queues = None
-    if management is None:
+    if read is None:
         picture.cannot_see.append(NO_MANAGEMENT)
     else:
         try:
-            picture.queues = management.queues(picture.federation)
-        except ManagementUnreachableError as error:
+            picture.queues = read()
+        except TransportError as error:
             picture.cannot_see.append(f"queues: {error}")
     if listener.problem is not None:
         picture.cannot_see.append(f"events and versions: {listener.problem}")
