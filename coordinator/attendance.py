@@ -13,6 +13,9 @@ from schemas.errors import ConnectionLostError
 from schemas.messages import Goodbye, Hello, Message, Progress
 
 OUT_OF_REACH_SECONDS = 120.0
+"""How long nobody asks again for a queue on a node that is down."""
+OUT_OF_REACH_SHARE = 3
+"""For so many times as long as that took, no hello is answered: hundreds may wait for the node."""
 WELCOME_SECONDS, LONGEST_WELCOME_SECONDS = 0.5, 8.0
 """A hello makes three calls to the broker; one who needs no answer yet says it again by itself. Who
 says it again and again is answered half as often each time, until it has been quiet for a minute.
@@ -41,6 +44,7 @@ class Attendance:
         self._next_welcome: dict[str, float] = {}
         self._pauses: dict[str, float] = {}
         self._out_of_reach: set[str] = set()
+        self._next_question = 0.0
 
     def listen(self, event: Message, login: str) -> bool:
         """Take what somebody says of itself; False if nobody says such a thing."""
@@ -94,6 +98,8 @@ class Attendance:
 
         False if its queue is out of reach: then the round goes on without it.
         """
+        if now < self._next_question:
+            return False  # it says hello because it has no queue to read, for all we know now
         due = self._next_welcome.get(participant, now)
         if now >= due:
             pause = 2 * self._pauses.get(participant, 0.0) if now < due + QUIET_SECONDS else 0.0
@@ -113,5 +119,6 @@ class Attendance:
             self._out_of_reach.discard(participant)
         else:
             self._out_of_reach.add(participant)
-            # Asking for its queue takes long while the node is down.
             self._next_welcome[participant] = now + OUT_OF_REACH_SECONDS
+            answered = time.monotonic()
+            self._next_question = answered + OUT_OF_REACH_SHARE * (answered - now)

@@ -174,10 +174,17 @@ class Office:
             self.pause(STANDBY_SECONDS)
 
     def _declare(self) -> None:
-        """Declare everything and receive; note whose queue has nothing in it."""
+        """Declare everything and receive; note whose queue has nothing in it.
+
+        Where a node is down its queues are not asked for one after the other, each of them for as
+        long as the first: who finds no queue says hello.
+        """
         self._desk.open(window=self._window, results_bytes=self._results_bytes)
         for participant in sorted(self._presence.names | self._desk.known):
-            if self._admit(participant):
+            is_empty = self._admit(participant)
+            if is_empty is None:
+                break
+            if is_empty:
                 self._emptied.add(participant)
 
     def _admit(self, participant: str) -> bool | None:

@@ -125,12 +125,14 @@ class Session:
         from the network. What was asked cannot be taken back but with the connection.
 
         Raises:
-            QueueDownError: if there is no answer.
+            QueueDownError: if there is no answer; `connected` is False then until there is another
+                connection.
         """
         try:
             return ask(ANSWER_SECONDS)
         except TimeoutError:
-            self.io.post(self._connector.drop)
+            dropped: Future[None] = Future()
+            self.io.ask(partial(self._drop, dropped), dropped)
             raise QueueDownError(queue) from None
 
     def close(self, drain_seconds: float) -> None:
@@ -146,6 +148,11 @@ class Session:
             self.io.join()
 
     # The rest belongs to the I/O thread.
+
+    def _drop(self, dropped: Future[None]) -> None:
+        self.connected = False  # at once: who waits for a connection must not find this one
+        self._connector.drop()
+        dropped.set_result(None)
 
     def _on_connected(self, connection: pika.SelectConnection, address: Address) -> None:
         connection.add_on_connection_blocked_callback(self._on_blocked)

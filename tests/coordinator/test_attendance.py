@@ -3,7 +3,7 @@
 import pytest
 
 from coordinator import attendance
-from coordinator.attendance import QUIET_SECONDS, Attendance
+from coordinator.attendance import OUT_OF_REACH_SECONDS, QUIET_SECONDS, Attendance
 from coordinator.gatekeeper import Gatekeeper
 from coordinator.presence import Presence
 from schemas.messages import Hello
@@ -32,3 +32,42 @@ def test_a_storm_of_hellos_is_answered_less_and_less_often(monkeypatch: pytest.M
         present.listen(hello, "mallory")
         now += 0.5
     assert welcomed[-2:] == [now - 1, now - 0.5]
+
+
+def test_those_on_a_node_that_is_down_keep_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question takes 20 s: a quarter of the time goes to questions, and rounds leave them out."""
+    now = 1000.0
+    monkeypatch.setattr(attendance.time, "monotonic", lambda: now)
+    asked: list[float] = []
+    is_down = True
+
+    def welcome(_: str) -> bool:
+        nonlocal now
+        asked.append(now)
+        now += 20.0 if is_down else 0.01
+        return not is_down
+
+    presence = Presence()
+    names = {f"site-{number}" for number in range(100)}
+    for name in names:
+        presence.heard(name, now).instance = name
+    present = Attendance(
+        presence, gatekeeper=Gatekeeper(), say=lambda _event, _fields: None, welcome=welcome
+    )
+
+    def all_say_hello() -> None:
+        nonlocal now
+        for name in sorted(names):
+            present.listen(Hello(participant=name, instance=name), name)
+        now += 5.0
+
+    began = now
+    while now < began + 400:
+        all_say_hello()
+    assert len(asked) == 5
+    assert not presence.names
+
+    is_down = False
+    while now < began + 400 + OUT_OF_REACH_SECONDS:
+        all_say_hello()
+    assert presence.names == names

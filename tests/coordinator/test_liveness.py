@@ -108,6 +108,25 @@ def test_coming_back_that_is_broken_off_is_tried_again(broker: FakeBroker) -> No
     assert broker.run(rounds=1).is_finished
 
 
+def test_queues_on_a_node_that_is_down_are_not_asked_for_one_after_the_other(
+    broker: FakeBroker,
+) -> None:
+    """Each would take as long as the first, and nothing be received meanwhile."""
+    answering(broker, "ann", "bob")
+    broker.publishing.fails["publish f.parameters"] = [
+        RefusedByBrokerError(404, "no exchange 'f.parameters'")
+    ]
+    ann = "declare_queue f.participant.ann"
+    broker.administering.fails[ann] = [None, QueueDownError("f.participant.ann")]
+    assert broker.run(rounds=1, min_participants=2).is_finished
+    asked = [call for call in broker.administering.asked if "f.participant" in call]
+    assert [call for call in asked if call.startswith("declare")] == [
+        ann,
+        ann.replace("ann", "bob"),
+        ann,
+    ]
+
+
 def test_hellos_are_acknowledged_while_the_administering_link_is_down(broker: FakeBroker) -> None:
     """Or the window of events would fill up, and the coordinator be deaf for ever."""
     tags = broker.hello("ann", "bob")
