@@ -65,7 +65,7 @@ def test_agrees_for_a_run_that_went_on_under_other_rules(
     run.services.terminate(first)
     assert run.services.wait(first) == 1
     second = run.coordinate(
-        "--rounds=8",
+        "--rounds=100",
         "--mode=async",
         "--lr=0.01",
         "--staleness=constant",
