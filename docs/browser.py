@@ -77,9 +77,13 @@ class Browser:
         body = {"script": script, "args": list(arguments)}
         return self._call("POST", f"{self._session}/execute/sync", body)
 
-    def wait_for(self, condition: str) -> None:
-        """Wait until a JavaScript expression is true in the page."""
-        until = time.monotonic() + PATIENCE_SECONDS
+    def wait_for(self, condition: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        """Wait until a JavaScript expression is true in the page.
+
+        Raises:
+            TimeoutError: if it never is.
+        """
+        until = time.monotonic() + patience_seconds
         while not self.run(f"return Boolean({condition})"):
             if time.monotonic() > until:
                 raise TimeoutError(f"the page never came to: {condition}")

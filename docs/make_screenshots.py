@@ -30,6 +30,7 @@ FEDERATION = "clinics"
 SITES = ("aarhus", "bergen", "cork", "dresden")
 SLOW_SITE = "cork"
 WIDTH, HEIGHT = 1300, 860
+TRIES = 10
 # No web fonts, unlike rich's own format: a picture must not depend on what can be downloaded.
 SVG_FORMAT = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 36 {width} {height}">
 <style>.{unique_id}-matrix {{ font: {char_height}px DejaVu Sans Mono, monospace }} {styles}</style>
@@ -158,24 +159,38 @@ def show_queue(browser: Browser, queue: str) -> None:
 
 
 def read_a_message(browser: Browser, path: Path) -> None:
-    """Open the section "Get messages" of a queue's page, get one and picture it."""
-    browser.run("""
-        const form = document.querySelector('form[action="#/queues/get"]');
-        form.querySelector('[name=truncate]').value = 96;  // a tensor's bytes are no sight
-        const closed = form.closest('.section-hidden');  // the page remembers what was opened
-        if (closed) closed.querySelector('h2').click();
-        form.querySelector('[type=submit]').click();
-    """)
-    browser.wait_for("document.querySelector('.msg-payload')")
-    # It slides up, and down again; the page brings jQuery, which knows when that is over.
-    browser.wait_for("$('#msg-wrapper').is(':visible') && !$('#msg-wrapper').is(':animated')")
-    browser.wait_for("$('#msg-wrapper').height() > $('.msg-payload').height()")
+    """Open the section "Get messages" of a queue's page, get one and picture it.
+
+    The page draws itself anew every few seconds, and what was got is gone then: it is got again.
+    """
+    for _ in range(TRIES):
+        with suppress(TimeoutError):
+            get_a_message(browser)
+            break
     browser.run("""
         for (const each of document.querySelectorAll('body *'))  // the head would cover it
             if (getComputedStyle(each).position === 'fixed') each.style.position = 'absolute';
         document.querySelector('#msg-wrapper').scrollIntoView();
     """)
     browser.picture(path, "#msg-wrapper")
+
+
+def get_a_message(browser: Browser) -> None:
+    """Press the button, and wait until all of the message is to be seen."""
+    browser.run("""
+        const form = document.querySelector('form[action="#/queues/get"]');
+        form.querySelector('[name=truncate]').value = 96;  // a tensor's bytes are no sight
+        const section = form.closest('.section, .section-hidden, .section-visible');
+        if (!$(form).is(':visible')) section.querySelector('h2').click();
+        form.querySelector('[type=submit]').click();
+    """)
+    # It slides up, and down again; the page brings jQuery, which knows when that is over.
+    browser.wait_for(
+        "document.querySelector('.msg-payload')"
+        " && $('#msg-wrapper').is(':visible') && !$('#msg-wrapper').is(':animated')"
+        " && $('#msg-wrapper').height() > $('.msg-payload').height()",
+        patience_seconds=4,
+    )
 
 
 def sign_in(browser: Browser, node: BrokerNode) -> None:
