@@ -29,7 +29,7 @@ IMAGES = Path(__file__).parent / "images"
 FEDERATION = "clinics"
 SITES = ("aarhus", "bergen", "cork", "dresden")
 SLOW_SITE = "cork"
-WIDTH, HEIGHT = 1300, 860
+WIDTH, HEIGHT = 1300, 960
 TRIES = 10
 # No web fonts, unlike rich's own format: a picture must not depend on what can be downloaded.
 SVG_FORMAT = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 36 {width} {height}">
