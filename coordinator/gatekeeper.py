@@ -14,6 +14,10 @@ from schemas.chunks import ChunkPlace
 
 MAX_ATTEMPTS = 8
 """Different updates from one sender in one round; an honest one sends one or two."""
+MAX_LATE = 1024
+"""Those among them that are too late to count: they cost nothing, and where rounds are short an
+honest sender can have dozens of them in a second.
+"""
 ATTEMPT_SECONDS = 1.0
 """Rounds shorter than this count as one: whose own update closes a round gains nothing by it."""
 MAX_COPIES = 4
@@ -38,6 +42,8 @@ Sender = tuple[str, str]
 class _Attempts:
     chunks: Counter[str] = field(default_factory=Counter)
     """Chunks received by the digest of their message."""
+    late: set[str] = field(default_factory=set)
+    """Messages among them that came too late to count: they are no attempts."""
     hopeless: dict[str, Refusal] = field(default_factory=dict)
     """Messages that were looked at, by digest: the same bytes are refused unread."""
 
@@ -80,7 +86,7 @@ class Gatekeeper:
         """
         attempts = self._attempts_of(sender)
         chunks, digest = attempts.chunks, place.whole.digest
-        if digest not in chunks and len(chunks) >= MAX_ATTEMPTS:
+        if digest not in chunks and len(chunks) - len(attempts.late) >= MAX_ATTEMPTS:
             return Refusal(Reason.FLOOD, f"{MAX_ATTEMPTS} different updates in a round are enough")
         if not counted_before or digest not in chunks:
             chunks[digest] += 1
@@ -90,7 +96,15 @@ class Gatekeeper:
 
     def folded(self, sender: Sender, digest: str) -> None:
         """Give back the attempt of an update that counts."""
-        self._attempts_of(sender).chunks.pop(digest, None)
+        attempts = self._attempts_of(sender)
+        attempts.chunks.pop(digest, None)
+        attempts.late.discard(digest)
+
+    def late(self, sender: Sender, digest: str) -> None:
+        """Give back the attempt of an update that is too late to count, unless too many are."""
+        late = self._attempts_of(sender).late
+        if len(late) < MAX_LATE:
+            late.add(digest)
 
     def remember(self, sender: Sender, digest: str, refusal: Refusal) -> None:
         """Refuse the same bytes from now on without looking at them again."""

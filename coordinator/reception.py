@@ -31,6 +31,8 @@ _NO_ANSWERS = {Reason.UNKNOWN_RUN, Reason.UNKNOWN_BASE, Reason.FLOOD}
 """Refusals that say nothing about the current version: its answer may still come."""
 _ABOUT_TENSORS = {Reason.INCOMPATIBLE, Reason.NON_FINITE, Reason.TOO_LARGE}
 """Refusals that took a look at every value, and would again."""
+_ABOUT_TIME = {Reason.STALE, Reason.UNKNOWN_RUN}
+"""Refusals that an honest sender gets for being slow."""
 
 log = structlog.get_logger()
 
@@ -180,6 +182,8 @@ class Reception:
             if self._run.arrived(labels, digest):
                 self._uncommitted.add(participant)
             refusal = self._run.judge_labels(labels, digest)
+            if refusal is not None and refusal.reason in _ABOUT_TIME:
+                self._gatekeeper.late(sender, digest)
         if refusal is not None and (is_first or not place.index or refusal.reason is Reason.FLOOD):
             self._refuse(sender, labels.version or 0, refusal)
         return refusal
