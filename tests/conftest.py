@@ -11,9 +11,14 @@ from collections.abc import Iterator
 
 import pika
 import pytest
+from hypothesis import HealthCheck, settings
 
 from schemas.errors import InvalidInputError
 from warren.broker_node import BrokerNode
+
+# Machines are noisy: no example and no strategy fails for its time.
+settings.register_profile("noisy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("noisy")
 
 _GIVEN = os.environ.get("WARREN_BROKER_URL")
 _ran_on_given: set[str] = set()
