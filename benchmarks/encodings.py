@@ -21,7 +21,7 @@ from learning import Task, load_task, replace_tensors, shared_tensors
 from participant.trainer import Trainer
 from schemas.chunks import Assembly, cut
 from schemas.errors import InvalidInputError
-from schemas.feedback import encode_with_feedback
+from schemas.feedback import encode_update
 from schemas.limits import Limits
 from schemas.messages import TrainingPlan, Update
 from schemas.tensors import decode_tensors
@@ -52,8 +52,7 @@ class Participant:
         self, base: dict[str, Tensor], version: int, plan: TrainingPlan, encoding: str
     ) -> tuple[Update, dict[str, Tensor], int]:
         """Train, encode, cut, put together and decode; return the tensors and their wire size."""
-        owed = self.residual if encoding.startswith("topk") else {}
-        trained = self.trainer.train(base, version=version, plan=plan, owed=owed)
+        trained = self.trainer.train(base, version=version, plan=plan, owed=self.residual)
         message = Update(
             run="bench",
             participant=self.name,
@@ -61,8 +60,8 @@ class Participant:
             base_digest=DIGEST,
             num_examples=trained.num_examples,
         )
-        encoded, self.residual = encode_with_feedback(
-            message, trained.tensors, owed, kinds=trained.kinds, encoding=encoding
+        encoded, self.residual = encode_update(
+            message, trained.tensors, self.residual, kinds=trained.kinds, encoding=encoding
         )
         chunks = cut(encoded)
         assembly = Assembly(chunks[0].place, LIMITS)

@@ -6,7 +6,7 @@ One thread that trains, encodes and uploads one version at a time, while the ser
 import queue
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,16 +24,15 @@ from participant.work import ABANDON_SECONDS, Abandoned, Activity, Answered, Fai
 from schemas.chunks import Chunk, cut
 from schemas.codec import Encoded
 from schemas.disk import until_there_is_room
-from schemas.encodings import Encoding
 from schemas.errors import (
     PublishCancelledError,
     QueueFullError,
     RefusedByBrokerError,
     UnroutableError,
 )
-from schemas.feedback import encode_with_feedback
+from schemas.feedback import encode_update
 from schemas.messages import GlobalParameters, Update
-from schemas.tensors import decode_tensors, encode_tensors
+from schemas.tensors import decode_tensors
 
 log = structlog.get_logger()
 
@@ -153,7 +152,9 @@ class WorkSlot:
             train_seconds=trained.seconds,
         )
         with self._observer.phase("encode"):
-            encoded, left = _encode(update, trained, owed, message.encoding)
+            encoded, left = encode_update(
+                update, trained.tensors, owed, kinds=trained.kinds, encoding=message.encoding
+            )
             self._keep(version, encoded, left)
         return encoded, trained
 
@@ -201,14 +202,3 @@ class WorkSlot:
 
     def _on_step(self, step: int, steps: int, _loss: Any) -> None:
         self.activity.step, self.activity.steps = step, steps
-
-
-def _encode(
-    update: Update, trained: TrainedUpdate, owed: Mapping[str, Tensor], encoding: str
-) -> tuple[Encoded, dict[str, Tensor]]:
-    """Return the update, and what top-k leaves out of it for the next one."""
-    if not owed and Encoding.from_setting(encoding).fraction is None:
-        return encode_tensors(update, trained.tensors, kinds=trained.kinds, encoding=encoding), {}
-    return encode_with_feedback(
-        update, trained.tensors, owed, kinds=trained.kinds, encoding=encoding
-    )

@@ -11,7 +11,25 @@ from schemas.encodings import Encoding
 from schemas.messages import Update
 from schemas.quantization import unpack
 from schemas.table import Kind
-from schemas.tensors import DTYPES, tensor_bytes
+from schemas.tensors import DTYPES, encode_tensors, tensor_bytes
+
+
+def encode_update(
+    message: Update,
+    tensors: Mapping[str, Tensor],
+    owed: Mapping[str, Tensor],
+    *,
+    kinds: Mapping[str, Kind],
+    encoding: str,
+) -> tuple[Encoded, dict[str, Tensor]]:
+    """Return the update as the coordinator asks for it, and what it leaves for the next one.
+
+    Only top-k leaves anything: what the others round away is too little to remember. What is owed
+    from before is paid whatever the encoding. Arguments and errors as of `encode_with_feedback`.
+    """
+    if not owed and Encoding.from_setting(encoding).fraction is None:
+        return encode_tensors(message, tensors, kinds=kinds, encoding=encoding), {}
+    return encode_with_feedback(message, tensors, owed, kinds=kinds, encoding=encoding)
 
 
 def encode_with_feedback(

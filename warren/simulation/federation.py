@@ -14,8 +14,7 @@ from learning import Task
 from participant.trainer import TrainedUpdate
 from schemas.chunks import cut
 from schemas.codec import Decoded, Encoded, decode
-from schemas.encodings import Encoding
-from schemas.feedback import encode_with_feedback
+from schemas.feedback import encode_update
 from schemas.limits import Limits
 from schemas.messages import GlobalParameters, Update
 from schemas.tensors import decode_tensors, encode_tensors
@@ -174,15 +173,13 @@ class SimulatedFederation:
 
     def _encode(self, participant: int, update: Update, trained: TrainedUpdate) -> Encoded:
         """Encode as the coordinator asks; what top-k leaves out goes into the next update."""
-        encoding, residuals = self._settings.encoding, self._participants.residuals
-        if Encoding.from_setting(encoding).fraction is None:
-            return encode_tensors(update, trained.tensors, kinds=trained.kinds, encoding=encoding)
-        encoded, residuals[participant] = encode_with_feedback(
+        residuals = self._participants.residuals
+        encoded, residuals[participant] = encode_update(
             update,
             trained.tensors,
             residuals.get(participant, {}),
             kinds=trained.kinds,
-            encoding=encoding,
+            encoding=self._settings.encoding,
         )
         return encoded
 
