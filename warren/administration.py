@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import typer
 
@@ -13,7 +13,7 @@ from schemas.errors import InvalidInputError
 from schemas.topology import Topology
 from transport import client_context
 from warren.enrolment import Enrolment
-from warren.management import Management
+from warren.management import Management, parts_of
 
 MANAGEMENT_VARIABLE = "WARREN_MANAGEMENT_URL"
 PASSWORD_VARIABLE = "WARREN_MANAGEMENT_PASSWORD"  # noqa: S105 - the name of a variable
@@ -158,10 +158,7 @@ def _management(url: str | None, ca_file: Path | None, *, insecure_http: bool) -
         raise InvalidInputError(
             f"name the management API with --management or {MANAGEMENT_VARIABLE}"
         )
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        parts = urlsplit("")  # `Management` says what is wrong
+    parts = parts_of(url)
     login = None
     if parts.username and parts.password is None:
         password = os.environ.get(PASSWORD_VARIABLE)

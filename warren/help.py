@@ -23,7 +23,7 @@ _NAMES = {
     BROKER: (
         *("broker", "ca_file", "certificate", "key", "shared_login", "require_login"),
         *("heartbeat_seconds", "chunk_bytes", "connect_seconds", "reconnect_seconds"),
-        *("results_queue", "results_bytes", "management", "keep_broker"),
+        *("results_queue", "results_bytes", "management", "insecure_http", "keep_broker"),
     ),
 }
 _BY_NAME = {name: group for group, names in _NAMES.items() for name in names}

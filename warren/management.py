@@ -7,12 +7,20 @@ import urllib.error
 import urllib.request
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit
 
 from schemas.errors import BrokerUnreachableError, InvalidInputError, LoginRefusedError
 from transport import client_context, is_loopback
 
-_TIMEOUT_SECONDS = 30.0
+
+def parts_of(url: str) -> SplitResult:
+    """Split an address; one that is none has no parts."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where it is no number
+    except ValueError:
+        return urlsplit("")
+    return parts
 
 
 class Management:
@@ -25,6 +33,7 @@ class Management:
         login: tuple[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
         insecure_http: bool = False,
+        timeout_seconds: float = 30.0,
     ) -> None:
         """Send nothing yet.
 
@@ -33,15 +42,13 @@ class Management:
             login: name and password, each for where the URL has none.
             tls: what https is held to; the system's certificates by default.
             insecure_http: whether passwords may go unencrypted to another machine.
+            timeout_seconds: how long an answer is waited for.
 
         Raises:
             InvalidInputError: if it is no such URL; the message does not repeat it.
         """
-        try:
-            parts = urlsplit(url)
-            port = f":{parts.port}" if parts.port else ""
-        except ValueError:
-            parts = urlsplit("")
+        parts = parts_of(url)
+        port = f":{parts.port}" if parts.port else ""
         name, password = login or (None, None)
         name = unquote(parts.username) if parts.username else name
         password = unquote(parts.password) if parts.password else password
@@ -61,6 +68,7 @@ class Management:
         self.url = f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
         pair = f"{name}:{password or ''}".encode()
         self._authorization = "Basic " + base64.b64encode(pair).decode()
+        self._timeout_seconds = timeout_seconds
         self._tls = (tls or client_context()) if parts.scheme == "https" else None
 
     def __repr__(self) -> str:
@@ -106,7 +114,7 @@ class Management:
         )
         try:
             with urllib.request.urlopen(  # noqa: S310 - as above
-                request, timeout=_TIMEOUT_SECONDS, context=self._tls
+                request, timeout=self._timeout_seconds, context=self._tls
             ) as answer:
                 text = answer.read()
             return json.loads(text) if text else None

@@ -125,6 +125,13 @@ def test_without_the_management_api_it_listens_and_says_what_it_cannot_see(
     assert "name the management API with --management" in document["cannot_see"][0]
 
 
+def test_a_vhost_that_is_not_there_is_no_vhost_without_queues(broker_node: BrokerNode) -> None:
+    login = (broker_node.user, broker_node.password)
+    management = Management(str(broker_node.management_url), login=login)
+    with pytest.raises(BrokerUnreachableError, match="knows no vhost 'elsewhere'"):
+        queues_of(management, "elsewhere", "F")
+
+
 def test_a_federation_that_nobody_opened_and_an_api_that_is_not_there_are_said_to_be_so(
     broker_url: str, federation: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from schemas.errors import BrokerUnreachableError
 from warren.management import Management
 
 PAGE_SIZE = 500
@@ -23,7 +24,7 @@ def queues_of(management: Management, vhost: str, federation: str) -> list[Queue
     """Return the federation's queues by name.
 
     Raises:
-        BrokerUnreachableError: if the API does not answer.
+        BrokerUnreachableError: if the API does not answer, or knows no such vhost.
         LoginRefusedError: if it does not answer this login.
     """
     return sorted(_queues(management, vhost, federation), key=lambda queue: queue.name)
@@ -42,7 +43,9 @@ def _queues(management: Management, vhost: str, federation: str) -> Iterator[Que
             pagination="true",
         )
         if answer is None:
-            return  # there is no such vhost
+            raise BrokerUnreachableError(
+                f"the management API at {management.url} knows no vhost {vhost!r}"
+            )
         num_pages, page = answer["page_count"], page + 1
         for queue in answer["items"]:
             yield QueueNews(

@@ -23,6 +23,8 @@ from warren.status.picture import Picture
 from warren.status.queues import QueueNews, queues_of
 
 LOOK_SECONDS = 2.0
+ANSWER_SECONDS = 10.0
+"""Of the management API: there is more to show than the queues."""
 NO_MANAGEMENT = "queues, and who is connected but silent: name the management API with --management"
 
 ReadQueues = Callable[[], list[QueueNews]]
@@ -101,6 +103,7 @@ def _queues_reader(settings: StatusSettings, tls: ssl.SSLContext | None) -> Read
         login=(broker.login, broker.password or ""),
         tls=tls,
         insecure_http=settings.insecure_http,
+        timeout_seconds=ANSWER_SECONDS,
     )
     return partial(queues_of, management, broker.vhost, settings.federation)
 
