@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,6 @@ FEDERATION = "clinics"
 SITES = ("aarhus", "bergen", "cork", "dresden")
 SLOW_SITE = "cork"
 WIDTH, HEIGHT = 1300, 960
-TRIES = 10
 # No web fonts, unlike rich's own format: a picture must not depend on what can be downloaded.
 SVG_FORMAT = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 36 {width} {height}">
 <style>.{unique_id}-matrix {{ font: {char_height}px DejaVu Sans Mono, monospace }} {styles}</style>
@@ -163,10 +163,7 @@ def read_a_message(browser: Browser, path: Path) -> None:
 
     The page draws itself anew every few seconds, and what was got is gone then: it is got again.
     """
-    for _ in range(TRIES):
-        with suppress(TimeoutError):
-            get_a_message(browser)
-            break
+    until(partial(get_a_message, browser))
     browser.run("""
         for (const each of document.querySelectorAll('body *'))  // the head would cover it
             if (getComputedStyle(each).position === 'fixed') each.style.position = 'absolute';
@@ -175,8 +172,12 @@ def read_a_message(browser: Browser, path: Path) -> None:
     browser.picture(path, "#msg-wrapper")
 
 
-def get_a_message(browser: Browser) -> None:
-    """Press the button, and wait until all of the message is to be seen."""
+def get_a_message(browser: Browser) -> bool:
+    """Press the button; true once all of the message is to be seen.
+
+    Raises:
+        TimeoutError: if it is not soon.
+    """
     browser.run("""
         const form = document.querySelector('form[action="#/queues/get"]');
         form.querySelector('[name=truncate]').value = 96;  // a tensor's bytes are no sight
@@ -191,6 +192,7 @@ def get_a_message(browser: Browser) -> None:
         " && $('#msg-wrapper').height() > $('.msg-payload').height()",
         patience_seconds=4,
     )
+    return True
 
 
 def sign_in(browser: Browser, node: BrokerNode) -> None:
@@ -223,7 +225,7 @@ def until(condition: Callable[[], bool], patience_seconds: float = 120.0) -> Non
             if condition():
                 return
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{condition.__name__} did not come true")
+            raise TimeoutError(f"{condition} did not come true")
         time.sleep(0.2)
 
 
