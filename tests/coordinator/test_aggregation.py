@@ -154,7 +154,7 @@ def rounds(draw: st.DrawFn) -> tuple[list[Update], list[int]]:
     return updates, draw(st.permutations(range(num_updates)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rounds())
 def test_the_order_of_folding_is_worth_one_unit_in_the_last_place(
     drawn: tuple[list[Update], list[int]],

@@ -7,9 +7,30 @@ from dataclasses import replace
 
 from broker_talk import OpenLink, eventually, expect, letter
 
-from transport import Blocked, Connected, Delivery, Disconnected, Inbox, Subscription, Unblocked
+from transport import (
+    Blocked,
+    Connected,
+    Delivery,
+    Disconnected,
+    Inbox,
+    Link,
+    Subscription,
+    Unblocked,
+)
 from transport.events import ENVELOPE_BYTES
 from warren.broker_node import BrokerNode
+
+ROOM = 2 * (500_000 + 2 * ENVELOPE_BYTES)
+
+
+def press_into(inbox: Inbox, open_link: OpenLink, queue: str) -> Link:
+    """Have 20 deliveries of 500 kB wait for `inbox`, and return the link that reads them."""
+    link: Link = open_link(inbox=inbox, heartbeat_seconds=60)
+    link.declare_queue(queue)
+    link.subscribe(queue, prefetch=20)
+    # By another link: a thread that somebody waits for does not wait for room.
+    open_link().publish([letter(queue, n, bytes(500_000)) for n in range(20)])
+    return link
 
 
 def delivery(num_bytes: int) -> Delivery:
@@ -62,33 +83,24 @@ def test_patience_ends() -> None:
 
 def test_a_slow_reader_holds_the_broker_back(open_link: OpenLink, queue: str) -> None:
     """20 deliveries of 500 kB pass through an inbox of room for two."""
-    room = 2 * (500_000 + 2 * ENVELOPE_BYTES)
-    inbox = Inbox(max_bytes=room)
-    link = open_link(inbox=inbox, heartbeat_seconds=60)
-    link.declare_queue(queue)
-    link.subscribe(queue, prefetch=20)
-    # By another link: a thread that somebody waits for does not wait for room.
-    open_link().publish([letter(queue, n, bytes(500_000)) for n in range(20)])
+    inbox = Inbox(max_bytes=ROOM)
+    press_into(inbox, open_link, queue)
     eventually(lambda: inbox.num_bytes > 1_000_000)
     for number in range(20):
-        assert inbox.num_bytes <= room
+        assert inbox.num_bytes <= ROOM
         assert expect(inbox, Delivery).message_id == f"{queue}/{number}"
 
 
 def test_acknowledging_lets_nothing_into_a_full_inbox(open_link: OpenLink, queue: str) -> None:
     """It can wait until there is room; what is large cannot be taken in for each small one."""
-    room = 2 * (500_000 + 2 * ENVELOPE_BYTES)
-    inbox = Inbox(max_bytes=room)
-    link = open_link(inbox=inbox, heartbeat_seconds=60)
-    link.declare_queue(queue)
-    link.subscribe(queue, prefetch=20)
-    open_link().publish([letter(queue, n, bytes(500_000)) for n in range(20)])
+    inbox = Inbox(max_bytes=ROOM)
+    link = press_into(inbox, open_link, queue)
     taken = [expect(inbox, Delivery) for _ in range(5)]
     eventually(lambda: inbox.num_bytes > 1_000_000)
     for each in taken:
         link.acknowledge(each)
         time.sleep(0.05)  # a thread that is called to something else is back within a millisecond
-        assert inbox.num_bytes <= room
+        assert inbox.num_bytes <= ROOM
 
 
 def test_a_full_inbox_does_not_keep_heartbeats_back(open_link: OpenLink, queue: str) -> None:

@@ -114,7 +114,7 @@ all_rules = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     speeds=speed_lists, rules=all_rules, dropout=st.sampled_from([0, 0.3]), seed=st.integers(0, 9)
 )
