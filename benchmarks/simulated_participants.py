@@ -63,7 +63,7 @@ class OneNumber:
     def training_seconds(self, participant: int) -> float:
         return 1.0
 
-    def answer(self, participant: int, base_version: int, seconds: float) -> int | None:
+    def answer(self, participant: int, base_version: int) -> int | None:
         self.num_updates += 1
         update = Update(
             run="r",

@@ -149,7 +149,6 @@ class WorkSlot:
             base_digest=version.digest,
             num_examples=trained.num_examples,
             metrics=dict(trained.metrics),
-            train_seconds=trained.seconds,
         )
         with self._observer.phase("encode"):
             encoded, left = encode_update(

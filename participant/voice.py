@@ -42,8 +42,6 @@ class Voice:
             Hello(
                 participant=self._participant,
                 instance=self._instance,
-                run=held.run if held else None,
-                epoch=held.epoch if held else None,
                 version=held.number if held else None,
                 device=self._device,
                 num_examples=self._num_examples,

@@ -17,7 +17,6 @@ PROTOCOL = 1
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, le=2**53)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Text = Annotated[str, StringConstraints(max_length=1024)]
 MetricName = Annotated[str, StringConstraints(max_length=64)]
 Metrics = Annotated[dict[MetricName, float], Field(max_length=64)]
@@ -125,7 +124,6 @@ class Update(Message):
     """Examples in the private training data: the weight of this update."""
     metrics: Metrics = {}
     """What was measured, such as `loss` and `accuracy` of the base version."""
-    train_seconds: Seconds = 0.0
 
 
 class Hello(Message):
@@ -135,9 +133,8 @@ class Hello(Message):
     participant: Identifier
     instance: Identifier
     """A new random id for every start of the process."""
-    run: Identifier | None = None
-    epoch: Count | None = None
     version: Count | None = None
+    """None while it holds none."""
     device: Annotated[str, StringConstraints(max_length=64)] = "cpu"
     num_examples: Count = 0
 
@@ -153,7 +150,6 @@ class Progress(Message):
     phase: Literal["downloading", "training", "uploading", "waiting"]
     step: Count = 0
     steps: Count = 0
-    loss: float | None = None
 
 
 class Goodbye(Message):

@@ -30,7 +30,7 @@ def received(monkeypatch: pytest.MonkeyPatch) -> Received:
     fold: Callable[..., Any] = TrainingRun.fold
 
     def spy(run: TrainingRun, update: Any, sent: Mapping[str, Tensor], digest: str) -> Any:
-        assert (update.num_examples, update.metrics, update.train_seconds) == (1, {}, 0.0)
+        assert (update.num_examples, update.metrics) == (1, {})
         tensors.append({name: tensor.clone() for name, tensor in sent.items()})
         return fold(run, update, sent, digest)
 

@@ -137,7 +137,6 @@ def test_another_protocol_is_refused_in_words_whatever_else_it_says() -> None:
         (field(metrics={"loss": "low"}), "Update field 'metrics.loss'"),
         (field(metrics={str(number): 0.0 for number in range(65)}), "Update field 'metrics'"),
         (field(metrics={"a" * 65: 0.0}), "Update field 'metrics.aaa"),
-        (field(train_seconds=float("nan")), "Update field 'train_seconds'"),
     ],
 )
 def test_a_header_with_anything_wrong_is_refused(

@@ -34,7 +34,6 @@ EXAMPLE = Update(
     base_digest="00" * 32,
     num_examples=120,
     metrics={"loss": 0.5},
-    train_seconds=2.0,
 )
 TENSORS = {"w": torch.tensor([[1.0, -0.5]]), "n": torch.tensor(7)}
 

@@ -57,7 +57,7 @@ class Ledger:
     def training_seconds(self, participant: int) -> float:
         return 1.0
 
-    def answer(self, participant: int, base_version: int, seconds: float) -> int | None:
+    def answer(self, participant: int, base_version: int) -> int | None:
         assert self.held[base_version] > 0
         staleness: int | None = self.version - base_version
         if self.refuses_everything or self.version - base_version > self.max_staleness:

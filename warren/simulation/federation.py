@@ -116,7 +116,7 @@ class SimulatedFederation:
             return self._example_seconds * settings.steps * min(settings.batch_size, num_examples)
         return self._example_seconds * settings.epochs * num_examples
 
-    def answer(self, participant: int, base_version: int, seconds: float) -> int | None:
+    def answer(self, participant: int, base_version: int) -> int | None:
         """Train and fold; return the staleness of the update, or None if it was refused."""
         held = self._held[base_version]
         update = Update(
@@ -125,7 +125,6 @@ class SimulatedFederation:
             base_version=base_version,
             base_digest=held.digest,
             num_examples=self._participants.num_examples(participant),
-            train_seconds=seconds,
         )
         outcome: Refusal | Contribution | None = self.run.judge(update, "")
         if outcome is None:

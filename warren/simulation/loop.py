@@ -46,7 +46,7 @@ class World(Protocol):
     def training_seconds(self, participant: int) -> float:
         """How long a training takes on the median participant's machine."""
 
-    def answer(self, participant: int, base_version: int, seconds: float) -> int | None:
+    def answer(self, participant: int, base_version: int) -> int | None:
         """Train and fold; return the staleness of the update, or None if it was refused."""
 
     def close_round(self, now: float, seconds: float) -> None:
@@ -233,7 +233,7 @@ class EventLoop:
     def _answer(self, ended: TrainingEnds) -> None:
         name = self._names[ended.participant]
         is_current = ended.version == self._world.version
-        staleness = self._world.answer(ended.participant, ended.version, ended.seconds)
+        staleness = self._world.answer(ended.participant, ended.version)
         if staleness is not None:
             self._round.count(name, staleness=staleness)
         elif is_current:
