@@ -117,7 +117,9 @@ class ParticipantSettings(ExamplePrivacySettings):
         ge=0,
         description="How long a training may go on after SIGTERM before it is abandoned.",
     )
-    heartbeat_seconds: int = Field(60, ge=1, description="AMQP heartbeat.")
+    heartbeat_seconds: int = Field(
+        60, ge=1, description="AMQP heartbeat; ?heartbeat= in an address goes before it."
+    )
     chunk_bytes: int = Field(
         4 << 20,
         ge=1 << 10,

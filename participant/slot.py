@@ -25,6 +25,7 @@ from schemas.chunks import Chunk, cut
 from schemas.codec import Encoded
 from schemas.disk import until_there_is_room
 from schemas.errors import (
+    MessageTooLargeError,
     PublishCancelledError,
     QueueFullError,
     RefusedByBrokerError,
@@ -183,6 +184,8 @@ class WorkSlot:
                 self._desk.publish_update(self._until_abandoned(chunks))
             except PublishCancelledError:
                 return False
+            except MessageTooLargeError:
+                raise  # waiting would not help
             except (QueueFullError, UnroutableError, RefusedByBrokerError) as error:
                 log.warning("update not taken yet", reason=str(error))
                 # a generator of its own: torch and `random` may be seeded for a training

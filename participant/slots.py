@@ -152,7 +152,7 @@ class SlotHolder:
                 return
 
     def _take_again(self) -> bool:
-        until = time.monotonic() + 3 * self._settings.heartbeat_seconds
+        until = time.monotonic() + 3 * self._link.heartbeat_seconds
         while not self._take(self._slot):
             if not self._link.connected:
                 return True  # Connected brings us back

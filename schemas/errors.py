@@ -78,6 +78,19 @@ class RefusedByBrokerError(TransportError):
         self.text = text
 
 
+class MessageTooLargeError(RefusedByBrokerError):
+    """Raised when one message has more bytes than the broker takes: chunks must be smaller."""
+
+    def __init__(self, code: int, text: str, num_bytes: int) -> None:
+        super().__init__(code, text)
+        sentence = (
+            f"the broker takes no message of {num_bytes} bytes ({code} {text}); choose a smaller "
+            "--chunk-bytes, or raise max_message_size in its rabbitmq.conf"
+        )
+        self.args = (sentence,)
+        self.num_bytes = num_bytes
+
+
 class QueueDownError(TransportError):
     """Raised when a queue lies on a node of the cluster that is down; it comes back with it."""
 

@@ -4,7 +4,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import pika
 
@@ -13,6 +13,27 @@ from schemas.errors import InvalidInputError
 _DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
 _TCP_SECONDS = 10.0  # for the TCP connection, per resolved address
 _HANDSHAKE_SECONDS = 15.0  # for TCP, TLS and AMQP together
+_MAX_HEARTBEAT_SECONDS = 65_535  # AMQP counts them in 16 bits
+_NO_ADDRESS = (
+    "the broker's address must look like amqp://login:password@host:5672/vhost, or amqps:// with "
+    "TLS, and nothing but ?heartbeat=SECONDS may follow; quote special characters in the password, "
+    "'/' as %2F and '?' as %3F"
+)
+_ELSEWHERE = {
+    "cacertfile": "--ca-file",
+    "certfile": "--certificate",
+    "keyfile": "--key",
+    "ssl_options": "--ca-file, --certificate and --key",
+    "connection_timeout": "--connect-seconds",
+    "connection_attempts": "--connect-seconds",
+    "retry_delay": "--reconnect-seconds",
+}
+"""What other clients let an address say, and the option that says it here."""
+_WITHOUT_USE = {
+    *("auth_mechanism", "backpressure_detection", "blocked_connection_timeout", "channel_max"),
+    *("client_properties", "depth", "fail_if_no_peer_cert", "frame_max", "locale"),
+    *("server_name_indication", "socket_timeout", "stack_timeout", "tcp_options", "verify"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +47,14 @@ class Address:
     """None where the URL has a login but no password."""
     vhost: str
     tls: bool
+    heartbeat_seconds: int | None = None
+    """What `?heartbeat=30` asks for; None where the URL leaves that to others."""
 
     @classmethod
     def parse(cls, url: str) -> "Address":
         """Read `amqp://login:password@host:port/vhost`; login and vhost as RabbitMQ's defaults.
+
+        Of what pika lets a URL say behind a `?`, `heartbeat` is taken and the rest is named.
 
         Raises:
             InvalidInputError: if it is not such a URL; the message does not repeat it.
@@ -39,11 +64,8 @@ class Address:
             port = parts.port or _DEFAULT_PORTS[parts.scheme]
         except (ValueError, KeyError):
             parts = None
-        if parts is None or not parts.hostname or parts.query or parts.fragment:
-            raise InvalidInputError(
-                "the broker's address must look like amqp://login:password@host:5672/vhost, or "
-                "amqps:// with TLS; quote special characters in the password, '/' as %2F"
-            )
+        if parts is None or not parts.hostname or parts.fragment:
+            raise InvalidInputError(_NO_ADDRESS)
         return cls(
             host=parts.hostname,
             port=port,
@@ -51,6 +73,7 @@ class Address:
             password="guest" if parts.username is None else _unquoted(parts.password),
             vhost=unquote(parts.path[1:]) or "/",
             tls=parts.scheme == "amqps",
+            heartbeat_seconds=_heartbeat_seconds(parts.query),
         )
 
     def __str__(self) -> str:
@@ -74,8 +97,8 @@ class Address:
     ) -> pika.ConnectionParameters:
         """Return what pika needs to connect here, with the system's certificates by default.
 
-        With `certificate_login`, a URL without a password logs in with the client certificate of
-        `tls` (the mechanism EXTERNAL).
+        A heartbeat in the URL goes before `heartbeat_seconds`. With `certificate_login`, a URL
+        without a password logs in with the client certificate of `tls` (the mechanism EXTERNAL).
         """
         credentials: pika.PlainCredentials | pika.credentials.ExternalCredentials
         if self.password is None and certificate_login and self.tls:
@@ -89,7 +112,7 @@ class Address:
             port=self.port,
             virtual_host=self.vhost,
             credentials=credentials,
-            heartbeat=heartbeat_seconds,
+            heartbeat=self.heartbeat_seconds or heartbeat_seconds,
             ssl_options=pika.SSLOptions(context, self.host) if context else None,
             socket_timeout=_TCP_SECONDS,
             stack_timeout=_HANDSHAKE_SECONDS,
@@ -103,6 +126,30 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def _heartbeat_seconds(query: str) -> int | None:
+    """Return the heartbeat that the part behind the `?` asks for; nothing else may stand there.
+
+    It is repeated only where it is an option's name: it could be the end of a password.
+    """
+    found = None
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name in _ELSEWHERE:
+            raise InvalidInputError(
+                f"the broker's address cannot say {name}; leave it out and use {_ELSEWHERE[name]}"
+            )
+        if name in _WITHOUT_USE:
+            raise InvalidInputError(f"the broker's address cannot say {name}; leave it out")
+        if name != "heartbeat":
+            raise InvalidInputError(_NO_ADDRESS)
+        if not value.isdecimal() or not 1 <= int(value) <= _MAX_HEARTBEAT_SECONDS:
+            raise InvalidInputError(
+                f"heartbeat in the broker's address must be 1 to {_MAX_HEARTBEAT_SECONDS} seconds; "
+                "without one, nobody would notice a machine that vanished"
+            )
+        found = int(value)
+    return found
 
 
 def _unquoted(text: str | None) -> str | None:

@@ -43,7 +43,8 @@ class Link:
         name: what the management UI calls the connection.
         inbox: where deliveries and events go; links may share one.
         client_properties: more that the management UI is to show.
-        heartbeat_seconds: a peer silent for so long is dead; 30 to 60 suits the open internet.
+        heartbeat_seconds: a peer silent for so long is dead; 30 to 60 suits the open internet. A
+            URL with `?heartbeat=` has its own.
         tls: for `amqps://`, instead of the system's certificates.
         certificate_login: log in with the client certificate of `tls` where a URL has no password.
         window_bytes: how much `publish` sends ahead of the broker's confirmations.
@@ -111,6 +112,11 @@ class Link:
     def logins(self) -> frozenset[str]:
         """The user names of all URLs: one of them is that of the connection."""
         return frozenset(address.login for address in self._session.addresses)
+
+    @property
+    def heartbeat_seconds(self) -> int:
+        """The longest heartbeat of any URL."""
+        return max(self._session.heartbeats)
 
     @property
     def url_without_password(self) -> str:

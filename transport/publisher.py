@@ -1,5 +1,6 @@
 """Publishing with confirms, through lost connections."""
 
+import re
 from itertools import takewhile
 from typing import Any
 
@@ -8,7 +9,12 @@ from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker
 from pika.spec import Basic, BasicProperties
 
-from schemas.errors import QueueFullError, UnroutableError
+from schemas.errors import (
+    PRECONDITION_FAILED,
+    MessageTooLargeError,
+    QueueFullError,
+    UnroutableError,
+)
 from transport.batch import Batch
 from transport.errors import UNSENDABLE, translate
 from transport.events import Outgoing
@@ -146,8 +152,17 @@ class Publisher:
         if channel is not self._channel:
             return  # one that we dropped ourselves
         if isinstance(reason, ChannelClosedByBroker):
-            self._fail(translate(reason))
+            self._fail(self._too_large(reason) or translate(reason))
         # Otherwise the connection goes, and `disconnected` takes back what is in doubt.
+
+    def _too_large(self, reason: ChannelClosedByBroker) -> MessageTooLargeError | None:
+        """Return the error of a message over the broker's limit, which its reply tells in bytes."""
+        numbers = set(re.findall(r"\d+", reason.reply_text))
+        sizes = [len(message.body) for message in self._in_doubt.values()]
+        named = [size for size in sizes if str(size) in numbers]
+        if reason.reply_code != PRECONDITION_FAILED or not named:
+            return None
+        return MessageTooLargeError(reason.reply_code, reason.reply_text, max(named))
 
     def _fail(self, error: Exception) -> None:
         batch, self._batch = self._batch, None

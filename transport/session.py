@@ -49,6 +49,7 @@ class Session:
     Attributes:
         addresses: as given.
         address: where the connection goes, or went last; the first one before there was one.
+        heartbeats: of each address, in seconds.
         connected: whether there is a connection now.
         io: the I/O thread.
         consumers: the subscriptions.
@@ -73,6 +74,7 @@ class Session:
         self._inbox = link.inbox
         self.addresses = addresses
         self.address = addresses[0]
+        self.heartbeats = [each.heartbeat_seconds or heartbeat_seconds for each in addresses]
         self.connected = False
         self._changed = threading.Condition()
         self.io = IOThread(link.name, self._inbox, ended=self._on_ended)
@@ -92,7 +94,7 @@ class Session:
         self._publisher = Publisher()
         self.outbox = Outbox(self.io, self._publisher, window_bytes)
         self.consumers = Consumers(
-            self.io, self._inbox, name=link.name, patience_seconds=heartbeat_seconds / 3
+            self.io, self._inbox, name=link.name, patience_seconds=min(self.heartbeats) / 3
         )
 
     def start(self) -> None:

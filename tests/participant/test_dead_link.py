@@ -7,7 +7,7 @@ import pytest
 from participant.service import Participant
 from participant.settings import ParticipantSettings
 from participant.work import Failed
-from schemas.errors import LinkClosedError
+from schemas.errors import LinkClosedError, MessageTooLargeError
 from tests.participant.small_slot import Desk, slot_over
 from transport import Ended, Inbox
 
@@ -18,6 +18,11 @@ NOBODY: Any = None
 class DeadDesk(Desk):
     def publish_update(self, chunks: Any) -> None:
         raise DEAD
+
+
+class SmallDesk(Desk):
+    def publish_update(self, chunks: Any) -> None:
+        raise MessageTooLargeError(406, "PRECONDITION_FAILED", len(next(iter(chunks)).body))
 
 
 class Silent:
@@ -38,6 +43,16 @@ def test_an_upload_on_a_dead_link_is_an_error() -> None:
     assert isinstance(failed, Failed)
     assert failed.error is DEAD
     slot.close()
+
+
+def test_a_broker_that_takes_no_chunk_of_this_size_is_not_asked_again() -> None:
+    """Only a person can choose a smaller --chunk-bytes, so a person is told."""
+    slot, version, delivered = slot_over(None, SmallDesk())
+    slot.submit(version)
+    failed = delivered.get(timeout=60)
+    slot.close()
+    assert isinstance(failed, Failed)
+    assert "choose a smaller --chunk-bytes" in str(failed.error)
 
 
 def test_a_link_that_ends_by_itself_ends_the_participant() -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from broker_talk import OpenLink
 
 from schemas.errors import (
     BrokerUnreachableError,
@@ -180,3 +181,31 @@ def test_what_is_no_address_is_refused_without_repeating_it(url: str) -> None:
         safe_url(url)
     assert "wrong-secret" not in str(refusal.value)
     assert refusal.value.__cause__ is None
+
+
+def test_a_heartbeat_in_the_address_is_obeyed(open_link: OpenLink, broker_url: str) -> None:
+    """As pika writes it; it goes before the option's, and is no part of the address we tell."""
+    url = f"{broker_url}?heartbeat=7"
+    link = open_link(url, heartbeat_seconds=20)
+    connection = link._session._connector._connection
+    assert connection is not None
+    assert connection.params.heartbeat == 7
+    assert link.heartbeat_seconds == 7
+    assert link.url_without_password == safe_url(broker_url)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("heartbeat=0", "heartbeat in the broker's address must be 1 to 65535 seconds"),
+        ("heartbeat=soon", "heartbeat in the broker's address must be 1 to 65535 seconds"),
+        ("connection_attempts=3", "cannot say connection_attempts; .* use --connect-seconds"),
+        ("heartbeat=9&frame_max=4096", "cannot say frame_max; leave it out"),
+        ("wrong-secret@h", "must look like amqp://"),
+    ],
+)
+def test_what_else_stands_in_an_address_is_named(query: str, words: str) -> None:
+    """And never what could be the end of a password."""
+    with pytest.raises(InvalidInputError, match=words) as refusal:
+        safe_url(f"amqp://h?{query}")
+    assert "wrong-secret" not in str(refusal.value)

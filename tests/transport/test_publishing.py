@@ -9,6 +9,7 @@ from broker_talk import OpenLink, eventually, expect, letter
 
 from schemas.errors import (
     BrokerUnreachableError,
+    MessageTooLargeError,
     PublishCancelledError,
     QueueFullError,
     RefusedByBrokerError,
@@ -17,6 +18,7 @@ from schemas.errors import (
 )
 from transport import Delivery, Link, Outgoing
 from transport.batch import Batch
+from warren.broker_node import BrokerNode
 
 
 def test_publish_returns_when_everything_is_in_the_queue(link: Link, queue: str) -> None:
@@ -168,3 +170,17 @@ def test_a_window_holds_back_until_something_is_confirmed(queue: str) -> None:
     batch.hand_over(second)
     batch.confirmed(batch.to_send.popleft())
     batch.wait_confirmed()
+
+
+def test_a_message_over_the_brokers_limit_names_the_option(queue: str) -> None:
+    """Waiting would not help, and the broker's own words name no option of ours."""
+    with (
+        BrokerNode.start(configuration=f"max_message_size = {1 << 20}") as node,
+        Link([node.url], name="test") as link,
+    ):
+        link.wait_connected(30)
+        link.declare_queue(queue)
+        words = r"takes no message of 1048577 bytes .* choose a smaller --chunk-bytes"
+        with pytest.raises(MessageTooLargeError, match=words):
+            link.publish(letter(queue, n, bytes(size)) for n, size in enumerate((9, (1 << 20) + 1)))
+        link.publish([letter(queue, 1, bytes(1 << 20))])
