@@ -1,9 +1,9 @@
-"""A run's curves as a TensorBoard event file, without TensorBoard's own packages.
+"""A run's curves as a TensorBoard event file, with tensorboardX's messages and checksum.
 
-An event file is a row of records, each `length (uint64) | crc of the length | data | crc of the
-data`, little endian; data is a protocol buffer `Event`, of which we need four fields:
-`wall_time = 1` (double), `step = 2` (int64), `file_version = 3` (string) and `summary = 5`, a list
-of `Value` (field 1) with `tag = 1` (string) and `simple_value = 2` (float).
+The file is written here, in the caller's thread: `SummaryWriter` leaves that to a thread that ends
+with the first error of the disk, after which its full queue holds up the caller for ever, and
+`EventsWriter` waits for the disk with every point. A file is a row of records, each
+`length (uint64) | checksum of the length | data | checksum of the data`, little endian.
 """
 
 import os
@@ -15,36 +15,48 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import structlog
+
 from schemas.errors import InvalidInputError
 
 SCALARS = ("loss", "accuracy", "updates", "examples", "seconds", "bytes_down", "bytes_up")
-_VARINT, _DOUBLE, _BYTES, _FLOAT = 0, 1, 2, 5  # the protocol buffers' wire types
-_CASTAGNOLI = 0x82F63B78  # the polynomial of CRC-32C, bits reversed
-_MASK = 0xA282EAD8
+
+log = structlog.get_logger()
 
 
 class EventFile:
     """One file in a folder that `tensorboard --logdir` shows. Use it as a context manager.
+
+    A disk that fails later costs points of a curve, and never the run.
 
     Args:
         folder: where it goes; every start of a coordinator begins another file, which TensorBoard
             joins.
 
     Raises:
-        InvalidInputError: if it cannot be written there.
+        InvalidInputError: if it cannot be written there, or tensorboardX is not installed.
     """
 
     def __init__(self, folder: Path) -> None:
+        try:
+            from tensorboardX.proto import event_pb2, summary_pb2  # noqa: PLC0415 - an extra
+            from tensorboardX.record_writer import masked_crc32c  # noqa: PLC0415 - as above
+        except ImportError:
+            raise InvalidInputError(
+                "--tensorboard takes the tensorboardX package: pip install 'warren[tensorboard]'"
+            ) from None
+        self._event, self._summary = event_pb2.Event, summary_pb2.Summary
+        self._checksum = masked_crc32c
         name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{os.getpid()}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = (folder / name).open("ab")
+            self._write(self._event(wall_time=time.time(), file_version="brain.Event:2"))
         except OSError as error:
             raise InvalidInputError(
                 f"--tensorboard {folder} cannot be written to ({error.strerror}); "
                 "choose another folder"
             ) from None
-        self._write(_field(3, _BYTES, b"brain.Event:2"))
 
     def __enter__(self) -> Self:
         return self
@@ -55,7 +67,10 @@ class EventFile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as refusal:
+            log.warning("the last points of --tensorboard are lost", reason=refusal.strerror)
 
     def hear(self, event: str, fields: Mapping[str, Any]) -> None:
         """Write the numbers of a closed round; other events have no curve."""
@@ -67,44 +82,16 @@ class EventFile:
 
     def add(self, step: int, scalars: Mapping[str, float]) -> None:
         """Write one point of each curve."""
-        summary = b"".join(
-            _field(
-                1,
-                _BYTES,
-                _field(1, _BYTES, tag.encode()) + _field(2, _FLOAT, struct.pack("<f", value)),
-            )
-            for tag, value in scalars.items()
-        )
-        self._write(_field(2, _VARINT, _varint(step)) + _field(5, _BYTES, summary))
+        values = [self._summary.Value(tag=tag, simple_value=x) for tag, x in scalars.items()]
+        summary = self._summary(value=values)
+        try:
+            self._write(self._event(wall_time=time.time(), step=step, summary=summary))
+        except OSError as error:  # the file's buffer keeps what did not fit, and tries it again
+            log.warning("no room for a point of --tensorboard", round=step, reason=error.strerror)
 
-    def _write(self, event: bytes) -> None:
-        data = _field(1, _DOUBLE, struct.pack("<d", time.time())) + event
+    def _write(self, event: Any) -> None:
+        data = event.SerializeToString()
         length = struct.pack("<Q", len(data))
-        self._file.write(length + _checksum(length) + data + _checksum(data))
+        sums = (struct.pack("<I", self._checksum(part)) for part in (length, data))
+        self._file.write(length + next(sums) + data + next(sums))
         self._file.flush()
-
-
-def _field(number: int, kind: int, content: bytes) -> bytes:
-    length = _varint(len(content)) if kind == _BYTES else b""
-    return _varint(number << 3 | kind) + length + content
-
-
-def _varint(value: int) -> bytes:
-    """Seven bits to a byte, the lowest first; the eighth says that more follow."""
-    encoded = bytearray()
-    while value > 0x7F:  # noqa: PLR2004 - seven bits
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def _checksum(data: bytes) -> bytes:
-    """CRC-32C, rotated and shifted by a constant, as the format asks for."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (_CASTAGNOLI if crc & 1 else 0)
-    crc ^= 0xFFFFFFFF
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + _MASK) & 0xFFFFFFFF)

@@ -1,13 +1,16 @@
 """Event files, read back by the letter of their format."""
 
 import struct
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 
 import pytest
+import structlog
+from tensorboardX.crc32c import crc32c
+from tensorboardX.proto.event_pb2 import Event
 
 from schemas.errors import InvalidInputError
-from warren.tensorboard import EventFile, _checksum
+from warren.tensorboard import EventFile
 
 ROUND = {
     "round": 300,
@@ -22,54 +25,24 @@ ROUND = {
 }
 
 
-def records(path: Path) -> Iterator[bytes]:
-    """Yield the data of each record, its two checksums verified."""
-    rest = path.read_bytes()
+def events(folder: Path) -> list[Event]:
+    """Read every event of the one file in a folder, as TensorBoard would."""
+    (path,) = folder.glob("events.out.tfevents.*")
+    rest, found = path.read_bytes(), []
     while rest:
-        length = struct.unpack("<Q", rest[:8])[0]
-        assert rest[8:12] == _checksum(rest[:8])
-        data, rest = rest[12 : 12 + length], rest[12 + length :]
-        assert rest[:4] == _checksum(data)
-        rest = rest[4:]
-        yield data
-
-
-def varint(data: bytes) -> tuple[int, bytes]:
-    value = shift = 0
-    for index, byte in enumerate(data):
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            return value, data[index + 1 :]
-    raise ValueError("a varint without an end")
-
-
-def fields(data: bytes) -> dict[int, list[bytes | int]]:
-    """Return the fields of a protocol buffer by number."""
-    found: dict[int, list[bytes | int]] = {}
-    while data:
-        key, data = varint(data)
-        value: bytes | int
-        match key & 7:
-            case 0:
-                value, data = varint(data)
-            case 1:
-                value, data = data[:8], data[8:]
-            case 2:
-                length, data = varint(data)
-                value, data = data[:length], data[length:]
-            case 5:
-                value, data = data[:4], data[4:]
-        found.setdefault(key >> 3, []).append(value)
+        (length,) = struct.unpack("<Q", rest[:8])
+        data = rest[12 : 12 + length]
+        assert rest[8:12] == checksum(rest[:8])
+        assert rest[12 + length : 16 + length] == checksum(data)
+        found.append(Event.FromString(data))
+        rest = rest[16 + length :]
     return found
 
 
-def test_the_checksum_is_the_masked_crc_32c() -> None:
-    """CRC-32C of "123456789" is E3069283 (RFC 3720, B.4); masked as the format says."""
-    crc = 0xE3069283
-    masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-    assert _checksum(b"123456789") == struct.pack("<I", masked)
+def checksum(data: bytes) -> bytes:
+    """CRC-32C, rotated and shifted by a constant, as the format asks for."""
+    crc = crc32c(data)
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def test_a_closed_round_is_one_point_on_each_curve(tmp_path: Path) -> None:
@@ -78,20 +51,50 @@ def test_a_closed_round_is_one_point_on_each_curve(tmp_path: Path) -> None:
         file.hear("participant_joined", {"participant": "ada"})
         file.hear("round_closed", ROUND)
 
-    version, event = records(next(tmp_path.glob("events.out.tfevents.*")))
-    assert fields(version)[3] == [b"brain.Event:2"]
-    assert fields(event)[2] == [300]
-    values = [fields(value) for value in fields(fields(event)[5][0])[1]]  # type: ignore[arg-type] # a message
-    curves = {value[1][0]: struct.unpack("<f", value[2][0])[0] for value in values}  # type: ignore[arg-type] # a float
-    assert curves == {
-        b"round/loss": 0.5,
-        b"round/updates": 4.0,
-        b"round/examples": 1437.0,
-        b"round/seconds": 1.25,
-        b"round/bytes_down": 1_000_000.0,
-        b"round/bytes_up": 2_000_000.0,
-        b"metrics/f1": 0.75,
+    version, event = events(tmp_path)
+    assert version.file_version == "brain.Event:2"
+    assert event.step == 300
+    assert {value.tag: value.simple_value for value in event.summary.value} == {
+        "round/loss": 0.5,
+        "round/updates": 4.0,
+        "round/examples": 1437.0,
+        "round/seconds": 1.25,
+        "round/bytes_down": 1_000_000.0,
+        "round/bytes_up": 2_000_000.0,
+        "metrics/f1": 0.75,
     }
+
+
+def test_a_point_can_be_seen_at_once(tmp_path: Path) -> None:
+    """TensorBoard reads along, and a coordinator that is killed has lost none."""
+    with EventFile(tmp_path) as file:
+        file.hear("round_closed", ROUND)
+        assert [event.step for event in events(tmp_path)] == [0, 300]
+
+
+def test_a_full_disk_costs_a_point_and_not_the_run(tmp_path: Path) -> None:
+    """However many rounds it lasts."""
+    with structlog.testing.capture_logs() as logs, EventFile(tmp_path) as file:
+        file._file.close()
+        file._file = Path("/dev/full").open("wb")  # noqa: SIM115 - closed with the event file
+        for _ in range(20):
+            file.hear("round_closed", ROUND)
+
+    assert {line["event"] for line in logs} == {
+        "no room for a point of --tensorboard",
+        "the last points of --tensorboard are lost",
+    }
+    assert len(logs) == 21
+
+
+def test_without_the_package_its_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operator reads what to install."""
+    monkeypatch.setitem(sys.modules, "tensorboardX.record_writer", None)
+
+    with pytest.raises(InvalidInputError, match=r"pip install 'warren\[tensorboard\]'$"):
+        EventFile(tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_to_is_one_clear_sentence(tmp_path: Path) -> None:
