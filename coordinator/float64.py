@@ -47,9 +47,14 @@ def norm(values: Tensor) -> float | None:
         square += torch.dot(block, block).item()
     if math.isfinite(square):
         return math.sqrt(square)
-    if bool(torch.isfinite(values.double() if values.element_size() == 1 else values).all()):
+    if bool(finite(values).all()):
         return float(torch.linalg.vector_norm(values, dtype=torch.float64))  # float64 beyond 1e154
     return None
+
+
+def finite(values: Tensor) -> Tensor:
+    """Return where the values are neither infinite nor NaN; values of any floating dtype."""
+    return torch.isfinite(values.double() if values.element_size() == 1 else values)
 
 
 def _blocks(tensor: Tensor) -> Sequence[Tensor]:

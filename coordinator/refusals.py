@@ -40,3 +40,5 @@ class UpdateLimits:
     """None is no limit."""
     max_norm: float | None = None
     """Of all deltas together; None is a bound that follows from the model, see `inspection`."""
+    max_buffer_norm: float | None = None
+    """Of one floating buffer, and the largest growth of an integer one; None likewise."""

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from coordinator.privacy_rules import PrivacyRules, privacy_rules
+from coordinator.refusals import UpdateLimits
 from coordinator.rules import DEFAULT_GOALS, DEFAULT_MAX_STALENESS, Mode, RoundRules
 from coordinator.staleness import parse_staleness
 from schemas.encodings import Encoding
@@ -120,6 +121,11 @@ class RoundSettings(TrainingSettings):
     max_update_norm: Positive | None = Field(
         None, description="Largest L2 norm of an update; by default only absurd ones are refused."
     )
+    max_buffer_norm: Positive | None = Field(
+        None,
+        description="Largest L2 norm of a floating buffer of an update, and largest growth of an "
+        "integer one; by default only absurd ones are refused.",
+    )
     max_examples: int | None = Field(
         None,
         ge=1,
@@ -139,6 +145,16 @@ class RoundSettings(TrainingSettings):
         "float32", description="How global parameters are encoded on their way down."
     )
     initial: Path | None = Field(None, description="Begin from this safetensors file.")
+
+    @property
+    def limits(self) -> UpdateLimits:
+        """What these settings let no update exceed."""
+        return UpdateLimits(
+            max_staleness=self.rules.max_staleness,
+            max_examples=self.max_examples,
+            max_norm=self.max_update_norm,
+            max_buffer_norm=self.max_buffer_norm,
+        )
 
     @property
     def rules(self) -> RoundRules:

@@ -27,7 +27,7 @@ from coordinator.server_optimizer import parse_optimizer
 from coordinator.service import Coordinator
 from coordinator.settings import CoordinatorSettings
 from coordinator.staleness import parse_staleness
-from coordinator.training_run import TrainingRun, UpdateLimits
+from coordinator.training_run import TrainingRun
 from coordinator.without_effect import without_effect
 from learning import Task, load_task, local_device, local_optimizer, reading, use_huge_pages
 from schemas.errors import LinkClosedError
@@ -153,11 +153,7 @@ def assemble(
         kinds=kinds,
         staleness=parse_staleness(settings.staleness),
         optimizer=parse_optimizer(settings.server_optimizer),
-        limits=UpdateLimits(
-            max_staleness=settings.rules.max_staleness,
-            max_examples=settings.max_examples,
-            max_norm=settings.max_update_norm,
-        ),
+        limits=settings.limits,
         privacy=privacy,
     )
     limits = limits_for(tensors, least_chunk_bytes=min(LEAST_CHUNK_BYTES, settings.chunk_bytes))

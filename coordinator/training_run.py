@@ -152,7 +152,7 @@ class TrainingRun:
     def inspect(self, update: Mapping[str, Tensor], kinds: Mapping[str, str]) -> Refusal | None:
         """Say why an update's tensors cannot be folded; None means they can."""
         if self._inspector is None:
-            self._inspector = Inspector.of(self.tensors, self.kinds, self.limits.max_norm)
+            self._inspector = Inspector.of(self.tensors, self.kinds, self.limits)
         if self.privacy is not None and (refusal := self.privacy.refusal(update, self.kinds)):
             return refusal
         return self._inspector.inspect(update, kinds)

@@ -20,7 +20,7 @@ from coordinator.gatekeeper import (
 )
 from coordinator.identity import Identity
 from coordinator.inspection import Inspector
-from coordinator.refusals import Reason, Refusal
+from coordinator.refusals import Reason, Refusal, UpdateLimits
 from coordinator.spool import UNFINISHED_PER_SENDER, Spool
 from schemas.chunks import ChunkPlace, Labels, Whole
 from schemas.errors import MalformedMessageError
@@ -39,7 +39,7 @@ def place(number: int, index: int = 0, count: int = 3) -> ChunkPlace:
 
 
 def inspected(**changed: torch.Tensor) -> Reason | None:
-    refusal = Inspector.of(MODEL, KINDS, None).inspect(
+    refusal = Inspector.of(MODEL, KINDS, UpdateLimits()).inspect(
         changed, {name: KINDS[name] for name in changed}
     )
     return refusal.reason if refusal else None
@@ -73,6 +73,73 @@ def test_a_buffer_may_learn_the_variance_of_raw_pixels_but_not_1e30() -> None:
     assert inspected(mean=torch.full((4,), 1e30)) is Reason.TOO_LARGE
 
 
+@pytest.mark.parametrize("scale", [1e6, 1e9])
+def test_the_first_statistics_of_raw_columns_are_ordinary(scale: float) -> None:
+    """Their variance is the square of their scale, where the buffer began with 1."""
+    assert inspected(mean=torch.full((4,), 0.1 * scale**2)) is None
+
+
+@pytest.mark.parametrize(
+    ("sent", "limits", "option"),
+    [
+        ({"weight": torch.full((4,), 1e30)}, UpdateLimits(), "--max-update-norm"),
+        ({"weight": torch.ones(4)}, UpdateLimits(max_norm=1.0), "--max-update-norm"),
+        ({"mean": torch.full((4,), 1e30)}, UpdateLimits(), "--max-buffer-norm"),
+        ({"mean": torch.full((4,), 5.0)}, UpdateLimits(max_buffer_norm=1.0), "--max-buffer-norm"),
+        ({"count": torch.tensor(2**62)}, UpdateLimits(), "--max-buffer-norm"),
+        ({"count": torch.tensor(30)}, UpdateLimits(max_buffer_norm=9.0), "--max-buffer-norm"),
+    ],
+)
+def test_a_bound_is_named_with_the_option_that_sets_it(
+    sent: dict[str, torch.Tensor], limits: UpdateLimits, option: str
+) -> None:
+    refusal = Inspector.of(MODEL, KINDS, limits).inspect(sent, KINDS)
+    assert refusal is not None
+    assert refusal.reason is Reason.TOO_LARGE
+    assert f"the coordinator's {option} sets the bound" in refusal.detail
+
+
+def test_a_bound_that_was_set_is_the_one_that_holds() -> None:
+    """In place of what follows from the model, in either direction."""
+    inspector = Inspector.of(MODEL, KINDS, UpdateLimits(max_norm=1e9, max_buffer_norm=1e25))
+    assert inspector.inspect({"weight": torch.full((4,), 1e8)}, KINDS) is None
+    assert inspector.inspect({"mean": torch.full((4,), 1e24)}, KINDS) is None
+    assert inspector.inspect({"count": torch.tensor(2**62)}, KINDS) is None
+
+
+HOLES = torch.tensor([1.0, float("inf"), float("-inf"), float("nan")])
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (HOLES.tolist(), None),
+        ([2.0, 3.0, 4.0, 5.0], None),
+        ([math.inf, math.inf, -math.inf, math.nan], Reason.NON_FINITE),
+        ([1.0, -math.inf, -math.inf, math.nan], Reason.NON_FINITE),
+        ([1.0, math.inf, -math.inf, math.inf], Reason.NON_FINITE),
+        ([1.0, 1e30, -math.inf, math.nan], Reason.TOO_LARGE),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_not_finite_is_no_fault_where_the_model_says_the_same(
+    values: list[float], expected: Reason | None, dtype: torch.dtype
+) -> None:
+    """As masks and the limits of observers do; and such a limit may become a number."""
+    inspector = Inspector.of({"mean": HOLES.to(dtype)}, KINDS, UpdateLimits())
+    refusal = inspector.inspect({"mean": torch.tensor(values, dtype=dtype)}, KINDS)
+    assert (refusal and refusal.reason) is expected
+
+
+def test_the_delta_of_a_constant_that_is_not_finite_is_no_fault() -> None:
+    """It is infinity less infinity; any other one is refused."""
+    inspector = Inspector.of({"weight": HOLES}, KINDS, UpdateLimits())
+    assert inspector.inspect({"weight": HOLES - HOLES}, KINDS) is None
+    refusal = inspector.inspect({"weight": torch.full((4,), math.nan)}, KINDS)
+    assert refusal is not None
+    assert refusal.reason is Reason.NON_FINITE
+
+
 def test_a_count_of_batches_cannot_jump_to_the_end_of_its_range() -> None:
     assert inspected(count=torch.tensor(10_000)) is None
     assert inspected(count=torch.tensor(2**62)) is Reason.TOO_LARGE
@@ -85,7 +152,7 @@ def test_each_value_of_an_integer_buffer_grows_by_a_step(dtype: str, step: int) 
     """One large value lends the others no room, and the whole range does not overflow."""
     limits = torch.iinfo(getattr(torch, dtype))
     here = torch.tensor([limits.max - 5, 7, limits.min], dtype=getattr(torch, dtype))
-    inspector = Inspector.of({"count": here}, {"count": "value"}, None)
+    inspector = Inspector.of({"count": here}, {"count": "value"}, UpdateLimits())
 
     def refused(index: int, value: int) -> bool:
         sent = here.clone()
@@ -100,13 +167,13 @@ def test_each_value_of_an_integer_buffer_grows_by_a_step(dtype: str, step: int) 
 
 def test_a_byte_may_take_any_value() -> None:
     here = torch.zeros(3, dtype=torch.uint8)
-    inspector = Inspector.of({"flags": here}, {"flags": "value"}, None)
+    inspector = Inspector.of({"flags": here}, {"flags": "value"}, UpdateLimits())
     assert inspector.inspect({"flags": here + 255}, {"flags": "value"}) is None
 
 
 def test_float64_values_whose_squares_overflow_are_refused_and_raise_nothing() -> None:
     model = {"weight": torch.ones(2, dtype=torch.float64)}
-    inspector = Inspector.of(model, KINDS, None)
+    inspector = Inspector.of(model, KINDS, UpdateLimits())
     for value in (1.3e154, 1e200, 1.7e308):
         refusal = inspector.inspect({"weight": torch.full((2,), value, dtype=torch.float64)}, KINDS)
         assert refusal is not None

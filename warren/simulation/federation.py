@@ -9,7 +9,7 @@ from coordinator.model import global_tensors, initial_network, load_initial, ten
 from coordinator.server_optimizer import parse_optimizer
 from coordinator.settings import RoundSettings
 from coordinator.staleness import parse_staleness
-from coordinator.training_run import Contribution, Refusal, TrainingRun, UpdateLimits
+from coordinator.training_run import Contribution, Refusal, TrainingRun
 from learning import Task
 from participant.trainer import TrainedUpdate
 from schemas.chunks import cut
@@ -71,7 +71,7 @@ class SimulatedFederation:
             kinds=tensor_kinds(self.network, tensors),
             staleness=parse_staleness(settings.staleness),
             optimizer=parse_optimizer(settings.server_optimizer),
-            limits=UpdateLimits(max_staleness=settings.rules.max_staleness),
+            limits=settings.limits,
         )
         self._held: dict[int, HeldVersion] = {}
         self._version_bytes = 0
