@@ -95,7 +95,7 @@ class Complaints:
 
     def _tell_login(self, login: str | None, refusal: Refusal) -> None:
         """Tell the one the broker names, where there is a queue of that name: no name is proved."""
-        if login in self._desk.known and self._gatekeeper.may_answer((login, ""), refusal.reason):
+        if login in self._desk.known and self._gatekeeper.may_answer((login, ""), str(refusal)):
             self._tell(login, self._run.version, str(refusal))
 
     def _tell(self, participant: str, base_version: int, reason: str) -> None:

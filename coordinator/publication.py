@@ -8,6 +8,7 @@ from coordinator.settings import CoordinatorSettings
 from coordinator.training_run import TrainingRun
 from schemas.chunks import Chunk, cut
 from schemas.messages import GlobalParameters
+from schemas.table import Kind
 from schemas.tensors import encode_tensors
 
 
@@ -19,12 +20,13 @@ class Publication:
         message: GlobalParameters,
         tensors: Mapping[str, Tensor],
         *,
+        kinds: Mapping[str, Kind],
         epoch: int,
         encoding: str,
         chunk_bytes: int,
     ) -> None:
-        """Encode `tensors`, all of them as values."""
-        encoded = encode_tensors(message, tensors, encoding=encoding)
+        """Encode `tensors`, and say with `kinds` how updates are to carry them."""
+        encoded = encode_tensors(message, tensors, kinds=kinds, encoding=encoding)
         self.version = message.version
         self.num_bytes = encoded.num_bytes
         self.chunks: Sequence[Chunk] = cut(encoded, chunk_bytes=chunk_bytes, epoch=epoch)
@@ -36,6 +38,7 @@ def publication_of(run: TrainingRun, settings: CoordinatorSettings, *, epoch: in
     return Publication(
         _message(run, settings),
         run.tensors,
+        kinds=run.kinds,
         epoch=epoch,
         encoding=settings.encoding_down,
         chunk_bytes=settings.chunk_bytes,
@@ -45,7 +48,8 @@ def publication_of(run: TrainingRun, settings: CoordinatorSettings, *, epoch: in
 def version_bytes_of(run: TrainingRun, settings: CoordinatorSettings) -> int:
     """Return the length of a version as it is published."""
     encoding = settings.encoding_down
-    return encode_tensors(_message(run, settings), run.tensors, encoding=encoding).num_bytes
+    message = _message(run, settings)
+    return encode_tensors(message, run.tensors, kinds=run.kinds, encoding=encoding).num_bytes
 
 
 def _message(run: TrainingRun, settings: CoordinatorSettings) -> GlobalParameters:

@@ -21,6 +21,7 @@ from coordinator.staleness import Staleness
 from schemas.chunks import Labels
 from schemas.errors import InvalidInputError
 from schemas.messages import Update
+from schemas.table import Kind
 
 __all__ = ["Contribution", "Reason", "Refusal", "TrainingRun", "UpdateLimits"]
 
@@ -47,7 +48,7 @@ class TrainingRun:
         *,
         run_id: str,
         tensors: Mapping[str, Tensor],
-        kinds: Mapping[str, str],
+        kinds: Mapping[str, Kind],
         staleness: Staleness,
         optimizer: OptimizerSpec,
         limits: UpdateLimits,

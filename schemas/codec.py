@@ -78,7 +78,7 @@ def encode(message: Message, tensors: Sequence[TensorBytes] = ()) -> Encoded:
         end = begin + data.nbytes
         row = (tensor.name, tensor.dtype, tensor.shape, tensor.kind, tensor.encoding)
         entries.append(TensorEntry(*row, begin, end))
-    check_table(entries, kinds=message.TENSOR_KINDS, limits=_UNLIMITED)
+    check_table(entries, carried=message.TENSORS, limits=_UNLIMITED)
 
     header = document.pack(
         {
@@ -114,7 +114,7 @@ def decode(whole: memoryview, *, kind: str, limits: Limits) -> Decoded:
     header, data = _split(whole, limits)
     fields = document.unpack(header, max_containers=2 * limits.max_tensors + 16)
     message = _read_message(fields, kind)
-    entries = read_table(fields["tensors"], kinds=message.TENSOR_KINDS, limits=limits)
+    entries = read_table(fields["tensors"], carried=message.TENSORS, limits=limits)
     _check_data(entries, data)
     return Decoded(message, entries, data)
 

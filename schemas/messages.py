@@ -8,9 +8,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from schemas.table import Kind
+from schemas.table import Carried
 
-PROTOCOL = 1
+PROTOCOL = 2
 
 # In these patterns `$` is the very end: pydantic's regex engine never lets it precede a newline.
 
@@ -67,8 +67,8 @@ class Message(Document):
 
     KIND: ClassVar[str]
     """What the AMQP property `type` says."""
-    TENSOR_KINDS: ClassVar[frozenset[Kind]] = frozenset()
-    """The kinds of tensors that it may carry."""
+    TENSORS: ClassVar[Carried] = "none"
+    """What the bytes of its tensors are."""
 
 
 class GlobalParameters(Message):
@@ -76,11 +76,11 @@ class GlobalParameters(Message):
 
     The coordinator's epoch is no field: it stands in the chunks' headers alone, so that the same
     version, sent again by a coordinator that was started again, has the same digest and is
-    recognised.
+    recognised. The kind of each tensor says how an update carries it.
     """
 
     KIND: ClassVar[str] = "GlobalParameters"
-    TENSOR_KINDS: ClassVar[frozenset[Kind]] = frozenset({"value"})
+    TENSORS: ClassVar[Carried] = "values"
     run: Identifier
     version: Count
     rounds: Count
@@ -113,7 +113,7 @@ class Update(Message):
     """Participant to coordinator: what local training changed."""
 
     KIND: ClassVar[str] = "Update"
-    TENSOR_KINDS: ClassVar[frozenset[Kind]] = frozenset({"delta", "value"})
+    TENSORS: ClassVar[Carried] = "changes"
     run: Identifier
     participant: Identifier
     base_version: Count

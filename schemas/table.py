@@ -1,7 +1,7 @@
 """The tensor table: which tensors a message carries, and where each lies in the data region."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,10 @@ from schemas.errors import InvalidInputError, MalformedMessageError
 from schemas.limits import MAX_DIMENSIONS, MAX_TENSOR_NAME_BYTES, MAX_VALUES, Limits
 
 Kind = Literal["delta", "value"]
-"""A delta is new minus base; a value stands for itself."""
+"""How an update carries a tensor: as trained minus base, or as the trained value itself."""
+
+Carried = Literal["none", "values", "changes"]
+"""What a message carries: no tensors, all of them as they are, or each as its kind says."""
 
 ALIGNMENT = 64
 """Every tensor begins on a multiple of this, in bytes, so that it can be used where it lies."""
@@ -68,12 +71,12 @@ def aligned(offset: int) -> int:
     return -(-offset // ALIGNMENT) * ALIGNMENT
 
 
-def read_table(rows: object, *, kinds: Collection[Kind], limits: Limits) -> tuple[TensorEntry, ...]:
+def read_table(rows: object, *, carried: Carried, limits: Limits) -> tuple[TensorEntry, ...]:
     """Return the entries of a table from the network, every one of them checked.
 
     Args:
         rows: what the header document holds under `tensors`.
-        kinds: the kinds of tensors that this message may carry.
+        carried: what this message carries.
         limits: the reader's bounds.
 
     Raises:
@@ -86,11 +89,11 @@ def read_table(rows: object, *, kinds: Collection[Kind], limits: Limits) -> tupl
             f"the table has {len(rows)} tensors, this reader takes {limits.max_tensors}"
         )
     entries = tuple(_read_row(row) for row in rows)
-    check_table(entries, kinds=kinds, limits=limits)
+    check_table(entries, carried=carried, limits=limits)
     return entries
 
 
-def check_table(entries: Sequence[TensorEntry], *, kinds: Collection[Kind], limits: Limits) -> None:
+def check_table(entries: Sequence[TensorEntry], *, carried: Carried, limits: Limits) -> None:
     """Check a whole table: names unique, ranges in their only possible places, sizes bounded.
 
     Raises:
@@ -100,13 +103,9 @@ def check_table(entries: Sequence[TensorEntry], *, kinds: Collection[Kind], limi
     end = 0
     num_decoded_bytes = 0
     for entry in entries:
-        _check_entry(entry)
+        _check_entry(entry, carried)
         if entry.name in names:
             raise MalformedMessageError(f"two tensors are named {entry.name!r}")
-        if entry.kind not in kinds:
-            raise MalformedMessageError(
-                f"tensor {entry.name!r} is a {entry.kind}, which this message cannot carry"
-            )
         if entry.begin != aligned(end):
             raise MalformedMessageError(
                 f"tensor {entry.name!r} begins at {entry.begin}, its place is {aligned(end)}"
@@ -139,14 +138,18 @@ def _read_row(row: object) -> TensorEntry:
             )
 
 
-def _check_entry(entry: TensorEntry) -> None:
+def _check_entry(entry: TensorEntry, carried: Carried) -> None:
     _check_name(entry.name)
+    if carried == "none":
+        raise MalformedMessageError(
+            f"tensor {entry.name!r} is in a message of a kind that carries none"
+        )
     if entry.dtype not in DTYPE_BYTES:
         raise MalformedMessageError(f"tensor {entry.name!r} has unknown dtype {entry.dtype[:64]!r}")
     _check_shape(entry)
     if entry.kind == "delta" and not entry.dtype.startswith(("float", "bfloat")):
         raise MalformedMessageError(f"tensor {entry.name!r} is a delta of {entry.dtype}")
-    expected = entry.begin + _check_encoding(entry).num_bytes(
+    expected = entry.begin + _check_encoding(entry, carried).num_bytes(
         entry.num_values, DTYPE_BYTES[entry.dtype]
     )
     if entry.end != expected:
@@ -176,7 +179,7 @@ def _check_shape(entry: TensorEntry) -> None:
         raise MalformedMessageError(f"tensor {entry.name!r} has an impossible shape")
 
 
-def _check_encoding(entry: TensorEntry) -> Encoding:
+def _check_encoding(entry: TensorEntry, carried: Carried) -> Encoding:
     try:
         encoding = Encoding.parse(entry.encoding)
     except InvalidInputError as error:
@@ -184,7 +187,7 @@ def _check_encoding(entry: TensorEntry) -> Encoding:
     if encoding.values != "raw" and entry.dtype not in LOSSY_DTYPES:
         raise MalformedMessageError(f"tensor {entry.name!r} writes {entry.dtype} as {encoding}")
     if encoding.fraction is not None:
-        if entry.kind != "delta":
+        if entry.kind != "delta" or carried != "changes":
             raise MalformedMessageError(f"tensor {entry.name!r} writes a value as {encoding}")
         if entry.num_values > MAX_INDEXED_VALUES:
             raise MalformedMessageError(f"tensor {entry.name!r} is too large for {encoding}")

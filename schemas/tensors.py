@@ -47,10 +47,11 @@ def encode_tensors(
     Args:
         message: a kind of message that carries tensors.
         tensors: by name.
-        kinds: delta or value for each name; a name left out is a value.
-        encoding: as in `encodings`. It is applied to floating deltas, and to every floating tensor
-            of a message that carries no deltas, where that makes them smaller; `float32` leaves
-            everything as it is.
+        kinds: delta or value for each name; a name left out is a value. The tensors of an update
+            are what these say, those of global parameters are all values.
+        encoding: as in `encodings`. It is applied to an update's deltas, and to every floating
+            tensor of global parameters, where that makes them smaller; `float32` leaves everything
+            as it is.
 
     Raises:
         UnsupportedDtypeError: if a tensor has no bytes in this protocol.
@@ -70,8 +71,8 @@ def tensor_bytes(
     """Return what `encode_tensors` would send of each tensor."""
     wanted = Encoding.from_setting(encoding)
     kinds = kinds or {}
-    lossy_kind: Kind = "delta" if "delta" in message.TENSOR_KINDS else "value"
-    if lossy_kind == "value" and wanted.fraction is not None:
+    are_changes = message.TENSORS == "changes"
+    if not are_changes and wanted.fraction is not None:
         raise InvalidInputError(
             f"{message.KIND} cannot travel as {encoding}, which leaves values out; choose float32, "
             "float16, bfloat16 or int8"
@@ -79,7 +80,8 @@ def tensor_bytes(
     rows = []
     for name, tensor in tensors.items():
         kind = kinds.get(name, "value")
-        rows.append(_row(name, tensor, kind, wanted if kind == lossy_kind else RAW))
+        is_exact = are_changes and kind == "value"
+        rows.append(_row(name, tensor, kind, RAW if is_exact else wanted))
     return rows
 
 

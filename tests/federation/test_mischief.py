@@ -15,7 +15,7 @@ from coordinator.orders import MAX_WELCOMES
 from schemas.chunks import Assembly, ChunkPlace, cut
 from schemas.codec import encode
 from schemas.limits import Limits
-from schemas.messages import Goodbye, Hello, Message, UpdateRefused
+from schemas.messages import PROTOCOL, Goodbye, Hello, Message, UpdateRefused
 from schemas.topology import EVENT_KEY, UPDATE_KEY, Topology
 
 PATIENCE_SECONDS = 60
@@ -43,7 +43,7 @@ class Mallory:
     def one_byte(self, run: str, version: int, number: int) -> None:
         """Something that looks like an update from outside."""
         headers = {
-            "protocol": 1,
+            "protocol": PROTOCOL,
             "digest": f"{number:064x}",
             "chunk": 0,
             "chunks": 1,
@@ -157,15 +157,18 @@ def test_coming_and_going_without_end_is_told_a_few_times(house: Any, mallory: M
 
 
 def test_what_is_malformed_is_answered_and_kept_in_part(house: Any, mallory: Mallory) -> None:
-    """The login that the broker names is told why, once; a person finds the beginning."""
+    """The login that the broker names is told of each mistake once; a person finds the start."""
     coordinator = house.coordinator("Tiny", rounds=2)
     coordinator.wait_for("waiting")
     mallory.say(Hello(participant=ME, instance="m", num_examples=1))
     coordinator.wait_for("participant_joined")
-    for _ in range(2 * MAX_MALFORMED):
-        mallory.publish(UPDATE_KEY, "Update", {"protocol": 1}, bytes(1_000_000))
+    mallory.publish(UPDATE_KEY, "Update", {"protocol": PROTOCOL}, bytes(1_000_000))
     answer = mallory.next_answer()
     assert answer.reason == "malformed: header 'digest' is not text of at most 64 characters"
+    mallory.publish(EVENT_KEY, "Hello", {"protocol": "2"}, b"x")
+    assert mallory.next_answer().reason == "malformed: header 'protocol' is not an integer"
+    for _ in range(2 * MAX_MALFORMED):
+        mallory.publish(UPDATE_KEY, "Update", {"protocol": PROTOCOL}, bytes(1_000_000))
     mallory.one_byte("another-run", version=0, number=0)
     coordinator.wait_for("update_refused")  # so everything before it was judged
     properties, body = mallory.next_letter(mallory.names.dead_letters_queue)
@@ -182,7 +185,8 @@ def test_an_id_too_long_for_a_routing_key_is_refused(house: Any, mallory: Mallor
     mallory.publish(
         UPDATE_KEY,
         "Update",
-        {"protocol": 1, "digest": "0" * 64, "chunks": 1, "chunk_bytes": 1024, "bytes": 1} | headers,
+        {"protocol": PROTOCOL, "digest": "0" * 64, "chunks": 1, "chunk_bytes": 1024, "bytes": 1}
+        | headers,
         b"x",
     )
     (refused,) = coordinator.wait_for("message_refused")

@@ -161,8 +161,8 @@ def test_headers_with_anything_wrong_are_refused(name: str, value: object, words
 
 
 def test_another_protocol_is_refused_in_words() -> None:
-    with pytest.raises(UnsupportedProtocolError, match="speaks protocol 2, this program speaks"):
-        changed(protocol=2)
+    with pytest.raises(UnsupportedProtocolError, match="speaks protocol 1, this program speaks"):
+        changed(protocol=1)
 
 
 @pytest.mark.parametrize("kind", [None, "", "Nonsense"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from schemas.codec import Decoded, Limits, TensorBytes, decode, encode
 from schemas.errors import MalformedMessageError, UnsupportedProtocolError
-from schemas.messages import Hello
+from schemas.messages import PROTOCOL, Hello
 
 SEEDS = corpus()
 FLOATS = TensorBytes("w", "float32", (2, 3), "value", "raw", memoryview(bytes(range(24))))
@@ -102,7 +102,10 @@ def test_data_begins_on_a_multiple_of_64() -> None:
         (with_header(b"\x82\xa1a\x01\xa1a\x02"), "a key given twice"),
         (with_header(b"\x80"), "the header has no protocol number"),
         (with_header(b"\x81\xa8protocol\xc3"), "the header has no protocol number"),
-        (with_header(b"\x81\xa8protocol\x01"), "keys are not protocol, kind, message, tensors"),
+        (
+            with_header(b"\x81\xa8protocol" + bytes([PROTOCOL])),
+            "keys are not protocol, kind, message, tensors",
+        ),
     ],
 )
 def test_bytes_that_are_no_message_are_refused(whole: bytes, words: str) -> None:
@@ -111,8 +114,8 @@ def test_bytes_that_are_no_message_are_refused(whole: bytes, words: str) -> None
 
 
 def test_another_protocol_is_refused_in_words_whatever_else_it_says() -> None:
-    with pytest.raises(UnsupportedProtocolError, match="speaks protocol 2, this program speaks"):
-        read(with_header(msgpack.packb({"protocol": 2, "news": [1, 2, 3]})))
+    with pytest.raises(UnsupportedProtocolError, match=f"speaks protocol {PROTOCOL + 1}, this"):
+        read(with_header(msgpack.packb({"protocol": PROTOCOL + 1, "news": [1, 2, 3]})))
 
 
 @pytest.mark.parametrize(
@@ -233,6 +236,13 @@ def test_what_is_written_is_checked_as_strictly_as_what_is_read() -> None:
         encode(UPDATE, [FLOATS, FLOATS])
     with pytest.raises(MalformedMessageError, match="is not Unicode text"):
         encode(UPDATE, [TensorBytes("\ud800", "bool", (0,), "value", "raw", memoryview(b""))])
+
+
+def test_global_parameters_leave_no_value_out_whatever_the_kind_of_the_tensor() -> None:
+    largest = TensorBytes("w", "float32", (2,), "delta", "topk:0.5", memoryview(bytes(8)))
+    assert encode(UPDATE, [largest]).entries[0].encoding == "topk:0.5"
+    with pytest.raises(MalformedMessageError, match="tensor 'w' writes a value as topk"):
+        encode(GLOBAL_PARAMETERS, [largest])
 
 
 def test_a_declared_terabyte_takes_no_memory() -> None:

@@ -37,5 +37,5 @@ def test_a_plan_that_cannot_train_is_refused(field: dict[str, object]) -> None:
 
 
 def test_only_two_kinds_of_message_carry_tensors() -> None:
-    carried = {name: kind.TENSOR_KINDS for name, kind in MESSAGES.items() if kind.TENSOR_KINDS}
-    assert carried == {"GlobalParameters": {"value"}, "Update": {"delta", "value"}}
+    carried = {name: kind.TENSORS for name, kind in MESSAGES.items() if kind.TENSORS != "none"}
+    assert carried == {"GlobalParameters": "values", "Update": "changes"}

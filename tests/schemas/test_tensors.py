@@ -126,12 +126,29 @@ def test_a_boolean_that_is_neither_0_nor_1_is_refused() -> None:
 
 
 def test_only_messages_made_for_them_carry_tensors() -> None:
-    with pytest.raises(MalformedMessageError, match="'x' is a value, which this message cannot"):
+    with pytest.raises(MalformedMessageError, match="'x' is in a message of a kind that carries"):
         encode_tensors(Hello(participant="a", instance="b"), {"x": torch.ones(1)})
-    with pytest.raises(MalformedMessageError, match="'x' is a delta, which this message cannot"):
-        encode_tensors(GLOBAL_PARAMETERS, {"x": torch.ones(1)}, kinds={"x": "delta"})
     with pytest.raises(MalformedMessageError, match="'x' is a delta of int64"):
         encode_tensors(UPDATE, {"x": torch.tensor(1)}, kinds={"x": "delta"})
+
+
+@pytest.mark.parametrize("encoding", ["float32", "int8"])
+def test_global_parameters_are_values_and_say_how_each_is_answered(encoding: str) -> None:
+    """A participant that knows no BatchNorm reads there that its statistics are values."""
+    tensors = {"weight": torch.full((300,), 2.0), "running_mean": torch.full((300,), 3.0)}
+    encoded = encode_tensors(
+        GLOBAL_PARAMETERS, tensors, kinds={"weight": "delta"}, encoding=encoding
+    )
+    whole = memoryview(bytearray(joined(encoded)))
+    decoded = decode(whole, kind="GlobalParameters", limits=LIMITS)
+    assert {entry.name: entry.kind for entry in decoded.entries} == {
+        "weight": "delta",
+        "running_mean": "value",
+    }
+    assert {entry.encoding for entry in decoded.entries} == {encoding.replace("float32", "raw")}
+    assert {name: t.mean().item() for name, t in decode_tensors(decoded).items()} == pytest.approx(
+        {"weight": 2.0, "running_mean": 3.0}
+    )
 
 
 def test_global_parameters_cannot_leave_values_out() -> None:

@@ -149,7 +149,12 @@ class SimulatedFederation:
             plan=self._settings.plan(),
             encoding=self._settings.encoding,
         )
-        encoded = encode_tensors(message, self.run.tensors, encoding=self._settings.encoding_down)
+        encoded = encode_tensors(
+            message,
+            self.run.tensors,
+            kinds=self.run.kinds,
+            encoding=self._settings.encoding_down,
+        )
         self._version_bytes = encoded.num_bytes
         return HeldVersion(decode_tensors(_received(encoded)), _digest(encoded))
 
