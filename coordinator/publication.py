@@ -6,7 +6,7 @@ from torch import Tensor
 
 from coordinator.settings import CoordinatorSettings
 from coordinator.training_run import TrainingRun
-from schemas.chunks import Chunk, cut
+from schemas.chunks import Chunk, check_cut, cut
 from schemas.messages import GlobalParameters
 from schemas.table import Kind
 from schemas.tensors import encode_tensors
@@ -46,10 +46,16 @@ def publication_of(run: TrainingRun, settings: CoordinatorSettings, *, epoch: in
 
 
 def version_bytes_of(run: TrainingRun, settings: CoordinatorSettings) -> int:
-    """Return the length of a version as it is published."""
+    """Return the length of a version as it is published.
+
+    Raises:
+        InvalidInputError: if it has too many chunks, or a later one could: by 64 bytes at most.
+    """
     encoding = settings.encoding_down
     message = _message(run, settings)
-    return encode_tensors(message, run.tensors, kinds=run.kinds, encoding=encoding).num_bytes
+    encoded = encode_tensors(message, run.tensors, kinds=run.kinds, encoding=encoding)
+    check_cut(encoded.num_bytes + 64, settings.chunk_bytes)
+    return encoded.num_bytes
 
 
 def _message(run: TrainingRun, settings: CoordinatorSettings) -> GlobalParameters:

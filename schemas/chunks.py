@@ -15,7 +15,7 @@ from typing import Protocol
 from schemas.codec import Decoded, Encoded, decode
 from schemas.errors import InvalidInputError, MalformedMessageError
 from schemas.limits import Limits
-from schemas.place import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, ChunkPlace, Labels, Whole
+from schemas.place import MAX_CHUNK_BYTES, MAX_CHUNKS, MIN_CHUNK_BYTES, ChunkPlace, Labels, Whole
 
 __all__ = [
     "DEFAULT_CHUNK_BYTES",
@@ -26,6 +26,7 @@ __all__ = [
     "Memory",
     "Room",
     "Whole",
+    "check_cut",
     "cut",
 ]
 
@@ -57,8 +58,8 @@ class Chunk:
         return self.place.headers()
 
 
-def check_chunk_bytes(chunk_bytes: int) -> int:
-    """Return `chunk_bytes` if messages may be cut in chunks of this size.
+def check_cut(num_bytes: int, chunk_bytes: int) -> None:
+    """Check that a message of `num_bytes` may be cut in chunks of `chunk_bytes`.
 
     Raises:
         InvalidInputError: if not.
@@ -68,7 +69,12 @@ def check_chunk_bytes(chunk_bytes: int) -> int:
             f"chunk_bytes is {chunk_bytes}; choose {MIN_CHUNK_BYTES} to {MAX_CHUNK_BYTES}, "
             "because RabbitMQ 4 refuses bodies from 16 MiB on"
         )
-    return chunk_bytes
+    if num_bytes > MAX_CHUNKS * chunk_bytes:
+        raise InvalidInputError(
+            f"a message of {num_bytes} bytes has more than {MAX_CHUNKS} chunks of {chunk_bytes} "
+            "bytes, and AMQP counts no further; choose --chunk-bytes "
+            f"{-(-num_bytes // MAX_CHUNKS)} or more"
+        )
 
 
 def cut(
@@ -78,13 +84,13 @@ def cut(
 
     Args:
         encoded: the message.
-        chunk_bytes: at least 1 KiB, below 16 MiB.
+        chunk_bytes: at least 1 KiB, below 16 MiB, and so many that 65,535 chunks are enough.
         epoch: the coordinator's, for what a coordinator sends.
 
     Raises:
         InvalidInputError: if no message may be cut like that.
     """
-    check_chunk_bytes(chunk_bytes)
+    check_cut(encoded.num_bytes, chunk_bytes)
     bodies = list(_bodies(encoded.buffers, chunk_bytes))
     digests = [sha256(body).digest() for body in bodies]
     whole = Whole(

@@ -13,6 +13,8 @@ MIN_CHUNK_BYTES = 1024
 """Below this the bookkeeping of a chunk would outweigh the chunk."""
 MAX_CHUNK_BYTES = 16 * 1024 * 1024 - 1
 """RabbitMQ 4 refuses bodies from 16 MiB on."""
+MAX_CHUNKS = 65_535
+"""A reader leaves a whole version unacknowledged, and AMQP counts what may be so in 16 bits."""
 
 DIGEST_BYTES = 32
 _MAX_LABEL_CHARACTERS = 64
@@ -162,7 +164,7 @@ class ChunkPlace:
         whole = Whole(
             kind=kind,
             digest=read.digest("digest").hex(),
-            count=read.number("chunks", 1, _MAX_COUNT),
+            count=read.number("chunks", 1, MAX_CHUNKS),
             chunk_bytes=read.number("chunk_bytes", MIN_CHUNK_BYTES, MAX_CHUNK_BYTES),
             num_bytes=read.number("bytes", 1, limits.max_bytes),
             labels=read.labels(),

@@ -49,6 +49,10 @@ NOWHERE = "--broker=amqp://127.0.0.1:1"
         ([TASK, NOWHERE, "--rounds=-1"], "--rounds '-1' must be greater than or equal to 0"),
         ([TASK, NOWHERE, "--optimizer=magic"], "there is no optimizer 'magic'"),
         ([TASK, NOWHERE, "--device=abacus"], "abacus"),
+        (
+            [f"{TASK}OfManyBytes", NOWHERE, "--chunk-bytes=1024"],
+            "choose --chunk-bytes 1038 or more",
+        ),
         ([TASK, NOWHERE, "--initial=missing.safetensors"], "cannot be read as safetensors"),
     ],
 )

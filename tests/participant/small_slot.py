@@ -30,7 +30,9 @@ class Desk:
         pass
 
 
-def slot_over(folder: Path | None, desk: Desk) -> tuple[WorkSlot, Version, "queue.Queue[object]"]:
+def slot_over(
+    folder: Path | None, desk: Desk, *, chunk_bytes: int = 1 << 20
+) -> tuple[WorkSlot, Version, "queue.Queue[object]"]:
     """A slot that is asked to train the digits for a step, and what it delivers."""
     task = load_task("digits")()
     message = GlobalParameters(
@@ -48,7 +50,7 @@ def slot_over(folder: Path | None, desk: Desk) -> tuple[WorkSlot, Version, "queu
         participant="ann",
         memory=Memory(folder, LIMITS),
         desk=desk,  # type: ignore[arg-type] - the two methods that a slot calls
-        chunk_bytes=1 << 20,
+        chunk_bytes=chunk_bytes,
         deliver=delivered.put,
     )
     return made, version, delivered

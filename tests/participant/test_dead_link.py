@@ -1,14 +1,17 @@
 """Facts about a participant whose link can publish nothing any more."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from participant.memory import Memory
 from participant.service import Participant
 from participant.settings import ParticipantSettings
 from participant.work import Failed
+from schemas import chunks
 from schemas.errors import LinkClosedError, MessageTooLargeError
-from tests.participant.small_slot import Desk, slot_over
+from tests.participant.small_slot import LIMITS, Desk, slot_over
 from transport import Ended, Inbox
 
 DEAD = LinkClosedError("the link 'publishes' failed: ZeroDivisionError()")
@@ -53,6 +56,20 @@ def test_a_broker_that_takes_no_chunk_of_this_size_is_not_asked_again() -> None:
     slot.close()
     assert isinstance(failed, Failed)
     assert "choose a smaller --chunk-bytes" in str(failed.error)
+
+
+def test_an_update_of_too_many_chunks_is_told_and_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The next life sends it in larger ones, and trains nothing twice."""
+    slot, version, delivered = slot_over(tmp_path, Desk(), chunk_bytes=1024)
+    monkeypatch.setattr(chunks, "MAX_CHUNKS", 2)
+    slot.submit(version)
+    failed = delivered.get(timeout=60)
+    slot.close()
+    assert isinstance(failed, Failed)
+    assert "choose --chunk-bytes" in str(failed.error)
+    assert Memory(tmp_path, LIMITS).answer_to(version) is not None
 
 
 def test_a_link_that_ends_by_itself_ends_the_participant() -> None:

@@ -127,6 +127,7 @@ def test_chunks_that_a_broker_would_refuse_cannot_be_asked_for(chunk_bytes: int)
     ("name", "value", "words"),
     [
         ("protocol", None, "header 'protocol' is not an integer"),
+        ("chunks", 65_536, "header 'chunks' is 65536, not 1 to 65535"),
         ("protocol", True, "header 'protocol' is not an integer"),
         ("protocol", "1", "header 'protocol' is not an integer"),
         ("chunks", 1.0, "header 'chunks' is not an integer"),
@@ -256,8 +257,9 @@ def test_a_message_can_be_received_into_a_file_and_taken_up_again(tmp_path: Path
 
 def test_an_announced_gigabyte_takes_no_memory_until_it_comes() -> None:
     limits = Limits(max_bytes=2**30)
-    body = bytes(4096)
-    headers = {**CHUNKS[1].headers, "bytes": 2**30, "chunks": 2**18}
+    body = bytes(2**15)
+    size = {"bytes": 2**30, "chunks": 2**15, "chunk_bytes": 2**15}
+    headers = {**CHUNKS[1].headers, **size}
     before = resident_bytes()
     tracemalloc.start()
     try:
@@ -266,7 +268,7 @@ def test_an_announced_gigabyte_takes_no_memory_until_it_comes() -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert assembly.missing == 2**18
+    assert assembly.missing == 2**15
     assert peak < 100_000
     assert resident_bytes() - before < 2**26
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from fuzz_target import GLOBAL_PARAMETERS, LIMITS, UPDATE
 
-from schemas.chunks import ChunkPlace, cut
+from schemas.chunks import ChunkPlace, check_cut, cut
 from schemas.codec import TensorBytes, encode
-from schemas.errors import MalformedMessageError
+from schemas.errors import InvalidInputError, MalformedMessageError
 
 DATA = TensorBytes("a", "uint8", (5000,), "value", "raw", memoryview(bytes(5000)))
 CHUNK = cut(encode(UPDATE, [DATA]), chunk_bytes=4096)[0]
@@ -28,3 +28,13 @@ def test_a_reader_may_want_larger_chunks_than_it_is_sent() -> None:
         ChunkPlace.parse(CHUNK.kind, CHUNK.headers, 4096, picky)
     (small,) = cut(encode(GLOBAL_PARAMETERS), chunk_bytes=1024)
     assert ChunkPlace.parse(small.kind, small.headers, len(small.body), picky) == small.place
+
+
+def test_more_chunks_than_amqp_counts_cannot_be_asked_for() -> None:
+    """A reader's prefetch has 16 bits: it would wait for the last chunk for ever."""
+    row = TensorBytes("a", "uint8", (n := 65_535 * 1024,), "value", "raw", memoryview(bytes(n)))
+    encoded = encode(UPDATE, [row])
+    words = f"of {encoded.num_bytes} bytes has more than 65535 chunks .* choose --chunk-bytes 1025"
+    with pytest.raises(InvalidInputError, match=words):
+        cut(encoded, chunk_bytes=1024)
+    check_cut(encoded.num_bytes, 1025)
