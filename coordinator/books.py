@@ -4,37 +4,24 @@ A commit makes the spool durable, then the history, then the checkpoint; only th
 acknowledged.
 """
 
-import errno
-import fcntl
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import structlog
 from torch import Tensor
 
 from coordinator.checkpoint import Checkpoint, CheckpointFolder
+from coordinator.epoch import Epoch
 from coordinator.history import COUNTING, History, lost_updates
 from coordinator.reports import Say
 from coordinator.spool import Spool, SpoolFile
 from coordinator.unacknowledged import Due, Unacknowledged
-from schemas.disk import sync_folder
-from schemas.errors import InvalidInputError, WarrenError
+from schemas.errors import InvalidInputError
 from schemas.limits import Limits
 
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP}
-"""A file system without locks: then the epoch alone has to do."""
-
-
-class SupersededError(WarrenError):
-    """Raised when another coordinator took over while our connection was lost."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(
-            f"another coordinator took over the run in {folder} while the connection was lost; "
-            "start again to stand by"
-        )
+log = structlog.get_logger()
 
 
 class Books:
@@ -60,8 +47,7 @@ class Books:
                 f"--out {folder} cannot be written to ({error.strerror}); choose another folder"
             ) from None
         self.checkpoint = CheckpointFolder(folder)
-        self.epoch = 0
-        """The one that this coordinator took; 0 before it did."""
+        self._epoch = Epoch(folder)
         self._history: History | None = None
         self.unacknowledged = Unacknowledged()
         self._folded: list[SpoolFile] = []
@@ -112,6 +98,7 @@ class Books:
         self._history = History(path, length=length, tail=tail)
         if checkpoint is None:
             self.spool.clear()
+        self.spool.take_over()
         if self.lost:
             self._history.append({"event": "updates_lost", "updates": self.lost})
             fields = {"updates_lost": len(self.lost), "folder": str(self.folder)}
@@ -131,31 +118,35 @@ class Books:
             path.unlink()
         history.touch()
 
+    @property
+    def epoch(self) -> int:
+        """The one that this coordinator took; 0 before it did."""
+        return self._epoch.number
+
     def take_epoch(self) -> None:
         """Take the next epoch, durably, once nobody else is in the middle of writing.
 
-        It stands in a file of its own, so that a damaged checkpoint cannot lower it. From now on
-        nobody but us writes these books: so they are read after it, not before.
+        From now on nobody but us writes these books: so they are read after it, not before.
+
+        Raises:
+            InvalidInputError: if the epoch's file holds no number.
+            FolderLockedError: if somebody else is in the middle of writing.
+            OSError: if the disk refuses; it can be tried again.
         """
-        with self._locked():
-            self.epoch = self._epoch_on_disk() + 1
-            path = self.folder / "epoch"
-            incoming = path.with_name("epoch.incoming")
-            with incoming.open("w") as file:
-                file.write(f"{self.epoch}\n")
-                file.flush()
-                os.fsync(file.fileno())
-            incoming.replace(path)
-            sync_folder(self.folder)
+        with self._epoch.locked():
+            self._epoch.take(above=self.checkpoint.epoch())
 
     def check_epoch(self) -> None:
-        """Make sure that these are still our books.
+        """Make sure that these are still our books; whatever is written into them asks again.
 
         Raises:
             SupersededError: if another coordinator took an epoch since.
+            InvalidInputError: if the epoch's file holds no number.
         """
-        if self._epoch_on_disk() > self.epoch:
-            raise SupersededError(self.folder)
+        try:
+            self._epoch.check()
+        except OSError as error:
+            log.warning("the epoch cannot be read", reason=error.strerror)
 
     @contextmanager
     def ours(self) -> Iterator[None]:
@@ -163,9 +154,10 @@ class Books:
 
         Raises:
             SupersededError: if another coordinator took an epoch since.
+            FolderLockedError: if another one is in the middle of writing.
         """
-        with self._locked():
-            self.check_epoch()
+        with self._epoch.locked():
+            self._epoch.check()
             yield
 
     def folded(self, file: SpoolFile) -> None:
@@ -215,17 +207,3 @@ class Books:
         """Close the history."""
         if self._history is not None:
             self._history.close()
-
-    def _epoch_on_disk(self) -> int:
-        path = self.folder / "epoch"
-        return int(path.read_text()) if path.exists() else 0
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with (self.folder / "lock").open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            except OSError as error:
-                if error.errno not in _NO_LOCKS:
-                    raise
-            yield

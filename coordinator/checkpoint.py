@@ -5,6 +5,7 @@ What it holds is counted, and only that is acknowledged at the broker.
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,15 @@ class CheckpointFolder:
         if not is_recycled:
             sync_folder(self.newest.parent)
         self._number += 1
+
+    def epoch(self) -> int:
+        """Return the largest epoch that a checkpoint names, be the file whole or not; 0 if none."""
+        found = [0]
+        for path in self.paths:
+            with suppress(safetensors_file.DamagedFileError, KeyError, ValueError):
+                document = json.loads(safetensors_file.read_metadata(path)["state"])
+                found.append(int(document["epoch"]))
+        return max(found)
 
     def peek(self) -> Checkpoint | None:
         """Return the newest checkpoint without touching anything, or None where there is none.

@@ -9,8 +9,9 @@ from typing import Any
 
 import structlog
 
-from coordinator.books import Books, SupersededError
+from coordinator.books import Books
 from coordinator.desk import Desk
+from coordinator.epoch import SupersededError
 from coordinator.evaluation import Evaluated, Evaluator
 from coordinator.history import started
 from coordinator.means import weighted_means
@@ -18,6 +19,7 @@ from coordinator.observer import Observer
 from coordinator.office import Office
 from coordinator.orders import Orders
 from coordinator.outcome import Outcome, outcome_of, write_models
+from coordinator.patience import Patience
 from coordinator.presence import Presence
 from coordinator.reception import Reception
 from coordinator.reports import RoundReports, Say, loss_and_accuracy
@@ -26,9 +28,6 @@ from coordinator.sampling import Sampling
 from coordinator.settings import CoordinatorSettings
 from coordinator.training_run import Contribution, TrainingRun
 from coordinator.unacknowledged import Due
-from schemas.disk import until_there_is_room
-
-DISK_PAUSE_SECONDS = 5.0
 
 log = structlog.get_logger()
 
@@ -69,6 +68,7 @@ class Clerk:
         self._evaluator = evaluator
         self._say = say
         self._observer = observer
+        self._patience = Patience(settings.out, office=office, reception=reception, say=say)
         self._reports = RoundReports(self._tell_round)
         self._num_noted = 0
         """Updates of the open round that the history names already."""
@@ -220,7 +220,7 @@ class Clerk:
         except SupersededError as error:
             log.warning("stopped without a commit", reason=str(error))
         except OSError as error:
-            self._say_disk_is_full(error)
+            self._patience.say_why(error)
 
     def outcome(self, *, is_finished: bool) -> Outcome:
         """Return how the run stands, and write its models if it is finished."""
@@ -236,12 +236,12 @@ class Clerk:
         )
 
     def with_room(self, attempt: Callable[[], None]) -> None:
-        """Repeat `attempt` while the disk is full.
+        """Repeat `attempt` while the disk refuses it.
 
         Raises:
             StoppedError: if somebody wants us to stop meanwhile.
         """
-        until_there_is_room(attempt, self._await_room)
+        self._patience.until_done(attempt)
 
     def _write(self, attempt: Callable[[], None]) -> None:
         with self._books.ours():
@@ -280,16 +280,6 @@ class Clerk:
             self._desk.acknowledge_up_to(due.up_to)
         for delivery in due.singly:
             self._desk.acknowledge(delivery)
-
-    def _await_room(self, error: OSError) -> None:
-        self._say_disk_is_full(error)
-        began = time.monotonic()
-        self._office.pause(DISK_PAUSE_SECONDS)
-        if self._reception.round is not None:  # what waits in the queue meanwhile is in time
-            self._reception.round.put_off(time.monotonic() - began)
-
-    def _say_disk_is_full(self, error: OSError) -> None:
-        self._say("disk_full", {"folder": str(self._folder), "reason": error.strerror})
 
     def _tell_round(self, record: dict[str, Any]) -> None:
         self._books.history.append({"event": "round_closed", **record})

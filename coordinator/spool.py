@@ -135,8 +135,18 @@ class Spool:
         self._folder = folder
         self._limits = limits
         self._files: dict[str, SpoolFile] = {}
-        self._left = {path.name for path in folder.iterdir() if _is_name(path.name)}
+        self._left: set[str] = set()
         """What an earlier process left, and nobody has gone on with yet."""
+        self.take_over()
+
+    def take_over(self) -> None:
+        """Look for what earlier processes left; one that stands by looks again when it takes over.
+
+        Raises:
+            OSError: if the disk refuses.
+        """
+        found = {path.name for path in self._folder.iterdir() if _is_name(path.name)}
+        self._left = found - self._files.keys()
 
     def add(self, sender: str, place: ChunkPlace, body: bytes, now: float) -> SpoolFile | None:
         """Store one chunk; return its message if that is whole now.

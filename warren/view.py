@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
-from schemas.disk import is_full_disk
+from schemas.disk import may_pass
 
 ROWS = 20
 COLUMNS = (
@@ -83,12 +83,12 @@ class JsonView(View):
 
 
 def _print(line: str, stream: TextIO) -> None:
-    """Print a line. One that a full disk has no room for is kept, or left out, but never cut."""
+    """Print a line. One that the disk refuses is kept, or left out, but never cut."""
     try:
         stream.write(line + "\n")
         stream.flush()
     except OSError as error:
-        if not is_full_disk(error):
+        if not may_pass(error):
             raise
 
 
@@ -210,6 +210,12 @@ _SENTENCES = {
     ),
     "standing_by": "another coordinator runs the federation {federation}: standing by",
     "id_taken": "another instance holds the id {participant}: trying again until it is free",
+    "folder_locked": (
+        "waiting for {folder}: {holder} holds its lock, in the middle of writing perhaps; "
+        "if it hangs, end it"
+    ),
+    "disk_full": "no room in {folder} ({reason}): waiting until there is some",
+    "disk_refuses": "{folder} cannot be written to ({reason}): waiting until it can",
     "waiting": "waiting for {for}; {present} participants are present",
     "participant_exited": "{participant} ended with exit code {code}: {reason}",
     "participant_silent": "nothing was heard of {participant} in round {round}: not waiting for it",

@@ -1,12 +1,22 @@
 """Facts about what a coordinator makes of its books when it comes back."""
 
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
 
 from coordinator.books import Books
 from coordinator.clerk import Clerk
 from coordinator.evaluation import Evaluator
 from coordinator.observer import Unobserved
+from coordinator.office import StoppedError
+from coordinator.patience import DISK_PAUSE_SECONDS
 from coordinator.presence import Presence
 from coordinator.privacy import Privacy
 from coordinator.refusals import UpdateLimits
@@ -23,7 +33,7 @@ from tests.federation.tiny_tasks import Tiny
 class Life:
     """One life of a coordinator, without its broker."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, office: Any = None) -> None:
         task = Tiny()
         network = task.network()
         settings = CoordinatorSettings(out=folder, dp_clip=1.0, dp_noise=1.0)
@@ -39,6 +49,7 @@ class Life:
         )
         self.books = Books(folder, Limits(max_bytes=1 << 20))
         self.said: list[str] = []
+        self.fields: list[dict[str, Any]] = []
         self.evaluator = Evaluator(
             task, network, deliver=lambda _: None, best=folder / "best", until_accuracy=None
         )
@@ -50,15 +61,19 @@ class Life:
             presence=Presence(),
             sampling=Sampling(settings.rules, 0),
             desk=nobody,
-            office=nobody,
+            office=office,
             orders=nobody,
-            reception=nobody,
+            reception=cast("Any", SimpleNamespace(round=None)),
             evaluator=self.evaluator,
-            say=lambda event, _fields: self.said.append(event),
+            say=self._say,
             observer=Unobserved(),
         )
         self.clerk.take_epoch()
         self.clerk.load(fresh=False)
+
+    def _say(self, event: str, fields: dict[str, Any]) -> None:
+        self.said.append(event)
+        self.fields.append(fields)
 
     def round(self, participant: str) -> None:
         """Close a round of one update, and commit it."""
@@ -102,4 +117,51 @@ def test_what_a_damaged_checkpoint_counted_stays_paid_for(tmp_path: Path) -> Non
     assert second.run.releases.counts == {"ann": 1, "bob": 1}
     second.round("bob")
     assert second.run.releases.counts == {"ann": 1, "bob": 2}
+    second.close()
+
+
+class Waiting:
+    """An office in which somebody does something in the pause, and then stops the service."""
+
+    def __init__(self, *meanwhile: Callable[[], object]) -> None:
+        self.meanwhile = list(meanwhile)
+        self.paused = 0.0
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(min(seconds, 0.2))  # short locks are timed with the system's clock
+        self.paused += seconds
+        if self.paused < 2:
+            return
+        if not self.meanwhile:
+            raise StoppedError("enough")
+        self.meanwhile.pop(0)()
+
+
+def test_who_stands_by_behind_a_stopped_coordinator_says_so_and_can_be_stopped(
+    tmp_path: Path,
+) -> None:
+    """Its process holds the lock on the folder, and goes on with it if it is woken up."""
+    first = Life(tmp_path)
+    first.round("ann")
+    with first.books.ours():
+        office = Waiting()
+        with pytest.raises(StoppedError, match="enough"):
+            Life(tmp_path, office=office)
+    assert office.paused > DISK_PAUSE_SECONDS
+    first.close()
+
+
+def test_who_stands_by_takes_over_when_the_stopped_one_is_ended(tmp_path: Path) -> None:
+    first = Life(tmp_path)
+    first.round("ann")
+    with ExitStack() as held:
+        held.enter_context(first.books.ours())
+        second = Life(tmp_path, office=Waiting(held.close))
+    assert second.said[0] == "folder_locked"
+    assert second.fields[0] == {
+        "folder": str(tmp_path),
+        "holder": f"process {os.getpid()} on {socket.gethostname()}",
+    }
+    assert second.run.version == 1
+    first.close()
     second.close()

@@ -120,7 +120,7 @@ def test_the_live_view_is_a_table_a_bar_and_a_line(monkeypatch: pytest.MonkeyPat
     text = screen.getvalue()
     assert "1437" in text
     assert "2/2" in text
-    assert "folder [red]" in text
+    assert "no room in [red]" in text
     assert "runs/[run]/m.safetensors" in text
 
 
