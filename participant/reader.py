@@ -17,6 +17,12 @@ from schemas.limits import Limits
 from schemas.messages import GlobalParameters, Message
 from transport import Delivery
 
+Say = Callable[[str, dict[str, Any]], None]
+
+
+def _unsaid(_event: str, _fields: dict[str, Any]) -> None:
+    """Tell nobody."""
+
 
 @dataclass(slots=True)
 class Version:
@@ -51,16 +57,24 @@ class Version:
 class VersionReader:
     """Takes deliveries in order. Belongs to the thread that calls `take`."""
 
-    def __init__(self, limits: Limits, acknowledge: Callable[[Delivery], None]) -> None:
-        """Take nothing larger than `limits` say; `acknowledge` is called for what is done with."""
+    def __init__(
+        self, limits: Limits, acknowledge: Callable[[Delivery], None], *, say: Say = _unsaid
+    ) -> None:
+        """Take nothing larger than `limits` say.
+
+        `acknowledge` is called for what is done with, `say` with what a person should know.
+        """
         self._limits = limits
         self._acknowledge = acknowledge
+        self._say = say
         self._past_runs: dict[str, int] = {}
         """The newest epoch seen of each run that another one followed."""
         self.held: Version | None = None
         """The version in training, or the last one that was answered."""
         self.incoming: Version | None = None
         """A newer one on its way in."""
+        self._told = ("", -1)
+        """The run and the epoch that were last told to be older."""
 
     def take(self, delivery: Delivery) -> Message | None:
         """Take one delivery; return its message if it is a small one that carries no tensors.
@@ -169,6 +183,7 @@ class VersionReader:
             )
             self._add(self.incoming, place, delivery)
         else:
+            self._tell_older_epoch(labels.run, labels.version, place.epoch)
             self._acknowledge(delivery)
 
     def _take_held(self, held: Version, place: ChunkPlace, delivery: Delivery) -> None:
@@ -214,6 +229,15 @@ class VersionReader:
             return False
         self._past_runs[newest.run] = newest.epoch
         return True
+
+    def _tell_older_epoch(self, run: str, version: int, epoch: int) -> None:
+        """Say once that a coordinator is not listened to, because a later one was here before."""
+        newest = self.incoming or self.held
+        known = newest.epoch if newest and newest.run == run else self._past_runs.get(run, -1)
+        if epoch < known and self._told != (run, epoch):
+            self._told = (run, epoch)
+            fields = {"run": run, "version": version, "epoch": epoch, "newest_epoch": known}
+            self._say("version_of_older_epoch", fields)
 
     def _settle(self, version: Version) -> None:
         for delivery in version.deliveries.values():

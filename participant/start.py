@@ -131,7 +131,7 @@ def _take_part(
     participant = Participant(
         settings,
         desk=desk,
-        reader=VersionReader(limits, desk.acknowledge),
+        reader=VersionReader(limits, desk.acknowledge, say=tell),
         slot=slot,
         inbox=inbox,
         voice=Voice(desk, settings.id, device=str(device), num_examples=trainer.num_examples),

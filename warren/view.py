@@ -223,6 +223,11 @@ _SENTENCES = {
     "waiting_for_slot": "all {slots} slots are taken: waiting until one is free",
     "queue_down": "the broker node with the queue of {participant} is down: waiting for it",
     "participant_out_of_reach": "{participant} is out of reach: its queue's broker node is down",
+    "version_of_older_epoch": (
+        "version {version} of run {run} is dropped: it is of epoch {epoch}, and epoch "
+        "{newest_epoch} was here before; if no other coordinator runs, its file `epoch` was lost: "
+        "write {newest_epoch} into it and start it again, or start this participant again"
+    ),
     "waiting_for_coordinator": "no coordinator of the federation {federation} yet: waiting",
 }
 

@@ -1,6 +1,7 @@
 """Facts about which version a participant trains on, without a broker: deliveries in, acks out."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from schemas.limits import Limits
 from schemas.messages import GlobalParameters, RunFinished, TrainingPlan
 from schemas.tensors import encode_tensors
 from transport import Delivery, Subscription
+from warren.view import sentence
 
 LIMITS = Limits(max_bytes=1 << 16)
 
@@ -29,7 +31,12 @@ class Queue:
 
     def __init__(self) -> None:
         self.acknowledged: list[int] = []
-        self.reader = VersionReader(LIMITS, lambda delivery: self.acknowledged.append(delivery.tag))
+        self.said: list[tuple[str, dict[str, Any]]] = []
+        self.reader = VersionReader(
+            LIMITS,
+            lambda delivery: self.acknowledged.append(delivery.tag),
+            say=lambda event, fields: self.said.append((event, fields)),
+        )
         self.tag = 0
 
     def deliver(self, chunks: Sequence[Chunk]) -> list[int]:
@@ -185,3 +192,29 @@ def test_a_version_larger_than_the_own_network_is_of_another_one(queue: Queue) -
         InvalidInputError, match=r"trains another network.*start both with the same"
     ):
         queue.deliver(chunks)
+
+
+def test_a_version_of_an_older_epoch_is_dropped_with_a_word(queue: Queue) -> None:
+    """Once for each epoch: otherwise nobody would know why nothing is trained."""
+    queue.deliver(version(3, epoch=7))
+    queue.start()
+    dropped = queue.deliver(version(4, epoch=2)) + queue.deliver(version(5, epoch=2))
+    assert queue.acknowledged == dropped
+    fields = {"run": "run", "version": 4, "epoch": 2, "newest_epoch": 7}
+    assert queue.said == [("version_of_older_epoch", fields)]
+    assert "epoch 2, and epoch 7 was here before" in sentence(*queue.said[0])
+    queue.deliver(version(9, run="another", epoch=1))
+    queue.reader.answer()
+    queue.start()
+    queue.deliver(version(5, epoch=6))
+    assert [said["epoch"] for _, said in queue.said] == [2, 6]
+
+
+def test_an_older_version_of_the_same_epoch_is_dropped_without_one(queue: Queue) -> None:
+    """It was overtaken, and that is the usual thing."""
+    queue.deliver(version(3))
+    queue.start()
+    queue.deliver(version(2))
+    queue.deliver(version(0, run="another"))
+    queue.deliver(version(3))
+    assert queue.said == []
