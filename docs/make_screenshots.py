@@ -24,6 +24,7 @@ from rich.console import Console
 from schemas.topology import UPDATE_KEY, Topology
 from transport import Link, Outgoing
 from warren.broker_node import BrokerNode
+from warren.management import Management
 from warren.view import LiveView
 
 IMAGES = Path(__file__).parent / "images"
@@ -45,7 +46,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, Browser(WIDTH, HEIGHT) as browser:
         picture_the_terminal(browser, Path(folder))
         # Statistics every second instead of every five: the pictures wait for them.
-        configuration = "collect_statistics_interval = 1000"
+        configuration = {"collect_statistics_interval": "1000"}
         with BrokerNode.start(management=True, configuration=configuration) as node:
             sign_in(browser, node)
             with a_federation(node, Path(folder)) as participants:
@@ -111,18 +112,19 @@ def a_federation(node: BrokerNode, folder: Path) -> Iterator[dict[str, "subproce
 def bring_about_something_to_see(node: BrokerNode, slow: "subprocess.Popen[bytes]") -> None:
     """Stop one participant in the middle of its work, and send something malformed."""
     queue = Topology(FEDERATION).participant_queue(SLOW_SITE)
+    management = Management(str(node.management_url), login=(node.user, node.password))
 
     def is_at_work() -> bool:
         slow.send_signal(signal.SIGSTOP)
         time.sleep(2.5)  # two turns of the broker's statistics
-        state = json.loads(node.api("GET", f"/api/queues/%2F/{queue}"))
+        state = management.get("queues", "/", queue)
         if state.get("messages_unacknowledged") == 1 and state.get("messages_ready") == 1:
             return True
         slow.send_signal(signal.SIGCONT)
         return False
 
     def federation_runs() -> bool:
-        return bool(json.loads(node.api("GET", f"/api/queues/%2F/{queue}")).get("consumers"))
+        return bool(management.get("queues", "/", queue)["consumers"])
 
     until(federation_runs)
     until(is_at_work)

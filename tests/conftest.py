@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import pika
 import pytest
 from hypothesis import HealthCheck, settings
+from nodes import BrokerNode
 
 from schemas.errors import InvalidInputError
-from warren.broker_node import BrokerNode
 
 # Machines are noisy: no example and no strategy fails for its time.
 settings.register_profile("noisy", deadline=None, suppress_health_check=[HealthCheck.too_slow])

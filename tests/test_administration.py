@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nodes import BrokerNode
 from typer.testing import CliRunner
 
 from schemas.errors import InvalidInputError
 from schemas.topology import Topology
-from warren.broker_node import BrokerNode
 from warren.cli import app
 from warren.credentials import Credentials
 from warren.management import Management

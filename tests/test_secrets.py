@@ -8,10 +8,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from nodes import BrokerNode
 
 from schemas.errors import InvalidInputError
 from transport import Link
-from warren.broker_node import BrokerNode
 from warren.options import read
 from warren.settings import CoordinatorSettings, ParticipantSettings
 

@@ -1,19 +1,22 @@
-"""What an operator does once: `warren enroll`, `warren revoke`, `warren certificates`."""
+"""What an operator does once: `warren enroll`, `warren revoke`, `warren certificates`.
+
+Commands import what they need only when they run, so that `--help` answers at once.
+"""
 
 import getpass
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from schemas.errors import InvalidInputError
 from schemas.topology import Topology
 from transport import client_context
-from warren.enrolment import Enrolment
-from warren.management import Management, parts_of
+
+if TYPE_CHECKING:
+    from warren.management import Management
 
 MANAGEMENT_VARIABLE = "WARREN_MANAGEMENT_URL"
 PASSWORD_VARIABLE = "WARREN_MANAGEMENT_PASSWORD"  # noqa: S105 - the name of a variable
@@ -75,6 +78,8 @@ def enroll(
     ] = None,
 ) -> None:
     """Let one participant (or the coordinator) into the broker, and write its credentials."""
+    from warren.enrolment import Enrolment  # noqa: PLC0415 - see above
+
     login = participant or ("coordinator" if coordinator else None)
     if login is None:
         raise InvalidInputError("name the participant: warren enroll ID, or --coordinator")
@@ -115,6 +120,8 @@ def revoke(
     insecure_http: InsecureHttp = False,
 ) -> None:
     """End a participant's connections, and remove its login and queue."""
+    from warren.enrolment import Enrolment  # noqa: PLC0415 - see above
+
     api = _management(management, ca_file, insecure_http=insecure_http)
     enrolment = Enrolment(api, Topology(federation), vhost=vhost)
     enrolment.revoke(participant)
@@ -151,8 +158,10 @@ def certificates(
         sys.stdout.write(f"{path}\n")
 
 
-def _management(url: str | None, ca_file: Path | None, *, insecure_http: bool) -> Management:
+def _management(url: str | None, ca_file: Path | None, *, insecure_http: bool) -> "Management":
     """Take the password from the URL, the environment, or the person at the terminal."""
+    from warren.management import Management, parts_of  # noqa: PLC0415 - see above
+
     url = url or os.environ.get(MANAGEMENT_VARIABLE)
     if not url:
         raise InvalidInputError(
@@ -160,10 +169,10 @@ def _management(url: str | None, ca_file: Path | None, *, insecure_http: bool) -
         )
     parts = parts_of(url)
     login = None
-    if parts.username and parts.password is None:
+    if parts.username and not parts.password:
         password = os.environ.get(PASSWORD_VARIABLE)
         if password is None and sys.stdin.isatty():
-            password = getpass.getpass(f"Password of {parts.username} at {parts.hostname}: ")
-        login = (unquote(parts.username), password or "")
+            password = getpass.getpass(f"Password of {parts.username} at {parts.host}: ")
+        login = (parts.username, password or "")
     tls = client_context(ca_file=ca_file) if parts.scheme == "https" else None
     return Management(url, login=login, tls=tls, insecure_http=insecure_http)

@@ -1,26 +1,22 @@
 """RabbitMQ's management HTTP API."""
 
-import base64
-import json
 import ssl
-import urllib.error
-import urllib.request
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit
+from urllib.parse import quote
+
+import httpx
 
 from schemas.errors import BrokerUnreachableError, InvalidInputError, LoginRefusedError
 from transport import client_context, is_loopback
 
 
-def parts_of(url: str) -> SplitResult:
+def parts_of(url: str) -> httpx.URL:
     """Split an address; one that is none has no parts."""
     try:
-        parts = urlsplit(url)
-        _ = parts.port  # raises where it is no number
-    except ValueError:
-        return urlsplit("")
-    return parts
+        return httpx.URL(url)
+    except httpx.InvalidURL:
+        return httpx.URL()
 
 
 class Management:
@@ -48,28 +44,23 @@ class Management:
             InvalidInputError: if it is no such URL; the message does not repeat it.
         """
         parts = parts_of(url)
-        port = f":{parts.port}" if parts.port else ""
-        name, password = login or (None, None)
-        name = unquote(parts.username) if parts.username else name
-        password = unquote(parts.password) if parts.password else password
-        if parts.scheme not in ("http", "https") or not parts.hostname or name is None:
+        name, password = login or ("", "")
+        self.host, self.login = parts.host, parts.username or name
+        if parts.scheme not in ("http", "https") or not self.host or not self.login:
             raise InvalidInputError(
                 "the management address must look like http://login:password@host:15672, or "
                 "https:// with TLS"
             )
-        if parts.scheme == "http" and not is_loopback(parts.hostname) and not insecure_http:
+        if parts.scheme == "http" and not is_loopback(self.host) and not insecure_http:
             raise InvalidInputError(
-                f"http:// would send a password unencrypted to {parts.hostname}; use https:// "
+                f"http:// would send a password unencrypted to {self.host}; use https:// "
                 "(with --ca-file for a private CA), an ssh tunnel to the broker's machine, or "
                 "--insecure-http"
             )
-        self.host, self.login = parts.hostname, name
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        self.url = f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
-        pair = f"{name}:{password or ''}".encode()
-        self._authorization = "Basic " + base64.b64encode(pair).decode()
+        self.url = str(parts.copy_with(userinfo=b"", query=None, fragment=None)).rstrip("/")
+        self._login = (self.login, parts.password or password)
         self._timeout_seconds = timeout_seconds
-        self._tls = (tls or client_context()) if parts.scheme == "https" else None
+        self._tls = (tls or client_context()) if parts.scheme == "https" else False
 
     def __repr__(self) -> str:
         return f"<Management {self.url}>"
@@ -105,39 +96,37 @@ class Management:
         query: dict[str, str | int] | None = None,
         body: dict[str, Any] | None = None,
     ) -> Any:
-        where = "/".join(quote(part, safe="") for part in path)
-        request = urllib.request.Request(  # noqa: S310 - http or https, checked above
-            f"{self.url}/api/{where}" + (f"?{urlencode(query)}" if query else ""),
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": self._authorization, "Content-Type": "application/json"},
-            method=method,
-        )
+        where = "/api/" + "/".join(quote(part, safe="") for part in path)
         try:
-            with urllib.request.urlopen(  # noqa: S310 - as above
-                request, timeout=self._timeout_seconds, context=self._tls
-            ) as answer:
-                text = answer.read()
-            return json.loads(text) if text else None
-        except urllib.error.HTTPError as error:
-            with error:  # it is the open answer, too
-                ours = self._translated(error, f"{method} /api/{where}")
-            raise ours from None
-        except (OSError, ssl.SSLError, ValueError) as error:
-            reason = getattr(error, "reason", error)
+            answer = httpx.request(
+                method,
+                self.url + where,
+                params=query,
+                json=body,
+                auth=self._login,
+                verify=self._tls,
+                timeout=self._timeout_seconds,
+            )
+            if answer.is_success:
+                return answer.json() if answer.content else None
+        except (httpx.HTTPError, ValueError, ImportError) as error:  # a proxy by SOCKS
+            reason = str(error) or f"no answer within {self._timeout_seconds:g} s"
             raise BrokerUnreachableError(
                 f"there is no management API at {self.url} ({reason})"
             ) from None
+        raise self._translated(answer, f"{method} {where}")
 
-    def _translated(self, error: urllib.error.HTTPError, what: str) -> Exception:
-        if error.code == HTTPStatus.NOT_FOUND:
+    def _translated(self, answer: httpx.Response, what: str) -> Exception:
+        if answer.status_code == HTTPStatus.NOT_FOUND:
             return _MissingError(what)
-        if error.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             return LoginRefusedError(
                 f"the management API at {self.url} refuses the login {self.login!r} for {what}: it "
                 "needs the tag monitoring to look, administrator to enrol, and rights on the vhost"
             )
-        text = error.read()[:300].decode(errors="replace")
-        return BrokerUnreachableError(f"{what} at {self.url}: {error.code} {text}")
+        return BrokerUnreachableError(
+            f"{what} at {self.url}: {answer.status_code} {answer.text[:300]}"
+        )
 
 
 class _MissingError(BrokerUnreachableError):

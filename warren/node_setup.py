@@ -5,6 +5,7 @@ import random
 import secrets
 import shutil
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from warren.rabbitmq_installation import Installation
 
 LOOPBACK = "127.0.0.1"
 _USER = "warren"
-_TLS_FILES = ("ca.pem", "server.pem", "server-key.pem")
 # Below the ports that systems hand out to outgoing connections: a client that knocks at a dead
 # broker's port could otherwise be given that very port, and the broker could not come back.
 _PORTS = range(10_000, 32_000)
@@ -28,14 +28,13 @@ class Ports:
     distribution: int
     port_mapper: int
     management: int
-    tls: int
 
     @classmethod
     def free(cls) -> "Ports":
         """Return different ports on which nothing listens now."""
         free = (port for port in random.sample(_PORTS, 200) if _is_free(port))
         try:
-            return cls(*(next(free) for _ in range(5)))
+            return cls(*(next(free) for _ in range(4)))
         except StopIteration:
             raise BrokerUnreachableError("no free port for a private broker") from None
 
@@ -48,8 +47,7 @@ class NodeSetup:
         installation: the RabbitMQ that runs it.
         folder: its data, configuration and logs.
         management: whether it loads the management plugin.
-        tls: folder with its certificate, None without TLS.
-        extra: lines for `rabbitmq.conf` that replace ours.
+        configuration: of `rabbitmq.conf`, in place of ours.
         ports: where it listens.
         user: administrator's login name.
         password: generated for this node.
@@ -58,8 +56,7 @@ class NodeSetup:
     installation: Installation
     folder: Path
     management: bool
-    tls: Path | None
-    extra: str
+    configuration: Mapping[str, str]
     ports: Ports = field(default_factory=Ports.free)
     user: str = _USER
     password: str = field(default_factory=lambda: secrets.token_urlsafe(18), repr=False)
@@ -76,17 +73,17 @@ class NodeSetup:
         cookie.unlink(missing_ok=True)
         cookie.write_text(secrets.token_hex(16))
         cookie.chmod(0o400)  # Erlang refuses a cookie that others can read
-        plugins = ["rabbitmq_management"] if self.management else []
-        if self.tls is not None:
-            plugins.append("rabbitmq_auth_mechanism_ssl")
-            for name in _TLS_FILES:
-                (self.folder / name).write_bytes((self.tls / name).read_bytes())
-                (self.folder / name).chmod(0o600)
-        (self.folder / "enabled_plugins").write_text(f"[{','.join(plugins)}].")
-        (self.folder / "rabbitmq.conf").write_text(self._configuration())
+        (self.folder / "enabled_plugins").write_text(f"[{','.join(self.plugins())}].")
+        settings = {**self._settings(), **self.configuration}.items()
+        text = "".join(f"{key} = {value}\n" for key, value in settings)
+        (self.folder / "rabbitmq.conf").write_text(text)
         if self.installation.user:
             for path in (self.folder, *self.folder.iterdir()):
                 shutil.chown(path, self.installation.user, self.installation.user)
+
+    def plugins(self) -> list[str]:
+        """Return what it loads."""
+        return ["rabbitmq_management"] if self.management else []
 
     def process_options(self) -> dict[str, Any]:
         """Return where and as whom the node, rabbitmqctl and the port mapper run."""
@@ -120,7 +117,7 @@ class NodeSetup:
             "ERL_EPMD_ADDRESS": LOOPBACK,
         }
 
-    def _configuration(self) -> str:
+    def _settings(self) -> dict[str, str]:
         settings = {
             "listeners.tcp.local": f"{LOOPBACK}:{self.ports.amqp}",
             "default_user": self.user,
@@ -131,25 +128,9 @@ class NodeSetup:
         if self.management:
             settings["management.tcp.ip"] = LOOPBACK
             settings["management.tcp.port"] = str(self.ports.management)
-        if self.tls is not None:
-            settings |= {
-                "listeners.ssl.local": f"{LOOPBACK}:{self.ports.tls}",
-                "ssl_options.cacertfile": f"{self.folder}/ca.pem",
-                "ssl_options.certfile": f"{self.folder}/server.pem",
-                "ssl_options.keyfile": f"{self.folder}/server-key.pem",
-                "ssl_options.verify": "verify_peer",  # of clients that have a certificate
-                "ssl_options.fail_if_no_peer_cert": "false",
-                "auth_mechanisms.1": "EXTERNAL",
-                "auth_mechanisms.2": "PLAIN",
-                "ssl_cert_login_from": "common_name",
-            }
         if (3, 10) <= self.installation.version < (4, 0):
             settings["classic_queue.default_version"] = "2"  # 4.x knows no other
-        for line in self.extra.splitlines():
-            key, equals, value = line.partition("=")
-            if equals:
-                settings[key.strip()] = value.strip()
-        return "".join(f"{key} = {value}\n" for key, value in settings.items())
+        return settings
 
 
 def _is_free(port: int) -> bool:

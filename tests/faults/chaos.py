@@ -32,8 +32,10 @@ from chaos_proof import prove
 from chaos_report import report
 from services import HangError, Nursery, Service, Services, until
 
-from warren.broker_node import BrokerNode
 from warren.options import BROKER_VARIABLE
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a script finds only what lies beside it
+from nodes import BrokerNode
 
 Victim = Literal["coordinator", "participant", "broker"]
 

@@ -9,10 +9,9 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from faulty_run import Run
+from nodes import BrokerNode
 from padded_task import VARIABLE
 from services import Nursery, Service, Services, until
-
-from warren.broker_node import BrokerNode
 
 # Processes that wait for deadlines, alarms and timeouts: `make faults`.
 pytestmark = pytest.mark.slow
@@ -153,7 +152,7 @@ def test_sigterm_ends_a_coordinator_that_cannot_publish(run: Run, alarm: BrokerN
 
 def test_a_training_longer_than_the_acknowledgement_timeout_counts_once(run: Run) -> None:
     """The broker closes the channel over it; the delivery comes again and is adopted."""
-    with BrokerNode.start(configuration="consumer_timeout = 1000") as impatient:
+    with BrokerNode.start(configuration={"consumer_timeout": "1000"}) as impatient:
         # How often it looks; not every release has this in its configuration file.
         impatient.ctl("eval", "application:set_env(rabbit, channel_tick_interval, 1000).")
         run.services.environment["WARREN_BROKER_URL"] = impatient.url

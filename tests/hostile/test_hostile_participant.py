@@ -23,11 +23,11 @@ from urllib.parse import urlsplit
 
 import pika
 import pytest
+from nodes import BrokerNode
 
 from coordinator.gatekeeper import MAX_ANSWERS, MAX_MALFORMED, MAX_NEWS, NOTE_SECONDS
 from coordinator.refusals import Reason
 from schemas.topology import Topology
-from warren.broker_node import BrokerNode
 from warren.enrolment import Enrolment
 from warren.management import Management
 

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from nodes import BrokerNode
 from pydantic import ValidationError
 
 from participant.settings import ParticipantSettings
@@ -16,7 +17,6 @@ from participant.slots import SlotHolder
 from schemas.errors import RESOURCE_LOCKED, RefusedByBrokerError
 from schemas.topology import Topology
 from transport import Link
-from warren.broker_node import BrokerNode
 
 
 def settings_for(url: str, federation: str, **more: Any) -> ParticipantSettings:

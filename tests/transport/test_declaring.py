@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 from broker_talk import OpenLink, eventually, expect, letter
+from nodes import BrokerNode
 
 from schemas.errors import ConnectionLostError, RefusedByBrokerError, TransportError
 from transport import Delivery, Link, Outgoing
-from warren.broker_node import BrokerNode
 
 
 def test_a_queue_with_other_arguments_is_refused_with_406(link: Link, queue: str) -> None:

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 import pytest
 from broker_talk import OpenLink, eventually, expect, letter
+from nodes import BrokerNode
 
 from schemas.errors import BrokerUnreachableError, ConnectionLostError, LinkClosedError
 from transport import Connected, Delivery, Disconnected, Ended, Link, Outgoing, SubscriptionLost
-from warren.broker_node import BrokerNode
 
 CHUNK_BYTES = 256 * 1024
 

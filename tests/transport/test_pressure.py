@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from broker_talk import OpenLink, eventually, expect, letter
+from nodes import BrokerNode
 
 from transport import (
     Blocked,
@@ -18,7 +19,6 @@ from transport import (
     Unblocked,
 )
 from transport.events import ENVELOPE_BYTES
-from warren.broker_node import BrokerNode
 
 ROOM = 2 * (500_000 + 2 * ENVELOPE_BYTES)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from broker_talk import OpenLink, eventually, expect, letter
+from nodes import BrokerNode
 
 from schemas.errors import (
     BrokerUnreachableError,
@@ -18,7 +19,6 @@ from schemas.errors import (
 )
 from transport import Delivery, Link, Outgoing
 from transport.batch import Batch
-from warren.broker_node import BrokerNode
 
 
 def test_publish_returns_when_everything_is_in_the_queue(link: Link, queue: str) -> None:
@@ -175,7 +175,7 @@ def test_a_window_holds_back_until_something_is_confirmed(queue: str) -> None:
 def test_a_message_over_the_brokers_limit_names_the_option(queue: str) -> None:
     """Waiting would not help, and the broker's own words name no option of ours."""
     with (
-        BrokerNode.start(configuration=f"max_message_size = {1 << 20}") as node,
+        BrokerNode.start(configuration={"max_message_size": str(1 << 20)}) as node,
         Link([node.url], name="test") as link,
     ):
         link.wait_connected(30)

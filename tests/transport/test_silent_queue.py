@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 import pytest
+from nodes import BrokerNode
 
 from schemas.errors import QueueDownError
 from transport import Connected, Disconnected, Link, session
-from warren.broker_node import BrokerNode
 
 ARGUMENTS = {"x-queue-type": "classic"}
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from nodes import BrokerNode
 
 from participant.links import tls_of
 from participant.settings import ParticipantSettings
@@ -14,7 +15,6 @@ from schemas.errors import BrokerUnreachableError, InsecureBrokerError, InvalidI
 from transport import Link, Outgoing, client_context, link_context
 from transport.addresses import Address
 from transport.events import Delivery
-from warren.broker_node import BrokerNode
 from warren.certificates import Authority
 from warren.settings import StatusSettings
 from warren.status.start import watch

@@ -5,8 +5,8 @@ import stat
 from pathlib import Path
 
 import pytest
+from nodes import BrokerNode
 
-from warren.broker_node import BrokerNode
 from warren.local import _with_broker
 from warren.view import JsonView, LinesView
 

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from nodes import BrokerNode
 from rich.console import Console
 from test_simulation import TASK, started
 
@@ -26,7 +27,6 @@ from schemas.errors import BrokerUnreachableError, InvalidInputError
 from schemas.messages import Goodbye, Hello, Progress
 from schemas.place import Labels
 from transport import client_context
-from warren.broker_node import BrokerNode
 from warren.certificates import Authority
 from warren.management import Management
 from warren.settings import StatusSettings
@@ -298,3 +298,28 @@ def test_https_is_held_to_the_ca_that_was_named(tmp_path: Path) -> None:
         with pytest.raises(BrokerUnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
             queues_of(Management(url, login=login), "/", "F")
         server.shutdown()
+
+
+def test_a_login_is_not_sent_on_to_where_an_answer_points() -> None:
+    """A redirection is told, and not followed."""
+    asked: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(HTTPStatus.FOUND)
+            self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Nobody reads it."""
+
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        management = Management(f"http://127.0.0.1:{server.server_port}", login=("me", "x"))
+        with pytest.raises(BrokerUnreachableError, match=r"GET /api/overview at .*: 302"):
+            management.get("overview")
+        server.shutdown()
+
+    assert asked == ["/api/overview"]
