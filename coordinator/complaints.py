@@ -7,7 +7,7 @@ from coordinator.books import Books
 from coordinator.desk import Desk
 from coordinator.gatekeeper import Gatekeeper, Sender
 from coordinator.observer import Observer
-from coordinator.refusals import Reason, Refusal
+from coordinator.refusals import OF_CONTENT, Reason, Refusal
 from coordinator.reports import Say
 from coordinator.training_run import TrainingRun
 from schemas.messages import Message, UpdateRefused
@@ -54,7 +54,7 @@ class Complaints:
         if self._gatekeeper.may_answer(sender, about):
             login, participant = sender
             self._note(login, participant, base_version, refusal)
-            self._tell(participant, base_version, str(refusal))
+            self._tell(participant, base_version, refusal)
 
     def refuse_impostor(
         self, login: str | None, participant: str | None, base_version: int | None, refusal: Refusal
@@ -96,10 +96,20 @@ class Complaints:
     def _tell_login(self, login: str | None, refusal: Refusal) -> None:
         """Tell the one the broker names, where there is a queue of that name: no name is proved."""
         if login in self._desk.known and self._gatekeeper.may_answer((login, ""), str(refusal)):
-            self._tell(login, self._run.version, str(refusal))
+            self._tell(login, self._run.version, refusal)
 
-    def _tell(self, participant: str, base_version: int, reason: str) -> None:
+    def _tell(self, participant: str, base_version: int, refusal: Refusal) -> None:
+        """Say what was refused, and whether another update on that version could still count.
+
+        Never so in a private run: noise is drawn once for each version.
+        """
+        is_open = base_version == self._run.version and self._run.privacy is None
         self._answer(
             participant,
-            UpdateRefused(run=self._run.run_id, base_version=base_version, reason=reason[:1024]),
+            UpdateRefused(
+                run=self._run.run_id,
+                base_version=base_version,
+                reason=str(refusal)[:1024],
+                again=is_open and refusal.reason in OF_CONTENT,
+            ),
         )

@@ -24,7 +24,7 @@ from coordinator.rules import OpenRound
 from coordinator.training_run import TrainingRun
 from schemas.chunks import ChunkPlace
 from schemas.errors import MalformedMessageError
-from schemas.messages import Message
+from schemas.messages import Goodbye, Message
 from transport import Delivery, Subscription
 
 _NO_ANSWERS = {Reason.UNKNOWN_RUN, Reason.UNKNOWN_BASE, Reason.FLOOD}
@@ -159,6 +159,9 @@ class Reception:
         elif not self._attendance.listen(event, login or ""):
             self._complaints.refuse_malformed(delivery, f"{event.KIND} is no event")
             return
+        elif isinstance(event, Goodbye) and self.round is not None:
+            answered = (event.run, event.version) == (self._run.run_id, self._run.version)
+            self.round.left(event.participant, has_answered=answered)
         self._desk.acknowledge(delivery)
 
     def _judge_outside(self, place: ChunkPlace, delivery: Delivery) -> Refusal | None:

@@ -20,6 +20,18 @@ class Reason(StrEnum):
     FLOOD = "too many messages"
 
 
+OF_CONTENT = {
+    Reason.MALFORMED,
+    Reason.INCOMPATIBLE,
+    Reason.NON_FINITE,
+    Reason.TOO_LARGE,
+    Reason.TOO_MANY_EXAMPLES,
+}
+"""Refusals of what an update holds, and not of when or by whom it was sent: its sender can mend
+its data, code or settings, and train the version anew.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A reason, and a sentence for the one who sent the update."""

@@ -71,6 +71,11 @@ class OpenRound:
 
     There is nothing more to wait for.
     """
+    under_way: set[str] = field(default_factory=set)
+    """Who left after an update on the current version was confirmed that is not here yet.
+
+    Goodbye comes through another queue, and overtakes it.
+    """
     _owing: list[str] = field(init=False)
     """Those expected, less some who have answered: so that asking again and again costs little."""
     _deaf_seconds: float = field(init=False, default=0.0)
@@ -99,9 +104,10 @@ class OpenRound:
         One who joined during the round may contribute but does not raise the goal `all`; one who
         left lowers it. A number is capped by those present. Neither goes below the quorum.
         """
+        coming = present | (self.under_way - self.answered)
         if self.rules.goal == "all":
-            return max(self.rules.quorum, len(self.expected & present))
-        return max(self.rules.quorum, min(self.rules.goal, len(present)))
+            return max(self.rules.quorum, len(self.expected & coming))
+        return max(self.rules.quorum, min(self.rules.goal, len(coming)))
 
     def is_full(self, present: AbstractSet[str]) -> bool:
         """Whether the goal is reached.
@@ -115,7 +121,15 @@ class OpenRound:
     def _somebody_owes(self, present: AbstractSet[str]) -> bool:
         while self._owing and self._owing[-1] in self.answered:
             self._owing.pop()
-        return any(name in present and name not in self.answered for name in reversed(self._owing))
+        return any(
+            name not in self.answered and (name in present or name in self.under_way)
+            for name in reversed(self._owing)
+        )
+
+    def left(self, participant: str, *, has_answered: bool) -> None:
+        """Take note of a goodbye, and whether an update on the current version went before it."""
+        if has_answered and participant not in self.answered:
+            self.under_way.add(participant)
 
     def published(self, now: float) -> None:
         """Take note that the version is out: the deadline counts from now."""

@@ -278,7 +278,7 @@ class Coordinator:
 
     def _tend(self, opened: OpenRound) -> None:
         """Remind at a deadline, and find others in the place of those who are gone."""
-        if self._sampling.is_deserted(self._presence.names):
+        if self._sampling.is_deserted(self._presence.names | opened.under_way):
             self._widen(opened, self._presence.names)
             self._orders.send_again_to_all_but(opened.answered)
         now = time.monotonic()

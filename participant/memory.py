@@ -5,7 +5,7 @@ Without a state folder all of it lives in memory, and a restart begins anew.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -97,6 +97,24 @@ class Memory:
             durable.replace(self._path, [head.line(), *parts, *encoded.buffers])
         self._update = KeptUpdate(base_digest, encoded)
         self._run, self._residual = run, dict(residual)
+
+    def refused(self, run: str, base_version: int) -> None:
+        """Let the next start of the participant train anew what was refused of this one.
+
+        Until then its data, its code or its settings may have been mended; this process would
+        train the same again, and keeps the update for a coordinator with other limits.
+
+        Raises:
+            OSError: if the disk refuses; the update is kept for the next start too.
+        """
+        kept = self._update.encoded.message if self._update is not None else None
+        if self._path is None or not isinstance(kept, Update):
+            return
+        if (kept.run, kept.base_version) == (run, base_version):
+            line, _, rest = self._path.read_bytes().partition(b"\n")
+            head = _Head(**json.loads(line))
+            parts = rest[: head.residual_bytes + head.private_bytes]
+            durable.replace(self._path, [replace(head, base_digest="").line(), parts])
 
     def _read(self, path: Path, limits: Limits) -> None:
         """Take up what an earlier life kept; an update that is damaged is trained again."""

@@ -76,6 +76,8 @@ class Participant:
         self._say = say
         self._window = 1
         self._at_work: Version | None = None
+        self._answered: Version | None = None
+        """The last one whose update is confirmed."""
         self._is_leaving = False
         self._reason = ""
         self._leave_at: float | None = None
@@ -103,7 +105,7 @@ class Participant:
                 self._work()
         finally:
             is_over = self._slot.close()
-            self._voice.goodbye(self._reason)
+            self._voice.goodbye(self._reason, self._answered)
         return is_over
 
     @property
@@ -132,6 +134,7 @@ class Participant:
         """The update is confirmed: only now is the version acknowledged."""
         version = answered.version
         self._at_work = None
+        self._answered = version
         self._reader.answer()
         fields: dict[str, Any] = {
             "run": version.run,
@@ -206,6 +209,7 @@ class Participant:
                     self._leave("the run is finished")
             case UpdateRefused():
                 self._say("update_refused", {"version": note.base_version, "reason": note.reason})
+                self._slot.refused(note)
 
     # -- being there
 

@@ -111,7 +111,9 @@ class ParticipantSettings(ExamplePrivacySettings):
     once: bool = Field(
         False, description="Leave when the run finishes, instead of waiting for the next one."
     )
-    progress_seconds: Positive = Field(10.0, description="Seconds between two signs of life.")
+    progress_seconds: Positive = Field(
+        10.0, le=3600, description="Seconds between two signs of life."
+    )
     grace_seconds: float = Field(
         10.0,
         ge=0,

@@ -32,7 +32,7 @@ from schemas.errors import (
     UnroutableError,
 )
 from schemas.feedback import encode_update
-from schemas.messages import GlobalParameters, Update
+from schemas.messages import GlobalParameters, Update, UpdateRefused
 from schemas.tensors import decode_tensors
 
 log = structlog.get_logger()
@@ -71,7 +71,7 @@ class WorkSlot:
         self._deliver = deliver
         self._observer = observer or Unobserved()
         self._abandoned = threading.Event()
-        self._versions: queue.SimpleQueue[Version] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[Version | UpdateRefused] = queue.SimpleQueue()
         self._idle = threading.Event()
         self._idle.set()
         # A daemon: a task that never asks whether it should stop must not keep the process alive.
@@ -84,7 +84,15 @@ class WorkSlot:
     def submit(self, version: Version) -> None:
         """Answer a version: with the kept update if there is one, else by training."""
         self._idle.clear()
-        self._versions.put(version)
+        self._orders.put(version)
+
+    def refused(self, note: UpdateRefused) -> None:
+        """Forget a refused update where another one could count, once the work in hand is done.
+
+        Not for this process, which would train the very same again.
+        """
+        if note.again:
+            self._orders.put(note)
 
     def abandon(self) -> None:
         """End the training between two batches, and an upload wherever it is."""
@@ -99,8 +107,12 @@ class WorkSlot:
 
     def _serve(self) -> None:
         while True:
-            self._work(self._versions.get())
-            self._idle.set()
+            match self._orders.get():
+                case Version() as version:
+                    self._work(version)
+                    self._idle.set()
+                case note:
+                    self._forget(note)
 
     def _work(self, version: Version) -> None:
         structlog.contextvars.bind_contextvars(run=version.run, version=version.number)
@@ -165,6 +177,12 @@ class WorkSlot:
             lambda: self._memory.keep(version.digest, encoded, run=version.run, **state),
             self._await_room,
         )
+
+    def _forget(self, note: UpdateRefused) -> None:
+        try:
+            self._memory.refused(note.run, note.base_version)
+        except OSError as error:  # the next start sends it once more, and hears the same again
+            log.warning("a refused update stays in --state-dir", reason=error.strerror)
 
     def _await_room(self, error: OSError) -> None:
         log.warning("no room for the update in --state-dir", reason=error.strerror)

@@ -134,7 +134,13 @@ def _take_part(
         reader=VersionReader(limits, desk.acknowledge, say=tell),
         slot=slot,
         inbox=inbox,
-        voice=Voice(desk, settings.id, device=str(device), num_examples=trainer.num_examples),
+        voice=Voice(
+            desk,
+            settings.id,
+            device=str(device),
+            num_examples=trainer.num_examples,
+            alive_seconds=settings.progress_seconds,
+        ),
         say=tell,
     )
 

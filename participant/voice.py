@@ -28,12 +28,21 @@ class Voice:
     next event says more than a late one.
     """
 
-    def __init__(self, desk: Desk, participant: str, *, device: str, num_examples: int) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        participant: str,
+        *,
+        device: str,
+        num_examples: int,
+        alive_seconds: float,
+    ) -> None:
         """Say nothing yet."""
         self._desk = desk
         self._participant = participant
         self._device = device
         self._num_examples = num_examples
+        self._alive_seconds = alive_seconds
         self._instance = secrets.token_hex(4)
 
     def hello(self, held: Version | None) -> bool:
@@ -45,6 +54,8 @@ class Voice:
                 version=held.number if held else None,
                 device=self._device,
                 num_examples=self._num_examples,
+                consuming=self._desk.is_subscribed,
+                alive_seconds=self._alive_seconds,
             )
         )
 
@@ -59,13 +70,20 @@ class Voice:
                 phase=activity.phase,
                 step=activity.step,
                 steps=activity.steps,
+                alive_seconds=self._alive_seconds,
             )
         )
 
-    def goodbye(self, reason: str) -> bool:
-        """Say that it leaves on purpose."""
+    def goodbye(self, reason: str, answered: Version | None) -> bool:
+        """Say that it leaves on purpose, and what the last confirmed update answered."""
         return self._tell(
-            Goodbye(participant=self._participant, instance=self._instance, reason=reason)
+            Goodbye(
+                participant=self._participant,
+                instance=self._instance,
+                reason=reason,
+                run=answered.run if answered else None,
+                version=answered.number if answered else None,
+            )
         )
 
     def _tell(self, event: Message) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from participant.reader import Version
+from schemas.messages import UpdateRefused
 
 
 class Training(Protocol):
@@ -72,6 +73,9 @@ class Slot(Protocol):
 
     def submit(self, version: Version) -> None:
         """Answer a version with its update."""
+
+    def refused(self, note: UpdateRefused) -> None:
+        """Take note that an update was not counted."""
 
     def abandon(self) -> None:
         """End the work soon."""

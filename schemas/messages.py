@@ -17,6 +17,7 @@ PROTOCOL = 2
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, le=2**53)]
+AliveSeconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 Text = Annotated[str, StringConstraints(max_length=1024)]
 MetricName = Annotated[str, StringConstraints(max_length=64)]
 Metrics = Annotated[dict[MetricName, float], Field(max_length=64)]
@@ -107,6 +108,8 @@ class UpdateRefused(Message):
     run: Identifier
     base_version: Count
     reason: Text
+    again: bool = False
+    """Whether another update on this version, unlike the refused one, would still be judged."""
 
 
 class Update(Message):
@@ -137,6 +140,10 @@ class Hello(Message):
     """None while it holds none."""
     device: Annotated[str, StringConstraints(max_length=64)] = "cpu"
     num_examples: Count = 0
+    consuming: bool = False
+    """Whether it consumes its queue now: then there is one, on a node that is up."""
+    alive_seconds: AliveSeconds = 30.0
+    """How long it is silent at most, between two signs of life."""
 
 
 class Progress(Message):
@@ -150,15 +157,24 @@ class Progress(Message):
     phase: Literal["downloading", "training", "uploading", "waiting"]
     step: Count = 0
     steps: Count = 0
+    alive_seconds: AliveSeconds = 30.0
+    """As in Hello: a coordinator that was started again may never hear one."""
 
 
 class Goodbye(Message):
-    """Participant to coordinator: I am leaving on purpose."""
+    """Participant to coordinator: I am leaving on purpose, and this I have answered.
+
+    It may overtake its sender's last update, which comes through another queue.
+    """
 
     KIND: ClassVar[str] = "Goodbye"
     participant: Identifier
     instance: Identifier
     reason: Text = ""
+    run: Identifier | None = None
+    """Of the last update that the broker has confirmed to this process, if there was one."""
+    version: Count | None = None
+    """Its base version."""
 
 
 MESSAGES: dict[str, type[Message]] = {

@@ -147,6 +147,7 @@ class FakeBroker:
         self.said: list[tuple[str, dict[str, Any]]] = []
         self._folder = folder
         self._tags = 0
+        self.run_id = ""
         self.base_digests: dict[int, str] = {}
         """Of each version that went out to all."""
         self.on_version: Callable[[int], None] = lambda _version: None
@@ -212,7 +213,7 @@ class FakeBroker:
 
     def chunks_of(self, participant: str, version: int) -> list[Chunk]:
         update = Update(
-            run=self._run,
+            run=self.run_id,
             participant=participant,
             base_version=version,
             base_digest=self.base_digests[version],
@@ -236,7 +237,7 @@ class FakeBroker:
         labels = place.whole.labels
         assert labels.version is not None
         assert labels.run is not None
-        self._run = labels.run
+        self.run_id = labels.run
         self.base_digests[labels.version] = place.whole.digest
         if first.exchange == "f.parameters":
             self.on_version(labels.version)

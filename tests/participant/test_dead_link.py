@@ -31,7 +31,7 @@ class SmallDesk(Desk):
 class Silent:
     """The voice and the slot of a participant that does nothing."""
 
-    def goodbye(self, reason: str) -> None:
+    def goodbye(self, reason: str, answered: object) -> None:
         pass
 
     def close(self) -> None:

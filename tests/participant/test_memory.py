@@ -131,6 +131,20 @@ def test_a_crash_leaves_what_one_training_left_and_never_two(
         assert torch.equal(after.private["head"], torch.ones(2))
 
 
+def test_a_refused_update_is_forgotten_by_the_next_life_alone(tmp_path: Path) -> None:
+    """Which may have other data; what the training left behind stays, and so does another's."""
+    memory = Memory(tmp_path, LIMITS)
+    keep(memory, head=torch.ones(2))
+    memory.refused("run", 2)
+    assert Memory(tmp_path, LIMITS).answer_to(version(BASE)) is not None
+    memory.refused("run", 3)
+    assert memory.answer_to(version(BASE)) is not None
+    after = Memory(tmp_path, LIMITS)
+    assert after.answer_to(version(BASE)) is None
+    assert torch.equal(after.owed_to("run")["w"], torch.ones(5))
+    assert torch.equal(after.private["head"], torch.ones(2))
+
+
 def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     """In one sentence."""
     (tmp_path / "file").write_text("in the way")
