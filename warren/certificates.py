@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from schemas.errors import InvalidInputError
 from schemas.topology import check_identifier
@@ -22,6 +23,18 @@ DAYS_OF_CA = 3650
 DAYS_OF_CERTIFICATE = 825
 """What browsers and phones still accept from a private CA."""
 _CLOCKS_DIFFER = dt.timedelta(minutes=5)
+_SIGNS = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+"""Of the CA: it signs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,79 +73,60 @@ class Authority:
     @classmethod
     def _make(cls, folder: Path) -> "Authority":
         key = ec.generate_private_key(ec.SECP256R1())
-        name = _name("Warren private CA")
-        builder = _builder(name, name, key, DAYS_OF_CA).add_extension(
-            x509.BasicConstraints(ca=True, path_length=0), critical=True
+        name = "Warren private CA"
+        builder = (
+            _builder(name, key, DAYS_OF_CA)
+            .issuer_name(_name(name))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_SIGNS, critical=True)
         )
-        certificate = builder.add_extension(_usage(signs=True), critical=True).sign(
-            key, hashes.SHA256()
-        )
-        _write(folder / "ca.pem", _pem(certificate), 0o644)
-        _write(folder / "ca-key.pem", _key_pem(key), 0o600)
+        certificate = builder.sign(key, hashes.SHA256())
+        _write(folder, "ca", certificate, key)
         return cls(folder, certificate, key)
 
-    def issue_server(
-        self, hosts: Sequence[str], *, name: str = "server", days: float = DAYS_OF_CERTIFICATE
-    ) -> tuple[Path, Path]:
+    def issue_server(self, hosts: Sequence[str]) -> tuple[Path, Path]:
         """Return certificate and key of a broker that is reached under these names or addresses."""
-        return self._issue(name, hosts[0], x509.oid.ExtendedKeyUsageOID.SERVER_AUTH, hosts, days)
+        names = x509.SubjectAlternativeName([_host(host) for host in hosts])
+        return self._issue("server", hosts[0], ExtendedKeyUsageOID.SERVER_AUTH, names)
 
-    def issue_client(self, login: str, *, days: float = DAYS_OF_CERTIFICATE) -> tuple[Path, Path]:
+    def issue_client(self, login: str) -> tuple[Path, Path]:
         """Return certificate and key of a participant or coordinator with this broker login.
 
         Raises:
             InvalidInputError: if it is no name for one.
         """
         check_identifier("the login", login)
-        return self._issue(login, login, x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH, (), days)
+        return self._issue(login, login, ExtendedKeyUsageOID.CLIENT_AUTH)
 
     def _issue(
-        self,
-        file: str,
-        subject: str,
-        purpose: x509.ObjectIdentifier,
-        hosts: Sequence[str],
-        days: float,
+        self, file: str, subject: str, purpose: x509.ObjectIdentifier, *more: x509.ExtensionType
     ) -> tuple[Path, Path]:
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = (
-            _builder(_name(subject), self.certificate.subject, key, days)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(signs=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
-                critical=False,
-            )
+        builder = _builder(subject, key, DAYS_OF_CERTIFICATE).issuer_name(self.certificate.subject)
+        builder = builder.add_extension(
+            x509.BasicConstraints(ca=False, path_length=None), critical=True
         )
-        if hosts:
-            names = x509.SubjectAlternativeName([_host(host) for host in hosts])
-            builder = builder.add_extension(names, critical=False)
-        paths = self.folder / f"{file}.pem", self.folder / f"{file}-key.pem"
-        _write(paths[0], _pem(builder.sign(self.key, hashes.SHA256())), 0o644)
-        _write(paths[1], _key_pem(key), 0o600)
-        return paths
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        for extension in (x509.ExtendedKeyUsage([purpose]), issuer, *more):
+            builder = builder.add_extension(extension, critical=False)
+        return _write(self.folder, file, builder.sign(self.key, hashes.SHA256()), key)
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: EllipticCurvePrivateKey, days: float
-) -> x509.CertificateBuilder:
+def _builder(subject: str, key: EllipticCurvePrivateKey, days: int) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
-    ends = now + dt.timedelta(days=days)
     return (
         x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
+        .subject_name(_name(subject))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(min(now, ends) - _CLOCKS_DIFFER)
-        .not_valid_after(ends)
+        .not_valid_before(now - _CLOCKS_DIFFER)
+        .not_valid_after(now + dt.timedelta(days=days))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 
 
 def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, common_name)])
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
 def _host(host: str) -> x509.GeneralName:
@@ -142,35 +136,19 @@ def _host(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def _usage(*, signs: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        key_cert_sign=signs,
-        crl_sign=signs,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
+def _write(
+    folder: Path, name: str, certificate: x509.Certificate, key: EllipticCurvePrivateKey
+) -> tuple[Path, Path]:
+    """Replace a certificate and its key; a file's mode is there before its content is."""
+    pem = serialization.Encoding.PEM
+    key_pem = key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def _pem(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _key_pem(key: EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Replace a file; its mode is there before its content is."""
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
+    paths = folder / f"{name}.pem", folder / f"{name}-key.pem"
+    contents = certificate.public_bytes(pem), key_pem
+    for path, content, mode in zip(paths, contents, (0o644, 0o600), strict=True):
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    return paths

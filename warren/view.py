@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from rich.console import Console, Group
+from rich.filesize import decimal
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
@@ -251,7 +252,7 @@ def _shown(name: str, value: Any) -> str:
     if name in {"loss", "accuracy"}:
         return f"{value:.4f}"
     if name in {"bytes", "bytes_down", "bytes_up"}:
-        return size(value)
+        return decimal(value)
     if name in PRIVACY:
         return f"{value:.4g}"
     return f"{value:.2f}" if isinstance(value, float) else printable(str(value))
@@ -269,17 +270,3 @@ def printable(text: str) -> str:
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
     )
-
-
-def size(num_bytes: float) -> str:
-    """Return a number of bytes for people.
-
-    Example:
-        >>> size(263_400)
-        '263.4 kB'
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if num_bytes < 1000:  # noqa: PLR2004 - a thousand is a thousand
-            return f"{num_bytes:.4g} {unit}"
-        num_bytes /= 1000
-    return f"{num_bytes:.4g} TB"

@@ -1,11 +1,12 @@
 """TLS with a real broker: trusted and verified, or refused in one clear sentence."""
 
-import shutil
 import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import trustme
 from nodes import BrokerNode
 
 from participant.links import tls_of
@@ -52,9 +53,10 @@ def test_a_trusted_broker_is_connected_to(node: BrokerNode, trusted: ssl.SSLCont
 
 
 def test_a_broker_of_another_ca_is_refused(node: BrokerNode, tmp_path: Path) -> None:
-    stranger = Authority.in_folder(tmp_path)
+    stranger = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(stranger)
     with pytest.raises(InsecureBrokerError, match=r"certificate is refused: .*--ca-file"):
-        connect(url(node), client_context(ca_file=stranger.folder / "ca.pem"))
+        connect(url(node), client_context(ca_file=stranger))
 
 
 def test_the_systems_cas_do_not_know_a_private_one(node: BrokerNode) -> None:
@@ -69,16 +71,17 @@ def test_a_certificate_for_another_host_is_refused(
         connect(url(node, host="127.0.0.1"), trusted)
 
 
-def test_an_expired_certificate_is_refused(authority: Authority, tmp_path: Path) -> None:
-    folder = tmp_path / "expired"
-    shutil.copytree(authority.folder, folder)
-    expired = Authority.in_folder(folder)
-    expired.issue_server(["localhost"], days=-1)
+def test_an_expired_certificate_is_refused(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    expired = authority.issue_cert("localhost", not_after=datetime(2020, 1, 1, tzinfo=UTC))
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    expired.private_key_pem.write_to_path(tmp_path / "server-key.pem")
+    expired.cert_chain_pems[0].write_to_path(tmp_path / "server.pem")
     with (
-        BrokerNode.start(tls=folder) as node,
+        BrokerNode.start(tls=tmp_path) as node,
         pytest.raises(InsecureBrokerError, match="certificate has expired"),
     ):
-        connect(url(node), client_context(ca_file=folder / "ca.pem"))
+        connect(url(node), client_context(ca_file=tmp_path / "ca.pem"))
 
 
 def test_plain_text_to_the_tls_port_is_told_apart(node: BrokerNode) -> None:

@@ -2,14 +2,11 @@
 
 import io
 import json
-import ssl
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,8 +23,6 @@ from participant.start import serve as serve_participant
 from schemas.errors import BrokerUnreachableError, InvalidInputError
 from schemas.messages import Goodbye, Hello, Progress
 from schemas.place import Labels
-from transport import client_context
-from warren.certificates import Authority
 from warren.management import Management
 from warren.settings import StatusSettings
 from warren.status import show
@@ -164,24 +159,6 @@ def test_a_watch_goes_on_until_it_is_stopped(
     assert not watching.is_alive()
 
 
-def test_the_login_of_the_management_api_is_the_brokers_unless_it_is_named() -> None:
-    theirs = Management("https://eve:secret@monitor:15671/rabbit/", login=("ada", "p@ss"))
-    ours = Management("http://[::1]:15672", login=("ada", "p@ss"))
-
-    assert (theirs.url, theirs.login) == ("https://monitor:15671/rabbit", "eve")
-    assert (ours.url, ours.login) == ("http://[::1]:15672", "ada")
-    assert "secret" not in repr(theirs)
-
-
-@pytest.mark.parametrize(
-    "url", ["secret:15672", "file:///secret", "http://eve:secret@", "http://eve:secret@x:y"]
-)
-def test_what_is_no_management_address_is_refused_without_repeating_it(url: str) -> None:
-    with pytest.raises(InvalidInputError, match="must look like http://login") as refusal:
-        Management(url, login=("guest", "guest"))
-    assert "secret" not in str(refusal.value)
-
-
 def a_picture() -> Picture:
     picture = Picture("F")
     picture.published(Labels(run="r", version=4), epoch=2)
@@ -266,60 +243,3 @@ def test_a_password_is_not_sent_in_clear_to_another_machine() -> None:
 def test_its_addresses_are_not_shown() -> None:
     settings = StatusSettings(broker=("amqp://me:hush@h",), management="http://me:hush@h")
     assert "hush" not in repr(settings)
-
-
-def test_https_is_held_to_the_ca_that_was_named(tmp_path: Path) -> None:
-    """A management API with a certificate of a private CA."""
-    authority = Authority.in_folder(tmp_path)
-    certificate, key = authority.issue_server(["localhost"])
-
-    class Queues(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = b'{"items": [], "page_count": 1}'
-            self.send_response(HTTPStatus.OK)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            """Nobody reads it."""
-
-    with HTTPServer(("127.0.0.1", 0), Queues) as server:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"https://localhost:{server.server_port}"
-        trusting = client_context(ca_file=tmp_path / "ca.pem")
-
-        login = ("me", "x")
-
-        assert queues_of(Management(url, login=login, tls=trusting), "/", "F") == []
-        with pytest.raises(BrokerUnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
-            queues_of(Management(url, login=login), "/", "F")
-        server.shutdown()
-
-
-def test_a_login_is_not_sent_on_to_where_an_answer_points() -> None:
-    """A redirection is told, and not followed."""
-    asked: list[str] = []
-
-    class Elsewhere(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_response(HTTPStatus.FOUND)
-            self.send_header("Location", "/elsewhere")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            """Nobody reads it."""
-
-    with HTTPServer(("127.0.0.1", 0), Elsewhere) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        management = Management(f"http://127.0.0.1:{server.server_port}", login=("me", "x"))
-        with pytest.raises(BrokerUnreachableError, match=r"GET /api/overview at .*: 302"):
-            management.get("overview")
-        server.shutdown()
-
-    assert asked == ["/api/overview"]

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from warren import view
-from warren.view import JsonView, LinesView, LiveView, View, sentence, size
+from warren.view import JsonView, LinesView, LiveView, View, sentence
 
 ROUND: dict[str, Any] = {
     "round": 2,
@@ -53,7 +53,7 @@ def test_lines_are_sentences(capsys: pytest.CaptureFixture[str]) -> None:
         shown.say("round_closed", ROUND)
     assert capsys.readouterr().out == (
         "round 2: version 2, 4 updates of 1437 examples, loss 0.5000, accuracy -, "
-        "1.056 MB down, 1.056 MB up, 1.25 s\n"
+        "1.1 MB down, 1.1 MB up, 1.25 s\n"
     )
 
 
@@ -92,15 +92,6 @@ def test_an_event_without_a_sentence_is_told_all_the_same() -> None:
     assert sentence("waiting", {"for": "4 participants", "present": 1}) == (
         "waiting for 4 participants; 1 participants are present"
     )
-
-
-@pytest.mark.parametrize(
-    ("num_bytes", "text"),
-    [(0, "0 B"), (999, "999 B"), (263_400, "263.4 kB"), (2.5e9, "2.5 GB"), (7e12, "7 TB")],
-)
-def test_bytes_are_for_people(num_bytes: float, text: str) -> None:
-    """Thousands, as on a disk's label."""
-    assert size(num_bytes) == text
 
 
 def test_the_live_view_is_a_table_a_bar_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:

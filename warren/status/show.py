@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Group
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
 from warren.status.picture import Picture, other_queues
-from warren.view import printable, size
+from warren.view import printable
 
 COLUMNS = ("participant", "doing", "version", "step", "ready", "unacknowledged", "device", "heard")
 
@@ -28,7 +29,7 @@ def table(picture: Picture, now: float) -> Group:
     for queue in other_queues(picture):
         numbers = (queue.ready, queue.unacknowledged, queue.consumers)
         name = Text(printable(queue.name))
-        queues.add_row(name, *map(str, numbers), size(queue.num_bytes))
+        queues.add_row(name, *map(str, numbers), decimal(queue.num_bytes))
     return Group(participants, queues, *map(Text, _missing(picture)))
 
 
@@ -42,7 +43,7 @@ def lines(picture: Picture, now: float) -> Iterator[str]:
     for queue in other_queues(picture):
         yield (
             f"{printable(queue.name)}: {queue.ready} ready, {queue.unacknowledged} unacknowledged, "
-            f"{queue.consumers} consumers, {size(queue.num_bytes)}"
+            f"{queue.consumers} consumers, {decimal(queue.num_bytes)}"
         )
     yield from _missing(picture)
 
