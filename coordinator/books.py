@@ -4,6 +4,7 @@ A commit makes the spool durable, then the history, then the checkpoint; only th
 acknowledged.
 """
 
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 import structlog
 from torch import Tensor
 
+from coordinator.chain import Committed, DamagedHistoryError
 from coordinator.checkpoint import Checkpoint, CheckpointFolder
 from coordinator.epoch import Epoch
-from coordinator.history import COUNTING, History, lost_updates
+from coordinator.history import COUNTING, History, committed_in, damage_of, lost_updates
 from coordinator.reports import Say
 from coordinator.spool import Spool, SpoolFile
 from coordinator.unacknowledged import Due, Unacknowledged
@@ -66,16 +68,19 @@ class Books:
             raise RuntimeError("the history was not opened")
         return self._history
 
-    def load(self, *, fresh: bool, say: Say) -> Checkpoint | None:
+    def load(
+        self, *, fresh: bool, say: Say, accept_lost_history: bool = False
+    ) -> Checkpoint | None:
         """Open the history, and return the checkpoint to go on from, if there is one.
 
         Args:
             fresh: begin anew: what an earlier run left is removed, which is said.
             say: is told what was removed or lost.
+            accept_lost_history: go on with what is left of a history that is damaged.
 
         Raises:
             InvalidInputError: if there are checkpoints, but none that can be read; or a history
-                of counted updates without one.
+                of counted updates without one; or a history that is damaged.
         """
         path = self.folder / "history.jsonl"
         if fresh:
@@ -86,16 +91,19 @@ class Books:
                 f"{path} tells of a run, but its checkpoint is gone; restore it, choose another "
                 "--out, or remove what is left with --fresh"
             )
-        length, tail = 0, ""
-        if checkpoint is not None:
-            length = checkpoint.document["history_bytes"]
-            tail = checkpoint.document["history_tail"]
-        known = length + len(tail.encode())
+        committed = Committed() if checkpoint is None else committed_in(checkpoint.document)
+        known = committed.num_bytes + len(committed.tail.encode())
         if checkpoint is not None:
             # An earlier start that was killed before its first commit may have found some, too.
             events = COUNTING if checkpoint.is_previous else {"updates_lost"}
             self.lost = list(lost_updates(path, known, events=events))
-        self._history = History(path, length=length, tail=tail)
+        damage = damage_of(path, committed)
+        if damage is not None and not accept_lost_history:
+            raise InvalidInputError(
+                f"{damage}; restore it from a backup, or go on with what is left of it with "
+                "--accept-lost-history: the run can then not be replayed"
+            )
+        self._history = History(path, committed) if damage is None else self._accept(damage, say)
         if checkpoint is None:
             self.spool.clear()
         self.spool.take_over()
@@ -104,6 +112,17 @@ class Books:
             fields = {"updates_lost": len(self.lost), "folder": str(self.folder)}
             say("checkpoint_damaged", fields)
         return checkpoint
+
+    def _accept(self, damage: DamagedHistoryError, say: Say) -> History:
+        """Keep a damaged history beside, and go on with what is intact of it."""
+        path = self.folder / "history.jsonl"
+        aside = path.with_name(f"history.damaged.{self.epoch}.jsonl")
+        shutil.copyfile(path, aside)
+        history = History(path, damage.intact)
+        history.append({"event": "history_lost", "epoch": self.epoch, "lines": damage.num_lines})
+        fields = {"folder": str(self.folder), "lines_left": damage.num_lines}
+        say("history_lost", {**fields, "damaged": str(aside), "reason": str(damage)})
+        return history
 
     def _remove(self, history: Path, say: Say) -> None:
         """Remove what an earlier run left, and say so; its epoch stays, lest it come again."""

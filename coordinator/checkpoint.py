@@ -16,7 +16,7 @@ from coordinator import safetensors_file
 from schemas.disk import sync_folder
 from schemas.errors import InvalidInputError
 
-FORMAT = 1
+FORMAT = 2
 HEADER_MULTIPLE = 64 << 10
 """Room for the state to vary without changing the size of the file."""
 
@@ -154,8 +154,10 @@ def _number(metadata: Mapping[str, str]) -> int:
 
 
 def _check_format(path: Path, found: str) -> None:
-    if int(found) > FORMAT:
-        raise InvalidInputError(
-            f"{path} was written by a newer Warren (checkpoint format {found}, this one reads up "
-            f"to {FORMAT}); use that version, or start anew with --fresh"
-        )
+    if int(found) == FORMAT:
+        return
+    age = "a newer" if int(found) > FORMAT else "an older"
+    raise InvalidInputError(
+        f"{path} was written by {age} Warren (checkpoint format {found}, this one reads {FORMAT}); "
+        "go on with that version, or start anew with --fresh"
+    )

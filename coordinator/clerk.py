@@ -83,7 +83,11 @@ class Clerk:
         Raises:
             InvalidInputError: if there are checkpoints, but none that this run can go on from.
         """
-        checkpoint = self._books.load(fresh=fresh, say=self._say)
+        checkpoint = self._books.load(
+            fresh=fresh,
+            say=self._say,
+            accept_lost_history=self._settings.accept_lost_history,
+        )
         if self._books.lost:  # what told of them was cut off just now
             self.with_room(self._books.flush)
         if checkpoint is None:

@@ -220,6 +220,10 @@ class CoordinatorSettings(RoundSettings):
     resume: bool = Field(
         True, description="Go on from the checkpoint in --out; --no-resume is --fresh."
     )
+    accept_lost_history: bool = Field(
+        False,
+        description="Go on although lines of the history are lost; such a run cannot be replayed.",
+    )
     commit_seconds: Positive = Field(
         30.0, description="Longest time an update waits for its commit."
     )

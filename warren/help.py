@@ -17,7 +17,8 @@ _BY_SETTINGS = {
 _NAMES = {
     WHO: ("task", "seed", "partition", "partition_index", "mode"),
     FILES: (
-        *("out", "resume", "initial", "commit_seconds", "commit_updates", "state_dir"),
+        *("out", "resume", "accept_lost_history", "initial", "commit_seconds", "commit_updates"),
+        "state_dir",
         *("metrics_port", "tensorboard", "log_format", "plot"),
     ),
     BROKER: (

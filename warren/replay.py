@@ -10,7 +10,7 @@ nor on a GPU without deterministic algorithms: such a run is refused or does not
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from typing import Any
 from torch import Tensor
 
 from coordinator import safetensors_file
+from coordinator.chain import Committed, DamagedHistoryError
 from coordinator.checkpoint import CheckpointFolder
-from coordinator.history import read_history
+from coordinator.history import committed_history, committed_in
 from coordinator.model import global_tensors, initial_network, load_initial, tensor_kinds
 from coordinator.reports import Say
 from coordinator.server_optimizer import parse_optimizer
@@ -70,10 +71,10 @@ def replay(settings: ReplaySettings, *, say: Say) -> Replayed:
     Raises:
         InvalidInputError: if there is no run, or one that cannot be replayed on this machine.
     """
-    rounds, recorded = _recorded(settings.out)
+    rounds, recorded, committed = _recorded(settings.out)
     records = [
         record
-        for record in read_history(settings.out / "history.jsonl")
+        for record in _history(settings.out / "history.jsonl", committed)
         if record["event"] == "started"
         or (record["event"] in ("round", "commit") and record["round"] <= rounds)
     ]
@@ -203,8 +204,22 @@ class _Replayer:
         self._versions[self.run.version] = _Version(tensors, message.plan, rules.encoding)
 
 
-def _recorded(folder: Path) -> tuple[int, str]:
-    """Return the version of the checkpoint in `folder`, and the hash of its parameters."""
+def _history(path: Path, committed: Committed) -> Iterator[dict[str, Any]]:
+    """Yield the records of a history that is whole."""
+    try:
+        for record in committed_history(path, committed):
+            if record["event"] == "history_lost":
+                raise InvalidInputError(
+                    f"{path} lost what followed its first {record['lines']} lines; such a run "
+                    "cannot be replayed"
+                )
+            yield record
+    except DamagedHistoryError as damage:
+        raise InvalidInputError(f"{damage}; such a run cannot be replayed") from None
+
+
+def _recorded(folder: Path) -> tuple[int, str, Committed]:
+    """Return the checkpoint's version, the hash of its parameters, and how long its history is."""
     try:
         checkpoint = CheckpointFolder(folder).peek()
     except safetensors_file.DamagedFileError as error:
@@ -217,7 +232,8 @@ def _recorded(folder: Path) -> tuple[int, str]:
         for name, tensor in checkpoint.tensors.items()
         if name.startswith(prefix)
     }
-    return checkpoint.document["run"]["version"], parameters_sha256(tensors)
+    document = checkpoint.document
+    return document["run"]["version"], parameters_sha256(tensors), committed_in(document)
 
 
 def _participants(records: Iterable[Mapping[str, Any]]) -> set[str]:

@@ -190,6 +190,7 @@ _LASTING = {
     "participant_silent",
     "update_refused",
     "checkpoint_damaged",
+    "history_lost",
 }
 """Events that stay on the screen, above the table."""
 
@@ -214,6 +215,10 @@ _SENTENCES = {
     "folder_locked": (
         "waiting for {folder}: {holder} holds its lock, in the middle of writing perhaps; "
         "if it hangs, end it"
+    ),
+    "history_lost": (
+        "{reason}: going on with the {lines_left} lines that are left; the damaged history is kept "
+        "in {damaged}"
     ),
     "disk_full": "no room in {folder} ({reason}): waiting until there is some",
     "disk_refuses": "{folder} cannot be written to ({reason}): waiting until it can",

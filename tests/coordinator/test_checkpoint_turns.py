@@ -100,14 +100,18 @@ def test_a_newest_file_that_is_gone_is_known_to_be_missing(folder: Path) -> None
     assert not again.is_previous
 
 
+@pytest.mark.parametrize(("change", "age"), [(1, "a newer"), (-1, "an older")])
 def test_a_checkpoint_of_another_format_is_refused_in_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: int, age: str
 ) -> None:
     """It may mean what this version does not know."""
-    monkeypatch.setattr(checkpoint_module, "FORMAT", 2)
+    other = checkpoint_module.FORMAT + change
+    monkeypatch.setattr(checkpoint_module, "FORMAT", other)
     CheckpointFolder(tmp_path).write({}, TENSORS)
     monkeypatch.undo()
-    with pytest.raises(InvalidInputError, match=r"newer Warren \(checkpoint format 2, this one"):
+    with pytest.raises(
+        InvalidInputError, match=rf"{age} Warren \(checkpoint format {other}, this one"
+    ):
         CheckpointFolder(tmp_path).read()
 
 

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from faulty_run import Run
 from padded_task import VARIABLE
 from services import until
 
-from coordinator.history import read_history
+from coordinator.checkpoint import CheckpointFolder
+from coordinator.history import MOST_TAIL_BYTES, History, read_history
 from schemas.errors import InvalidInputError
 from warren.replay import Replayed, replay
 from warren.settings import ReplaySettings
@@ -98,7 +100,7 @@ def open_contributions(run: Run) -> set[tuple[int, str]]:
 def test_a_history_that_says_otherwise_does_not_agree(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two updates in place of one: the model would be another one."""
+    """A changed line is refused by its hash; one that has the right hash makes another model."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     run.take_part(0, of=1)
     run.finish(run.coordinate("--rounds=2"))
@@ -108,7 +110,40 @@ def test_a_history_that_says_otherwise_does_not_agree(
         if record["event"] == "round" and record["round"] == 2:
             record["updates"][0] |= {"base_version": 0, "staleness": 1, "weight": 0.5**0.5}
     history.write_text("".join(json.dumps(record) + "\n" for record in records))
+    with pytest.raises(InvalidInputError, match=r"the last lines of .* were changed .*replayed"):
+        replayed(run.out, num_partitions=1)
+
+    forged = History(run.folder / "forged.jsonl")
+    for record in records:
+        del record["chain"]
+        forged.append(record)
+    checkpoints = CheckpointFolder(run.out)
+    checkpoint = checkpoints.read()
+    assert checkpoint is not None
+    checkpoints.write(checkpoint.document | forged.commit(), checkpoint.tensors)
+    forged.close()
+    forged.path.replace(history)
     assert not replayed(run.out, num_partitions=1).agrees
+
+
+def test_a_history_that_is_not_whole_is_refused_in_words(tmp_path: Path) -> None:
+    """Lines that are missing, and lines that somebody went on without."""
+    path = tmp_path / "history.jsonl"
+    history = History(path)
+    history.append({"event": "started", "text": "x" * MOST_TAIL_BYTES})
+    tensors = {"parameters/w": torch.zeros(1)}
+    document = {"run": {"version": 1}}
+    CheckpointFolder(tmp_path).write(document | history.commit(), tensors)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.raises(InvalidInputError, match=r"counts on \d+: lines of it are lost; such a run"):
+        replayed(tmp_path)
+    path.write_bytes(whole)
+    history.append({"event": "history_lost", "epoch": 3, "lines": 7})
+    CheckpointFolder(tmp_path).write(document | history.commit(), tensors)
+    history.close()
+    with pytest.raises(InvalidInputError, match="lost what followed its first 7 lines; such a run"):
+        replayed(tmp_path)
 
 
 def test_says_what_it_cannot_know(tmp_path: Path) -> None:
