@@ -14,6 +14,10 @@ average (Nguyen et al. 2022, algorithm 1). A floating buffer b travels as its va
 treated as the delta v_k - b, so that a stale running variance stays between values that were really
 seen. Integers and booleans keep their dtype and take the largest of what is there and what was
 sent.
+
+Where a global value is not finite (a hole), there is nothing to subtract from. A delta leaves it as
+it is, and so does a value that is not finite either. A finite value v_k begins it anew, as the mean
+over those who sent one: sum_k(n_k * s_k * v_k) / sum_k(n_k * s_k).
 """
 
 from collections.abc import Mapping
@@ -35,16 +39,24 @@ class RunningSum:
     place of float32; folding in the same order gives the same bits.
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor], kinds: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        tensors: Mapping[str, Tensor],
+        kinds: Mapping[str, str],
+        holes: Mapping[str, Tensor] | None = None,
+    ) -> None:
         """Start empty.
 
         Args:
             tensors: the global tensors by name, which must not change while updates are folded.
             kinds: for each name `delta` (floating parameters) or `value` (buffers, integers,
                 booleans).
+            holes: what `holes_of` says of the tensors; None where all values are finite.
         """
         self._tensors = tensors
         self._kinds = kinds
+        self.holes = dict(holes or {})
+        """Where tensors are not finite, of those that have such values."""
         self.sums: dict[str, Tensor] = {}
         """Float64 sums of n_k * s_k * delta_k.
 
@@ -52,6 +64,8 @@ class RunningSum:
         """
         self.examples: dict[str, int] = {}
         """Sum of n_k by tensor."""
+        self.begun: dict[str, Tensor] = {}
+        """Of tensors with holes: float64 sums of n_k * s_k where one was sent a finite value."""
 
     def fold(self, update: Mapping[str, Tensor], *, num_examples: int, weight: float) -> None:
         """Add one update, which must have been validated before.
@@ -68,6 +82,8 @@ class RunningSum:
                 self.sums[name] = _largest(self.sums.get(name, here), sent)
             else:
                 delta = sent if self._kinds[name] == DELTA else sent.double() - here.double()
+                if name in self.holes:
+                    delta = self._around_holes(name, sent, delta, scale)
                 if name in self.sums:
                     float64.add_scaled(self.sums[name], delta, scale)
                 else:
@@ -77,9 +93,42 @@ class RunningSum:
     def step(self, name: str) -> Tensor:
         """Return the float64 step of one floating tensor that somebody sent.
 
-        The sum itself is used up.
+        Holes that begin anew step from 0: `beginning` says which. The sum itself is used up.
         """
-        return self.sums.pop(name).div_(self.examples[name])
+        total = self.sums.pop(name)
+        begun = self.begun.get(name)
+        if begun is None:
+            return total.div_(self.examples[name])
+        return total.div_(torch.where(begun > 0, begun, self.examples[name]))
+
+    def beginning(self, name: str) -> Tensor | None:
+        """Return which values of a tensor begin anew, as booleans; None where there are none."""
+        begun = self.begun.get(name)
+        return None if begun is None else begun > 0
+
+    def _around_holes(self, name: str, sent: Tensor, delta: Tensor, scale: float) -> Tensor:
+        """Return a delta that is 0 at holes, or the value where one begins anew."""
+        delta = delta.masked_fill(self.holes[name], 0.0)
+        if self._kinds[name] == DELTA:
+            return delta
+        begins = self.holes[name] & float64.finite(sent)
+        if name not in self.begun:
+            self.begun[name] = torch.zeros(sent.shape, dtype=torch.float64)
+        self.begun[name] += begins * scale
+        return torch.where(begins, sent.double(), delta)
+
+
+def holes_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return where floating tensors are not finite, as booleans; only those that have such values.
+
+    Args:
+        tensors: by name, on the CPU.
+    """
+    return {
+        name: ~float64.finite(tensor)
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point() and not float64.is_finite(tensor)
+    }
 
 
 def _largest(here: Tensor, sent: Tensor) -> Tensor:

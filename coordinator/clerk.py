@@ -186,6 +186,9 @@ class Clerk:
     def evaluated(self, evaluated: Evaluated) -> None:
         """Take an evaluation's result, keep the best version, and tell the rounds it completes."""
         self.with_room(lambda: self._write(lambda: self._evaluator.take(evaluated)))
+        if evaluated.failure is not None:
+            fields = {"version": evaluated.version, "reason": evaluated.failure}
+            self._say("evaluation_failed", fields)
         self._reports.evaluated(evaluated.version, evaluated.metrics)
         self.tell()
 

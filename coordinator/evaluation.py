@@ -1,21 +1,36 @@
-"""Evaluation on held-out data, beside the round and not in it."""
+"""Evaluation on held-out data, beside the round and not in it.
+
+One that fails is told and skipped, and one under way when the run stops is given up: neither keeps
+the rounds from going on, or a successor from taking over.
+"""
 
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from coordinator import safetensors_file
-from learning import Task, named_tensors, reading, replace_tensors, shared_tensors
+from learning import (
+    Task,
+    TrainingAbandoned,
+    named_tensors,
+    reading,
+    replace_tensors,
+    shared_tensors,
+)
 from schemas.tensors import num_bytes
 
 MOST_PENDING_BYTES = 256 << 20
 """So much memory versions may take that wait to be evaluated; one always may."""
+STOP_SECONDS = 1.0
+"""So long the end of a run waits for an evaluation to see that it is given up.
+
+Where a task does not see it, the thread works on until the process ends.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +41,8 @@ class Evaluated:
     metrics: Mapping[str, float]
     tensors: Mapping[str, Tensor]
     """The tensors of that version, shared with the network that was evaluated."""
-    failure: BaseException | None = None
+    failure: str | None = None
+    """Why there are no metrics: what the task's own evaluation raised."""
 
 
 class Evaluator:
@@ -50,7 +66,7 @@ class Evaluator:
         A task with private tensors has no network that could be evaluated at the centre.
 
         Args:
-            task: brings the held-out data and the metrics.
+            task: brings the held-out data and the metrics; is told when to give up.
             network: is used up by the evaluations.
             deliver: is called with each result, in the evaluating thread.
             best: where the best version goes.
@@ -69,10 +85,12 @@ class Evaluator:
         # Without data it would only lie there, a whole model of it.
         self._network = network if self.has_data else nn.Module()
         self._deliver = deliver
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="evaluation")
+        self._thread: threading.Thread | None = None
         self._submitted: int | None = None
         self._pending: deque[tuple[int, Mapping[str, Tensor]]] = deque()
-        self._lock = threading.Lock()  # guards what is pending
+        self._changed = threading.Condition()  # guards what is pending
+        self._is_closed = threading.Event()
+        task.execution = replace(task.execution, should_stop=self._is_closed.is_set)
         self.last: Evaluated | None = None
         """The newest result."""
         self.best_accuracy = -1.0
@@ -106,11 +124,16 @@ class Evaluator:
         copies = {name: tensor.clone() for name, tensor in tensors.items()}
         room = MOST_PENDING_BYTES - num_bytes(copies)
         skipped = []
-        with self._lock:
+        with self._changed:
             while self._pending and sum(num_bytes(each) for _, each in self._pending) > room:
                 skipped.append(self._pending.popleft()[0])
             self._pending.append((version, copies))
-        self._thread.submit(self._evaluate_next)
+            self._changed.notify()
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._evaluate_all, name="evaluation", daemon=True
+            )
+            self._thread.start()
         return skipped
 
     def take(self, evaluated: Evaluated) -> None:
@@ -118,10 +141,7 @@ class Evaluator:
 
         Raises:
             OSError: if the disk refuses; the same result can be taken again.
-            Exception: what the task's own evaluation raised.
         """
-        if evaluated.failure is not None:
-            raise evaluated.failure
         accuracy = evaluated.metrics.get("accuracy", -1.0)
         if accuracy > self.best_accuracy:
             metadata = {"version": str(evaluated.version), "accuracy": str(accuracy)}
@@ -132,21 +152,34 @@ class Evaluator:
         self.last = evaluated
 
     def close(self) -> None:
-        """Wait for the evaluation under way, and drop those behind it."""
-        self._thread.shutdown(cancel_futures=True)
+        """Give up the evaluation under way, and drop those behind it."""
+        self._is_closed.set()
+        with self._changed:
+            self._pending.clear()
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join(STOP_SECONDS)
 
-    def _evaluate_next(self) -> None:
-        with self._lock:
-            if not self._pending:
-                return  # a newer one took the place of this one
-            version, tensors = self._pending.popleft()
-        self._evaluate(version, tensors)
+    def _evaluate_all(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._pending or self._is_closed.is_set())
+                if not self._pending:
+                    return
+                version, tensors = self._pending.popleft()
+            evaluated = self._evaluate(version, tensors)
+            if self._is_closed.is_set():
+                return
+            self._deliver(evaluated)
 
-    def _evaluate(self, version: int, tensors: Mapping[str, Tensor]) -> None:
+    def _evaluate(self, version: int, tensors: Mapping[str, Tensor]) -> Evaluated:
         try:
             replace_tensors(shared_tensors(self._network, self._task.shared), tensors)
             metrics = self._task.evaluate(self._network, self._data)
-        except Exception as error:  # noqa: BLE001  # raised again in the work thread
-            self._deliver(Evaluated(version, {}, tensors, failure=error))
-        else:
-            self._deliver(Evaluated(version, metrics, tensors))
+        except TrainingAbandoned:
+            return Evaluated(version, {}, tensors, failure="it was given up")
+        except BaseException as error:  # noqa: BLE001 - told in words; no run hangs on it
+            # Not the error itself: it would keep alive what filled the memory.
+            failure = f"{type(error).__name__}: {error}"
+            return Evaluated(version, {}, tensors, failure=failure)
+        return Evaluated(version, metrics, tensors)

@@ -40,6 +40,23 @@ def move_by(tensor: Tensor, step: Tensor) -> None:
         tensor.copy_(flat)
 
 
+def overflows(tensor: Tensor, step: Tensor, dtype: torch.dtype) -> bool:
+    """Return whether some of tensor + step, rounded to its dtype and to another, is not finite.
+
+    Args:
+        tensor: of finite values.
+        step: float64, contiguous.
+        dtype: what the sum is rounded to after the tensor's own dtype.
+    """
+    own = torch.finfo(tensor.dtype)
+    if tensor.dtype == dtype and _largest(step) < own.max * own.eps / 4:
+        return False  # less than half the last place of the largest number: it rounds back to that
+    return not all(
+        bool(finite((block + moved).to(tensor.dtype).to(dtype)).all())
+        for block, moved in zip(_converted(tensor), _blocks(step), strict=True)
+    )
+
+
 def norm(values: Tensor) -> float | None:
     """Return the L2 norm, or None where a value is not finite; values of any floating dtype."""
     square = 0.0
@@ -52,9 +69,21 @@ def norm(values: Tensor) -> float | None:
     return None
 
 
+def is_finite(values: Tensor) -> bool:
+    """Return whether no value is infinite or NaN; values of any floating dtype."""
+    if values.element_size() == 1:
+        return bool(finite(values).all())
+    return math.isfinite(_largest(values))
+
+
 def finite(values: Tensor) -> Tensor:
     """Return where the values are neither infinite nor NaN; values of any floating dtype."""
     return torch.isfinite(values.double() if values.element_size() == 1 else values)
+
+
+def _largest(values: Tensor) -> float:
+    """Return the largest magnitude, NaN where there is one; takes no memory."""
+    return float(torch.linalg.vector_norm(values, math.inf)) if values.numel() else 0.0
 
 
 def _blocks(tensor: Tensor) -> Sequence[Tensor]:

@@ -78,6 +78,11 @@ class Orders:
         self._welcomed.clear()
         self._publish()
 
+    def withdraw(self) -> None:
+        """Send the current version to nobody any more: its tensors are about to change."""
+        assert self.is_idle  # noqa: S101 - else a version of two halves would be on its way
+        self._publication = None
+
     @property
     def is_idle(self) -> bool:
         """Whether all is out that a round waits for, and the current version's tensors may change.

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 
 import structlog
 
@@ -22,7 +23,7 @@ from coordinator.reports import Say
 from coordinator.rules import OpenRound
 from coordinator.sampling import Sampling
 from coordinator.settings import CoordinatorSettings
-from coordinator.training_run import TrainingRun
+from coordinator.training_run import DivergedError, TrainingRun
 from coordinator.watch import Watch
 from schemas.errors import LinkClosedError
 from schemas.messages import RunFinished
@@ -81,6 +82,7 @@ class Coordinator:
 
         Raises:
             SupersededError: if another coordinator took over.
+            DivergedError: if a round would ruin the model; the last good one is written.
         """
         try:
             self._take_office()
@@ -92,6 +94,10 @@ class Coordinator:
             return self._finish()
         except StoppedError as stopped:
             return self.stop(stopped.reason)
+        except DivergedError:
+            with suppress(StoppedError):  # while the disk is full
+                self._clerk.outcome(is_finished=True)  # the last good model; nothing is committed
+            raise
         except LinkClosedError:
             stop = self._inbox.find(Stop, 0)
             if stop is None:
@@ -120,8 +126,6 @@ class Coordinator:
         self._say("waiting", {"for": f"{wanted} participants", "present": len(self._presence)})
         while len(self._presence) < wanted:
             self._turn()
-
-    # -- the round
 
     @property
     def _is_over(self) -> bool:
@@ -195,6 +199,7 @@ class Coordinator:
             closed.number % self._settings.evaluate_every == 0
             or closed.number >= self._settings.rounds
         )
+        self._orders.withdraw()
         with self._observer.phase("aggregate"):
             contributions = self._run.close_round()
         self._publication = self._prepare()

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from coordinator.aggregation import RunningSum
+from coordinator.aggregation import RunningSum, holes_of
 from coordinator.inspection import Inspector, description
 from coordinator.means import finite
 from coordinator.privacy import Privacy
@@ -19,11 +19,14 @@ from coordinator.releases import Releases
 from coordinator.server_optimizer import OptimizerSpec, ServerOptimizer
 from coordinator.staleness import Staleness
 from schemas.chunks import Labels
-from schemas.errors import InvalidInputError
+from schemas.errors import InvalidInputError, WarrenError
 from schemas.messages import Update
 from schemas.table import Kind
 
 __all__ = ["Contribution", "Reason", "Refusal", "TrainingRun", "UpdateLimits"]
+
+PARTS = ("parameters", "masters", "optimizer", "sum", "begun")
+"""Of the tensors in the state: which prefixes their names have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,21 @@ class Contribution:
     digest: str
     metrics: Mapping[str, float] = field(default_factory=dict)
     """What the participant measured on its own data, where that is finite."""
+
+
+class DivergedError(WarrenError):
+    """Raised when a round's step would leave the model infinite or not a number.
+
+    The tensors are as before, and nothing else of the run may be used any more.
+    """
+
+    def __init__(self, version: int, tensor: str) -> None:
+        super().__init__(
+            f"round {version + 1} would make {tensor!r} infinite or not a number, so it does not "
+            f"count: the model is version {version}, the last good one. Start again with a lower "
+            "rate of --server-optimizer or --lr, or bound updates with --max-update-norm"
+        )
+        self.version = version
 
 
 class TrainingRun:
@@ -76,7 +94,8 @@ class TrainingRun:
         """In a private run, how often something of each participant became known."""
         self.staleness = staleness
         self.optimizer = ServerOptimizer(optimizer, self.tensors, self.kinds)
-        self.running = RunningSum(self.tensors, self.kinds)
+        self._holes = holes_of(self.tensors)
+        self.running = self._new_sum()
         self._inspector: Inspector | None = None  # of the current version, made when first needed
         self.contributions: list[Contribution] = []
         self.digests: dict[int, str] = {}
@@ -183,12 +202,19 @@ class TrainingRun:
         return contribution
 
     def close_round(self) -> list[Contribution]:
-        """Turn version r-1 into version r and return what made it, in the order of folding."""
+        """Turn version r-1 into version r and return what made it, in the order of folding.
+
+        Raises:
+            DivergedError: if version r would not be finite.
+        """
         if self.privacy is not None:
             self.privacy.finish(self.running)
-        self.optimizer.apply(self.running)
+        broken = self.optimizer.apply(self.running)
+        if broken is not None:
+            raise DivergedError(self.version, broken)
         contributions, self.contributions = self.contributions, []
-        self.running = RunningSum(self.tensors, self.kinds)
+        self._holes = holes_of({name: self.tensors[name] for name in self._holes})
+        self.running = self._new_sum()
         self._inspector = None
         self.version += 1
         return contributions
@@ -200,8 +226,8 @@ class TrainingRun:
             InvalidInputError: if the server optimizer cannot go on with the state there is.
         """
         self.staleness = staleness
-        state = self.optimizer.state()
-        self.optimizer = ServerOptimizer(optimizer, self.tensors, self.kinds)
+        state, masters = self.optimizer.state(), self.optimizer.masters
+        self.optimizer = ServerOptimizer(optimizer, self.tensors, self.kinds, masters)
         self.optimizer.load_state(state)
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -218,7 +244,9 @@ class TrainingRun:
         }
         tensors = {f"parameters/{name}": tensor for name, tensor in self.tensors.items()}
         tensors |= {f"optimizer/{path}": tensor for path, tensor in self.optimizer.state().items()}
+        tensors |= {f"masters/{name}": each for name, each in self.optimizer.masters.items()}
         tensors |= {f"sum/{name}": tensor for name, tensor in self.running.sums.items()}
+        tensors |= {f"begun/{name}": tensor for name, tensor in self.running.begun.items()}
         return document, tensors
 
     def restore(self, document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -227,7 +255,7 @@ class TrainingRun:
         Raises:
             InvalidInputError: if it does not fit this run's tensors or server optimizer.
         """
-        parts: dict[str, dict[str, Tensor]] = {"parameters": {}, "optimizer": {}, "sum": {}}
+        parts: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
         for path, tensor in tensors.items():
             part, _, name = path.partition("/")
             parts[part][name] = tensor
@@ -238,7 +266,9 @@ class TrainingRun:
             )
         for name, tensor in parts["parameters"].items():
             self.tensors[name].copy_(tensor)
-        self._inspector = None
+        for name, master in self.optimizer.masters.items():  # older checkpoints have none
+            master.copy_(parts["masters"].get(name, self.tensors[name]))
+        self._holes, self._inspector = holes_of(self.tensors), None
         self.optimizer.load_state(parts["optimizer"])
         self.run_id, self.version = document["run"], document["version"]
         self.digests = {int(version): digest for version, digest in document["digests"].items()}
@@ -246,10 +276,15 @@ class TrainingRun:
             name: (last[0], last[1]) for name, last in document["last_counted"].items()
         }
         self.contributions = [Contribution(**entry) for entry in document["contributions"]]
-        self.running = RunningSum(self.tensors, self.kinds)
+        self.running = self._new_sum()
         self.running.examples = dict(document["sum_examples"])
         self.releases.restore(document.get("releases", {}))
         self.running.sums = {name: tensor.clone() for name, tensor in parts["sum"].items()}
+        self.running.begun = {name: tensor.clone() for name, tensor in parts["begun"].items()}
+
+    def _new_sum(self) -> RunningSum:
+        """Return the sum of a round; values count from the masters where there are any."""
+        return RunningSum({**self.tensors, **self.optimizer.masters}, self.kinds, self._holes)
 
 
 def _signature(tensors: Mapping[str, Tensor]) -> dict[str, str]:

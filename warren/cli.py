@@ -25,7 +25,7 @@ from warren.settings import (
     SimulationSettings,
     StatusSettings,
 )
-from warren.signals import end_now, stop_on_signals
+from warren.signals import end, end_now, stop_on_signals
 from warren.tensorboard import EventFile
 from warren.view import Beside, JsonView, LinesView, LiveView, View
 
@@ -87,9 +87,10 @@ def coordinator(
             view = Beside(view, stack.enter_context(EventFile(settings.tensorboard)).hear)
         stack.enter_context(view)
         outcome = serve(settings, say=view.say, on_ready=stop_on_signals, observer=metrics)
-        if not outcome.is_finished:
-            sys.exit(FAILED)
-        view.say("run_finished", outcome.event())
+        if outcome.is_finished:
+            view.say("run_finished", outcome.event())
+    if not outcome.is_finished:
+        end(FAILED)
 
 
 @app.command(cls=GroupedCommand)
@@ -191,7 +192,7 @@ def main() -> None:
 
 def _fail(error: Exception, code: int) -> None:
     sys.stderr.write(f"warren: {error}\n")
-    sys.exit(code)
+    end(code)
 
 
 def _view(json: bool) -> View:

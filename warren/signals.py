@@ -10,6 +10,8 @@ import sys
 import threading
 from collections.abc import Callable
 
+TASK_THREAD = "evaluation"
+"""The name of the thread that runs a task's own code."""
 _EXIT_CODE_OF_SIGNAL = 128  # plus its number, as a shell says it
 
 
@@ -30,11 +32,18 @@ def stop_on_signals(stop: Callable[[str], None]) -> None:
         signal.signal(number, handle)
 
 
-def end_now() -> None:
+def end_now(code: int = 0) -> None:
     """End the process although a thread of it works on; what it says is said."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(code)
+
+
+def end(code: int) -> None:
+    """End the process; at once if a thread is in a task's code, which would not see the end."""
+    if any(thread.name == TASK_THREAD for thread in threading.enumerate()):
+        end_now(code)
+    sys.exit(code)
 
 
 def _end_at_once(number: int, _frame: object) -> None:

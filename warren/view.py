@@ -191,6 +191,7 @@ _LASTING = {
     "update_refused",
     "checkpoint_damaged",
     "history_lost",
+    "evaluation_failed",
 }
 """Events that stay on the screen, above the table."""
 
@@ -204,6 +205,7 @@ _SENTENCES = {
         "{mode}: {rounds} rounds, {updates} updates in {simulated_seconds} simulated seconds, "
         "accuracy {accuracy}; the history is in {history}"
     ),
+    "evaluation_failed": "version {version} was not evaluated, and the run goes on: {reason}",
     "option_without_effect": "{option} has no effect: {reason}",
     "plot_written": "the plot is in {plot}",
     "broker_kept": (

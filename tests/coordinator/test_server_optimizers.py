@@ -1,5 +1,7 @@
 """Facts about the server's step: torch's optimizers, with minus the round's step as gradient."""
 
+import contextlib
+
 import pytest
 import torch
 from torch import Tensor
@@ -123,15 +125,34 @@ def test_state_of_another_optimizer_is_refused(before: str, after: str) -> None:
         "rmsprop",
         "rprop",
         "asgd",
+        "adafactor",
+        "adafactor:lr=0.1,beta2_decay=-0.5",
+        "sgd:momentum=0.9",
     ],
 )
-def test_its_own_state_is_never_refused(spec: str) -> None:
-    """Whatever it keeps, and however late a tensor comes that was never sent before."""
-    first = Centre(spec, torch.ones(1))
-    expected = first.round(torch.ones(1))
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (1, 1), (3, 4), (1, 4), (2, 3, 4, 5)])
+def test_its_own_state_is_never_refused(spec: str, shape: tuple[int, ...]) -> None:
+    """Whatever it keeps for this shape; and it goes on bit for bit."""
+    first = Centre(spec, torch.ones(shape))
+    expected = first.round(torch.ones(shape))
     second = Centre(spec, expected)
     second.optimizer.load_state(first.optimizer.state())
-    assert torch.equal(second.round(torch.ones(1)), first.round(torch.ones(1)))
+    assert torch.equal(second.round(torch.ones(shape)), first.round(torch.ones(shape)))
+
+
+def test_no_optimizer_of_torch_is_left_out_of_the_restarts() -> None:
+    """A new one comes with a new torch, and may keep what no other one keeps."""
+    accepted = set()
+    for name, value in vars(torch.optim).items():
+        if isinstance(value, type) and issubclass(value, torch.optim.Optimizer):
+            with contextlib.suppress(InvalidInputError):
+                accepted.add(parse_optimizer(name).name.lower())
+    (shapes,) = (
+        mark.args[1]
+        for mark in test_its_own_state_is_never_refused.pytestmark  # type: ignore[attr-defined]
+        if mark.args[0] == "spec"
+    )
+    assert accepted == {spec.partition(":")[0] for spec in shapes}
 
 
 def test_a_run_without_state_goes_on_with_any_optimizer() -> None:
@@ -154,6 +175,10 @@ def test_a_run_without_state_goes_on_with_any_optimizer() -> None:
         ("sgd:lr=fast", "must read name=number"),
         ("sgd:lr=-1", "is refused by torch: Invalid learning rate"),
         ("adam:wings=2", "is refused by torch"),
+        ("sgd:lr=1e39", "is refused by torch: value cannot be converted"),
+        ("adam:lr=1e39", "is refused by torch: value cannot be converted"),
+        ("sgd:lr=nan", "'lr=nan' must be finite"),
+        ("adam:betas=0.9/inf", "'betas=0.9/inf' must be finite"),
     ],
 )
 def test_bad_specs_are_refused_in_one_sentence(spec: str, sentence: str) -> None:
