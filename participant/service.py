@@ -12,7 +12,7 @@ from participant.desk import Desk
 from participant.reader import Version, VersionReader
 from participant.settings import ParticipantSettings
 from participant.voice import Voice
-from participant.work import ABANDON_SECONDS, Abandoned, Answered, Failed, Slot
+from participant.work import ABANDON_SECONDS, Abandoned, Answered, Failed, Slot, last_words
 from schemas.errors import (
     ACCESS_REFUSED,
     NOT_FOUND,
@@ -103,6 +103,9 @@ class Participant:
                 self._handle(self._inbox.get(self._seconds_to_next_duty()))
                 self._do_duties()
                 self._work()
+        except BaseException as error:
+            self._reason = self._reason or last_words(error)
+            raise
         finally:
             is_over = self._slot.close()
             self._voice.goodbye(self._reason, self._answered)
@@ -158,7 +161,7 @@ class Participant:
             case Abandoned():
                 self._at_work = None
             case Failed():
-                self._fail(event.error)
+                self._fail(event)
             case Stop():
                 self._stop(event)
             case _:
@@ -180,10 +183,11 @@ class Participant:
             case Ended():
                 raise event.error
 
-    def _fail(self, error: BaseException) -> None:
+    def _fail(self, failed: Failed) -> None:
         self._at_work = None
-        if not (self._is_leaving and isinstance(error, LinkClosedError)):
-            raise error  # the link was not closed so that nobody needs to wait for it
+        if not (self._is_leaving and isinstance(failed.error, LinkClosedError)):
+            self._reason = self._reason or failed.words
+            raise failed.error  # the link was not closed so that nobody needs to wait for it
 
     def _take(self, delivery: Delivery) -> None:
         try:

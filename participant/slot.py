@@ -13,14 +13,14 @@ from typing import Any
 import structlog
 from torch import Tensor
 
-from learning import Task, TrainingAbandoned
+from learning import LearningError, Task, TrainingAbandoned
 from participant.desk import Desk
 from participant.memory import Memory
 from participant.observer import Observer, Unobserved
 from participant.privacy import private_update
 from participant.reader import Version
 from participant.trainer import TrainedUpdate, Trainer
-from participant.work import ABANDON_SECONDS, Abandoned, Activity, Answered, Failed
+from participant.work import ABANDON_SECONDS, Abandoned, Activity, Answered, Failed, last_words
 from schemas.chunks import Chunk, cut
 from schemas.codec import Encoded
 from schemas.disk import until_there_is_room
@@ -30,6 +30,7 @@ from schemas.errors import (
     QueueFullError,
     RefusedByBrokerError,
     UnroutableError,
+    WarrenError,
 )
 from schemas.feedback import encode_update
 from schemas.messages import GlobalParameters, Update, UpdateRefused
@@ -125,7 +126,7 @@ class WorkSlot:
         except TrainingAbandoned:
             self._deliver(Abandoned(version))
         except BaseException as error:  # noqa: BLE001 - raised again in the service's thread
-            self._deliver(Failed(version, error))
+            self._deliver(Failed(version, error, last_words(error, (WarrenError, LearningError))))
         else:
             answer = Answered(version, encoded.num_bytes, trained)
             self._deliver(answer if is_confirmed else Abandoned(version))

@@ -84,9 +84,14 @@ class SlotHolder:
         self._inbox.put_event(None)
 
     def pass_on(self, stop: Stop) -> None:
-        """From now on `stop` is told when the slot is lost, and what was told us before."""
+        """From now on `stop` is told when the slot is lost, and what was told us before.
+
+        A slot that was lost before is told as well, however the two threads meet.
+        """
         self._on_lost = stop
-        if self._told.is_set():
+        if self.is_lost:
+            self._tell_lost()
+        elif self._told.is_set():
             stop(self._reason)
 
     def claim(self, say: Say) -> ParticipantSettings | None:
@@ -148,8 +153,11 @@ class SlotHolder:
                 self.is_lost = not self._told.is_set()
                 if self.is_lost:
                     log.warning("slot lost", slot=self._slot)
-                    self._on_lost(f"another replica has slot {self._slot}")
+                    self._tell_lost()
                 return
+
+    def _tell_lost(self) -> None:
+        self._on_lost(f"another replica has slot {self._slot}")
 
     def _take_again(self) -> bool:
         until = time.monotonic() + 3 * self._link.heartbeat_seconds

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from participant.reader import Version
+from schemas.errors import WarrenError
 from schemas.messages import UpdateRefused
 
 
@@ -20,6 +21,8 @@ class Training(Protocol):
         """How long it took."""
 
 
+MAX_REASON_CHARACTERS = 1024
+"""Of a goodbye."""
 ABANDON_SECONDS = 5.0
 """How long the end of work that was abandoned is waited for: a batch, at most."""
 
@@ -47,6 +50,18 @@ class Failed:
 
     version: Version
     error: BaseException
+    words: str
+    """What the centre is told of it."""
+
+
+def last_words(error: BaseException, ours: tuple[type[BaseException], ...] = (WarrenError,)) -> str:
+    """Return what the centre is told of an error that ends a participant.
+
+    Only a sentence of `ours` travels: one of a user's code may hold private data.
+    """
+    if isinstance(error, ours):
+        return str(error)[:MAX_REASON_CHARACTERS]
+    return f"it failed with {type(error).__name__}; its own log says more"
 
 
 Phase = Literal["downloading", "training", "uploading", "waiting"]

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
+from learning import TaskError
 from participant.memory import Memory
 from participant.service import Participant
 from participant.settings import ParticipantSettings
 from participant.work import Failed
 from schemas import chunks
-from schemas.errors import LinkClosedError, MessageTooLargeError
+from schemas.errors import InvalidInputError, LinkClosedError, MessageTooLargeError
 from tests.participant.small_slot import LIMITS, Desk, slot_over
 from transport import Ended, Inbox
 
@@ -28,14 +29,37 @@ class SmallDesk(Desk):
         raise MessageTooLargeError(406, "PRECONDITION_FAILED", len(next(iter(chunks)).body))
 
 
-class Silent:
-    """The voice and the slot of a participant that does nothing."""
+class Idle:
+    """The voice and the slot of a participant that does nothing but leave."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
 
     def goodbye(self, reason: str, answered: object) -> None:
-        pass
+        self.reasons.append(reason)
 
     def close(self) -> None:
         pass
+
+
+def left_over(event: object, error: type[Exception], words: str) -> list[str]:
+    """The reasons of the goodbyes of a participant that an event ends with an error."""
+    inbox, idle = Inbox(), Idle()
+    anything: Any = idle
+    participant = Participant(
+        ParticipantSettings(id="ann"),
+        desk=NOBODY,
+        reader=NOBODY,
+        slot=anything,
+        inbox=inbox,
+        voice=anything,
+        say=lambda *_: None,
+    )
+    participant._desk = type("Desk", (), {"is_subscribed": True})()
+    inbox.put_event(event)
+    with pytest.raises(error, match=words):
+        participant.run()
+    return idle.reasons
 
 
 def test_an_upload_on_a_dead_link_is_an_error() -> None:
@@ -74,18 +98,30 @@ def test_an_update_of_too_many_chunks_is_told_and_kept(
 
 def test_a_link_that_ends_by_itself_ends_the_participant() -> None:
     """With an error, so that whoever watches over the process starts it again."""
-    inbox, silent = Inbox(), Silent()
-    anything: Any = silent
-    participant = Participant(
-        ParticipantSettings(id="ann"),
-        desk=NOBODY,
-        reader=NOBODY,
-        slot=anything,
-        inbox=inbox,
-        voice=anything,
-        say=lambda *_: None,
-    )
-    participant._desk = type("Desk", (), {"is_subscribed": True})()
-    inbox.put_event(Ended(NOBODY, DEAD))
-    with pytest.raises(LinkClosedError, match="failed: ZeroDivisionError"):
-        participant.run()
+    reasons = left_over(Ended(NOBODY, DEAD), LinkClosedError, "failed: ZeroDivisionError")
+    assert reasons == [str(DEAD)]
+
+
+class Wrong(Desk):
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def publish_update(self, chunks: Any) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (TaskError("there are no scans"), "there are no scans"),
+        (InvalidInputError("another network"), "another network"),
+        (KeyError("Ms Smith"), "it failed with KeyError; its own log says more"),
+    ],
+)
+def test_a_goodbye_says_which_error_ended_the_work(error: Exception, words: str) -> None:
+    """In our own sentences; those of other people's code may hold what is private."""
+    slot, version, delivered = slot_over(None, Wrong(error))
+    slot.submit(version)
+    failed = delivered.get(timeout=60)
+    slot.close()
+    assert left_over(failed, type(error), str(error)) == [words]
