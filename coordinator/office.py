@@ -164,6 +164,8 @@ class Office:
         while True:
             try:
                 if not self._desk.take_office():
+                    if self._books.epoch:  # we had the office: whoever took it does not return it
+                        self._books.check_epoch()
                     if not stood_by:
                         self._say("standing_by", {"federation": self._federation})
                     stood_by = True
