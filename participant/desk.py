@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from schemas.chunks import Chunk, cut
 from schemas.codec import encode
-from schemas.errors import QueueDownError, RefusedByBrokerError
+from schemas.errors import BrokerUnreachableError, QueueDownError, RefusedByBrokerError
 from schemas.messages import Message
 from schemas.topology import EVENT_KEY, UPDATE_KEY, Topology
 from transport import Delivery, Link, Outgoing, Subscription
@@ -33,6 +33,7 @@ class Desk:
         self._consuming = consuming
         self._publishing = publishing
         self._subscription: Subscription | None = None
+        self._is_uploading = False
 
     @property
     def is_subscribed(self) -> bool:
@@ -87,12 +88,20 @@ class Desk:
     def tell(self, event: Message, *, timeout_seconds: float) -> None:
         """Publish a hello, a progress report or a goodbye.
 
+        While an update is on its way, which may take an hour, the other link carries it. That one
+        must not be blocked by a broker that takes no messages, so then nothing is said.
+
         Raises:
             RefusedByBrokerError: 404 if there is no coordinator yet, who declares the exchange.
             UnroutableError: likewise.
-            BrokerUnreachableError: if it is not confirmed in time.
+            BrokerUnreachableError: if it is not confirmed in time, or nobody takes anything now.
         """
-        self._publish(EVENT_KEY, cut(encode(event)), timeout_seconds)
+        link = self._publishing
+        if self._is_uploading:
+            if link.blocked:
+                raise BrokerUnreachableError("the broker takes no messages now")
+            link = self._consuming
+        self._publish(link, EVENT_KEY, cut(encode(event)), timeout_seconds)
 
     @property
     def can_tell(self) -> bool:
@@ -112,10 +121,16 @@ class Desk:
             RefusedByBrokerError: if the exchange is gone.
             UnroutableError: if the results queue is gone.
         """
-        self._publish(UPDATE_KEY, chunks, None)
+        self._is_uploading = True
+        try:
+            self._publish(self._publishing, UPDATE_KEY, chunks, None)
+        finally:
+            self._is_uploading = False
 
-    def _publish(self, key: str, chunks: Iterable[Chunk], timeout_seconds: float | None) -> None:
-        self._publishing.publish(
+    def _publish(
+        self, link: Link, key: str, chunks: Iterable[Chunk], timeout_seconds: float | None
+    ) -> None:
+        link.publish(
             (
                 Outgoing(
                     exchange=self._exchange,

@@ -104,6 +104,11 @@ class Link:
         return self._session.connected
 
     @property
+    def blocked(self) -> bool:
+        """Whether the broker takes no messages on this connection now; it still delivers."""
+        return self._session.blocked
+
+    @property
     def login(self) -> str:
         """The user name of the connection, or of the first URL before there was one."""
         return self._session.address.login

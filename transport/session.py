@@ -97,6 +97,11 @@ class Session:
             self.io, self._inbox, name=link.name, patience_seconds=min(self.heartbeats) / 3
         )
 
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker takes no messages now."""
+        return self._publisher.blocked
+
     def start(self) -> None:
         """Start to connect."""
         self.io.start(self._connector)
