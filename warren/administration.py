@@ -14,6 +14,7 @@ import typer
 from schemas.errors import InvalidInputError
 from schemas.topology import Topology
 from transport import client_context
+from warren.help import ExampledCommand
 
 if TYPE_CHECKING:
     from warren.management import Management
@@ -47,7 +48,7 @@ CaFile = Annotated[
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     for command in (enroll, revoke, certificates):
-        app.command()(command)
+        app.command(cls=ExampledCommand)(command)
 
 
 def enroll(

@@ -33,15 +33,26 @@ FAILED, WRONG_INPUT = 1, 2
 
 app = typer.Typer(
     name="warren",
-    help="Asynchronous federated learning over RabbitMQ.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,  # our texts hold colons and brackets that are no markup
     pretty_exceptions_enable=False,
 )
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line on standard output.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Begin anew, whatever --out holds.")]
 
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"warren {release()}\n")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", help="Show the version and exit.", callback=_say_version, is_eager=True
+    ),
+]
 Watch = Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")]
 CredentialsFile = Annotated[
     Path | None,
@@ -52,6 +63,11 @@ CredentialsFile = Annotated[
         help="File that `warren enroll` made: broker, login and federation.",
     ),
 ]
+
+
+@app.callback()
+def program(*, _version: Version = False) -> None:
+    """Asynchronous federated learning over RabbitMQ."""
 
 
 @app.command(cls=GroupedCommand)

@@ -1,4 +1,4 @@
-"""The help of commands with many options: in groups, in plain text."""
+"""The help of commands: options in groups, two examples at the end, in plain text."""
 
 from typing import Any
 
@@ -42,7 +42,57 @@ def group_of(model: type[BaseModel], name: str) -> str:
     return REST
 
 
-class GroupedCommand(TyperCommand):
+EXAMPLES = {
+    "local": (
+        "warren local --participants 8 --rounds 30 --out runs/first",
+        "warren local --task radiology:Radiology --mode buffered --goal 3 --json",
+    ),
+    "coordinator": (
+        "warren coordinator --broker amqp://me:secret@broker --min-participants 3",
+        "warren coordinator --credentials coordinator.credentials.json --out runs/scans",
+    ),
+    "participant": (
+        "warren participant --broker amqp://me:secret@broker --id charite --data /data",
+        "warren participant --credentials charite.credentials.json --state-dir state",
+    ),
+    "status": (
+        "warren status --broker amqp://me:secret@broker --management http://localhost:15672",
+        "warren status --credentials coordinator.credentials.json --watch",
+    ),
+    "simulate": (
+        "warren simulate --participants 50 --mode all --goal 10 --simulated-hours 0.5",
+        "warren simulate --mode async --speeds every:10:20 --dropout 0.1 --no-plot",
+    ),
+    "replay": (
+        "warren replay --out runs/first",
+        "warren replay --out runs/scans --partition-of charite=0 --partition-of uke=1",
+    ),
+    "enroll": (
+        "warren enroll charite --management https://admin@broker:15671 --ca-file ca.pem",
+        "warren enroll --coordinator --broker amqps://broker.example.org",
+    ),
+    "revoke": (
+        "warren revoke charite --management https://admin@broker:15671 --ca-file ca.pem",
+        "warren revoke charite --federation scans --vhost hospitals",
+    ),
+    "certificates": (
+        "warren certificates certificates --host broker.example.org --host 10.0.0.7",
+        "warren certificates certificates --client charite --client coordinator",
+    ),
+}
+
+
+class ExampledCommand(TyperCommand):
+    """A command whose help ends with two examples."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write them as they are typed, a line each."""
+        with formatter.section("Examples"):
+            for example in EXAMPLES[str(ctx.command.name)]:
+                formatter.write(f"  {example}\n")
+
+
+class GroupedCommand(ExampledCommand):
     """A command whose options stand under the headings that they were given."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
