@@ -151,7 +151,7 @@ class Clerk:
                 "round": closed.number,
                 "updates": [asdict(contribution) for contribution in contributions],
                 "refused": self._reception.refused,
-                **({} if privacy is None else {"epsilon": spent, "delta": privacy.delta}),
+                **({} if privacy is None else {**spent, "delta": privacy.delta}),
             }
         )
         metrics = (
@@ -172,7 +172,7 @@ class Clerk:
             "bytes_up": self._reception.bytes_up,
         }
         if privacy is not None:
-            record["epsilon"] = max(spent.values(), default=0.0)
+            record |= {name: max(each.values(), default=0.0) for name, each in spent.items()}
             record["delta"] = privacy.delta
         self._reports.closed(record, awaits_evaluation=awaits_evaluation)
         self._books.spool.expire(self._run.is_too_stale)

@@ -3,7 +3,8 @@
 Every update has weight 1, whatever its examples, and the divisor n is fixed beforehand, so that one
 update moves the round's step by at most C/n. At the coordinator N(0, (z C)^2) is added once to the
 sum, z C / n on the mean; at the participants each adds as much to its own update, which makes
-z C / sqrt(n). The neighbouring runs of this guarantee differ in all updates of one participant.
+z C / sqrt(n). What that guarantees is told for two kinds of neighbouring runs, see `privacy_rules`:
+all updates of one participant zero, or any others.
 """
 
 from collections.abc import Callable, Mapping

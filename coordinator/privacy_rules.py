@@ -1,4 +1,14 @@
-"""The rules of a private run as plain values, and what they cost; reading them loads no torch."""
+"""The rules of a private run as plain values, and what they cost; reading them loads no torch.
+
+An epsilon says how well two neighbouring runs can be told apart, so it means something only
+together with what makes runs neighbours:
+
+- *zero-out*: all updates of one participant are replaced by zeros. A sum moves by at most C.
+- *replace-one*: all updates of one participant are replaced by any others. A sum moves by at most
+  2 C, so noise of z C counts as a multiplier of z / 2.
+
+Both are told, side by side.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,6 +18,8 @@ from typing import Literal
 from schemas.errors import InvalidInputError
 from schemas.messages import PrivacyPlan
 
+SENSITIVITIES = {"epsilon_zero_out": 1, "epsilon_replace_one": 2}
+"""How far one participant moves a sum, in units of C, under the names of what is told."""
 Place = Literal["participant", "coordinator"]
 
 
@@ -29,14 +41,24 @@ class PrivacyRules:
         """Return what participants are told."""
         return PrivacyPlan(clip=self.clip, noise=self.noise, at=self.at)
 
-    def spent(self, releases: Mapping[str, int]) -> dict[str, float]:
-        """Return epsilon at delta for each participant, after so many updates of it."""
-        by_count = {count: epsilon(self.noise, count, self.delta) for count in releases.values()}
-        return {participant: by_count[count] for participant, count in releases.items()}
+    def spent(self, releases: Mapping[str, int]) -> dict[str, dict[str, float]]:
+        """Return epsilon at delta for each participant, by what makes runs neighbours.
+
+        Args:
+            releases: by participant, how many updates of it became known.
+        """
+        spent = {}
+        for name, sensitivity in SENSITIVITIES.items():
+            noise = self.noise / sensitivity
+            by_count = {count: epsilon(noise, count, self.delta) for count in releases.values()}
+            spent[name] = {each: by_count[count] for each, count in releases.items()}
+        return spent
 
 
 def epsilon(noise: float, releases: int, delta: float) -> float:
     """Return the privacy spent by so many releases of the Gaussian mechanism, none amplified.
+
+    `noise` is the standard deviation over the sensitivity.
 
     k releases with noise z are exactly one with z / sqrt(k) (Dong, Roth, Su 2022, Gaussian
     Differential Privacy, corollary 3.3); Google's dp-accounting converts that one.

@@ -31,8 +31,10 @@ COLUMNS = (
     "seconds",
 )
 
-PRIVACY = ("epsilon", "delta")
-"""What a private run has spent at most on any one participant."""
+PRIVACY = ("epsilon_zero_out", "epsilon_replace_one", "delta")
+"""What a private run has spent at most on any one participant, whose updates are zero in the
+neighbouring run, or any others.
+"""
 
 
 class View(ABC):
@@ -157,7 +159,7 @@ class LiveView(View):
         rows = self._rows[-ROWS:]
         columns = (*COLUMNS, *(name for name in PRIVACY if any(name in row for row in rows)))
         for name in columns:
-            table.add_column(name.removeprefix("bytes_"), justify="right")
+            table.add_column(_TITLES.get(name, name), justify="right")
         for row in rows:
             table.add_row(*(_shown(name, row.get(name)) for name in columns))
         return Group(table, self._progress, Text(self._note))
@@ -179,6 +181,14 @@ class LiveView(View):
             case _:
                 self._note = sentence(event, fields)
 
+
+_TITLES = {
+    "bytes_down": "down",
+    "bytes_up": "up",
+    "epsilon_zero_out": "epsilon zero out",
+    "epsilon_replace_one": "epsilon replace one",
+}
+"""Of columns that are not called as the fields they show."""
 
 _LASTING = {
     "run_finished",
@@ -246,8 +256,11 @@ def sentence(event: str, fields: dict[str, Any]) -> str:
     shown = {name: _shown(name, value) for name, value in fields.items()}
     if template is not None:
         line = template.format_map(defaultdict(lambda: "-", shown))
-        if event == "round_closed" and fields.get("epsilon") is not None:
-            line += f", epsilon {shown['epsilon']} at delta {shown['delta']}"
+        if event == "round_closed" and fields.get("epsilon_zero_out") is not None:
+            line += (
+                f", epsilon {shown['epsilon_zero_out']} (zero-out) or "
+                f"{shown['epsilon_replace_one']} (replace-one) at delta {shown['delta']}"
+            )
         return line
     words = ", ".join(f"{name} {value}" for name, value in shown.items())
     return f"{event.replace('_', ' ')}: {words}" if words else event.replace("_", " ")

@@ -130,8 +130,32 @@ def test_the_privacy_spent_is_counted_for_each_participant_by_its_updates() -> N
     again = run_of(privacy)
     again.restore(document, tensors)
     spent = privacy.spent(again.releases.counts)
-    assert spent == {"a": pytest.approx(epsilon(1.0, 1, 1e-5))}
-    assert privacy.spent({"a": 2, "b": 1})["a"] > privacy.spent({"a": 2, "b": 1})["b"]
+    assert spent == {
+        "epsilon_zero_out": {"a": pytest.approx(epsilon(1.0, 1, 1e-5))},
+        "epsilon_replace_one": {"a": pytest.approx(epsilon(0.5, 1, 1e-5))},
+    }
+    for by_participant in privacy.spent({"a": 2, "b": 1}).values():
+        assert by_participant["a"] > by_participant["b"]
+
+
+def test_who_replaces_updates_moves_a_sum_twice_as_far_as_who_zeroes_them() -> None:
+    """By 2 C and not by C, so the accountant has to be told half the noise."""
+    privacy = Privacy(clip=1.0, noise=4.0, at="coordinator", divisor=2)
+    one, other = delta(80.0), {name: -tensor for name, tensor in delta(80.0).items()}
+    clipped, opposite = (
+        {name: tensor * privacy.scale(sent) for name, tensor in sent.items()}
+        for sent in (one, other)
+    )
+    apart = joint_norm({name: clipped[name] - opposite[name] for name in clipped})
+    assert (joint_norm(clipped), apart) == pytest.approx((1.0, 2.0))
+    spent = privacy.spent({"a": 20})
+    told = {name: round(by_participant["a"], 2) for name, by_participant in spent.items()}
+    assert told == {"epsilon_zero_out": 4.98, "epsilon_replace_one": 11.48}
+    for sensitivity, expected in ((1.0, 4.98), (2.0, 11.48)):
+        accountant = dp_accounting.pld.PLDAccountant()
+        release = dp_accounting.GaussianDpEvent(4.0 / sensitivity)
+        accountant.compose(dp_accounting.SelfComposedDpEvent(release, 20))
+        assert accountant.get_epsilon(1e-5) == pytest.approx(expected, abs=0.01)
 
 
 def test_what_a_run_keeps_of_a_private_update_is_that_it_came() -> None:

@@ -113,11 +113,12 @@ def test_the_coordinators_noise_is_on_the_sum(house: Any, received: Received) ->
 def test_the_privacy_spent_is_told_each_round_as_dp_accounting_says(house: Any, place: str) -> None:
     """To people, and in the history for each participant."""
     coordinator = private_run(house, rounds=2, dp_at=place)
-    told = [(each["epsilon"], each["delta"]) for each in coordinator.all("round_closed")]
-    expected = [dp_accounting.get_epsilon_gaussian(1.0 / math.sqrt(k), 1e-6) for k in (1, 2)]
-    assert told == [(pytest.approx(value), 1e-6) for value in expected]
-    for record, value in zip(records(house, "round"), expected, strict=True):
-        assert record["epsilon"] == {"p0": pytest.approx(value), "p1": pytest.approx(value)}
+    for name, noise in (("epsilon_zero_out", 1.0), ("epsilon_replace_one", 0.5)):
+        told = [(each[name], each["delta"]) for each in coordinator.all("round_closed")]
+        expected = [dp_accounting.get_epsilon_gaussian(noise / math.sqrt(k), 1e-6) for k in (1, 2)]
+        assert told == [(pytest.approx(value), 1e-6) for value in expected]
+        for record, value in zip(records(house, "round"), expected, strict=True):
+            assert record[name] == {"p0": pytest.approx(value), "p1": pytest.approx(value)}
 
 
 def test_nothing_private_is_written_down(house: Any) -> None:
@@ -159,7 +160,8 @@ def test_a_kept_noisy_update_is_sent_again_and_never_drawn_again(house: Any) -> 
     absent.terminate()
     coordinator.wait_for("round_closed")
     (record,) = records(house, "round")
-    assert record["epsilon"]["p0"] == pytest.approx(dp_accounting.get_epsilon_gaussian(1.0, 1e-5))
+    spent = record["epsilon_zero_out"]["p0"]
+    assert spent == pytest.approx(dp_accounting.get_epsilon_gaussian(1.0, 1e-5))
     assert coordinator.all("update_refused") == []
 
 
@@ -189,7 +191,7 @@ def test_a_noisy_update_that_is_refused_is_paid_for(house: Any) -> None:
         elif record["event"] == "round":
             came += [each["participant"] for each in record["updates"]].count("p1")
             expected = dp_accounting.get_epsilon_gaussian(1 / math.sqrt(came), 1e-5) if came else 0
-            assert record["epsilon"].get("p1", 0) == pytest.approx(expected)
+            assert record["epsilon_zero_out"].get("p1", 0) == pytest.approx(expected)
     assert came > 0
 
 

@@ -57,20 +57,23 @@ def test_lines_are_sentences(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+SPENT = {"epsilon_zero_out": 4.37718, "epsilon_replace_one": 9.9123, "delta": 1e-05}
+
+
 def test_a_private_round_tells_what_it_spent(capsys: pytest.CaptureFixture[str]) -> None:
     """In a line for people, and as numbers for programs."""
-    spent = {**ROUND, "epsilon": 4.37718, "delta": 1e-05}
+    spent = {**ROUND, **SPENT}
     with LinesView() as shown:
         shown.say("round_closed", spent)
-    assert capsys.readouterr().out.endswith(", epsilon 4.377 at delta 1e-05\n")
+    assert capsys.readouterr().out.endswith(
+        ", epsilon 4.377 (zero-out) or 9.912 (replace-one) at delta 1e-05\n"
+    )
     with JsonView() as shown_to_programs:
         shown_to_programs.say("round_closed", spent)
     assert json.loads(capsys.readouterr().out) == {"event": "round_closed", **spent}
 
 
-@pytest.mark.parametrize(
-    ("more", "has_column"), [({}, False), ({"epsilon": 4.37718, "delta": 1e-05}, True)]
-)
+@pytest.mark.parametrize(("more", "has_column"), [({}, False), (SPENT, True)])
 def test_the_live_table_has_a_column_for_what_a_private_run_spends(
     monkeypatch: pytest.MonkeyPatch, more: dict[str, float], has_column: bool
 ) -> None:
@@ -81,8 +84,8 @@ def test_the_live_table_has_a_column_for_what_a_private_run_spends(
     )
     with LiveView() as shown:
         shown.say("round_closed", {**ROUND, **more})
-    assert ("epsilon" in screen.getvalue()) is has_column
-    assert ("4.377" in screen.getvalue()) is has_column
+    for shown_once in ("epsilon", "zero", "replace", "4.377", "9.912"):
+        assert (shown_once in screen.getvalue()) is has_column
 
 
 def test_an_event_without_a_sentence_is_told_all_the_same() -> None:
