@@ -13,6 +13,7 @@ import pika
 import pytest
 from hypothesis import HealthCheck, settings
 from nodes import BrokerNode
+from programs import missing
 
 from schemas.errors import InvalidInputError
 
@@ -46,9 +47,7 @@ def broker_node() -> Iterator[BrokerNode]:
     try:
         node = BrokerNode.start(management=True)
     except InvalidInputError as error:
-        if os.environ.get("CI"):
-            pytest.fail(f"these tests may not be skipped in CI: {error}")
-        pytest.skip(str(error))
+        missing(str(error))
     with node:
         yield node
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from programs import program
 
 from coordinator.settings import CoordinatorSettings
 from participant.settings import ParticipantSettings
@@ -43,9 +43,7 @@ def test_there_is_no_other_compose_file() -> None:
 @pytest.mark.parametrize("file", VARIANTS)
 def test_compose_itself_accepts_the_files(file: str) -> None:
     """Together with those that they stand on."""
-    compose = shutil.which("docker-compose")
-    if compose is None:
-        pytest.skip("docker-compose is not installed")
+    compose = program("docker-compose", package="docker-compose")
     command = [compose, *(f"--file={DEPLOY / each}" for each in VARIANTS[file]), "config"]
     given = {"WARREN_CREDENTIALS_FILE": "/credentials", "WARREN_DATA": "/data"}
     done = subprocess.run(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from programs import program
 from prometheus_client import CollectorRegistry, generate_latest
 
 from coordinator.metrics import CoordinatorMetrics
@@ -104,9 +105,7 @@ def test_a_loss_that_is_not_finite_is_a_number_of_its_own() -> None:
 )
 def test_prometheus_itself_agrees(command: str, file: Path) -> None:
     """Accepts our files, and fires each alert when it should and only then."""
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("the alerts are NOT tried: no promtool here (Debian: apt install prometheus)")
+    promtool = program("promtool", package="prometheus")
     done = subprocess.run(
         [promtool, *command.split(), str(file)],
         capture_output=True,
