@@ -3,6 +3,10 @@
 They are no mistakes, and a run goes on with them; but whoever set them believes otherwise.
 """
 
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
 from coordinator.settings import RoundSettings
 
 PRIVACY_SETTINGS = ("dp_at", "dp_delta", "dp_divisor")
@@ -34,13 +38,18 @@ def without_effect(settings: RoundSettings, *, can_evaluate: bool) -> dict[str, 
         found |= dict.fromkeys(("until_accuracy", "evaluate_every"), reason)
     if getattr(settings, "dp_clip", None) is None:
         found |= dict.fromkeys(PRIVACY_SETTINGS, "nothing is private without --dp-clip")
+    return chosen(settings, found)
+
+
+def chosen(settings: BaseModel, reasons: Mapping[str, str]) -> dict[str, str]:
+    """Return the reasons under the names of options, of those settings that are no default."""
     return {
         f"--{name.replace('_', '-')}": reason
-        for name, reason in found.items()
+        for name, reason in reasons.items()
         if _is_chosen(settings, name)
     }
 
 
-def _is_chosen(settings: RoundSettings, name: str) -> bool:
+def _is_chosen(settings: BaseModel, name: str) -> bool:
     field = type(settings).model_fields.get(name)
     return field is not None and getattr(settings, name) != field.default

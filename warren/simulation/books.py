@@ -14,8 +14,8 @@ from coordinator.training_run import Contribution, TrainingRun
 from schemas.messages import Update
 from warren.simulation.loop import EPOCH
 
-Evaluate = Callable[[Mapping[str, Tensor]], Mapping[str, float]]
-"""Measures global tensors on held-out data."""
+Evaluate = Callable[[int, Mapping[str, Tensor]], Mapping[str, float]]
+"""Measures a version, given its number and tensors, on held-out data."""
 
 
 class Books:
@@ -117,7 +117,7 @@ class Books:
             return weighted_means(self._reported)
         if not (is_last or self._is_due(run.version, now)):
             return {}
-        metrics = self._evaluate(run.tensors)
+        metrics = self._evaluate(run.version, run.tensors)
         accuracy = metrics.get("accuracy")
         if self._until_accuracy is not None and accuracy is not None:
             self.is_good_enough = accuracy >= self._until_accuracy

@@ -74,6 +74,8 @@ class SimulatedFederation:
             limits=settings.limits,
         )
         self._held: dict[int, HeldVersion] = {}
+        self.last_refusal = "none"
+        """Of whom the last update was refused, and why."""
         self._version_bytes = 0
 
     @property
@@ -131,6 +133,7 @@ class SimulatedFederation:
             outcome = self._train_and_fold(participant, update, held)
         if isinstance(outcome, Refusal):
             self._books.refused[outcome.reason] += 1
+            self.last_refusal = f"{update.participant}, {outcome}"
             return None
         return outcome.staleness
 

@@ -1,10 +1,13 @@
-"""The rules of each mode's rounds, from the options of one command line."""
+"""The rules of each mode's rounds, from the options of one command line; and what has no effect."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from coordinator.rules import Mode
 from coordinator.settings import RoundSettings
+from coordinator.without_effect import chosen
+from coordinator.without_effect import without_effect as coordinator_without_effect
+from schemas.errors import InvalidInputError
 from warren.options import read
 from warren.settings import SimulationSettings
 
@@ -24,11 +27,34 @@ def rounds_of(
     Raises:
         InvalidInputError: all that is wrong with the options, in one message.
     """
-    chosen = {"threads": "1"} | {
-        name: value for name, value in options.items() if value is not None
-    }
+    given = {"threads": "1"} | {name: value for name, value in options.items() if value is not None}
     if settings.simulated_hours is not None:
-        chosen.setdefault("rounds", str(UNENDING_ROUNDS))
+        given.setdefault("rounds", str(UNENDING_ROUNDS))
     if len(settings.modes) > 1 and mode != "buffered":
-        chosen.pop("goal", None)
-    return read(RoundSettings, chosen | {"mode": mode})
+        if "goal" in given and "buffered" not in settings.modes:
+            raise InvalidInputError(
+                "--goal is that of buffered where several modes are compared, and --mode does not "
+                "name it; name one mode, or leave --goal out"
+            )
+        given.pop("goal", None)
+    rounds = read(RoundSettings, given | {"mode": mode})
+    if rounds.min_participants > settings.participants:
+        raise InvalidInputError(
+            f"--min-participants {rounds.min_participants} would wait for ever: there are "
+            f"--participants {settings.participants}"
+        )
+    return rounds
+
+
+def without_effect(
+    settings: SimulationSettings, rounds: RoundSettings, *, can_evaluate: bool
+) -> dict[str, str]:
+    """Return the options that have no effect in a simulation, each with why."""
+    reasons = {"min_participants": "in a simulation everybody is present from the beginning"}
+    if settings.evaluate_seconds is not None:
+        reasons["evaluate_every"] = "--evaluate-seconds stands instead of it"
+    found = chosen(rounds, reasons) | coordinator_without_effect(rounds, can_evaluate=can_evaluate)
+    if not can_evaluate:
+        reason = "the task has no held-out data, or tensors that stay private"
+        found |= chosen(settings, {"evaluate_seconds": reason})
+    return found

@@ -14,7 +14,7 @@ from coordinator.history import History, started
 from coordinator.reports import Say
 from coordinator.rules import Mode
 from coordinator.settings import RoundSettings
-from coordinator.without_effect import without_effect
+from coordinator.training_run import DivergedError
 from learning import (
     Task,
     TrainingAbandoned,
@@ -31,8 +31,9 @@ from warren.settings import SimulationSettings
 from warren.simulation import plot
 from warren.simulation.books import Books, Evaluate
 from warren.simulation.federation import SimulatedFederation
-from warren.simulation.loop import EventLoop
+from warren.simulation.loop import EventLoop, StuckError
 from warren.simulation.participants import Participants, Share
+from warren.simulation.rounds import without_effect
 from warren.simulation.speeds import slowness
 
 
@@ -67,6 +68,7 @@ def run(
     Raises:
         InvalidInputError: if task, data, speeds or the folder cannot be used.
         StuckError: if a run can never go on.
+        DivergedError: if a round would ruin the model; the last good one is written.
     """
     if settings.plot:
         plot.check_matplotlib()
@@ -98,7 +100,9 @@ def simulate(
     names = [f"participant-{index}" for index in range(settings.participants)]
     with reading(settings.data):
         task = load_task(rounds.task)(data_dir=settings.data, seed=rounds.seed)
-    task.execution = replace(task.execution, device=local_device(settings.device))
+    task.execution = replace(
+        task.execution, device=local_device(settings.device), should_stop=should_stop
+    )
     share = Share(
         rounds.task,
         settings.data,
@@ -108,8 +112,9 @@ def simulate(
         settings.device,
     )
     history = History(folder / "history.jsonl")
-    evaluate = _evaluation(task)
-    for option, reason in without_effect(rounds, can_evaluate=evaluate is not None).items():
+    evaluate = _evaluation(task, say)
+    idle = without_effect(settings, rounds, can_evaluate=evaluate is not None)
+    for option, reason in idle.items():
         say("option_without_effect", {"option": option, "reason": reason})
     books = Books(
         history,
@@ -144,7 +149,12 @@ def simulate(
     torch.set_num_threads(rounds.threads or 1)  # many small steps: threads would only wait
     try:
         loop.run()
-    except TrainingAbandoned:  # stopped in the middle of a training
+    except StuckError as stuck:
+        raise StuckError(f"{stuck} The last refusal: {federation.last_refusal}") from None
+    except DivergedError:
+        _finish(folder, federation, books, loop, is_finished=False, say=say)  # the last good model
+        raise
+    except TrainingAbandoned:  # stopped in the middle of a training or an evaluation
         return _finish(folder, federation, books, loop, is_finished=False, say=say)
     finally:
         history.flush()
@@ -187,8 +197,11 @@ def _finish(
     return outcome
 
 
-def _evaluation(task: Task) -> Evaluate | None:
-    """Return how to measure a version; None without held-out data, or with private tensors."""
+def _evaluation(task: Task, say: Say) -> Evaluate | None:
+    """Return how to measure a version; None without held-out data, or with private tensors.
+
+    An evaluation that fails is told and skipped, as the coordinator does.
+    """
     with reading(task.data_dir):
         network: nn.Module = task.network()
         shared = shared_tensors(network, task.shared)
@@ -196,9 +209,16 @@ def _evaluation(task: Task) -> Evaluate | None:
     if data is None:
         return None
 
-    def evaluate(tensors: Mapping[str, Tensor]) -> Mapping[str, float]:
-        replace_tensors(shared, tensors)
-        return task.evaluate(network, data)
+    def evaluate(version: int, tensors: Mapping[str, Tensor]) -> Mapping[str, float]:
+        try:
+            replace_tensors(shared, tensors)
+            return task.evaluate(network, data)
+        except TrainingAbandoned:
+            raise
+        except Exception as error:  # noqa: BLE001 - told in words
+            reason = f"{type(error).__name__}: {error}"
+            say("evaluation_failed", {"version": version, "reason": reason})
+            return {}
 
     return evaluate
 
