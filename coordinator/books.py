@@ -14,7 +14,7 @@ import structlog
 from torch import Tensor
 
 from coordinator.chain import Committed, DamagedHistoryError
-from coordinator.checkpoint import Checkpoint, CheckpointFolder
+from coordinator.checkpoint import Basis, Checkpoint, CheckpointFolder
 from coordinator.epoch import Epoch
 from coordinator.history import COUNTING, History, committed_in, damage_of, lost_updates
 from coordinator.reports import Say
@@ -183,8 +183,16 @@ class Books:
         """Take note of a spool file that goes once the sum it went into is committed."""
         self._folded.append(file)
 
-    def commit(self, document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Due:
+    def commit(
+        self,
+        document: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+        *,
+        basis: Basis | None = None,
+    ) -> Due:
         """Make everything durable, and return what may be acknowledged now.
+
+        Where the last commit had the same `basis`, only what may have changed since is written.
 
         Raises:
             OSError: if the disk refuses; nothing is to be acknowledged, and the same commit can be
@@ -193,7 +201,7 @@ class Books:
         """
         with self.ours():
             self.spool.sync()
-            self.checkpoint.write({**document, **self.history.commit()}, tensors)
+            self.checkpoint.write({**document, **self.history.commit()}, tensors, basis=basis)
             for file in self._folded:
                 self.spool.remove(file)
         self._folded.clear()

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from coordinator.books import Books
+from coordinator.checkpoint import Basis
 from coordinator.desk import Desk
 from coordinator.epoch import SupersededError
 from coordinator.evaluation import Evaluated, Evaluator
@@ -26,7 +27,7 @@ from coordinator.reports import RoundReports, Say, loss_and_accuracy
 from coordinator.rules import OpenRound
 from coordinator.sampling import Sampling
 from coordinator.settings import CoordinatorSettings
-from coordinator.training_run import Contribution, TrainingRun
+from coordinator.training_run import IN_ROUND, Contribution, TrainingRun
 from coordinator.unacknowledged import Due
 
 log = structlog.get_logger()
@@ -278,7 +279,8 @@ class Clerk:
             "sample": self._sampling.members and sorted(self._sampling.members),
         }
         with self._observer.phase("checkpoint"):
-            due = self._books.commit(state, tensors)
+            basis = Basis(self._run.run_id, self._run.version, IN_ROUND)
+            due = self._books.commit(state, tensors, basis=basis)
         self._acknowledge(due)
         self._reception.committed()
 

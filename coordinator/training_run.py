@@ -27,6 +27,8 @@ __all__ = ["Contribution", "Reason", "Refusal", "TrainingRun", "UpdateLimits"]
 
 PARTS = ("parameters", "masters", "optimizer", "sum", "begun")
 """Of the tensors in the state: which prefixes their names have."""
+IN_ROUND = frozenset({"sum", "begun"})
+"""Those that change while a round is open."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,8 +65,8 @@ def test_nothing_is_acknowledged_before_the_checkpoint_is_durable(
     ):
         real = getattr(owner, name)
 
-        def watched(*args: Any, real: Any = real, name: str = name) -> Any:
-            result = real(*args)
+        def watched(*args: Any, real: Any = real, name: str = name, **options: Any) -> Any:
+            result = real(*args, **options)
             order.append(name)
             return result
 
@@ -88,11 +88,11 @@ def test_a_commit_that_the_disk_refused_acknowledges_nothing_and_can_be_tried_ag
     books, _, _ = opened()
     real, attempts = books.checkpoint.write, []
 
-    def full(*args: Any) -> None:
+    def full(*args: Any, **options: Any) -> None:
         attempts.append(args)
         if len(attempts) < 3:
             raise OSError(errno.ENOSPC, "no space left on device")
-        real(*args)
+        real(*args, **options)
 
     monkeypatch.setattr(books.checkpoint, "write", full)
     due: list[Due] = []
@@ -203,10 +203,10 @@ def test_who_takes_over_waits_until_a_commit_under_way_is_over(
     old.commit({"commit": 1}, TENSORS)
     real, writing, may_end = old.checkpoint.write, threading.Event(), threading.Event()
 
-    def slow(*args: Any) -> None:
+    def slow(*args: Any, **options: Any) -> None:
         writing.set()
         assert may_end.wait(20)
-        real(*args)
+        real(*args, **options)
 
     monkeypatch.setattr(old.checkpoint, "write", slow)
     with ThreadPoolExecutor() as threads:

@@ -124,7 +124,7 @@ def test_a_torn_header_is_noticed(folder: Path) -> None:
     """The checksum covers the header too: overwriting in place can leave half an old one."""
     for name in (NEWEST, PREVIOUS):
         content = (folder / name).read_bytes()
-        damage(folder / name, content.index(b'"commit\\":') + len(b'"commit\\":'))
+        damage(folder / name, content.index(b'"id":"') + len(b'"id":"'))
     with pytest.raises(InvalidInputError, match=r"no checkpoint in .* can be read"):
         CheckpointFolder(folder).read()
 

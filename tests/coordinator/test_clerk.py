@@ -63,7 +63,7 @@ class Life:
             desk=nobody,
             office=office,
             orders=nobody,
-            reception=cast("Any", SimpleNamespace(round=None)),
+            reception=cast("Any", SimpleNamespace(round=None, committed=lambda: None)),
             evaluator=self.evaluator,
             say=self._say,
             observer=Unobserved(),
@@ -77,6 +77,19 @@ class Life:
 
     def round(self, participant: str) -> None:
         """Close a round of one update, and commit it."""
+        self.fold(participant)
+        names = [
+            {"participant": each.participant, "base_version": each.base_version, "digest": "d"}
+            for each in self.run.close_round()
+        ]
+        self.books.history.append({"event": "round", "updates": names})
+        document, tensors = self.run.state()
+        reports = {"last": {}, "waiting": []}
+        state = {"run": document, "reports": reports, "best_accuracy": -1.0, "present": []}
+        self.books.commit({**state, "sample": None}, tensors)
+
+    def fold(self, participant: str) -> None:
+        """Fold an update into the open round."""
         self.run.announced("0" * 64)
         update = Update(
             run="r",
@@ -87,15 +100,6 @@ class Life:
         )
         zeros = {name: tensor * 0 for name, tensor in self.run.tensors.items()}
         self.run.fold(update, zeros, f"{self.run.version}")
-        names = [
-            {"participant": each.participant, "base_version": each.base_version, "digest": "d"}
-            for each in self.run.close_round()
-        ]
-        self.books.history.append({"event": "round", "updates": names})
-        document, tensors = self.run.state()
-        reports = {"last": {}, "waiting": []}
-        state = {"run": document, "reports": reports, "best_accuracy": -1.0, "present": []}
-        self.books.commit({**state, "sample": None}, tensors)
 
     def close(self) -> None:
         self.evaluator.close()
@@ -164,4 +168,21 @@ def test_who_stands_by_takes_over_when_the_stopped_one_is_ended(tmp_path: Path) 
     }
     assert second.run.version == 1
     first.close()
+    second.close()
+
+
+def test_a_commit_in_an_open_round_writes_its_progress_alone(tmp_path: Path) -> None:
+    """And the next coordinator goes on with what it counted."""
+    first = Life(tmp_path)
+    first.clerk.commit()
+    base = (tmp_path / "checkpoint.safetensors").read_bytes()
+    for participant in ("ann", "bob"):
+        first.fold(participant)
+        first.clerk.commit()
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == base
+    first.close()
+    second = Life(tmp_path)
+    assert [each.participant for each in second.run.contributions] == ["ann", "bob"]
+    assert second.run.running.sums.keys() == first.run.running.sums.keys()
+    assert second.said == ["run_resumed"]
     second.close()
