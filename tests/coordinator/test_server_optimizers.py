@@ -149,7 +149,7 @@ def test_no_optimizer_of_torch_is_left_out_of_the_restarts() -> None:
                 accepted.add(parse_optimizer(name).name.lower())
     (shapes,) = (
         mark.args[1]
-        for mark in test_its_own_state_is_never_refused.pytestmark  # type: ignore[attr-defined]
+        for mark in test_its_own_state_is_never_refused.pytestmark  # type: ignore[attr-defined]  # a mark of pytest
         if mark.args[0] == "spec"
     )
     assert accepted == {spec.partition(":")[0] for spec in shapes}
