@@ -11,12 +11,13 @@ from coordinator.presence import Presence
 from coordinator.reports import Say
 from schemas.errors import ConnectionLostError
 from schemas.messages import Goodbye, Hello, Message, Progress
+from transport import Backoff
 
 OUT_OF_REACH_SECONDS = 120.0
 """How long nobody asks again for a queue on a node that is down."""
 OUT_OF_REACH_SHARE = 3
 """For so many times as long as that took, no hello is answered: hundreds may wait for the node."""
-WELCOME_SECONDS, LONGEST_WELCOME_SECONDS = 0.5, 8.0
+WELCOMES = Backoff(0.5, 8.0)
 """A hello makes three calls to the broker; one who needs no answer yet says it again by itself. Who
 says it again and again is answered half as often each time, until it has been quiet for a minute.
 """
@@ -42,7 +43,7 @@ class Attendance:
         self._say = say
         self._welcome = welcome
         self._next_welcome: dict[str, float] = {}
-        self._pauses: dict[str, float] = {}
+        self._welcomes: dict[str, int] = {}
         self._out_of_reach: set[str] = set()
         self._next_question = 0.0
 
@@ -102,10 +103,9 @@ class Attendance:
             return False  # it says hello because it has no queue to read, for all we know now
         due = self._next_welcome.get(participant, now)
         if now >= due:
-            pause = 2 * self._pauses.get(participant, 0.0) if now < due + QUIET_SECONDS else 0.0
-            pause = min(max(pause, WELCOME_SECONDS), LONGEST_WELCOME_SECONDS)
-            self._pauses[participant] = pause
-            self._next_welcome[participant] = now + pause
+            before = self._welcomes.get(participant, 0) if now < due + QUIET_SECONDS else 0
+            self._welcomes[participant] = before + 1
+            self._next_welcome[participant] = now + WELCOMES.seconds(before + 1)
             try:
                 is_in_reach = self._welcome(participant)
             except ConnectionLostError:  # our own: it says hello again while it has no queue

@@ -24,6 +24,7 @@ from schemas.errors import (
 )
 from schemas.messages import Message, RunFinished, UpdateRefused
 from transport import (
+    Backoff,
     Blocked,
     Connected,
     Delivery,
@@ -34,8 +35,7 @@ from transport import (
     Unblocked,
 )
 
-FIRST_RETRY_SECONDS = 0.1
-LONGEST_RETRY_SECONDS = 5.0
+SUBSCRIBES_AGAIN = Backoff(0.1, 5.0)
 
 log = structlog.get_logger()
 Say = Callable[[str, dict[str, Any]], None]
@@ -82,7 +82,7 @@ class Participant:
         self._reason = ""
         self._leave_at: float | None = None
         self._give_up_at = math.inf
-        self._retry_seconds = FIRST_RETRY_SECONDS
+        self._failures = 0
         self._next_try = time.monotonic()
         self._next_progress = time.monotonic() + settings.progress_seconds
         self._told_refusal = 0
@@ -171,7 +171,7 @@ class Participant:
         """What the links tell about the broker."""
         match event:
             case Connected() if self._desk.is_mine(event.link):
-                self._next_try, self._retry_seconds = time.monotonic(), FIRST_RETRY_SECONDS
+                self._next_try, self._failures = time.monotonic(), 0
             case SubscriptionLost() if self._desk.is_current(event.subscription):
                 log.warning("subscription lost", reason=event.text)
                 self._start_over()
@@ -221,7 +221,7 @@ class Participant:
         """The subscription is gone: what was unacknowledged comes again, and is recognised."""
         self._desk.lost()
         self._reader.disconnected()
-        self._next_try = time.monotonic() + FIRST_RETRY_SECONDS
+        self._next_try = time.monotonic() + SUBSCRIBES_AGAIN.first_seconds
 
     def _subscribe(self) -> None:
         """Read my queue if it is there; if not, hello makes the coordinator put it there."""
@@ -231,19 +231,19 @@ class Participant:
             return  # Connected brings us back
         except QueueDownError:  # a hello would not help: the queue is there, behind a dead node
             self._tell_once(NOT_FOUND, "queue_down", {"participant": self._settings.id})
-            self._next_try = time.monotonic() + LONGEST_RETRY_SECONDS
+            self._next_try = time.monotonic() + SUBSCRIBES_AGAIN.longest_seconds
             return
         except RefusedByBrokerError as refusal:
             is_taken = refusal.code == ACCESS_REFUSED and "exclusive" in refusal.text
             if not is_taken and refusal.code != NOT_FOUND:
                 raise
-            self._next_try = time.monotonic() + self._retry_seconds
-            self._retry_seconds = min(2 * self._retry_seconds, LONGEST_RETRY_SECONDS)
+            self._failures += 1
+            self._next_try = time.monotonic() + SUBSCRIBES_AGAIN.seconds(self._failures)
             if is_taken:  # it is not for us to say hello in its name
                 self._tell_once(refusal.code, "id_taken", {"participant": self._settings.id})
                 return
         else:
-            self._retry_seconds, self._told_refusal = FIRST_RETRY_SECONDS, 0
+            self._failures, self._told_refusal = 0, 0
         self._hello()
 
     def _hello(self) -> None:
@@ -271,7 +271,7 @@ class Participant:
     def _do_duties(self) -> None:
         now = time.monotonic()
         if not self._desk.is_subscribed and now >= self._next_try:
-            self._next_try = now + LONGEST_RETRY_SECONDS
+            self._next_try = now + SUBSCRIBES_AGAIN.longest_seconds
             self._subscribe()
         if self._desk.is_subscribed and now >= self._next_progress:
             self._next_progress = now + self._settings.progress_seconds

@@ -35,11 +35,11 @@ from schemas.errors import (
 from schemas.feedback import encode_update
 from schemas.messages import GlobalParameters, Update, UpdateRefused
 from schemas.tensors import decode_tensors
+from transport import Backoff
 
 log = structlog.get_logger()
 
-FIRST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 30.0
+UPLOADS_AGAIN = Backoff(0.5, 30.0)
 DISK_PAUSE_SECONDS = 5.0
 LAST_SECONDS = 0.5
 """For work that is over, and only has to say so."""
@@ -197,7 +197,7 @@ class WorkSlot:
         """
         self.activity = Activity("uploading")
         chunks = cut(encoded, chunk_bytes=self._chunk_bytes)
-        pause = FIRST_PAUSE_SECONDS
+        failures = 0
         while True:
             try:
                 self._desk.publish_update(self._until_abandoned(chunks))
@@ -207,10 +207,10 @@ class WorkSlot:
                 raise  # waiting would not help
             except (QueueFullError, UnroutableError, RefusedByBrokerError) as error:
                 log.warning("update not taken yet", reason=str(error))
+                failures += 1
                 # a generator of its own: torch and `random` may be seeded for a training
-                if self._abandoned.wait(pause * random.Random().uniform(0.5, 1.5)):
+                if self._abandoned.wait(UPLOADS_AGAIN.seconds(failures, random.Random().random())):
                     return False
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             else:
                 return True
 

@@ -1,6 +1,7 @@
 """How messages travel: the one room that knows pika."""
 
 from transport.addresses import Address, is_loopback, safe_url
+from transport.backoff import Backoff
 from transport.events import (
     Blocked,
     Connected,
@@ -20,6 +21,7 @@ from transport.tls import client_context, link_context
 
 __all__ = [
     "Address",
+    "Backoff",
     "Blocked",
     "Connected",
     "Delivery",

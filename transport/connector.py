@@ -12,33 +12,17 @@ from pika.adapters.select_connection import IOLoop
 
 from schemas.errors import InsecureBrokerError, LoginRefusedError
 from transport.addresses import Address
+from transport.backoff import Backoff
 from transport.errors import translate
 from transport.pika_tuning import abort
 
 _logger = logging.getLogger(__name__)
 
 _FIRST_RETRY_SECONDS = 0.2
-_SECOND_RETRY_SECONDS = 1.0
 _MAX_LOGIN_TRIES = 3
 _STABLE_SECONDS = 5.0  # a connection that lived for less has only been another failure
 _HOPELESS = (LoginRefusedError, InsecureBrokerError)
 """Trying again mends neither, but a broker that is starting up may take a moment to mean it."""
-
-
-def backoff_seconds(failures: int, max_seconds: float, jitter: float) -> float:
-    """Return the pause after so many failures in a row: short, then 1 s doubling up to the maximum.
-
-    Args:
-        failures: at least 1.
-        max_seconds: the longest pause.
-        jitter: from 0 to 1; spreads the pause over its upper half, so that a thousand participants
-            do not come back in the same instant.
-    """
-    if failures == 1:
-        base = _FIRST_RETRY_SECONDS
-    else:
-        base = _SECOND_RETRY_SECONDS * 2.0 ** min(failures - 2, 16)
-    return min(base, max_seconds) * (0.5 + 0.5 * jitter)
 
 
 def connection_properties(name: str) -> dict[str, str]:
@@ -95,7 +79,7 @@ class Connector:
         self._client_properties = client_properties
         self._tls = tls
         self._certificate_login = certificate_login
-        self._max_backoff_seconds = max_backoff_seconds
+        self._backoff = Backoff(_FIRST_RETRY_SECONDS, max_backoff_seconds)
         self._connection: pika.SelectConnection | None = None
         self._stopping = False
         self._tries = 0
@@ -187,6 +171,6 @@ class Connector:
         rounds, place = divmod(self._failures - 1, len(self._addresses))
         pause = 0.0
         if place == 0:
-            pause = backoff_seconds(rounds + 1, self._max_backoff_seconds, self._random.random())
+            pause = self._backoff.seconds(rounds + 1, self._random.random())
         _logger.info("no connection, next try in %.1f s: %s", pause, self.last_error)
         self._loop.call_later(pause, self.connect)

@@ -16,7 +16,7 @@ from schemas.errors import (
 )
 from transport import Connected, Inbox, Link, safe_url
 from transport.addresses import Address
-from transport.connector import backoff_seconds
+from transport.backoff import Backoff
 
 
 @pytest.fixture
@@ -142,11 +142,11 @@ def test_closing_interrupts_a_handshake(free_port: int) -> None:
 
 
 def test_pauses_grow_to_the_maximum_and_are_spread() -> None:
-    """Short first, then 1 s doubling; jitter takes away at most half."""
-    full = [backoff_seconds(failures, 60, 1.0) for failures in range(1, 10)]
-    assert full == [0.2, 1, 2, 4, 8, 16, 32, 60, 60]
-    assert backoff_seconds(1000, 60, 1.0) == 60
-    assert backoff_seconds(4, 60, 0.0) == 2
+    """Each is twice the one before; the draw takes away at most half."""
+    backoff = Backoff(0.5, 60)
+    assert [backoff.seconds(failures) for failures in range(1, 9)] == [0.5, 1, 2, 4, 8, 16, 32, 60]
+    assert backoff.seconds(10_000) == 60
+    assert backoff.seconds(4, 0.0) == 2
 
 
 @pytest.mark.parametrize(
