@@ -111,5 +111,6 @@ class Complaints:
                 base_version=base_version,
                 reason=str(refusal)[:1024],
                 again=is_open and refusal.reason in OF_CONTENT,
+                fault=refusal.fault,
             ),
         )

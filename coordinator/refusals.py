@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 
 class Reason(StrEnum):
@@ -38,6 +39,13 @@ class Refusal:
 
     reason: Reason
     detail: str = ""
+
+    @property
+    def fault(self) -> Literal["age", "content"] | None:
+        """What was at fault, where all of the update was there to be judged."""
+        if self.reason is Reason.STALE:
+            return "age"
+        return "content" if self.reason in OF_CONTENT - {Reason.MALFORMED} else None
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}" if self.detail else str(self.reason)

@@ -5,6 +5,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from schemas.disk import sync_folder
+from schemas.errors import InvalidInputError
+
+
+def unusable(folder: Path, error: OSError) -> InvalidInputError:
+    """Return the error of a state folder that cannot be used."""
+    return InvalidInputError(
+        f"--state-dir {folder} cannot be used ({error.strerror}); choose another folder"
+    )
 
 
 def replace(path: Path, buffers: Iterable[bytes | memoryview]) -> None:

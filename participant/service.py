@@ -12,7 +12,7 @@ from participant.desk import Desk
 from participant.reader import Version, VersionReader
 from participant.settings import ParticipantSettings
 from participant.voice import Voice
-from participant.work import ABANDON_SECONDS, Abandoned, Answered, Failed, Slot, last_words
+from participant.work import ABANDON_SECONDS, Abandoned, Answered, Failed, Slot, Told, last_words
 from schemas.errors import (
     ACCESS_REFUSED,
     NOT_FOUND,
@@ -162,6 +162,8 @@ class Participant:
                 self._at_work = None
             case Failed():
                 self._fail(event)
+            case Told():
+                self._say(event.event, event.fields)
             case Stop():
                 self._stop(event)
             case _:
@@ -240,6 +242,7 @@ class Participant:
             self._failures += 1
             self._next_try = time.monotonic() + SUBSCRIBES_AGAIN.seconds(self._failures)
             if is_taken:  # it is not for us to say hello in its name
+                self._slot.let_go()
                 self._tell_once(refusal.code, "id_taken", {"participant": self._settings.id})
                 return
         else:

@@ -15,16 +15,26 @@ from torch import Tensor
 
 from learning import LearningError, Task, TrainingAbandoned
 from participant.desk import Desk
-from participant.memory import Memory
+from participant.memory import FILE, Memory, restore_private
 from participant.observer import Observer, Unobserved
 from participant.privacy import private_update
 from participant.reader import Version
+from participant.state import StateFolder
 from participant.trainer import TrainedUpdate, Trainer
-from participant.work import ABANDON_SECONDS, Abandoned, Activity, Answered, Failed, last_words
+from participant.work import (
+    ABANDON_SECONDS,
+    Abandoned,
+    Activity,
+    Answered,
+    Failed,
+    Told,
+    last_words,
+)
 from schemas.chunks import Chunk, cut
 from schemas.codec import Encoded
 from schemas.disk import until_there_is_room
 from schemas.errors import (
+    InvalidInputError,
     MessageTooLargeError,
     PublishCancelledError,
     QueueFullError,
@@ -41,6 +51,7 @@ log = structlog.get_logger()
 
 UPLOADS_AGAIN = Backoff(0.5, 30.0)
 DISK_PAUSE_SECONDS = 5.0
+STATE_PAUSE_SECONDS = 1.0
 LAST_SECONDS = 0.5
 """For work that is over, and only has to say so."""
 
@@ -57,7 +68,7 @@ class WorkSlot:
         trainer: Trainer,
         *,
         participant: str,
-        memory: Memory,
+        state: StateFolder,
         desk: Desk,
         chunk_bytes: int,
         deliver: Callable[[object], None],
@@ -66,15 +77,15 @@ class WorkSlot:
         """Use `task` and `trainer` from the slot's thread only."""
         self._trainer = trainer
         self._participant = participant
-        self._memory = memory
+        self._state = state
+        self._memory: Memory | None = None
+        self._is_age_told = False
         self._desk = desk
         self._chunk_bytes = chunk_bytes
         self._deliver = deliver
         self._observer = observer or Unobserved()
         self._abandoned = threading.Event()
-        self._orders: queue.SimpleQueue[Version | UpdateRefused] = queue.SimpleQueue()
-        self._idle = threading.Event()
-        self._idle.set()
+        self._orders: queue.Queue[Version | UpdateRefused | None] = queue.Queue()
         # A daemon: a task that never asks whether it should stop must not keep the process alive.
         threading.Thread(target=self._serve, name="work", daemon=True).start()
         self.activity = Activity()
@@ -84,16 +95,15 @@ class WorkSlot:
 
     def submit(self, version: Version) -> None:
         """Answer a version: with the kept update if there is one, else by training."""
-        self._idle.clear()
         self._orders.put(version)
 
     def refused(self, note: UpdateRefused) -> None:
-        """Forget a refused update where another one could count, once the work in hand is done.
+        """Draw the conclusions of an update that was not counted, once the work in hand is done."""
+        self._orders.put(note)
 
-        Not for this process, which would train the very same again.
-        """
-        if note.again:
-            self._orders.put(note)
+    def let_go(self) -> None:
+        """Leave the state folder to another process, once the work in hand is done."""
+        self._orders.put(None)
 
     def abandon(self) -> None:
         """End the training between two batches, and an upload wherever it is."""
@@ -104,23 +114,32 @@ class WorkSlot:
         """Abandon the work; False if it goes on all the same, because the task does not ask."""
         was_told = self._abandoned.is_set()
         self.abandon()
-        return self._idle.wait(LAST_SECONDS if was_told else ABANDON_SECONDS)
+        done, seconds = self._orders.all_tasks_done, LAST_SECONDS if was_told else ABANDON_SECONDS
+        with done:
+            is_idle = done.wait_for(lambda: not self._orders.unfinished_tasks, seconds)
+        if is_idle:
+            self._state.let_go()
+        return is_idle
 
     def _serve(self) -> None:
         while True:
             match self._orders.get():
                 case Version() as version:
                     self._work(version)
-                    self._idle.set()
-                case note:
-                    self._forget(note)
+                case UpdateRefused() as note:
+                    self._learn(note)
+                case None:
+                    self._state.let_go()
+            self._orders.task_done()
 
     def _work(self, version: Version) -> None:
         structlog.contextvars.bind_contextvars(run=version.run, version=version.number)
         try:
-            encoded, trained = self._memory.answer_to(version), None
+            memory = self._remember()
+            self._tell_age(memory, version)
+            encoded, trained = memory.answer_to(version), None
             if encoded is None:
-                encoded, trained = self._train(version)
+                encoded, trained = self._train(version, memory)
             with self._observer.phase("upload"):
                 is_confirmed = self._upload(encoded)
         except TrainingAbandoned:
@@ -133,7 +152,32 @@ class WorkSlot:
         finally:
             self.activity = Activity()
 
-    def _train(self, version: Version) -> tuple[Encoded, TrainedUpdate]:
+    def _remember(self) -> Memory:
+        """Return what is remembered; wait while another process uses the folder."""
+        is_told = False
+        while (memory := self._state.take()) is None:
+            if not is_told:
+                self._deliver(Told("state_dir_taken", {"folder": str(self._state.folder)}))
+            is_told = True
+            if self._abandoned.wait(STATE_PAUSE_SECONDS):
+                raise TrainingAbandoned(0, 0)
+        if memory is not self._memory:
+            restore_private(self._trainer.private_tensors, memory.private)
+            self._memory, self._is_age_told = memory, False
+        return memory
+
+    def _tell_age(self, memory: Memory, version: Version) -> None:
+        """Say once of what was taken up if it is not of the version before this one.
+
+        Whoever was away for long knows why. A folder from an old backup looks the same.
+        """
+        last = memory.last_update if memory.has_state and not self._is_age_told else None
+        self._is_age_told = True
+        if last is not None and last.run == version.run and last.base_version < version.number - 1:
+            fields = {"version": last.base_version, "newest": version.number, "file": FILE}
+            self._deliver(Told("state_is_older", fields))
+
+    def _train(self, version: Version, memory: Memory) -> tuple[Encoded, TrainedUpdate]:
         self.activity = Activity("training")
         if version.assembly is None:
             raise ValueError("a version without its bytes cannot be trained on")
@@ -143,7 +187,7 @@ class WorkSlot:
         message = decoded.message
         assert isinstance(message, GlobalParameters)  # noqa: S101 - the reader holds nothing else
         # What is owed carries no noise: it must not leave beside what does.
-        owed = {} if message.privacy else self._memory.owed_to(message.run)
+        owed = {} if message.privacy else memory.owed_to(message.run)
         with self._observer.phase("train"):
             trained = self._trainer.train(
                 tensors, version=message.version, plan=message.plan, owed=owed
@@ -154,7 +198,7 @@ class WorkSlot:
                 message.privacy,
                 base=tensors,
                 encoding=message.encoding,
-                is_kept=self._memory.is_durable,
+                is_kept=memory.is_durable,
             )
         update = Update(
             run=message.run,
@@ -168,25 +212,31 @@ class WorkSlot:
             encoded, left = encode_update(
                 update, trained.tensors, owed, kinds=trained.kinds, encoding=message.encoding
             )
-            self._keep(version, encoded, left)
+            self._keep(memory, encoded, left)
         return encoded, trained
 
-    def _keep(self, version: Version, encoded: Encoded, residual: dict[str, Tensor]) -> None:
-        """Keep the update and what goes with it; a disk that is full is waited for."""
-        state = {"residual": residual, "private": self._trainer.private_tensors}
+    def _keep(self, memory: Memory, encoded: Encoded, residual: dict[str, Tensor]) -> None:
+        """Keep the update and what goes with it; a disk that refuses is waited for."""
+        private = self._trainer.private_tensors
         until_there_is_room(
-            lambda: self._memory.keep(version.digest, encoded, run=version.run, **state),
-            self._await_room,
+            lambda: memory.keep(encoded, residual=residual, private=private), self.await_disk
         )
 
-    def _forget(self, note: UpdateRefused) -> None:
+    def _learn(self, note: UpdateRefused) -> None:
         try:
-            self._memory.refused(note.run, note.base_version)
-        except OSError as error:  # the next start sends it once more, and hears the same again
-            log.warning("a refused update stays in --state-dir", reason=error.strerror)
+            self._remember().refused(note)
+        except TrainingAbandoned:
+            log.warning("told to stop before the state folder was free")
+        except (OSError, InvalidInputError) as error:
+            log.warning("--state-dir does not say that an update was refused", reason=str(error))
 
-    def _await_room(self, error: OSError) -> None:
-        log.warning("no room for the update in --state-dir", reason=error.strerror)
+    def await_disk(self, error: OSError) -> None:
+        """Pause before the next attempt to write; called in the slot's thread.
+
+        Raises:
+            TrainingAbandoned: if told to stop.
+        """
+        log.warning("--state-dir takes nothing now: waiting", reason=error.strerror)
         if self._abandoned.wait(DISK_PAUSE_SECONDS):
             raise TrainingAbandoned(self.activity.step, self.activity.steps)
 

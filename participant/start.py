@@ -17,13 +17,13 @@ from learning import (
 from participant.desk import Desk
 from participant.ledger import example_privacy
 from participant.links import link_of, tls_of
-from participant.memory import Memory, restore_private
 from participant.observer import Observer, Unobserved
 from participant.reader import VersionReader
 from participant.service import Participant, Say, Stop
 from participant.settings import ParticipantSettings
 from participant.slot import WorkSlot
 from participant.slots import SlotHolder, SlotLostError
+from participant.state import StateFolder
 from participant.trainer import Trainer
 from participant.voice import Voice
 from schemas.errors import LinkClosedError
@@ -99,11 +99,14 @@ def _take_part(
         compiled=settings.compile,
         loader_workers=settings.loader_workers,
     )
-    task.example_privacy = example_privacy(settings, settings.state_dir)
+
+    def await_disk(error: OSError) -> None:
+        slot.await_disk(error)
+
+    task.example_privacy = example_privacy(settings, settings.state_dir, pause=await_disk)
     trainer = Trainer(task, settings.id, seed=settings.seed)
     limits = Limits(max_bytes=limits_for(named_tensors(trainer.network)).max_bytes)
-    memory = Memory(settings.state_dir, limits)
-    restore_private(trainer.private_tensors, memory.private)
+    state = StateFolder(settings.state_dir, limits)
     load_optimizers()
 
     inbox = Inbox()
@@ -119,7 +122,7 @@ def _take_part(
         task,
         trainer,
         participant=settings.id,
-        memory=memory,
+        state=state,
         desk=desk,
         chunk_bytes=settings.chunk_bytes,
         deliver=inbox.put_event,

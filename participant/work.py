@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from participant.reader import Version
 from schemas.errors import WarrenError
@@ -54,6 +54,14 @@ class Failed:
     """What the centre is told of it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Something that people should know, as an event with its fields."""
+
+    event: str
+    fields: dict[str, Any]
+
+
 def last_words(error: BaseException, ours: tuple[type[BaseException], ...] = (WarrenError,)) -> str:
     """Return what the centre is told of an error that ends a participant.
 
@@ -91,6 +99,9 @@ class Slot(Protocol):
 
     def refused(self, note: UpdateRefused) -> None:
         """Take note that an update was not counted."""
+
+    def let_go(self) -> None:
+        """Leave the state folder to who holds the id now, once the work in hand is done."""
 
     def abandon(self) -> None:
         """End the work soon."""

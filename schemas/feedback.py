@@ -6,12 +6,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from schemas.codec import Encoded, TensorBytes, encode
+from schemas.codec import Encoded, TensorBytes, decode, encode
 from schemas.encodings import Encoding
+from schemas.limits import Limits
 from schemas.messages import Update
 from schemas.quantization import unpack
 from schemas.table import Kind
-from schemas.tensors import DTYPES, encode_tensors, tensor_bytes
+from schemas.tensors import DTYPES, decode_tensors, encode_tensors, tensor_bytes
+
+_OURS = Limits(max_bytes=2**62)
+"""For an update of our own making, which needs no bound."""
 
 
 def encode_update(
@@ -66,6 +70,21 @@ def encode_with_feedback(
     return encode(message, rows), {
         name: tensor.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) for name, tensor in left.items()
     }
+
+
+def owed_again(residual: Mapping[str, Tensor], refused: Encoded) -> dict[str, Tensor]:
+    """Return the residual after an update was not counted: all its deltas are owed once more.
+
+    Sent + owed stays what was trained. A value that is not finite is not owed.
+    """
+    whole = memoryview(bytearray().join(refused.buffers))
+    decoded = decode(whole, kind=refused.message.KIND, limits=_OURS)
+    owed = dict(residual)
+    for entry, tensor in zip(decoded.entries, decode_tensors(decoded).values(), strict=True):
+        if entry.kind == "delta":
+            sent = tensor.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+            owed[entry.name] = owed[entry.name] + sent if entry.name in owed else sent
+    return owed
 
 
 def _sent(row: TensorBytes) -> Tensor:

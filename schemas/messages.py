@@ -110,6 +110,8 @@ class UpdateRefused(Message):
     reason: Text
     again: bool = False
     """Whether another update on this version, unlike the refused one, would still be judged."""
+    fault: Literal["age", "content"] | None = None
+    """Refused only because it came too late, or for what it holds; None says neither."""
 
 
 class Update(Message):

@@ -246,6 +246,12 @@ _SENTENCES = {
         "{newest_epoch} was here before; if no other coordinator runs, its file `epoch` was lost: "
         "write {newest_epoch} into it and start it again, or start this participant again"
     ),
+    "state_dir_taken": "another process uses --state-dir {folder}: waiting until it ends",
+    "state_is_older": (
+        "--state-dir holds what version {version} of this run left, and version {newest} is here: "
+        "if versions in between were answered, it came from an old backup, and what top-k owes "
+        "would be sent twice; stop this participant and remove {file} to begin without it"
+    ),
     "waiting_for_coordinator": "no coordinator of the federation {federation} yet: waiting",
 }
 

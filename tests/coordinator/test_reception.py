@@ -15,6 +15,7 @@ from coordinator.intake import Intake
 from coordinator.observer import Unobserved
 from coordinator.presence import Presence
 from coordinator.reception import Reception
+from coordinator.rules import OpenRound, RoundRules
 from coordinator.server_optimizer import parse_optimizer
 from coordinator.staleness import parse_staleness
 from coordinator.training_run import TrainingRun, UpdateLimits
@@ -166,3 +167,18 @@ def test_the_same_refused_bytes_are_decoded_once(
     (answer,) = counter.answers
     assert isinstance(answer, UpdateRefused)
     assert answer.reason == "non-finite values: in 'weight'"
+    assert answer.fault == "content"
+
+
+def test_an_answer_says_when_an_update_only_came_too_late(counter: Counter) -> None:
+    """Then its sender may owe again what it carried; of what was counted no such thing is said."""
+    for tag, chunk in enumerate(chunks(1.0)):
+        counter.reception.take_result(delivery(chunk, tag))
+    counter.run.close_round()
+    counter.run.last_counted.clear()
+    counter.reception.take_result(delivery(chunks(1.0)[0], 9))
+    counter.run.last_counted["ann"] = (0, "1" * 64)
+    counter.reception.open(OpenRound(RoundRules(goal=1), 2, frozenset(), 0.0))
+    counter.reception.take_result(delivery(chunks(2.0)[0], 10))
+    faults = [answer.fault for answer in counter.answers if isinstance(answer, UpdateRefused)]
+    assert faults == ["age", None]

@@ -37,11 +37,12 @@ def test_nobody_there_is_said_after_the_time_given(house: Any) -> None:
 
 
 def test_a_second_participant_of_the_same_id_says_so_and_tries_again(house: Any) -> None:
-    """It takes over when the first one leaves; the run goes on meanwhile."""
-    first = house.participant("Tiny")
+    """It takes over when the first one leaves, state and all; the run goes on meanwhile."""
+    state = house.out.parent / "state"
+    first = house.participant("Tiny", state_dir=state)
     coordinator = house.coordinator("Tiny", rounds=10_000)
     first.wait_for("update_sent")
-    second = house.participant("Tiny")
+    second = house.participant("Tiny", state_dir=state)
     assert second.wait_for("id_taken") == [{"participant": "p0"}]
     rounds = len(coordinator.all("round_closed"))
     coordinator.wait_for("round_closed", times=rounds + 2)

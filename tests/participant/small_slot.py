@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from learning import load_task
-from participant.memory import Memory
 from participant.reader import Version
 from participant.slot import WorkSlot
+from participant.state import StateFolder
 from participant.trainer import Trainer
 from schemas.chunks import Assembly, cut
 from schemas.limits import Limits
@@ -48,7 +48,7 @@ def slot_over(
         task,
         Trainer(task, "ann"),
         participant="ann",
-        memory=Memory(folder, LIMITS),
+        state=StateFolder(folder, LIMITS),
         desk=desk,  # type: ignore[arg-type] - the two methods that a slot calls
         chunk_bytes=chunk_bytes,
         deliver=delivered.put,

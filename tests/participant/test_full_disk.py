@@ -1,6 +1,7 @@
-"""Facts about a state folder whose disk is full."""
+"""Facts about a state folder whose disk is full, read-only or failing."""
 
 import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tests.participant.small_slot import LIMITS, Desk, slot_over
 
 @pytest.fixture
 def full_until(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
-    """Refuse so many writes for want of room; the list counts the attempts."""
+    """Refuse so many writes, for three reasons; the list counts the attempts."""
 
     def prepare(attempt: int) -> list[int]:
         attempts = [0]
@@ -24,7 +25,8 @@ def full_until(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
         def full(*arguments: Any) -> None:
             attempts[0] += 1
             if attempts[0] < attempt:
-                raise OSError(errno.ENOSPC, "No space left on device")
+                code = (errno.ENOSPC, errno.EROFS, errno.EIO)[attempts[0] % 3]
+                raise OSError(code, os.strerror(code))
             replace(*arguments)
 
         monkeypatch.setattr(durable, "replace", full)
@@ -33,19 +35,19 @@ def full_until(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
     return prepare
 
 
-def test_a_full_disk_is_waited_for_and_nothing_is_trained_twice(
+def test_a_disk_that_takes_nothing_is_waited_for_and_nothing_is_trained_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_until: Callable[[int], list[int]]
 ) -> None:
     """The update goes out once it is kept, and not before."""
     monkeypatch.setattr(slot, "DISK_PAUSE_SECONDS", 0.01)
-    attempts = full_until(3)
+    attempts = full_until(4)
     desk = Desk()
     made, version, delivered = slot_over(tmp_path, desk)
     made.submit(version)
     answered = delivered.get(timeout=60)
     made.close()
     assert isinstance(answered, Answered)
-    assert attempts == [3]
+    assert attempts == [4]
     assert desk.published == 1
     assert Memory(tmp_path, LIMITS).answer_to(version) is not None
 

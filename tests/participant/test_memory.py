@@ -8,21 +8,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from participant.memory import Memory, restore_private
+from participant.memory import FILE, Memory, restore_private
 from participant.reader import Version
 from schemas.codec import Encoded
 from schemas.errors import InvalidInputError
 from schemas.limits import Limits
-from schemas.messages import Update
+from schemas.messages import Update, UpdateRefused
 from schemas.tensors import encode_tensors
 
 LIMITS = Limits(max_bytes=1 << 20)
 BASE = "a" * 64
-FILE = "last-training.warren"
 
 
-def encoded(value: float = 1.0) -> Encoded:
-    update = Update(run="run", participant="ann", base_version=3, base_digest=BASE, num_examples=7)
+def encoded(value: float = 1.0, digest: str = BASE) -> Encoded:
+    update = Update(
+        run="run", participant="ann", base_version=3, base_digest=digest, num_examples=7
+    )
     return encode_tensors(update, {"w": torch.full((5,), value)}, kinds={"w": "delta"})
 
 
@@ -36,15 +37,15 @@ def content(kept: Encoded | None) -> bytes:
 
 
 def keep(memory: Memory, **private: Tensor) -> None:
-    memory.keep(BASE, encoded(), run="run", residual={"w": torch.ones(5)}, private=private)
+    memory.keep(encoded(), residual={"w": torch.ones(5)}, private=private)
 
 
 def test_the_same_version_is_answered_with_the_kept_update(tmp_path: Path) -> None:
     """By digest, to the byte, in the next life too; another version is not."""
-    first = Memory(tmp_path / "state", LIMITS)
+    first = Memory(tmp_path, LIMITS)
     assert first.answer_to(version(BASE)) is None
     keep(first)
-    second = Memory(tmp_path / "state", LIMITS)
+    second = Memory(tmp_path, LIMITS)
     for memory in (first, second):
         assert content(memory.answer_to(version(BASE))) == content(encoded())
         assert memory.answer_to(version("b" * 64)) is None
@@ -77,16 +78,6 @@ def test_without_a_folder_everything_lives_in_memory() -> None:
     assert Memory(None, LIMITS).answer_to(version(BASE)) is None
 
 
-def test_a_damaged_update_is_trained_again(tmp_path: Path) -> None:
-    """It is worth a training, and not a crash; what stands before it is still good."""
-    keep(Memory(tmp_path, LIMITS))
-    path = tmp_path / FILE
-    path.write_bytes(path.read_bytes()[:-3])
-    memory = Memory(tmp_path, LIMITS)
-    assert memory.answer_to(version(BASE)) is None
-    assert torch.equal(memory.owed_to("run")["w"], torch.ones(5))
-
-
 @pytest.mark.parametrize(
     "damage",
     [
@@ -95,17 +86,20 @@ def test_a_damaged_update_is_trained_again(tmp_path: Path) -> None:
         lambda raw: b"[]\n" + raw.partition(b"\n")[2],
         lambda raw: b"{}\n" + raw.partition(b"\n")[2],
         lambda raw: raw[: raw.index(b"head")],
+        lambda raw: raw[:-3],
+        lambda raw: raw[:-3] + bytes([raw[-3] ^ 1]) + raw[-2:],
+        lambda raw: raw.replace(b'"run": "run"', b'"run": "ran"'),
     ],
-    ids=["empty", "not text", "a list", "no digest", "torn"],
+    ids=["empty", "not text", "a list", "no digest", "torn", "cut", "a flipped bit", "a run"],
 )
-def test_damaged_private_tensors_are_for_a_person_to_decide_about(
+def test_a_damaged_file_is_for_a_person_to_decide_about(
     tmp_path: Path, damage: Callable[[bytes], bytes]
 ) -> None:
-    """Beginning anew silently would lose what nobody else has."""
+    """Beginning anew silently would lose what nobody else has; a flipped bit would be counted."""
     keep(Memory(tmp_path, LIMITS), head=torch.ones(2))
     path = tmp_path / FILE
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(InvalidInputError, match=rf"{FILE} is damaged .*remove it to"):
+    with pytest.raises(InvalidInputError, match=rf"{FILE} is damaged, .*remove it to"):
         Memory(tmp_path, LIMITS)
 
 
@@ -124,7 +118,7 @@ def test_a_crash_leaves_what_one_training_left_and_never_two(
         with monkeypatch.context() as patch:
             patch.setattr(os if step == "fsync" else Path, step, crash)
             with pytest.raises(KeyboardInterrupt):
-                memory.keep("b" * 64, encoded(2.0), run="run", **newer)
+                memory.keep(encoded(2.0, "b" * 64), **newer)
         after = Memory(tmp_path, LIMITS)
         assert content(after.answer_to(version(BASE))) == content(encoded())
         assert torch.equal(after.owed_to("run")["w"], torch.ones(5))
@@ -135,21 +129,11 @@ def test_a_refused_update_is_forgotten_by_the_next_life_alone(tmp_path: Path) ->
     """Which may have other data; what the training left behind stays, and so does another's."""
     memory = Memory(tmp_path, LIMITS)
     keep(memory, head=torch.ones(2))
-    memory.refused("run", 2)
+    memory.refused(UpdateRefused(run="run", base_version=2, reason="", again=True))
     assert Memory(tmp_path, LIMITS).answer_to(version(BASE)) is not None
-    memory.refused("run", 3)
+    memory.refused(UpdateRefused(run="run", base_version=3, reason="", again=True))
     assert memory.answer_to(version(BASE)) is not None
     after = Memory(tmp_path, LIMITS)
     assert after.answer_to(version(BASE)) is None
     assert torch.equal(after.owed_to("run")["w"], torch.ones(5))
     assert torch.equal(after.private["head"], torch.ones(2))
-
-
-def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
-    """In one sentence."""
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InvalidInputError, match=r"--state-dir .* cannot be used"):
-        Memory(tmp_path / "file" / "state", LIMITS)
-    (tmp_path / "probe.incoming").mkdir()
-    with pytest.raises(InvalidInputError, match=r"cannot be used \(Is a directory\)"):
-        Memory(tmp_path, LIMITS)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from schemas.feedback import encode_with_feedback
+from schemas.feedback import encode_with_feedback, owed_again
+from schemas.table import Kind
 
 ENCODINGS = ["float16", "bfloat16", "int8", "topk:0.01", "topk:0.1+int8", "topk:0.1+float16"]
 
@@ -69,3 +70,26 @@ def test_a_value_that_is_not_finite_is_sent_once_and_not_kept(encoding: str) -> 
     sent, residual = step(delta, {}, encoding)
     assert sent[7].isnan()
     assert residual["x"].isfinite().all()
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_what_was_sent_in_vain_is_owed_once_more(encoding: str) -> None:
+    """Also what travelled as it is, because no encoding made it smaller."""
+    generator = torch.Generator().manual_seed(0)
+    tensors = {"x": torch.randn(20, 30, generator=generator), "y": torch.tensor(0.5)}
+    kinds: dict[str, Kind] = {"x": "delta", "y": "delta", "n": "value"}
+    encoded, left = encode_with_feedback(
+        UPDATE, tensors | {"n": torch.tensor(7)}, {}, kinds=kinds, encoding=encoding
+    )
+    owed = owed_again(left, encoded)
+    assert owed.keys() == tensors.keys()
+    assert all(torch.equal(owed[name], tensors[name]) for name in tensors)
+
+
+def test_a_value_that_is_not_finite_is_not_owed_again() -> None:
+    delta = torch.ones(1000)
+    delta[7] = torch.inf
+    encoded, left = encode_with_feedback(
+        UPDATE, {"x": delta}, {}, kinds={"x": "delta"}, encoding="topk:0.1"
+    )
+    assert owed_again(left, encoded)["x"].isfinite().all()

@@ -1,0 +1,174 @@
+"""Facts about a state folder: one process at a time, and read only while the id is held."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from participant.memory import FILE, Memory
+from participant.reader import VersionReader
+from participant.service import Participant, Stop
+from participant.settings import ParticipantSettings
+from participant.state import StateFolder
+from participant.work import Abandoned, Answered, Told
+from schemas.errors import InvalidInputError, RefusedByBrokerError
+from tests.participant.small_slot import LIMITS, Desk, slot_over
+from tests.participant.test_memory import encoded, keep
+from transport import Inbox
+from warren.view import sentence
+
+HOLD = """
+import sys
+from pathlib import Path
+from participant.state import StateFolder
+from schemas.limits import Limits
+print(StateFolder(Path(sys.argv[1]), Limits(max_bytes=1 << 20)).take() is not None, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> "subprocess.Popen[bytes]":
+    """Another process that holds the folder until it is killed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"True\n"
+    return process
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    process.communicate()
+
+
+def test_a_folder_belongs_to_one_process_at_a_time(
+    tmp_path: Path, other: "subprocess.Popen[bytes]"
+) -> None:
+    """A second one waits in words, and reads it only when the first is gone, killed or not."""
+    slot, version, delivered = slot_over(tmp_path, Desk())
+    slot.submit(version)
+    told = delivered.get(timeout=60)
+    assert isinstance(told, Told)
+    assert told == Told("state_dir_taken", {"folder": str(tmp_path)})
+    assert "another process uses" in sentence(told.event, told.fields)
+    end(other)
+    assert isinstance(delivered.get(timeout=60), Answered)
+    assert slot.close()
+    assert StateFolder(tmp_path, LIMITS).take() is not None
+
+
+def test_who_waits_for_a_folder_can_be_stopped(
+    tmp_path: Path, other: "subprocess.Popen[bytes]"
+) -> None:
+    slot, version, delivered = slot_over(tmp_path, Desk())
+    slot.submit(version)
+    assert isinstance(delivered.get(timeout=60), Told)
+    slot.abandon()
+    assert isinstance(delivered.get(timeout=60), Abandoned)
+    assert slot.close()
+    end(other)
+
+
+def test_who_lost_its_id_leaves_the_folder_and_reads_it_anew(tmp_path: Path) -> None:
+    """Whoever has the id meanwhile may have trained."""
+    slot, version, delivered = slot_over(tmp_path, Desk())
+    slot.submit(version)
+    assert isinstance(delivered.get(timeout=60), Answered)
+    slot.let_go()
+    successor = StateFolder(tmp_path, LIMITS)
+    while (memory := successor.take()) is None:
+        pass
+    assert memory.answer_to(version) is not None
+    memory.keep(encoded(), residual={}, private={})
+    successor.let_go()
+    slot.submit(version)
+    answered = delivered.get(timeout=60)
+    assert isinstance(answered, Answered)
+    assert answered.trained is not None
+    slot.close()
+
+
+class Taken:
+    """A desk where another process consumes our queue, and a slot that then asks us to stop."""
+
+    is_subscribed = False
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+
+    def subscribe(self, _prefetch: int) -> None:
+        raise RefusedByBrokerError(403, "queue in use by another client, exclusive access refused")
+
+    def let_go(self) -> None:
+        self._inbox.put_event(Stop("the folder is free"))
+
+    def goodbye(self, *_: object) -> None:
+        pass
+
+    def close(self) -> bool:
+        return True
+
+
+def test_who_finds_its_id_taken_leaves_the_folder(tmp_path: Path) -> None:
+    """Else one process would hold the id and another the folder, for ever."""
+    inbox = Inbox()
+    taken: Any = Taken(inbox)
+    participant = Participant(
+        ParticipantSettings(id="ann", state_dir=tmp_path),
+        desk=taken,
+        reader=VersionReader(LIMITS, lambda _: None),
+        slot=taken,
+        inbox=inbox,
+        voice=taken,
+        say=lambda *_: None,
+    )
+    assert participant.run()
+
+
+def test_the_state_of_an_old_backup_is_told(tmp_path: Path) -> None:
+    """It looks like that of somebody who was away for long, so its versions are named, once."""
+    keep(Memory(tmp_path, LIMITS))
+    slot, version, delivered = slot_over(tmp_path, Desk())
+    version.number = 5
+    slot.submit(version)
+    told = delivered.get(timeout=60)
+    assert told == Told("state_is_older", {"version": 3, "newest": 5, "file": FILE})
+    assert f"remove {FILE}" in sentence(told.event, told.fields)
+    for _ in range(2):
+        assert isinstance(delivered.get(timeout=60), Answered)
+        slot.submit(version)
+    slot.close()
+
+
+def test_state_of_the_version_before_is_not_worth_a_word(tmp_path: Path) -> None:
+    """It is what a restart finds."""
+    keep(Memory(tmp_path, LIMITS), head=torch.ones(2))
+    slot, version, delivered = slot_over(tmp_path, Desk())
+    version.number = 4
+    slot.submit(version)
+    assert isinstance(delivered.get(timeout=60), Answered)
+    slot.close()
+
+
+def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    """In one sentence."""
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InvalidInputError, match=r"--state-dir .* cannot be used"):
+        StateFolder(tmp_path / "file" / "state", LIMITS)
+    (tmp_path / "probe.incoming").mkdir()
+    with pytest.raises(InvalidInputError, match=r"cannot be used \(Is a directory\)"):
+        StateFolder(tmp_path, LIMITS)
+
+
+def test_a_damaged_file_is_told_each_time_it_is_asked_for(tmp_path: Path) -> None:
+    """And our own lock does not pass for another's."""
+    (tmp_path / FILE).write_bytes(b"{}")
+    folder = StateFolder(tmp_path, LIMITS)
+    for _ in range(2):
+        with pytest.raises(InvalidInputError, match="is damaged"):
+            folder.take()
