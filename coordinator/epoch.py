@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from schemas.disk import sync_folder
+from schemas.disk import replacing
 from schemas.errors import InvalidInputError, WarrenError
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP}
@@ -67,13 +67,8 @@ class Epoch:
             OSError: if the disk refuses.
         """
         number = max(self._on_disk(above), above) + 1
-        incoming = self._path.with_name("epoch.incoming")
-        with incoming.open("w") as file:
-            file.write(f"{number}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        incoming.replace(self._path)
-        sync_folder(self._folder)
+        with replacing(self._path) as file:
+            file.write(f"{number}\n".encode())
         (self._folder / "lock").write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
         self.number = number
 

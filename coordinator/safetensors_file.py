@@ -11,12 +11,13 @@ import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from schemas.disk import sync_folder
+from schemas.disk import replacing
 
 _NAMES = {
     torch.bool: "BOOL",
@@ -35,6 +36,8 @@ _NAMES = {
     torch.float8_e4m3fn: "F8_E4M3",
     torch.float8_e5m2: "F8_E5M2",
 }
+_MULTIPLE = 8
+"""Of a header's bytes, at least."""
 _CHECKSUM = "crc32"
 _NO_CHECKSUM = "00000000"
 
@@ -48,7 +51,7 @@ def write(
     tensors: Mapping[str, Tensor],
     metadata: Mapping[str, str],
     *,
-    header_multiple: int = 8,
+    header_multiple: int = _MULTIPLE,
 ) -> None:
     """Write `path` with these tensors and metadata, and sync it.
 
@@ -66,18 +69,9 @@ def write(
     Raises:
         OSError: if the disk refuses; a part may be left.
     """
-    header, checksum_at = _header(tensors, metadata, header_multiple)
     # r+ and not w: truncating the file first would give its blocks back.
     with path.open("r+b" if path.exists() else "wb") as file:
-        file.write(header)
-        checksum = zlib.crc32(header)
-        for name in sorted(tensors):
-            data = _raw(tensors[name])
-            checksum = zlib.crc32(data, checksum)
-            file.write(data)
-        file.truncate()
-        file.seek(checksum_at)
-        file.write(f"{checksum:08x}".encode())
+        _write(file, tensors, metadata, header_multiple)
         file.flush()
         _sync_data(file.fileno())
 
@@ -88,11 +82,8 @@ def replace(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, st
     Raises:
         OSError: if the disk refuses; the old file is still there.
     """
-    temporary = path.with_name(f"{path.name}.incoming")
-    temporary.unlink(missing_ok=True)  # what a crash left may be mapped by a reader
-    write(temporary, tensors, metadata)
-    temporary.replace(path)
-    sync_folder(path.parent)
+    with replacing(path) as file:
+        _write(file, tensors, metadata, _MULTIPLE)
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -134,6 +125,21 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 # Without the time of the last change, which nobody asks for; macOS has no such call.
 _sync_data = getattr(os, "fdatasync", os.fsync)
+
+
+def _write(
+    file: BinaryIO, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], multiple: int
+) -> None:
+    header, checksum_at = _header(tensors, metadata, multiple)
+    file.write(header)
+    checksum = zlib.crc32(header)
+    for name in sorted(tensors):
+        data = _raw(tensors[name])
+        checksum = zlib.crc32(data, checksum)
+        file.write(data)
+    file.truncate()
+    file.seek(checksum_at)
+    file.write(f"{checksum:08x}".encode())
 
 
 def _header(

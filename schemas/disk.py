@@ -2,8 +2,10 @@
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _MAY_PASS = _NO_ROOM | {
@@ -53,3 +55,32 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Write a file anew, as a whole: afterwards the new one is on the disk, before it the old one.
+
+    Raises:
+        OSError: if the disk refuses; the old file is still there.
+    """
+    incoming = path.with_name(f"{path.name}.incoming")
+    incoming.unlink(missing_ok=True)  # what a crash left may be mapped by a reader
+    with incoming.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    incoming.replace(path)
+    sync_folder(path.parent)
+
+
+def create(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Write a file that is not there yet; its mode is there before its content is.
+
+    Raises:
+        FileExistsError: if it is there.
+        OSError: if the disk refuses.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)

@@ -4,7 +4,6 @@ Good for trying TLS out, and for a closed group that hands out its CA's certific
 """
 
 import datetime as dt
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from schemas.disk import create
 from schemas.errors import InvalidInputError
 from schemas.topology import check_identifier
 
@@ -139,7 +139,7 @@ def _host(host: str) -> x509.GeneralName:
 def _write(
     folder: Path, name: str, certificate: x509.Certificate, key: EllipticCurvePrivateKey
 ) -> tuple[Path, Path]:
-    """Replace a certificate and its key; a file's mode is there before its content is."""
+    """Replace a certificate and its key."""
     pem = serialization.Encoding.PEM
     key_pem = key.private_bytes(
         pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -148,7 +148,5 @@ def _write(
     contents = certificate.public_bytes(pem), key_pem
     for path, content, mode in zip(paths, contents, (0o644, 0o600), strict=True):
         path.unlink(missing_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+        create(path, content, mode=mode)
     return paths

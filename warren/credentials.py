@@ -1,7 +1,6 @@
 """The file that lets one participant, or the coordinator, in: made by `warren enroll`."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -9,6 +8,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from schemas.disk import create
 from schemas.errors import InvalidInputError
 from schemas.messages import Identifier
 
@@ -65,19 +65,17 @@ class Credentials(BaseModel):
         return found.model_copy(update=paths)
 
     def write(self, path: Path) -> None:
-        """Write the file, readable by its owner only; its mode is there before its content is.
+        """Write the file, readable by its owner only.
 
         Raises:
             InvalidInputError: if it cannot be written, or one is there already.
         """
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            create(path, f"{self.text()}\n".encode())
         except FileExistsError:
             raise InvalidInputError(f"{path} is there already; name another --out") from None
         except OSError as error:
             raise InvalidInputError(f"{path} cannot be written: {error.strerror}") from None
-        with os.fdopen(descriptor, "w") as file:
-            file.write(self.text() + "\n")
 
     def text(self) -> str:
         """Return the file's content, the password in clear."""

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from learning import local_device, local_optimizer
 from participant.settings import ParticipantSettings
 from participant.start import build_task
+from schemas.disk import create
 from schemas.errors import InvalidInputError
 from warren.broker_node import BrokerNode
 from warren.child import Child
@@ -269,8 +270,7 @@ def _with_broker(view: View, kept: BrokerNode, password_file: Path) -> Say:
     def told(event: str, fields: dict[str, Any]) -> None:
         if event == "run_finished":
             password_file.unlink(missing_ok=True)
-            password_file.touch(0o600)
-            password_file.write_text(kept.password)
+            create(password_file, kept.password.encode())
             address = {
                 "management": kept.management_url,
                 "user": kept.user,
