@@ -1,10 +1,9 @@
 """Files that outlive a power cut."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from schemas.disk import sync_folder
+from schemas.disk import replacing
 from schemas.errors import InvalidInputError
 
 
@@ -21,11 +20,5 @@ def replace(path: Path, buffers: Iterable[bytes | memoryview]) -> None:
     Raises:
         OSError: if the disk refuses; the old file is still there.
     """
-    incoming = path.with_name(f"{path.name}.incoming")
-    with incoming.open("wb") as file:
-        for buffer in buffers:
-            file.write(buffer)
-        file.flush()
-        os.fsync(file.fileno())
-    incoming.replace(path)
-    sync_folder(path.parent)
+    with replacing(path) as file:
+        file.writelines(buffers)
