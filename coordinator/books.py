@@ -80,8 +80,17 @@ class Books:
 
         Raises:
             InvalidInputError: if there are checkpoints, but none that can be read; or a history
-                of counted updates without one; or a history that is damaged.
+                of counted updates without one; or a history that is damaged; or a disk that fails.
         """
+        try:
+            return self._load(fresh=fresh, say=say, accept_lost_history=accept_lost_history)
+        except OSError as error:
+            raise InvalidInputError(
+                f"--out {self.folder} cannot be read or written ({error.strerror}); mend that and "
+                "start again"
+            ) from None
+
+    def _load(self, *, fresh: bool, say: Say, accept_lost_history: bool) -> Checkpoint | None:
         path = self.folder / "history.jsonl"
         if fresh:
             self._remove(path, say)

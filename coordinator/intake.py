@@ -1,11 +1,11 @@
 """From deliveries to updates: small ones in memory, large ones through the spool."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from coordinator.spool import Spool, SpoolFile
+from coordinator.spool import DamagedUpload, Spool, SpoolFile
 from schemas.chunks import Assembly, ChunkPlace
 from schemas.errors import MalformedMessageError
 from schemas.limits import Limits
@@ -34,10 +34,13 @@ class ReceivedUpdate:
 class Intake:
     """Puts updates together from their chunks."""
 
-    def __init__(self, spool: Spool, limits: Limits) -> None:
-        """Take nothing larger than `limits` say."""
+    def __init__(
+        self, spool: Spool, limits: Limits, *, damaged: Callable[[DamagedUpload], None]
+    ) -> None:
+        """Take nothing larger than `limits` say; `damaged` is told what has to be sent again."""
         self._spool = spool
         self._limits = limits
+        self._damaged = damaged
 
     def place(self, delivery: Delivery) -> ChunkPlace:
         """Read where a chunk belongs.
@@ -70,6 +73,8 @@ class Intake:
             return self._decode(assembly, None)
         sender = f"{delivery.user_id or ''}/{place.labels.participant or ''}"
         file = self._spool.add(sender, place, delivery.body, now)
+        for upload in self._spool.take_damaged():
+            self._damaged(upload)
         if file is None:
             return None
         try:

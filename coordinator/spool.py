@@ -10,83 +10,20 @@ and so that what an earlier process left can be told too stale, or one too many 
 Nothing goes for its age: its chunks are acknowledged, and nobody would send them again.
 """
 
-import mmap
-import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from coordinator.file_room import FileRoom
 from schemas.chunks import Assembly, ChunkPlace
-from schemas.disk import sync_folder
+from schemas.disk import may_pass, sync_folder
 from schemas.errors import MalformedMessageError
 from schemas.limits import Limits
 
 UNFINISHED_PER_SENDER = 2
 """One update on its way, and one that a crash of its sender cut short."""
-_DIGEST_BYTES = 32
-
-
-class FileRoom:
-    """Room in a file, which is opened for each chunk: thousands may be unfinished at a time.
-
-    Chunks are written, and not stored through a mapping: then a page of the file weighs on the
-    system's cache alone, and on this process not before the message is whole and looked at.
-    """
-
-    def __init__(self, path: Path, place: ChunkPlace) -> None:
-        """Create the file, or take up one of the same size."""
-        self.path = path
-        self.num_bytes = place.whole.num_bytes
-        self._size = self.num_bytes + place.whole.count * _DIGEST_BYTES
-        with self._opened() as descriptor:
-            if os.fstat(descriptor).st_size != self._size:
-                os.ftruncate(descriptor, 0)
-                os.ftruncate(descriptor, self._size)
-
-    def put(self, offset: int, body: bytes | memoryview) -> None:
-        """Write bytes to their place.
-
-        Raises:
-            OSError: if the disk is full.
-        """
-        rest = memoryview(body)
-        with self._opened() as descriptor:
-            while rest:
-                written = os.pwrite(descriptor, rest, offset)
-                rest, offset = rest[written:], offset + written
-
-    def view(self) -> memoryview:
-        """Map the file; what is written to the view stays in this process."""
-        with self._opened() as descriptor:
-            mapped = mmap.mmap(descriptor, self._size, access=mmap.ACCESS_COPY)
-        return memoryview(mapped)[: self.num_bytes]
-
-    def put_digest(self, index: int, digest: bytes) -> None:
-        """Note that a chunk is there."""
-        self.put(self.num_bytes + index * _DIGEST_BYTES, digest)
-
-    def digests(self) -> dict[int, bytes]:
-        """Return what `put_digest` noted, in an earlier life perhaps."""
-        with self._opened() as descriptor:
-            table = os.pread(descriptor, self._size - self.num_bytes, self.num_bytes)
-        found = (table[at : at + _DIGEST_BYTES] for at in range(0, len(table), _DIGEST_BYTES))
-        return {index: digest for index, digest in enumerate(found) if any(digest)}
-
-    def sync(self) -> None:
-        """Make everything durable that was put."""
-        with self._opened() as descriptor:
-            os.fsync(descriptor)
-
-    @contextmanager
-    def _opened(self) -> Iterator[int]:
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
 
 
 @dataclass(slots=True)
@@ -96,7 +33,11 @@ class SpoolFile:
     room: FileRoom
     assembly: Assembly
     touched_at: float
-    dirty: bool = field(default=False)
+    is_continued: bool
+    """Whether another process received its beginning."""
+    dirty: bool = False
+    is_unsure: bool = False
+    """Whether a sync failed."""
 
     @property
     def name(self) -> str:
@@ -117,13 +58,22 @@ class SpoolFile:
 
     def sync(self) -> None:
         """Make what was stored durable."""
-        if self.dirty:
-            self.room.sync()
-            self.dirty = False
+        if not self.dirty:
+            return
+        if self.is_unsure:
+            self.room.put_again()
+        self.is_unsure = True
+        self.room.sync()
+        self.dirty = self.is_unsure = False
 
-    def remove(self) -> None:
-        """Delete the file; its pages go when the last tensor built on it goes."""
-        self.room.path.unlink(missing_ok=True)
+
+@dataclass(frozen=True, slots=True)
+class DamagedUpload:
+    """An update whose last chunk came while others are missing that were acknowledged."""
+
+    place: ChunkPlace
+    missing: tuple[int, ...]
+    """Indices of the chunks that nobody will send again by themselves."""
 
 
 class Spool:
@@ -137,6 +87,9 @@ class Spool:
         self._files: dict[str, SpoolFile] = {}
         self._left: set[str] = set()
         """What an earlier process left, and nobody has gone on with yet."""
+        self._undeleted: set[str] = set()
+        """What the disk did not let us delete."""
+        self._damaged: list[DamagedUpload] = []
         self.take_over()
 
     def take_over(self) -> None:
@@ -146,7 +99,7 @@ class Spool:
             OSError: if the disk refuses.
         """
         found = {path.name for path in self._folder.iterdir() if _is_name(path.name)}
-        self._left = found - self._files.keys()
+        self._left = found - self._files.keys() - self._undeleted
 
     def add(self, sender: str, place: ChunkPlace, body: bytes, now: float) -> SpoolFile | None:
         """Store one chunk; return its message if that is whole now.
@@ -165,19 +118,27 @@ class Spool:
         owner = sha256(sender.encode()).hexdigest()
         name = f"{place.whole.labels.version or 0}.{owner}.{place.whole.digest}"
         if name not in self._files:
-            if name in self._left:
-                self._left.remove(name)
-            else:
+            if name not in self._left:
                 self._make_room(owner)
             self._files[name] = self._open(self._folder / name, place, now)
+            self._left.discard(name)
+            self._undeleted.discard(name)
         file = self._files[name]
         file.touched_at = now
         try:
-            return file if file.add(place, body) else None
+            if file.add(place, body):
+                return file
+            self._look_for_damage(file, place)
         except MalformedMessageError:
             if file.assembly.complete:  # the digest of the whole is wrong: nothing can be used
                 self.remove(file)
             raise
+        return None
+
+    def take_damaged(self) -> list[DamagedUpload]:
+        """Return what was found damaged since the last time, each once."""
+        damaged, self._damaged = self._damaged, []
+        return damaged
 
     def sync(self) -> None:
         """Make all chunks durable, so that they can be acknowledged.
@@ -190,11 +151,17 @@ class Spool:
             file.sync()
         if dirty:
             sync_folder(self._folder)
+        for name in list(self._undeleted):
+            self._undeleted.remove(name)
+            self._delete(name)
 
     def remove(self, file: SpoolFile) -> None:
-        """Forget a message that was committed or refused."""
+        """Forget a message that was committed or refused.
+
+        The file's pages go when the last tensor built on it goes.
+        """
         self._files.pop(file.name, None)
-        file.remove()
+        self._delete(file.name)
 
     def expire(self, is_too_stale: Callable[[int], bool]) -> int:
         """Remove what is not whole and too stale to count; return how many."""
@@ -216,6 +183,7 @@ class Spool:
             path.unlink()
         self._files.clear()
         self._left.clear()
+        self._undeleted.clear()
 
     def _make_room(self, owner: str) -> None:
         """Let a sender's oldest unfinished message go when it begins one too many.
@@ -237,17 +205,39 @@ class Spool:
 
     def _remove_left(self, name: str) -> None:
         self._left.remove(name)
-        (self._folder / name).unlink(missing_ok=True)
+        self._delete(name)
+
+    def _delete(self, name: str) -> None:
+        """Delete a file; one that the disk keeps for now does no harm, and goes at a later sync."""
+        try:
+            (self._folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            if not may_pass(error):
+                raise
+            self._undeleted.add(name)
 
     def _open(self, path: Path, place: ChunkPlace, now: float) -> SpoolFile:
+        is_continued = path.name in self._left or place.index > 0
         room = FileRoom(path, place)
         assembly = Assembly(place, self._limits, room)
         try:
             assembly.restore(room.digests())
         except MalformedMessageError:
-            path.unlink()
+            self._left.discard(path.name)
+            self._delete(path.name)
             raise
-        return SpoolFile(room, assembly, now)
+        return SpoolFile(room, assembly, now, is_continued)
+
+    def _look_for_damage(self, file: SpoolFile, place: ChunkPlace) -> None:
+        """Chunks come in order, and again in order: what the last one finds missing is lost.
+
+        It was acknowledged to an earlier process, and its part of the file is damaged or gone.
+        """
+        if file.is_continued and place.index == place.whole.count - 1:
+            received = file.assembly.received
+            missing = tuple(each for each in range(place.whole.count) if each not in received)
+            self._damaged.append(DamagedUpload(place, missing))
+            file.is_continued = False
 
 
 def _is_name(name: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from coordinator.books import Books
 from coordinator.clerk import Clerk
+from coordinator.damaged_uploads import DamagedUploads
 from coordinator.desk import Desk
 from coordinator.evaluation import Evaluator
 from coordinator.identity import Identity
@@ -178,7 +179,11 @@ def assemble(
         run,
         books=books,
         desk=desk,
-        intake=Intake(books.spool, limits),
+        intake=Intake(
+            books.spool,
+            limits,
+            damaged=DamagedUploads(run, books=books, orders=orders, say=say).tell,
+        ),
         identity=Identity(
             {*settings.shared_login, *(() if settings.require_login else desk.logins)}
         ),

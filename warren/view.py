@@ -228,6 +228,10 @@ _SENTENCES = {
         "waiting for {folder}: {holder} holds its lock, in the middle of writing perhaps; "
         "if it hangs, end it"
     ),
+    "upload_damaged": (
+        "{chunks} chunks of {participant}'s update of version {base_version} were damaged on the "
+        "disk; asked again: {is_asked_again}"
+    ),
     "history_lost": (
         "{reason}: going on with the {lines_left} lines that are left; the damaged history is kept "
         "in {damaged}"

@@ -107,6 +107,20 @@ def test_a_commit_that_the_disk_refused_acknowledges_nothing_and_can_be_tried_ag
     assert len(list(read_history(tmp_path / "history.jsonl"))) == 1
 
 
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EIO, errno.ESTALE, errno.EACCES])
+def test_a_disk_that_may_be_mended_is_waited_for(number: int) -> None:
+    """Made read-only, failing, or out of reach."""
+    errors = [OSError(number, os.strerror(number))]
+    pauses: list[OSError] = []
+
+    def attempt() -> None:
+        if errors:
+            raise errors.pop()
+
+    until_there_is_room(attempt, pauses.append)
+    assert [error.errno for error in pauses] == [number]
+
+
 def test_an_error_that_room_would_not_help_is_no_reason_to_wait() -> None:
     """It goes up."""
 
@@ -289,3 +303,36 @@ def test_what_the_one_before_left_in_the_spool_is_known_to_who_stood_by(
     standby.load(fresh=False, say=lambda *_: None)
     assert standby.spool.expire(lambda version: version < 4) == 1
     standby.close()
+
+
+def test_a_folder_that_fails_at_the_start_is_told_in_a_sentence(
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the books are read there is nothing yet that could wait."""
+    opened()[0].commit({"epoch": 1}, TENSORS)
+    books = Books(tmp_path, LIMITS)
+    books.take_epoch()
+
+    def broken() -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(books.checkpoint, "read", broken)
+    with pytest.raises(InvalidInputError, match=r"--out .* cannot be read or written \(Input/out"):
+        books.load(fresh=False, say=lambda *_: None)
+
+
+def test_an_epoch_that_cannot_be_read_now_is_asked_for_again_at_the_next_commit(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Coming back to the broker does not fail for it; nothing is written without it."""
+    books, _, _ = opened()
+
+    def broken(_: Path) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", broken)
+        books.check_epoch()
+        with pytest.raises(OSError, match="Input/output error"):
+            books.commit({}, TENSORS)
+    books.commit({}, TENSORS)

@@ -52,7 +52,7 @@ class Counter:
             self.run,
             books=self.books,
             desk=desk,
-            intake=Intake(self.books.spool, limits),
+            intake=Intake(self.books.spool, limits, damaged=lambda _: None),
             identity=Identity(),
             presence=Presence(),
             say=lambda _event, _fields: None,

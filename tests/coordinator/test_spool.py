@@ -152,3 +152,51 @@ def test_clear_removes_what_an_earlier_process_left(tmp_path: Path) -> None:
     put(Spool(tmp_path, LIMITS), chunks()[:3])
     Spool(tmp_path, LIMITS).clear()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_deleted_stays_for_now_and_nothing_else_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that was made read-only; once it is writable again the file goes."""
+    spool = Spool(tmp_path, LIMITS)
+    file = put(spool, chunks())
+    put(spool, chunks(version=1)[:3])
+    assert file is not None
+    with monkeypatch.context() as patched:
+
+        def refused(*_: object, **__: object) -> None:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        patched.setattr(Path, "unlink", refused)
+        spool.remove(file)
+        assert spool.expire(lambda version: version < 2) == 1
+    assert len(list(tmp_path.iterdir())) == 2
+    spool.sync()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_chunks_whose_sync_failed_are_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next sync would succeed and keep nothing: the system counts such pages as written."""
+    spool = Spool(tmp_path, LIMITS)
+    put(spool, chunks()[:5])
+    written: list[int] = []
+    real = os.pwrite
+
+    def fails(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def counted(descriptor: int, data: bytes, offset: int) -> int:
+        written.append(len(data))
+        return real(descriptor, data, offset)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fails)
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            spool.sync()
+    monkeypatch.setattr(os, "pwrite", counted)
+    spool.sync()
+    (path,) = tmp_path.iterdir()
+    assert sum(written) == path.stat().st_size
+    assert torch.equal(content(put(spool, chunks()[5:])), DELTA)

@@ -21,9 +21,15 @@ CRASHES = ("aggregated", "checkpointed", "acknowledged", "published")
 
 
 def prepare(trouble: str) -> None:
-    """Prepare one of `CRASHES`, or `full disk until PATH`: no room before that file is there."""
+    """Prepare one of `CRASHES`, or a disk that takes nothing before a file is there.
+
+    A disk reads `full disk until PATH`, or `EROFS from round 2 until PATH`, with any error's name.
+    """
+    name, from_round, path = trouble.partition(f" from round {CRASH_ROUND} until ")
     if trouble.startswith("full disk until "):
         _fill_disk(Path(trouble.removeprefix("full disk until ")))
+    elif from_round:
+        _refuse_all_writes(getattr(errno, name), Path(path))
     else:
         _crash(trouble)
 
@@ -56,6 +62,27 @@ def _fill_disk(room: Path) -> None:
         write(*args, **kwargs)
 
     vars(safetensors_file)["write"] = full
+
+
+def _refuse_all_writes(number: int, mended: Path) -> None:
+    """Let everything fail with this error that changes a file, from the close of round 2 on."""
+    closed, opening = [0], Path.open
+    _follow(TrainingRun, "close_round", lambda _: closed.append(closed[-1] + 1))
+
+    def refused(real: Callable[..., Any]) -> Callable[..., Any]:
+        def refused_or_done(*args: Any, **kwargs: Any) -> Any:
+            mode = [*args, "r"][1] if real is opening else "w"
+            if closed[-1] >= CRASH_ROUND and not mended.exists() and set(mode) & set("wax+"):
+                raise OSError(number, os.strerror(number))
+            return real(*args, **kwargs)
+
+        return refused_or_done
+
+    for owner, name in (
+        *((os, name) for name in ("fsync", "fdatasync", "pwrite", "ftruncate")),
+        *((Path, name) for name in ("open", "replace", "rename", "unlink", "touch")),
+    ):
+        setattr(owner, name, refused(getattr(owner, name)))
 
 
 def _follow(owner: type, name: str, then: Callable[[Any], object]) -> None:

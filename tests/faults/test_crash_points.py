@@ -1,5 +1,7 @@
 """A coordinator that dies between two steps of closing a round ends at the same parameters."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,22 @@ def test_no_room_for_the_checkpoint_pauses_the_run(run: Run, reference: str) -> 
     assert paused["folder"] == str(run.out)
     assert paused["reason"] == "No space left on device"
     room.touch()
+    assert run.finish(coordinator) == reference
+
+
+@pytest.mark.parametrize("error", ["EROFS", "EIO", "EACCES"])
+def test_a_disk_that_takes_nothing_pauses_the_run(run: Run, reference: str, error: str) -> None:
+    """Made read-only in the middle of a run, or failing: it goes on when that is mended."""
+    for index in range(2):
+        run.take_part(index)
+    mended = run.folder / "mended"
+    coordinator = run.coordinate(
+        "--min-participants=2", trouble=f"{error} from round 2 until {mended}"
+    )
+    paused = run.await_event("coordinator", "disk_refuses")
+    assert paused["folder"] == str(run.out)
+    assert paused["reason"] == os.strerror(getattr(errno, error))
+    mended.touch()
     assert run.finish(coordinator) == reference
 
 
