@@ -95,6 +95,20 @@ def test_sigterm_ends_a_coordinator_in_good_order_and_it_goes_on(house: Any) -> 
     assert started[0]["epoch"] == 2
 
 
+def test_an_evaluation_that_cannot_be_stopped_does_not_keep_the_coordinator(house: Any) -> None:
+    """The rounds went on beside it; the next start goes on from what was committed."""
+    participant = house.participant("Tiny")
+    flags = [f"--out={house.out}"]
+    first = house.process("coordinator", "DeafEvaluation", "--rounds=10000", *flags)
+    participant.wait_for("update_sent", times=3)
+    code, complaints = first.terminate()
+    assert code == 1, complaints
+    second = house.process("coordinator", "Tiny", "--rounds=10000", *flags)
+    resumed = second.wait_for("run_resumed")
+    assert resumed["version"] >= 2
+    second.terminate()
+
+
 @pytest.mark.timeout(180)
 def test_a_whole_federation_on_this_machine_is_the_loop_in_memory(
     broker_url: str, federation: str, tmp_path: Path
