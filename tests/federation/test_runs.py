@@ -212,6 +212,23 @@ def test_batch_normalisation_counts_in_integers(house: Any) -> None:
     assert bool((model["1.running_var"] > 0).all())
 
 
+@pytest.mark.parametrize("encoding", ["float32", "float16", "int8"])
+def test_buffers_that_are_not_finite_stay_or_begin_with_what_was_seen(
+    house: Any, encoding: str
+) -> None:
+    """Nobody is refused for them, and neither model holds a NaN that the network does not."""
+    coordinator = house.coordinator("Limited", rounds=1, min_participants=2, encoding=encoding)
+    for index in range(2):
+        house.participant("Limited", index, 2)
+    coordinator.result.result(90)
+    assert coordinator.all("update_refused") == []
+    for name in ("model", "best"):
+        model = load_file(house.out / f"{name}.safetensors")
+        assert str(model["0.mask"].tolist()) == "[0.0, -inf, nan]"
+        assert model["0.least"].tolist() == [-1.0, (5 * 0.0 + 3 * -2.0) / 8]
+        assert bool(model["1.weight"].isfinite().all())
+
+
 def test_buffered_and_asynchronous_rounds_close_without_waiting_for_all(house: Any) -> None:
     """One update closes a round; what comes late is folded with less weight."""
     for index in range(2):

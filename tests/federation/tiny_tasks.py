@@ -165,6 +165,27 @@ class Counting(Tiny):
         return nn.Sequential(super().network(), Counter())
 
 
+class Limits(nn.Module):
+    """Passes everything on; holds a mask, and the smallest value of each column that it saw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mask", torch.tensor([0.0, float("-inf"), float("nan")]))
+        self.register_buffer("least", torch.full((2,), float("inf")))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.training:
+            self.least = torch.minimum(self.least, inputs.detach().amin(0))
+        return inputs
+
+
+class Limited(Tiny):
+    """With buffers that are not finite: for ever, or until something was seen."""
+
+    def network(self) -> nn.Module:
+        return nn.Sequential(Limits(), super().network())
+
+
 class OwnBias(Tiny):
     """Everybody keeps a bias of its own."""
 
