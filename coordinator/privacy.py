@@ -14,7 +14,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from coordinator.aggregation import DELTA, RunningSum
+from coordinator.aggregation import DELTA, RunningSum, holes_of
 from coordinator.privacy_rules import PrivacyRules
 from coordinator.refusals import Reason, Refusal
 from learning import clip_factor, joint_norm, secure_normal
@@ -38,7 +38,8 @@ class Privacy(PrivacyRules):
         """Refuse a model that updates would tell more of than their clipped deltas.
 
         Raises:
-            InvalidInputError: if it has floating buffers.
+            InvalidInputError: if it has floating buffers, or parameters that are not finite: their
+                deltas have no length.
         """
         buffers = [
             name
@@ -50,6 +51,11 @@ class Privacy(PrivacyRules):
                 f"--dp-clip does not go with floating buffers, and the network shares "
                 f"{', '.join(buffers[:3])}; keep them private with the task's `shared`, or use a "
                 "normalisation without running statistics"
+            )
+        for name in holes_of(tensors):
+            raise InvalidInputError(
+                f"--dp-clip does not go with parameters that are not finite, and {name!r} is one; "
+                "make it a private buffer with the task's `shared`"
             )
 
     @staticmethod

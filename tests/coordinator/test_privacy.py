@@ -187,6 +187,8 @@ def test_partial_updates_and_buffers_are_refused() -> None:
     assert refusal.reason is Reason.INCOMPATIBLE
     with pytest.raises(InvalidInputError, match="floating buffers"):
         privacy.check_model({"mean": torch.zeros(3)}, {"mean": "value"})
+    with pytest.raises(InvalidInputError, match="parameters that are not finite, and 'mask'"):
+        privacy.check_model({"mask": torch.tensor([0.0, -math.inf])}, {"mask": "delta"})
 
 
 def test_a_private_update_tells_nothing_but_its_deltas() -> None:
