@@ -35,12 +35,14 @@ class Attendance:
         *,
         gatekeeper: Gatekeeper,
         say: Say,
+        is_known: Callable[[str], bool],
         welcome: Callable[[str], bool],
     ) -> None:
-        """`welcome` is called with the id of everybody who turns out to be here."""
+        """`is_known` says whose queue was seen to; `welcome` sees to it, and whether it can."""
         self._presence = presence
         self._gatekeeper = gatekeeper
         self._say = say
+        self._is_known = is_known
         self._welcome = welcome
         self._next_welcome: dict[str, float] = {}
         self._welcomes: dict[str, int] = {}
@@ -62,12 +64,14 @@ class Attendance:
 
     def _greet(self, hello: Hello, login: str) -> None:
         now, participant = time.monotonic(), hello.participant
-        if not self._welcome_in_turn(participant, now):
+        is_new = participant not in self._presence
+        if is_new and not self._lets_in(participant, login, now):
+            return
+        if not self._is_in_reach(hello, now):
             if self._presence.left(participant, hello.instance):
                 self._tell("participant_out_of_reach", login, {"participant": participant})
             return
-        is_new = participant not in self._presence
-        self._presence.heard(participant, now).instance = hello.instance
+        self._presence.heard(participant, now).said(hello)
         if is_new:
             fields = {
                 "participant": participant,
@@ -79,7 +83,9 @@ class Attendance:
     def _follow(self, progress: Progress, login: str) -> None:
         now = time.monotonic()
         is_new = progress.participant not in self._presence
-        self._presence.heard(progress.participant, now).instance = progress.instance
+        if is_new and not self._lets_in(progress.participant, login, now):
+            return
+        self._presence.heard(progress.participant, now).said(progress)
         if is_new:  # it said hello to an earlier coordinator, or was silent for too long
             self._tell("participant_joined", login, {"participant": progress.participant})
             self._welcome_in_turn(progress.participant, now)
@@ -93,6 +99,32 @@ class Attendance:
         """Tell people, unless one sender comes and goes without end."""
         if self._gatekeeper.may_tell((login, fields["participant"])):
             self._say(event, fields)
+
+    def _lets_in(self, participant: str, login: str, now: float) -> bool:
+        """Whether this one may take part: one login may bring in so many, each with a queue."""
+        refusal = self._gatekeeper.refusal_to_join((login, participant), now)
+        if refusal is not None:
+            self._tell(
+                "participant_refused",
+                login,
+                {"participant": participant, "login": login, "reason": str(refusal)},
+            )
+        return refusal is None
+
+    def _is_in_reach(self, hello: Hello, now: float) -> bool:
+        """Whether a participant has a queue, or has it now.
+
+        Who consumes it has one; it is seen to all the same where this coordinator never did, for a
+        binding may be gone. That costs three calls to the broker, one after the other, and after a
+        lost connection hundreds say hello at once.
+        """
+        participant = hello.participant
+        if not hello.consuming:
+            return self._welcome_in_turn(participant, now)
+        self._out_of_reach.discard(participant)
+        if not self._is_known(participant):
+            self._welcome_in_turn(participant, now)
+        return True
 
     def _welcome_in_turn(self, participant: str, now: float) -> bool:
         """Welcome everybody, but nobody so often that others have to wait for it.

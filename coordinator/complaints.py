@@ -44,13 +44,15 @@ class Complaints:
         self.refused: Counter[str] = Counter()
         """Refusals of the open round by reason."""
 
-    def refuse(self, sender: Sender, base_version: int, refusal: Refusal) -> None:
-        """Refuse an update of somebody who is known by name."""
+    def refuse(
+        self, sender: Sender, base_version: int, refusal: Refusal, *, instance: str | None = None
+    ) -> None:
+        """Refuse an update of somebody who is known by name; each start of it is told anew."""
         self._count(refusal.reason)
         if refusal.reason is Reason.DUPLICATE and not refusal.detail:
             return
         # One answer to a flood is enough, whatever versions it names.
-        about = Reason.FLOOD if refusal.reason is Reason.FLOOD else base_version
+        about = Reason.FLOOD if refusal.reason is Reason.FLOOD else (base_version, instance)
         if self._gatekeeper.may_answer(sender, about):
             login, participant = sender
             self._note(login, participant, base_version, refusal)
@@ -65,15 +67,24 @@ class Complaints:
             self._note(login, participant, base_version, refusal)
         self._tell_login(login, refusal)
 
-    def refuse_malformed(self, delivery: Delivery, problem: str) -> None:
-        """Refuse what is no message for us, and put it aside for a person to look at."""
+    def refuse_malformed(
+        self, delivery: Delivery, problem: str, *, answer_of: str | None = None
+    ) -> None:
+        """Refuse what is no message for us, and put it aside for a person to look at.
+
+        `answer_of` names a participant that has nothing better to answer the open version with.
+        """
         login = delivery.user_id
         self._count(Reason.MALFORMED)
         if not self._gatekeeper.may_complain((login or "", "")):
             self._desk.acknowledge(delivery)
             return
         self._say("message_refused", {"reason": problem, "sender": login or "unknown"})
-        self._tell_login(login, Refusal(Reason.MALFORMED, problem))
+        refusal = Refusal(Reason.MALFORMED, problem)
+        if answer_of is None:
+            self._tell_login(login, refusal)
+        else:
+            self._tell(answer_of, self._run.version, refusal)
         self._dead_letter(delivery, problem)
 
     def _count(self, reason: Reason) -> None:
@@ -96,9 +107,16 @@ class Complaints:
     def _tell_login(self, login: str | None, refusal: Refusal) -> None:
         """Tell the one the broker names, where there is a queue of that name: no name is proved."""
         if login in self._desk.known and self._gatekeeper.may_answer((login, ""), str(refusal)):
-            self._tell(login, self._run.version, refusal)
+            self._tell(login, self._run.version, refusal, may_try_again=False)
 
-    def _tell(self, participant: str, base_version: int, refusal: Refusal) -> None:
+    def _tell(
+        self,
+        participant: str,
+        base_version: int,
+        refusal: Refusal,
+        *,
+        may_try_again: bool = True,
+    ) -> None:
         """Say what was refused, and whether another update on that version could still count.
 
         Never so in a private run: noise is drawn once for each version.
@@ -110,7 +128,7 @@ class Complaints:
                 run=self._run.run_id,
                 base_version=base_version,
                 reason=str(refusal)[:1024],
-                again=is_open and refusal.reason in OF_CONTENT,
+                again=may_try_again and is_open and refusal.reason in OF_CONTENT,
                 fault=refusal.fault,
             ),
         )

@@ -4,26 +4,23 @@ The office that only one can hold, the queues, and what is sent out.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Set as AbstractSet
 from functools import partial
 
 import structlog
 
 from coordinator import queues
+from coordinator.queue_maker import QueueMaker
 from schemas.chunks import Chunk
 from schemas.errors import (
     NOT_FOUND,
-    PRECONDITION_FAILED,
     RESOURCE_LOCKED,
-    BrokerUnreachableError,
-    QueueDownError,
     RefusedByBrokerError,
     UnroutableError,
 )
 from schemas.topology import DEAD_LETTER_KEY, EVENT_KEY, UPDATE_KEY, Topology
-from transport import Delivery, Link, Outgoing, QueueState, Subscription
+from transport import Delivery, Link, Outgoing, Subscription
 
-RECONNECT_SECONDS = 30.0
 EVENTS_WINDOW = 256
 DEAD_LETTER_BYTES = 64 << 10
 """What is kept of one; a person needs no more, and they wait in memory while the broker is full."""
@@ -58,6 +55,7 @@ class Desk:
         self._consuming = consuming
         self._publishing = publishing
         self._administering = administering
+        self._queues = QueueMaker(administering)
         self._shared: dict[str, object] = {"x-queue-type": shared_queues}
         if shared_queues == "quorum":
             # Looking at a quorum queue in the management UI counts as a failed delivery, and 4.x
@@ -91,30 +89,39 @@ class Desk:
 
         Args:
             window: how many chunks of updates may be unacknowledged.
+            results_bytes: as for `declare`.
+        """
+        names = self._names
+        while self._subscriptions:
+            self._consuming.unsubscribe(self._subscriptions.pop())
+        self.declare(results_bytes=results_bytes)
+        for queue, prefetch in ((names.results_queue, window), (names.events_queue, EVENTS_WINDOW)):
+            self._subscriptions.append(
+                self._consuming.subscribe(queue, prefetch=prefetch, consumer_tag="coordinator")
+            )
+
+    def declare(self, *, results_bytes: int | None) -> None:
+        """Make sure that exchanges and queues are there, and bound; what is there stays.
+
+        Args:
             results_bytes: disk budget of the results queue; participants back off when it is used
                 up.
         """
         names, link = self._names, self._administering
-        while self._subscriptions:
-            self._consuming.unsubscribe(self._subscriptions.pop())
         link.declare_exchange(names.parameters_exchange, "fanout")
         link.declare_exchange(names.resend_exchange, "direct")
         link.declare_exchange(names.reports_exchange, "direct")
         budget = {"x-max-length-bytes": results_bytes} if results_bytes else {}
-        self._declare(
+        self._queues.declare(
             names.results_queue, {**self._shared, **budget, "x-overflow": "reject-publish"}
         )
-        self._declare(
+        self._queues.declare(
             names.events_queue,
             {**self._shared, **queues.EVENTS},
         )
         self._declare_dead_letters()
         link.bind_queue(names.results_queue, names.reports_exchange, UPDATE_KEY)
         link.bind_queue(names.events_queue, names.reports_exchange, EVENT_KEY)
-        for queue, prefetch in ((names.results_queue, window), (names.events_queue, EVENTS_WINDOW)):
-            self._subscriptions.append(
-                self._consuming.subscribe(queue, prefetch=prefetch, consumer_tag="coordinator")
-            )
 
     def is_result(self, delivery: Delivery) -> bool:
         """Whether a delivery came through the results queue."""
@@ -158,20 +165,17 @@ class Desk:
             QueueDownError: if it lies on a node of the cluster that is down.
         """
         queue = self._names.participant_queue(participant)
-        arguments = queues.participant_queue_arguments(version_bytes)
-        state = self._declare(queue, arguments, version_bytes=version_bytes)
-        if state is None:
-            log.info("queue made anew", queue=queue, bytes=arguments["x-max-length-bytes"])
-            self._administering.delete_queue(queue)
-            state = self._declare(queue, arguments)
+        state = self._queues.fit(queue, version_bytes=version_bytes)
         self._administering.bind_queue(queue, self._names.parameters_exchange)
         self._administering.bind_queue(queue, self._names.resend_exchange, participant)
         self._known.add(participant)
-        return state is not None and not state.num_ready and not state.num_consumers
+        if state is None:  # somebody else's, who knows what it holds; sending twice does no harm
+            return True
+        return not state.num_ready and not state.num_consumers
 
     @property
     def known(self) -> frozenset[str]:
-        """Everybody who was admitted since this coordinator started."""
+        """Whose queue was seen to since this coordinator started, but for those who went."""
         return frozenset(self._known)
 
     def publish(self, chunks: Sequence[Chunk]) -> None:
@@ -193,6 +197,10 @@ class Desk:
     def forget(self, participant: str) -> None:
         """The participant's queue is gone: until its next hello nothing can reach it."""
         self._known.discard(participant)
+
+    def forget_all_but(self, participants: AbstractSet[str]) -> None:
+        """The others are gone: what they come back to is seen to when they say hello."""
+        self._known &= participants
 
     def dead_letter(self, delivery: Delivery, reason: str) -> Callable[[], None]:
         """Return how to keep a malformed message for a person.
@@ -229,40 +237,13 @@ class Desk:
         self._consuming.acknowledge(delivery, multiple=True)
 
     def _declare_dead_letters(self) -> None:
-        self._declare(
+        self._queues.declare(
             self._names.dead_letters_queue,
             {**self._shared, **queues.DEAD_LETTERS},
         )
         self._administering.bind_queue(
             self._names.dead_letters_queue, self._names.resend_exchange, DEAD_LETTER_KEY
         )
-
-    def _declare(
-        self, queue: str, arguments: dict[str, object], *, version_bytes: int | None = None
-    ) -> QueueState | None:
-        """Declare a queue, classic by default; None if there is one for other versions than these.
-
-        Else one that exists with other arguments is an operator's choice and used as it is.
-        """
-        try:
-            return self._administering.declare_queue(
-                queue, arguments={"x-queue-type": "classic", **arguments}
-            )
-        except QueueDownError:
-            with suppress(BrokerUnreachableError):  # then what is asked next fails, and is retried
-                self._administering.wait_connected(RECONNECT_SECONDS)
-            raise
-        except RefusedByBrokerError as refusal:
-            if refusal.code == NOT_FOUND:  # a queue's own node is down, and the queue with it
-                raise QueueDownError(queue) from None
-            if refusal.code != PRECONDITION_FAILED:
-                raise
-            if version_bytes and not queues.holds_one_version(refusal.text, version_bytes):
-                return None
-            log.info("queue used as it is", queue=queue, broker_says=refusal.text)
-            return QueueState(
-                queue, num_ready=0, num_consumers=0
-            )  # unknown; sending twice does no harm
 
     def _outgoing(
         self, exchange: str, key: str, chunks: Sequence[Chunk], *, mandatory: bool

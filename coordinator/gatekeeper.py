@@ -31,6 +31,8 @@ MAX_NEWS = 16
 """Lines in the log about one sender's coming and going in one round."""
 NOTE_SECONDS = 60.0
 """The same for what is written and answered; there, nothing is lost by waiting."""
+JOINED_SECONDS = 14 * 24 * 3600.0
+"""How long one who joined counts, like the queue that was made for it."""
 MAX_SENDERS = 100_000
 """Ledgers kept; beyond it everybody starts anew, which only shared logins can bring about."""
 
@@ -58,7 +60,11 @@ class _Notes:
 class Gatekeeper:
     """Keeps ledgers for each sender. Belongs to the coordinator's work thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_participants: int = 10_000) -> None:
+        """Let one login that is shared bring in so many participants."""
+        self._max_participants = max_participants
+        self._joined: dict[str, dict[str, float]] = {}
+        """When whom a login brought in was last heard to join, by login; the oldest first."""
         self._attempts: dict[Sender, _Attempts] = {}
         self._notes: dict[Sender, _Notes] = {}
         self._attempts_since = self._notes_since = 0.0
@@ -71,6 +77,22 @@ class Gatekeeper:
         if now >= self._notes_since + NOTE_SECONDS:
             self._notes_since = now
             self._notes.clear()
+
+    def refusal_to_join(self, sender: Sender, now: float) -> Refusal | None:
+        """Count one who joins; say why it may not. Each has a queue, and is sent the version."""
+        login, participant = sender
+        joined = self._joined.setdefault(login, {})
+        is_new = joined.pop(participant, None) is None
+        while joined and next(iter(joined.values())) < now - JOINED_SECONDS:
+            del joined[next(iter(joined))]
+        if is_new and len(joined) >= self._max_participants:
+            return Refusal(
+                Reason.FLOOD,
+                f"{self._max_participants} participants under one login are enough; "
+                "--max-participants allows more",
+            )
+        joined[participant] = now
+        return None
 
     def is_first_of(self, sender: Sender, place: ChunkPlace) -> bool:
         """Whether no chunk of this message was let in before, in this round."""

@@ -1,6 +1,6 @@
 """The office that one living coordinator holds, and who may come to it."""
 
-import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -10,7 +10,6 @@ from coordinator.desk import Desk
 from coordinator.orders import Orders
 from coordinator.presence import Presence
 from coordinator.reports import Say
-from coordinator.rules import OpenRound
 from schemas.errors import ConnectionLostError, QueueDownError
 from transport import Connected, Inbox
 
@@ -118,26 +117,20 @@ class Office:
         emptied, self._emptied = frozenset(self._emptied), set()
         return emptied
 
-    def remind(self, late: OpenRound) -> None:
-        """The deadline passed without the quorum: say so, and send the version again."""
-        self._say(
-            "waiting",
-            {
-                "for": f"{late.rules.quorum} updates",
-                "round": late.number,
-                "updates": late.counted,
-                "present": len(self._presence),
-            },
-        )
-        self._orders.send_again_to_all_but(late.answered)
+    def declare_again(self, participants: Iterable[str] = ()) -> None:
+        """Make sure of exchanges, queues and bindings, and of what these receive through.
 
-    def drop_the_silent(self, closed: OpenRound) -> None:
-        """Who was silent through a deadline is not waited for until something is heard again."""
-        if time.monotonic() >= closed.deadline:
-            silent = self._presence.drop_silent_since(closed.opened_at, but=closed.answered)
-            for participant in silent:
-                fields = {"participant": participant, "round": closed.number}
-                self._say("participant_silent", fields)
+        Raises:
+            TransportError: if it was broken off; nothing is lost by that.
+        """
+        self._desk.declare(results_bytes=self._results_bytes)
+        for participant in participants:
+            if self._admit(participant) is None:
+                break  # one after the other would take as long
+
+    def forget_the_gone(self) -> None:
+        """Who is no longer present is seen to again when it says hello."""
+        self._desk.forget_all_but(self._presence.names)
 
     def welcome(self, participant: str) -> bool:
         """Give a queue to who says hello; False if it lies on a broker node that is down.

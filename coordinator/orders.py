@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -63,6 +62,8 @@ class Orders:
         """Whether the current version still has to go out, because an exchange was gone."""
         self._outbox = Outbox(deliver)
         self._num_awaited = self._num_letters = 0
+        self._resends: dict[str, Callable[[], bool]] = {}
+        """Whom the current version is on its way to, one by one, and how to take it back."""
         self._welcomed: Counter[str] = Counter()
         """How often a hello was answered with the version, since all were sent it."""
         self.bytes_down = 0
@@ -103,6 +104,8 @@ class Orders:
         order = event.about
         assert isinstance(order, _Order)  # noqa: S101 - nobody else uses the outbox
         self._count(order, -1)
+        if order.publication is not None and order.participant is not None:
+            self._resends.pop(order.participant, None)
         if order.letter is not None:
             self._letter_sent(order.letter, event.error)
             return True
@@ -143,19 +146,26 @@ class Orders:
         if publication is None:
             return
         for participant in participants:
-            if self._receivers is not None and participant not in self._receivers:
-                continue
-            self._submit(
-                partial(self._desk.resend, participant, publication.chunks),
-                _Order(publication, participant),
-            )
-            self.bytes_down += publication.num_bytes
+            is_receiver = self._receivers is None or participant in self._receivers
+            if is_receiver and participant not in self._resends:
+                self._resends[participant] = self._submit(
+                    partial(self._desk.resend, participant, publication.chunks),
+                    _Order(publication, participant),
+                )
+                self.bytes_down += publication.num_bytes
 
-    def send_again_to_all_but(self, answered: AbstractSet[str]) -> None:
-        """Send the current version to everybody who was to get it and has not answered it."""
-        receivers = self._desk.known if self._receivers is None else self._receivers
+    def remind(self, participants: Iterable[str]) -> None:
+        """Send these the current version again, however often they were welcomed with it."""
         self._welcomed.clear()
-        self.send_again(sorted(receivers - answered))
+        self.send_again(participants)
+
+    def take_back(self) -> None:
+        """Take back the versions that have not begun to go to one: the round closes without."""
+        for participant, take_back in list(self._resends.items()):
+            if take_back():
+                del self._resends[participant]
+                self._count(_Order(self._publication, participant), -1)
+                self.bytes_down -= 0 if self._publication is None else self._publication.num_bytes
 
     def send_to_newcomer(self, participant: str) -> None:
         """Send the current version to one whose queue nothing can be in.
@@ -202,9 +212,9 @@ class Orders:
         else:
             self.send_again(sorted(self._receivers))
 
-    def _submit(self, action: Callable[[], None], order: "_Order") -> None:
+    def _submit(self, action: Callable[[], None], order: "_Order") -> Callable[[], bool]:
         self._count(order, 1)
-        self._outbox.submit(action, about=order)
+        return self._outbox.submit(action, about=order)
 
     def _count(self, order: "_Order", change: int) -> None:
         self._num_awaited += change * order.is_awaited

@@ -27,9 +27,13 @@ class Outbox:
         self._deliver = deliver
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox")
 
-    def submit(self, order: Callable[[], None], *, about: object) -> None:
-        """Carry out `order` after those before it; its end comes back as `Sent`."""
-        self._thread.submit(self._carry_out, order, about)
+    def submit(self, order: Callable[[], None], *, about: object) -> Callable[[], bool]:
+        """Carry out `order` after those before it; its end comes back as `Sent`.
+
+        Returns:
+            What takes it back; that returns False if it has begun, and will end.
+        """
+        return self._thread.submit(self._carry_out, order, about).cancel
 
     def close(self) -> None:
         """Drop the orders that wait; the one under way ends with its link."""

@@ -6,17 +6,42 @@ Times are seconds of one monotonic clock, read by the caller.
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from schemas.messages import Hello, Progress
+
+SILENT_SIGNS = 3
+"""So many signs of life in a row fail to come from one who is silent."""
+ALIVE_SECONDS = Progress.model_fields["alive_seconds"].default
+"""The longest time between two of them, of one that was not heard since we started."""
+_AT_WORK = {"training", "uploading"}
+
 
 @dataclass(slots=True)
 class Participant:
-    """When something was heard of one participant, and which start of it that was."""
+    """When something was heard of one participant, and what it said of itself."""
 
     heard_at: float
     instance: str = ""
+    """Which start of it that was; empty where that is not known yet."""
+    alive_seconds: float = ALIVE_SECONDS
+    """The longest time between two of its signs of life."""
+    at_work_on: tuple[str, int] | None = None
+    """Run and version; None while it waits, and where it did not say."""
+
+    def said(self, event: Hello | Progress) -> None:
+        """Take note of what an event says of its sender."""
+        self.instance, self.alive_seconds = event.instance, event.alive_seconds
+        self.at_work_on = None
+        if isinstance(event, Progress) and event.phase in _AT_WORK:
+            self.at_work_on = (event.run, event.version)
 
 
 class Presence:
-    """Present is: hello heard, no goodbye, and not silent through the last deadline."""
+    """Present is: hello heard, no goodbye, and not silent at the last deadline.
+
+    Silent at a deadline is of whom nothing was received since the version was out, and through
+    three of the intervals that it names itself. Time in which nothing can be received, or nobody
+    can send anything, is nobody's silence.
+    """
 
     def __init__(self) -> None:
         self._participants: dict[str, Participant] = {}
@@ -27,12 +52,11 @@ class Presence:
         entry.heard_at = now
         return entry
 
-    def answered(self, participant: str, now: float) -> None:
-        """Take note of an update. It may come after its sender's goodbye: that one stays away."""
-        self.still_there(participant, now)
-
     def still_there(self, participant: str | None, now: float) -> None:
-        """Take note of a sign of life that is too little to join: a part of an upload."""
+        """Take note of a sign of life that is too little to join: an update, or a part of one.
+
+        It may come after its sender's goodbye: that one stays away.
+        """
         if participant in self._participants:
             self._participants[participant].heard_at = now
 
@@ -47,16 +71,37 @@ class Presence:
         del self._participants[participant]
         return True
 
-    def drop_silent_since(self, time: float, *, but: AbstractSet[str] = frozenset()) -> set[str]:
-        """Drop and return everybody of whom nothing was heard since `time`, but for some."""
-        silent = self._participants.keys() - self.heard_since(time) - but
-        for name in silent:
-            del self._participants[name]
-        return silent
+    def silent(self, now: float, *, opened_at: float) -> set[str]:
+        """Return who is silent, at a deadline of a round whose version was out at `opened_at`."""
+        return {
+            name
+            for name, entry in self._participants.items()
+            if entry.heard_at < min(opened_at, now - SILENT_SIGNS * entry.alive_seconds)
+        }
 
-    def heard_since(self, time: float) -> set[str]:
-        """Return everybody of whom something was heard since `time`."""
-        return {name for name, entry in self._participants.items() if entry.heard_at >= time}
+    def drop(self, participants: AbstractSet[str]) -> None:
+        """Wait for these no longer, until something is heard of them again."""
+        for participant in participants:
+            del self._participants[participant]
+
+    def could_not_speak(self, seconds: float, now: float) -> None:
+        """Take note that so long, until now, nothing could be received: it is nobody's silence."""
+        for entry in self._participants.values():
+            entry.heard_at = min(now, entry.heard_at + seconds)
+
+    def at_work_on(self, run: str, version: int, *, now: float) -> set[str]:
+        """Return who said of late that it works on this version: it holds all of it."""
+        return {
+            name
+            for name, entry in self._participants.items()
+            if entry.at_work_on == (run, version)
+            and entry.heard_at >= now - SILENT_SIGNS * entry.alive_seconds
+        }
+
+    def instance(self, participant: str) -> str | None:
+        """Return which start of a participant is present; None if it is not, or not known."""
+        entry = self._participants.get(participant)
+        return None if entry is None else entry.instance or None
 
     def __contains__(self, participant: object) -> bool:
         return participant in self._participants

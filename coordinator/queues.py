@@ -1,16 +1,10 @@
-"""What queues are declared with, and when one that is there already does not do."""
+"""What queues are declared with, and what ours may have been declared with before."""
 
-import re
+from collections.abc import Iterator
 
-ROOM_FOR_VERSIONS = 1.3
-"""A participant's queue holds the newest version whole, and drops older ones from the head."""
-SMALL_MESSAGES_BYTES = 2 << 10
-"""Room for what else a participant is told, at most."""
-ROOM_FOR_SMALL_MESSAGES = 0.6
-"""The same in versions, of a tiny model: all in all it must stay below two of them.
-
-Else versions would pile up, and who comes back or was busy would train all of them in vain.
-"""
+LEAST_ROOM_BYTES, LARGEST_ROOM_BYTES = 1 << 6, 1 << 36
+ROOM_WITHOUT_VERSION_BYTES = 2 << 10
+"""Of a participant's queue where no version is known yet: room for small messages alone."""
 UNUSED_QUEUE_SECONDS = 14 * 24 * 3600
 EVENTS_LENGTH = 100_000
 DEAD_LETTERS_BYTES = 1 << 30
@@ -24,24 +18,42 @@ DEAD_LETTERS: dict[str, object] = {
 }
 
 
-def participant_queue_arguments(version_bytes: int) -> dict[str, object]:
+def rooms() -> Iterator[int]:
+    """Yield every size in bytes that a participant's queue of ours can have, in order."""
+    room = LEAST_ROOM_BYTES
+    while room <= LARGEST_ROOM_BYTES:
+        yield room
+        yield room + room // 2
+        room *= 2
+
+
+def room_for(version_bytes: int) -> int:
+    """Return the size in bytes of a participant's queue: for a version, and never for two.
+
+    A queue holds the newest version whole, drops older ones from the head, and has room for small
+    messages beside it. Two of a version would pile up, and who comes back would train both.
+    There are few sizes, so that a queue of another version is known by its size for one of ours:
+    the broker tells nobody what a queue was declared with.
+
+    Example:
+        >>> room_for(1_000_000)
+        1572864
+    """
+    fitting = [room for room in rooms() if room < 2 * version_bytes]
+    return fitting[-1] if fitting else ROOM_WITHOUT_VERSION_BYTES
+
+
+def participant_queue_arguments(
+    *, version_bytes: int = 0, room_bytes: int | None = None
+) -> dict[str, object]:
     """Return what a participant's queue is declared with, besides its type.
 
-    Where no version is known yet, 0, there is room for small messages alone.
+    Args:
+        version_bytes: of the version that it is to hold; 0 where none is known yet.
+        room_bytes: instead, one of `rooms`.
     """
-    small = int(ROOM_FOR_SMALL_MESSAGES * version_bytes) or SMALL_MESSAGES_BYTES
     return {
-        "x-max-length-bytes": int(ROOM_FOR_VERSIONS * version_bytes)
-        + min(small, SMALL_MESSAGES_BYTES),
+        "x-max-length-bytes": room_for(version_bytes) if room_bytes is None else room_bytes,
         "x-overflow": "drop-head",
         "x-expires": UNUSED_QUEUE_SECONDS * 1000,
     }
-
-
-def holds_one_version(refusal: str, version_bytes: int) -> bool:
-    """Whether a queue holds a version and no second one, by the broker's words on its arguments.
-
-    One without a limit of its own was declared by an operator, who knows better.
-    """
-    limit = re.search(r"'x-max-length-bytes'.*current is (?:the value )?'(\d+)'", refusal)
-    return limit is None or version_bytes <= int(limit[1]) < 2 * version_bytes

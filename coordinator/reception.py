@@ -24,7 +24,7 @@ from coordinator.rules import OpenRound
 from coordinator.training_run import TrainingRun
 from schemas.chunks import ChunkPlace
 from schemas.errors import MalformedMessageError
-from schemas.messages import Goodbye, Message
+from schemas.messages import Goodbye, Hello, Message
 from transport import Delivery, Subscription
 
 _NO_ANSWERS = {Reason.UNKNOWN_RUN, Reason.UNKNOWN_BASE, Reason.FLOOD}
@@ -54,21 +54,25 @@ class Reception:
         presence: Presence,
         say: Say,
         welcome: Callable[[str], bool],
+        try_again: Callable[[str], None],
+        max_participants: int,
         answer: Callable[[str, Message], None],
         dead_letter: Callable[[Delivery, str], None],
         observer: Observer,
     ) -> None:
         """Fold what is accepted into `run`.
 
-        `welcome` is called with the id of everybody who turns out to be here, `answer` sends a
-        small message to one of them, `dead_letter` puts a malformed message aside.
+        `welcome` is called with the id of everybody who turns out to be here, `try_again` with
+        that of one who was started anew after its answer was refused; `answer` sends a small
+        message to one of them, `dead_letter` puts a malformed message aside.
         """
         self._run = run
         self._books = books
         self._desk = desk
         self._intake = intake
         self._identity = identity
-        self._gatekeeper = Gatekeeper()
+        self._gatekeeper = Gatekeeper(max_participants=max_participants)
+        self._try_again = try_again
         self._complaints = Complaints(
             run,
             books=books,
@@ -80,7 +84,11 @@ class Reception:
             observer=observer,
         )
         self._attendance = Attendance(
-            presence, gatekeeper=self._gatekeeper, say=say, welcome=welcome
+            presence,
+            gatekeeper=self._gatekeeper,
+            say=say,
+            is_known=lambda participant: participant in desk.known,
+            welcome=welcome,
         )
         self._presence = presence
         self._observer = observer
@@ -124,22 +132,23 @@ class Reception:
         now = time.monotonic()
         try:
             place = self._intake.place(delivery)
+        except MalformedMessageError as error:
+            self._refuse_malformed(delivery, str(error), is_whole=True)
+            return
+        try:
             refusal = self._judge_outside(place, delivery)
             with self._observer.phase("decode"):
                 received = None if refusal else self._intake.add(place, delivery, now)
         except UselessUpdateError as error:
             problem = Refusal(Reason.MALFORMED, str(error))
             self._gatekeeper.remember(_sender(delivery, place), place.whole.digest, problem)
-            self._complaints.refuse_malformed(delivery, str(error))
+            self._refuse_malformed(delivery, str(error), is_whole=True)
             return
         except MalformedMessageError as error:
-            self._complaints.refuse_malformed(delivery, str(error))
+            self._refuse_malformed(delivery, str(error), is_whole=False)
             return
         if received is not None:
-            self._presence.answered(received.update.participant, now)
             refusal = self._judge(received, delivery)
-        elif refusal is None:
-            self._presence.still_there(place.labels.participant, now)
         if self._must_wait(refusal, place):
             self._books.unacknowledged.wait(delivery, now)
         else:
@@ -154,6 +163,7 @@ class Reception:
             return
         login, participant = delivery.user_id, getattr(event, "participant", None)
         refusal = self._identity.refusal(login, participant)
+        known_start = self._presence.instance(participant or "")
         if refusal is not None:
             self._complaints.refuse_impostor(login, participant, None, refusal)
         elif not self._attendance.listen(event, login or ""):
@@ -162,6 +172,13 @@ class Reception:
         elif isinstance(event, Goodbye) and self.round is not None:
             answered = (event.run, event.version) == (self._run.run_id, self._run.version)
             self.round.left(event.participant, has_answered=answered)
+        elif (
+            isinstance(event, Hello)
+            and event.instance != known_start
+            and self.round is not None
+            and self.round.ask_again(event.participant)
+        ):
+            self._try_again(event.participant)
         self._desk.acknowledge(delivery)
 
     def _judge_outside(self, place: ChunkPlace, delivery: Delivery) -> Refusal | None:
@@ -176,6 +193,7 @@ class Reception:
         if refusal is not None:
             self._complaints.refuse_impostor(login, participant, labels.version, refusal)
             return refusal
+        self._presence.still_there(participant, time.monotonic())
         sender, digest = _sender(delivery, place), place.whole.digest
         is_first = self._gatekeeper.is_first_of(sender, place)
         refusal = self._gatekeeper.refusal(
@@ -243,10 +261,38 @@ class Reception:
         log.debug("update folded", participant=update.participant, base_version=update.base_version)
 
     def _refuse(self, sender: Sender, base_version: int, refusal: Refusal) -> None:
-        is_answer = base_version == self._run.version and refusal.reason not in _NO_ANSWERS
-        if self.round is not None and is_answer:
-            self.round.answered.add(sender[1])  # nothing better will come for this version
-        self._complaints.refuse(sender, base_version, refusal)
+        if self.round is not None and base_version == self._run.version:
+            if refusal.reason is Reason.DUPLICATE:
+                self.round.answered.add(sender[1])
+            elif refusal.reason is not Reason.UNKNOWN_RUN:
+                is_answer = refusal.reason not in _NO_ANSWERS
+                self.round.refuse(sender[1], str(refusal), is_answer=is_answer)
+        self._complaints.refuse(
+            sender, base_version, refusal, instance=self._presence.instance(sender[1])
+        )
+
+    def _refuse_malformed(self, delivery: Delivery, problem: str, *, is_whole: bool) -> None:
+        """Put aside what is no update of ours.
+
+        `is_whole` says whether its sender has no better answer: it is the whole update that is
+        wrong, or what its headers say of it, and not a part that was damaged on the way.
+        """
+        run, version, participant = (
+            delivery.headers.get(name) for name in ("run", "version", "participant")
+        )
+        answer_of = None
+        if (
+            is_whole
+            and isinstance(participant, str)
+            and participant in self._presence
+            and (run, version) == (self._run.run_id, self._run.version)
+            and self._identity.refusal(delivery.user_id, participant) is None
+        ):
+            answer_of = participant
+        if answer_of is not None and self.round is not None:
+            reason = str(Refusal(Reason.MALFORMED, problem))
+            self.round.refuse(answer_of, reason, is_answer=True)
+        self._complaints.refuse_malformed(delivery, problem, answer_of=answer_of)
 
 
 def _sender(delivery: Delivery, place: ChunkPlace) -> Sender:

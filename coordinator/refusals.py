@@ -1,5 +1,7 @@
 """Why an update is not counted: expected, so values and not exceptions."""
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -62,3 +64,28 @@ class UpdateLimits:
     """Of all deltas together; None is a bound that follows from the model, see `inspection`."""
     max_buffer_norm: float | None = None
     """Of one floating buffer, and the largest growth of an integer one; None likewise."""
+
+
+MAX_NAMED, MAX_REASONS = 5, 3
+"""A sentence names so many participants for each of so many reasons."""
+
+
+def in_words(refused: Mapping[str, str]) -> str:
+    """Return who was refused and why, the most frequent reason first.
+
+    Example:
+        >>> in_words({"ann": "too stale", "bob": "non-finite values: in 'w'", "cid": "too stale"})
+        "too stale (ann, cid); non-finite values: in 'w' (bob)"
+    """
+    names = defaultdict(list)
+    for participant, reason in sorted(refused.items()):
+        names[reason].append(participant)
+    reasons = sorted(names, key=lambda reason: -len(names[reason]))
+    told = [f"{reason} ({_listed(names[reason])})" for reason in reasons[:MAX_REASONS]]
+    more = len(reasons) - len(told)
+    return "; ".join(told) + (f"; and {more} reasons more" if more else "")
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -71,6 +71,8 @@ class OpenRound:
 
     There is nothing more to wait for.
     """
+    refused: dict[str, str] = field(default_factory=dict)
+    """Why of whom nothing counts so far, by participant."""
     under_way: set[str] = field(default_factory=set)
     """Who left after an update on the current version was confirmed that is not here yet.
 
@@ -81,6 +83,7 @@ class OpenRound:
     _deaf_seconds: float = field(init=False, default=0.0)
     """How long nothing could be received since the round was opened."""
     _deaf_since: float | None = field(init=False, default=None)
+    _deaf_why: set[str] = field(init=False, default_factory=set)
     _reminded_at: float = field(init=False, default=-math.inf)
 
     def __post_init__(self) -> None:
@@ -93,10 +96,47 @@ class OpenRound:
 
     def count(self, participant: str, *, staleness: int) -> None:
         """Take note of a folded update."""
+        self.refused.pop(participant, None)
         if staleness == 0:
             self.answered.add(participant)
         if staleness == 0 or not self.rules.only_fresh_count:
             self.counted += 1
+
+    def refuse(self, participant: str, reason: str, *, is_answer: bool) -> None:
+        """Take note of an update that does not count.
+
+        Args:
+            participant: who sent it.
+            reason: in words.
+            is_answer: whether nothing better will come from this start of the participant.
+        """
+        if is_answer:
+            self.answered.add(participant)
+            self.refused[participant] = reason
+        else:
+            self.refused.setdefault(participant, reason)
+
+    def ask_again(self, participant: str) -> bool:
+        """Wait for one who was started again after its answer was refused; False if it was not."""
+        if participant not in self.refused:
+            return False
+        del self.refused[participant]
+        self.answered.discard(participant)
+        return True
+
+    def is_refused_by_all(self, members: AbstractSet[str]) -> bool:
+        """Whether refusals alone keep the round from its quorum, and nobody owes an answer.
+
+        Args:
+            members: who is present and was to get the current version.
+        """
+        refused = self.refused.keys() & members
+        return (
+            bool(refused)
+            and self.counted < self.rules.quorum <= self.counted + len(refused)
+            and members <= self.answered
+            and self.under_way <= self.answered
+        )
 
     def goal(self, present: AbstractSet[str]) -> int:
         """Return how many updates close this round, given who is present now.
@@ -137,16 +177,20 @@ class OpenRound:
         if self._deaf_since is not None:
             self._deaf_since = now
 
-    def cannot_hear(self, now: float) -> None:
-        """Stop the deadline: what arrives cannot be received, or not be kept."""
+    def cannot_hear(self, now: float, why: str = "the connection is lost") -> None:
+        """Stop the deadline: what arrives cannot be received, or nobody can send anything."""
+        self._deaf_why.add(why)
         if self._deaf_since is None:
             self._deaf_since = now
 
-    def hears_again(self, now: float) -> None:
-        """Let the deadline go on."""
-        if self._deaf_since is not None:
-            self._deaf_seconds += now - self._deaf_since
-            self._deaf_since = None
+    def hears_again(self, now: float, why: str = "the connection is lost") -> float:
+        """Let the deadline go on, if nothing else holds it; return how long it stood still."""
+        self._deaf_why.discard(why)
+        if self._deaf_since is None or self._deaf_why:
+            return 0.0
+        seconds, self._deaf_since = now - self._deaf_since, None
+        self._deaf_seconds += seconds
+        return seconds
 
     def put_off(self, seconds: float) -> None:
         """Let the deadline come so much later, unless it stands still anyway."""

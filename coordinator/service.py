@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
 import structlog
@@ -24,6 +23,7 @@ from coordinator.rules import OpenRound
 from coordinator.sampling import Sampling
 from coordinator.settings import CoordinatorSettings
 from coordinator.training_run import DivergedError, TrainingRun
+from coordinator.upkeep import AllRefusedError, Upkeep
 from coordinator.watch import Watch
 from schemas.errors import LinkClosedError
 from schemas.messages import RunFinished
@@ -71,7 +71,17 @@ class Coordinator:
         self._observer = observer
         self._clerk = clerk
         self._evaluation_is_due = False
-        self._watch = Watch(desk=desk, office=office, orders=orders, say=say)
+        self._watch = Watch(desk=desk, office=office, orders=orders, presence=presence, say=say)
+        self._upkeep = Upkeep(
+            run,
+            sampling=sampling,
+            presence=presence,
+            office=office,
+            orders=orders,
+            watch=self._watch,
+            say=say,
+            waits_when_all_refused=settings.when_all_refused == "wait",
+        )
         self._round_began = 0.0
         self._full_since = math.inf
         self._unread: int | None = None
@@ -83,6 +93,7 @@ class Coordinator:
         Raises:
             SupersededError: if another coordinator took over.
             DivergedError: if a round would ruin the model; the last good one is written.
+            AllRefusedError: if everybody's update of the open version was refused.
         """
         try:
             self._take_office()
@@ -97,6 +108,9 @@ class Coordinator:
         except DivergedError:
             with suppress(StoppedError):  # while the disk is full
                 self._clerk.outcome(is_finished=True)  # the last good model; nothing is committed
+            raise
+        except AllRefusedError:
+            self._clerk.last_commit()
             raise
         except LinkClosedError:
             stop = self._inbox.find(Stop, 0)
@@ -114,6 +128,7 @@ class Coordinator:
         self._clerk.take_epoch()  # before anything is read: from now on nobody else writes it
         self._evaluation_is_due = self._clerk.load(fresh=not self._settings.resume)
         self._office.open()
+        self._watch.look_if_due(time.monotonic())  # from now on, once a minute
         self._publication = self._prepare()
         self._clerk.record_start()
         self._clerk.commit()
@@ -157,7 +172,7 @@ class Coordinator:
         )
         for contribution in self._run.contributions:  # folded before a restart
             opened.count(contribution.participant, staleness=contribution.staleness)
-        self._watch.round = opened
+        self._watch.begin(opened, self._round_began)
         self._reception.open(opened)
         with self._observer.phase("publish"):
             self._orders.publish(self._publication, to=self._sampling.members)
@@ -171,8 +186,10 @@ class Coordinator:
     def _collect(self, opened: OpenRound) -> bool:
         """Take what comes until the round may close; False if the run ends before."""
         while not self._evaluator.is_good_enough:
-            if self._orders.is_idle and self._is_due(opened):
-                return True  # nothing on its way out views the tensors that are to change now
+            if self._is_due(opened):
+                if self._orders.is_idle:
+                    return True  # nothing on its way out views the tensors that are to change now
+                self._orders.take_back()
             self._turn(opened)
         return False
 
@@ -194,7 +211,7 @@ class Coordinator:
     def _close_round(self, closed: OpenRound) -> None:
         """Aggregate, commit, acknowledge; the round after announces the next version."""
         self._watch.round, self._unread = None, None
-        self._office.drop_the_silent(closed)
+        self._upkeep.close(closed, time.monotonic())
         self._evaluation_is_due = self._evaluator.has_data and (
             closed.number % self._settings.evaluate_every == 0
             or closed.number >= self._settings.rounds
@@ -240,9 +257,10 @@ class Coordinator:
         self._office.check_stop(event)
         self._watch.attempt(lambda: self._dispatch(event))
         self._watch.retry_if_due(time.monotonic())
+        self._watch.look_if_due(time.monotonic())
         self._clerk.commit_if_due(time.monotonic())
         if opened is not None:
-            self._tend(opened)
+            self._upkeep.tend(opened, time.monotonic())
 
     def _next_event(self, opened: OpenRound | None) -> object | None:
         """Wait for the next event, or until something is due.
@@ -259,7 +277,7 @@ class Coordinator:
         first = min(
             self._clerk.commit_due_at,
             self._watch.due_at,
-            math.inf if opened is None else opened.next_reminder,
+            math.inf if opened is None else self._upkeep.due_at(opened),
             full_until if now < full_until else math.inf,
         )
         return self._inbox.get(
@@ -280,20 +298,3 @@ class Coordinator:
                     self._watch.come_back()
             case _:
                 self._watch.notice(event)
-
-    def _tend(self, opened: OpenRound) -> None:
-        """Remind at a deadline, and find others in the place of those who are gone."""
-        if self._sampling.is_deserted(self._presence.names | opened.under_way):
-            self._widen(opened, self._presence.names)
-            self._orders.send_again_to_all_but(opened.answered)
-        now = time.monotonic()
-        if now >= opened.next_reminder:
-            opened.reminded(now)
-            self._widen(opened, self._presence.heard_since(opened.opened_at) | opened.answered)
-            self._office.remind(opened)
-
-    def _widen(self, opened: OpenRound, alive: AbstractSet[str]) -> None:
-        """Draw others in the place of those in the sample who are gone."""
-        more = self._sampling.widen(alive, opened.number)
-        self._orders.widen(more)
-        opened.expect(more)

@@ -207,6 +207,14 @@ class CoordinatorSettings(RoundSettings):
         None, description="PEM file of our own certificate; the login where a URL has no password."
     )
     key: Path | None = Field(None, description="PEM file of the certificate's key.")
+    max_participants: int = Field(
+        10_000, ge=1, description="Most participants that one shared login may bring in."
+    )
+    when_all_refused: Literal["end", "wait"] = Field(
+        "end",
+        description="Where the updates of all who are present are refused: end the run after half "
+        "a minute, or wait for others.",
+    )
     require_login: bool = Field(
         False,
         description="Believe a participant's id only if it is its broker login; always so with "

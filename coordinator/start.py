@@ -190,6 +190,8 @@ def assemble(
         presence=presence,
         say=say,
         welcome=office.welcome,
+        try_again=orders.send_to_newcomer,
+        max_participants=settings.max_participants,
         answer=lambda participant, message: orders.announce(message, to=participant),
         dead_letter=orders.dead_letter,
         observer=observer,

@@ -9,6 +9,7 @@ import structlog
 from coordinator.desk import Desk
 from coordinator.office import Office
 from coordinator.orders import Orders
+from coordinator.presence import Presence
 from coordinator.reports import Say
 from coordinator.rules import OpenRound
 from schemas.errors import NOT_FOUND, ConnectionLostError, QueueDownError, RefusedByBrokerError
@@ -16,6 +17,10 @@ from transport import Blocked, Connected, Disconnected, Ended, SubscriptionLost,
 
 RETRY_SECONDS = 5.0
 """A node of a cluster that is down says nothing when it is back: it is asked again."""
+LOOK_SECONDS = 60.0
+"""An exchange or a binding that somebody deletes says nothing either: they are declared again."""
+BLOCKED = "the broker takes nothing"
+"""From nobody: what participants have to say does not come either."""
 
 log = structlog.get_logger()
 
@@ -26,14 +31,18 @@ class Watch:
     Belongs to the coordinator's work thread.
     """
 
-    def __init__(self, *, desk: Desk, office: Office, orders: Orders, say: Say) -> None:
+    def __init__(
+        self, *, desk: Desk, office: Office, orders: Orders, presence: Presence, say: Say
+    ) -> None:
         """Begin with everything in order and no round open."""
         self._desk = desk
         self._office = office
         self._orders = orders
+        self._presence = presence
         self._say = say
         self.round: OpenRound | None = None
         """The one that is open: its deadline stands still while nothing can be received."""
+        self._look_at = math.inf
         self.is_blocked = False
         """Whether the broker takes nothing, because it is short of memory or disk."""
         self._retry_at = math.inf
@@ -41,10 +50,16 @@ class Watch:
         self._lost_reports = False
         """Whether a queue with updates in it was deleted, and nobody was asked again yet."""
 
+    def begin(self, opened: OpenRound, now: float) -> None:
+        """Watch over this round from now on."""
+        self.round = opened
+        if self.is_blocked:
+            opened.cannot_hear(now, BLOCKED)
+
     @property
     def due_at(self) -> float:
-        """When `retry_if_due` has something to do."""
-        return self._retry_at
+        """When `retry_if_due` or `look_if_due` has something to do."""
+        return min(self._retry_at, self._look_at)
 
     def attempt(self, action: Callable[[], None]) -> None:
         """Do something that may need the broker; what the broker has lost is soon declared anew."""
@@ -64,6 +79,13 @@ class Watch:
         if now >= self._retry_at:
             self.attempt(self.come_back)
 
+    def look_if_due(self, now: float) -> None:
+        """Declare again what may be gone without a word, once a minute."""
+        if now >= self._look_at and self._retry_at == math.inf:
+            self.attempt(self._office.declare_again)
+        if now >= self._look_at or self._look_at == math.inf:
+            self._look_at = now + LOOK_SECONDS
+
     def come_back(self) -> None:
         """Receive again; what was lost with a deleted queue is sent again.
 
@@ -77,12 +99,16 @@ class Watch:
         emptied = self._office.come_back()
         self._retry_at = math.inf
         if self.round is not None:
-            self.round.hears_again(time.monotonic())
-            if self._lost_reports:
-                self._orders.send_again_to_all_but(self.round.answered)
-            else:
-                self._orders.send_again(sorted(emptied - self.round.answered))
+            self._hear_again()
+            again = self._presence.names if self._lost_reports else emptied
+            self._orders.send_again(sorted(again - self.round.answered))
         self._lost_reports = False
+
+    def _hear_again(self, *why: str) -> None:
+        """Let the deadline go on; nobody was silent meanwhile."""
+        if self.round is not None:
+            now = time.monotonic()
+            self._presence.could_not_speak(self.round.hears_again(now, *why), now)
 
     def notice(self, event: object) -> None:
         """Take what a link tells about the broker.
@@ -104,8 +130,13 @@ class Watch:
                     self.round.cannot_hear(time.monotonic())
                 if self._desk.publishes_on(event.link):
                     self.is_blocked = False
+                    self._hear_again(BLOCKED)
             case Ended():
                 raise event.error
             case Blocked() | Unblocked() if self._desk.publishes_on(event.link):
                 self.is_blocked = isinstance(event, Blocked)
                 self._say("broker", {"accepts": isinstance(event, Unblocked)})
+                if not self.is_blocked:
+                    self._hear_again(BLOCKED)
+                elif self.round is not None:
+                    self.round.cannot_hear(time.monotonic(), BLOCKED)

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas.disk import may_pass
+from warren.printable import printable
 
 ROWS = 20
 COLUMNS = (
@@ -198,6 +199,9 @@ _LASTING = {
     "option_without_effect",
     "participant_exited",
     "participant_silent",
+    "participant_refused",
+    "participants_left_out",
+    "all_refused",
     "update_refused",
     "checkpoint_damaged",
     "history_lost",
@@ -239,6 +243,11 @@ _SENTENCES = {
     "disk_full": "no room in {folder} ({reason}): waiting until there is some",
     "disk_refuses": "{folder} cannot be written to ({reason}): waiting until it can",
     "waiting": "waiting for {for}; {present} participants are present",
+    "all_refused": "round {round}: all who are present were refused: {refused}; waiting for {for}",
+    "participants_left_out": (
+        "round {round} left out {participants} of {present} participants, who were refused: "
+        "{refused}"
+    ),
     "participant_exited": "{participant} ended with exit code {code}: {reason}",
     "participant_silent": "nothing was heard of {participant} in round {round}: not waiting for it",
     "slot_claimed": "taking part as {participant}, one of {slots}",
@@ -271,6 +280,8 @@ def sentence(event: str, fields: dict[str, Any]) -> str:
                 f", epsilon {shown['epsilon_zero_out']} (zero-out) or "
                 f"{shown['epsilon_replace_one']} (replace-one) at delta {shown['delta']}"
             )
+        if event == "waiting" and fields.get("refused"):
+            line = f"refused: {shown['refused']}; {line}"
         return line
     words = ", ".join(f"{name} {value}" for name, value in shown.items())
     return f"{event.replace('_', ' ')}: {words}" if words else event.replace("_", " ")
@@ -286,17 +297,3 @@ def _shown(name: str, value: Any) -> str:
     if name in PRIVACY:
         return f"{value:.4g}"
     return f"{value:.2f}" if isinstance(value, float) else printable(str(value))
-
-
-def printable(text: str) -> str:
-    r"""Return text of others with what a terminal would obey made visible.
-
-    A line break could forge a line of ours, and an escape sequence the whole screen.
-
-    Example:
-        >>> printable("bye\nround 7: \x1b[2J")
-        'bye\\nround 7: \\x1b[2J'
-    """
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
-    )

@@ -32,6 +32,7 @@ from transport import Connected, Delivery, Inbox, Outgoing, QueueState, Subscrip
 
 LOGIN = "lab"
 LIMITS = Limits(max_bytes=1 << 20)
+MOST_REMINDERS = 20
 REAL_SECONDS = 20.0
 """Nothing that a test waits for takes so long, unless it never comes."""
 Kind = TypeVar("Kind")
@@ -82,6 +83,8 @@ class FakeLink:
         """Errors by what is asked and of whom, as `declare_queue f.results`: one for each time, and
         None where it succeeds."""
         self.asked: list[str] = []
+        self.on_ask: Callable[[str], None] = lambda _what: None
+        """Called with whatever is asked, before the answer."""
         self.published: Callable[[list[Outgoing]], None] = lambda _messages: None
         self.subscriptions = {
             queue: Subscription(queue, "coordinator", 512) for queue in ("f.results", "f.events")
@@ -91,6 +94,7 @@ class FakeLink:
 
     def _ask(self, what: str) -> None:
         self.asked.append(what)
+        self.on_ask(what)
         if self.fails[what] and (error := self.fails[what].pop(0)):
             raise error
 
@@ -145,14 +149,16 @@ class FakeBroker:
         self.publishing = FakeLink("publishes")
         self.administering = FakeLink("administers")
         self.said: list[tuple[str, dict[str, Any]]] = []
+        self.on_said: Callable[[str], None] = lambda _event: None
+        """Called with the name of each event that is said."""
         self._folder = folder
         self._tags = 0
         self.run_id = ""
         self.base_digests: dict[int, str] = {}
         """Of each version that went out to all."""
-        self.on_version: Callable[[int], None] = lambda _version: None
+        self.on_version: Callable[[int], object] = lambda _version: None
         """Called, in the outbox's thread, when a version has gone out to all."""
-        self.on_resent: Callable[[str, int], None] = lambda _participant, _version: None
+        self.on_resent: Callable[[str, int], object] = lambda _participant, _version: None
         """Called likewise, when one has gone out to this participant."""
         self.publishing.published = self._published
         there: Any = self.consuming
@@ -173,7 +179,7 @@ class FakeBroker:
                 administering=administering,
             ),
             inbox=self.inbox,
-            say=lambda event, fields: self.said.append((event, fields)),
+            say=self._say,
             observer=Unobserved(),
         )
 
@@ -183,8 +189,16 @@ class FakeBroker:
     def all(self, event: str) -> list[dict[str, Any]]:
         return [fields for name, fields in self.said if name == event]
 
-    def deliver(self, queue: str, chunk: Chunk, *, kind: str | None = None) -> int:
-        """Put a delivery into the inbox and return its tag."""
+    def deliver(
+        self,
+        queue: str,
+        chunk: Chunk,
+        *,
+        kind: str | None = None,
+        body: bytes | None = None,
+        **headers: str | int,
+    ) -> int:
+        """Put a delivery into the inbox, perhaps altered, and return its tag."""
         self._tags += 1
         self.inbox.put(
             Delivery(
@@ -194,8 +208,8 @@ class FakeBroker:
                 kind=kind or chunk.kind,
                 message_id=chunk.message_id,
                 user_id=LOGIN,
-                headers=chunk.headers,
-                body=bytes(chunk.body),
+                headers=chunk.headers | headers,
+                body=bytes(chunk.body) if body is None else body,
             ),
             patience_seconds=0,
         )
@@ -204,14 +218,18 @@ class FakeBroker:
     def tell(self, event: Message) -> int:
         return self.deliver("events", cut(encode(event))[0])
 
-    def hello(self, *participants: str) -> list[int]:
-        return [self.tell(Hello(participant=each, instance="i")) for each in participants]
+    def hello(self, *participants: str, instance: str = "i", consuming: bool = False) -> list[int]:
+        return [
+            self.tell(Hello(participant=each, instance=instance, consuming=consuming))
+            for each in participants
+        ]
 
-    def update(self, participant: str, version: int) -> int:
+    def update(self, participant: str, version: int, value: float = 0.125) -> int:
         """Deliver a whole update of a version that was published."""
-        return self.deliver("results", self.chunks_of(participant, version)[0])
+        return self.deliver("results", self.chunks_of(participant, version, value)[0])
 
-    def chunks_of(self, participant: str, version: int) -> list[Chunk]:
+    def chunks_of(self, participant: str, version: int, value: float = 0.125) -> list[Chunk]:
+        delta = {name: torch.full_like(tensor, value) for name, tensor in GLOBAL.items()}
         update = Update(
             run=self.run_id,
             participant=participant,
@@ -219,7 +237,13 @@ class FakeBroker:
             base_digest=self.base_digests[version],
             num_examples=1,
         )
-        return cut(encode_tensors(update, DELTA, kinds=dict.fromkeys(DELTA, "delta")))
+        return cut(encode_tensors(update, delta, kinds=dict.fromkeys(delta, "delta")))
+
+    def _say(self, event: str, fields: dict[str, Any]) -> None:
+        self.said.append((event, fields))
+        self.on_said(event)
+        if len(self.all("waiting")) > MOST_REMINDERS:  # a test ends, whatever a coordinator does
+            self.stop()
 
     def stop(self) -> None:
         self.inbox.put_event(Stop("the test is over"))
@@ -245,6 +269,4 @@ class FakeBroker:
             self.on_resent(first.routing_key, labels.version)
 
 
-DELTA: dict[str, Tensor] = {
-    name: torch.full_like(tensor, 0.125) for name, tensor in Tiny().network().state_dict().items()
-}
+GLOBAL: dict[str, Tensor] = Tiny().network().state_dict()

@@ -1,12 +1,14 @@
 """Who says hello again and again keeps nobody else waiting."""
 
+from typing import Any
+
 import pytest
 
 from coordinator import attendance
 from coordinator.attendance import OUT_OF_REACH_SECONDS, QUIET_SECONDS, Attendance
 from coordinator.gatekeeper import Gatekeeper
 from coordinator.presence import Presence
-from schemas.messages import Hello
+from schemas.messages import Goodbye, Hello
 
 
 def test_a_storm_of_hellos_is_answered_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,6 +20,7 @@ def test_a_storm_of_hellos_is_answered_less_and_less_often(monkeypatch: pytest.M
         Presence(),
         gatekeeper=Gatekeeper(),
         say=lambda _event, _fields: None,
+        is_known=lambda _: False,
         welcome=lambda _: not welcomed.append(now),  # type: ignore[func-returns-value]  # None
     )
     hello = Hello(participant="mallory", instance="m")
@@ -52,7 +55,11 @@ def test_those_on_a_node_that_is_down_keep_nobody_waiting(monkeypatch: pytest.Mo
     for name in names:
         presence.heard(name, now).instance = name
     present = Attendance(
-        presence, gatekeeper=Gatekeeper(), say=lambda _event, _fields: None, welcome=welcome
+        presence,
+        gatekeeper=Gatekeeper(),
+        say=lambda _event, _fields: None,
+        is_known=lambda _: False,
+        welcome=welcome,
     )
 
     def all_say_hello() -> None:
@@ -71,3 +78,74 @@ def test_those_on_a_node_that_is_down_keep_nobody_waiting(monkeypatch: pytest.Mo
     while now < began + 400 + OUT_OF_REACH_SECONDS:
         all_say_hello()
     assert presence.names == names
+
+
+class Door:
+    """An attendance whose questions to the broker are counted."""
+
+    def __init__(
+        self, *, max_participants: int = 10_000, known: frozenset[str] = frozenset()
+    ) -> None:
+        self.presence = Presence()
+        self.asked: list[str] = []
+        self.said: list[tuple[str, dict[str, Any]]] = []
+        self.is_in_reach = True
+        self.attendance = Attendance(
+            self.presence,
+            gatekeeper=Gatekeeper(max_participants=max_participants),
+            say=lambda event, fields: self.said.append((event, fields)),
+            is_known=known.__contains__,
+            welcome=self._welcome,
+        )
+
+    def hello(self, participant: str, *, consuming: bool = False, login: str = "lab") -> None:
+        hello = Hello(participant=participant, instance=participant, consuming=consuming)
+        self.attendance.listen(hello, login)
+
+    def _welcome(self, participant: str) -> bool:
+        self.asked.append(participant)
+        return self.is_in_reach
+
+
+def test_who_consumes_its_queue_needs_no_call_to_the_broker() -> None:
+    """Hundreds say hello at once when a connection comes back: their queues were seen to before.
+
+    Where this coordinator never saw to one, a binding may be gone: then it is seen to once.
+    """
+    door = Door(known=frozenset({"ann"}))
+    door.hello("ann", consuming=True)
+    door.hello("bob", consuming=True)
+    assert door.asked == ["bob"]
+    assert door.presence.names == {"ann", "bob"}
+
+
+def test_a_hello_while_a_node_is_down_removes_nobody_who_hears(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another's queue lies there; who has none to read is left out, who consumes one is not."""
+    now = 1000.0
+    monkeypatch.setattr(attendance.time, "monotonic", lambda: now)
+    door = Door()
+    for name in ("ann", "bob", "cid"):
+        door.hello(name, consuming=True)
+    now += QUIET_SECONDS + 1
+    door.is_in_reach = False
+    door.attendance._next_question = now + 10
+    door.hello("ann", consuming=True)
+    door.hello("bob")
+    assert door.presence.names == {"ann", "cid"}
+
+
+def test_one_login_brings_in_so_many_participants_and_no_more() -> None:
+    """Each has a queue of its own on the broker, and is sent the version."""
+    door = Door(max_participants=3)
+    for number in range(50):
+        door.hello(f"p{number}")
+    assert door.presence.names == {"p0", "p1", "p2"}
+    assert door.asked == ["p0", "p1", "p2"]
+    (first, *_) = [fields for event, fields in door.said if event == "participant_refused"]
+    assert "--max-participants allows more" in first["reason"]
+    door.hello("other", login="elsewhere")
+    door.attendance.listen(Goodbye(participant="p0", instance="p0"), "lab")
+    door.hello("p0")
+    assert door.presence.names == {"p0", "p1", "p2", "other"}

@@ -1,6 +1,7 @@
 """What becomes of a delivery: acknowledged at once, or after the commit that holds it."""
 
 import errno
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ class Counter:
         self.books.load(fresh=False, say=lambda _event, _fields: None)
         self.acknowledged: list[int] = []
         self.answers: list[Message] = []
+        self.presence = Presence()
         self.known = frozenset({"ann"})
         desk: Any = self
         self.reception = Reception(
@@ -54,9 +56,11 @@ class Counter:
             desk=desk,
             intake=Intake(self.books.spool, limits, damaged=lambda _: None),
             identity=Identity(),
-            presence=Presence(),
+            presence=self.presence,
             say=lambda _event, _fields: None,
             welcome=lambda _: True,
+            try_again=lambda _: None,
+            max_participants=10,
             answer=lambda _participant, message: self.answers.append(message),
             dead_letter=lambda delivery, _reason: self.acknowledge(delivery),
             observer=Unobserved(),
@@ -182,3 +186,15 @@ def test_an_answer_says_when_an_update_only_came_too_late(counter: Counter) -> N
     counter.reception.take_result(delivery(chunks(2.0)[0], 10))
     faults = [answer.fault for answer in counter.answers if isinstance(answer, UpdateRefused)]
     assert faults == ["age", None]
+
+
+def test_every_part_of_an_upload_is_a_sign_of_life_counted_or_not(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who sends a long update that is stale by now is no less there."""
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    counter.presence.heard("ann", 0.0)
+    counter.run.version = 7
+    counter.reception.take_result(delivery(chunks(1.0)[1], 1))
+    assert counter.reception.refused == {"too stale": 1}
+    assert counter.presence.silent(1001.0, opened_at=999.0) == set()

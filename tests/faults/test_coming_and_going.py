@@ -29,8 +29,8 @@ def test_one_of_two_killed_for_good_costs_one_deadline(run: Run) -> None:
 
     It may have been heard in round 1, before it died: then round 2 is the one it is silent in.
     """
-    run.take_part(0)
-    victim = run.take_part(1, **{VARIABLE: "60"})
+    run.take_part(0, "--progress-seconds=1")
+    victim = run.take_part(1, "--progress-seconds=1", **{VARIABLE: "60"})
     coordinator = run.coordinate(
         "--min-participants=2", "--rounds=3", f"--deadline-seconds={DEADLINE_SECONDS}"
     )

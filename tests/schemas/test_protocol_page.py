@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from coordinator import gatekeeper
+from coordinator import gatekeeper, presence
 from coordinator.desk import Desk
 from coordinator.events import EVENT_LIMITS
 from coordinator.refusals import Reason
+from coordinator.settings import CoordinatorSettings
 from schemas.chunks import DEFAULT_CHUNK_BYTES, cut
 from schemas.messages import MESSAGES, TrainingPlan, Update
 from schemas.place import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES
@@ -125,6 +126,14 @@ def test_what_the_coordinator_demands_is_on_the_page() -> None:
         "`user_id` stands on every message",
     ):
         assert words in demands
+
+
+def test_what_silence_is_stands_on_the_page_in_numbers() -> None:
+    section = WORDS.partition("## What silence is")[2].partition("## ")[0]
+    assert f"for {presence.SILENT_SIGNS} times its `alive_seconds`" in section
+    assert f"; {presence.ALIVE_SECONDS:g} where they do not" in section
+    most = CoordinatorSettings.model_fields["max_participants"].default
+    assert f"at most {most:,} participants in two weeks" in WORDS
 
 
 def test_the_headers_of_a_dead_letter_are_on_the_page() -> None:

@@ -8,8 +8,8 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from warren.printable import printable
 from warren.status.picture import Picture, other_queues
-from warren.view import printable
 
 COLUMNS = ("participant", "doing", "version", "step", "ready", "unacknowledged", "device", "heard")
 

@@ -1,0 +1,171 @@
+"""What an open round needs while it waits: reminders, others for who is gone, perhaps an end."""
+
+import math
+from collections.abc import Set as AbstractSet
+from functools import partial
+
+from coordinator.office import Office
+from coordinator.orders import Orders
+from coordinator.presence import Presence
+from coordinator.refusals import in_words
+from coordinator.reports import Say
+from coordinator.rules import OpenRound
+from coordinator.sampling import Sampling
+from coordinator.training_run import TrainingRun
+from coordinator.watch import Watch
+from schemas.errors import WarrenError
+
+NEW_TRY_SECONDS = 30.0
+"""Where all who are present were refused: so long others may come, or these start anew."""
+
+
+class AllRefusedError(WarrenError):
+    """Raised when a round can never close, because everybody's update was refused."""
+
+
+class Upkeep:
+    """Looks after the members of a round: those present who were to get its version.
+
+    Belongs to the coordinator's work thread. `now` is of a monotonic clock.
+    """
+
+    def __init__(
+        self,
+        run: TrainingRun,
+        *,
+        sampling: Sampling,
+        presence: Presence,
+        office: Office,
+        orders: Orders,
+        watch: Watch,
+        say: Say,
+        waits_when_all_refused: bool,
+    ) -> None:
+        """Begin with no round open."""
+        self._run = run
+        self._sampling = sampling
+        self._presence = presence
+        self._office = office
+        self._orders = orders
+        self._watch = watch
+        self._say = say
+        self._waits = waits_when_all_refused
+        self._all_were_refused = False
+        self._give_up_at = math.inf
+        self._left_out: frozenset[str] = frozenset()
+
+    def due_at(self, opened: OpenRound) -> float:
+        """When `tend` has something to do."""
+        return min(opened.next_reminder, self._give_up_at)
+
+    def tend(self, opened: OpenRound, now: float) -> None:
+        """Do what is due.
+
+        Raises:
+            AllRefusedError: if nobody has anything better to send.
+        """
+        if self._sampling.is_deserted(self._presence.names | opened.under_way):
+            self._draw_others(opened, self._presence.names)
+        self._weigh_refusals(opened, now)
+        if now >= opened.next_reminder:
+            opened.reminded(now)
+            if opened.counted < opened.rules.quorum:
+                self._remind(opened, now)
+
+    def close(self, closed: OpenRound, now: float) -> None:
+        """Say who was left out, and wait no longer for who was silent at the deadline.
+
+        A queue that is unbound is bound again by then: its owner, alive and idle, hears nothing.
+        """
+        self._give_up_at, self._all_were_refused = math.inf, False
+        self._tell_left_out(closed)
+        if now < closed.deadline:
+            return
+        idle = self._owing(closed) - self._at_work(now)
+        self._watch.attempt(partial(self._office.declare_again, sorted(idle)))
+        silent = self._presence.silent(now, opened_at=closed.opened_at) - closed.answered
+        self._presence.drop(silent)
+        for participant in sorted(silent):
+            fields = {"participant": participant, "round": closed.number}
+            self._say("participant_silent", fields)
+        self._office.forget_the_gone()
+
+    def _members(self) -> AbstractSet[str]:
+        drawn, present = self._sampling.members, self._presence.names
+        return present if drawn is None else present & drawn
+
+    def _owing(self, opened: OpenRound) -> set[str]:
+        return set(self._members() - opened.answered)
+
+    def _at_work(self, now: float) -> set[str]:
+        return self._presence.at_work_on(self._run.run_id, self._run.version, now=now)
+
+    def _remind(self, opened: OpenRound, now: float) -> None:
+        """The deadline passed without the quorum: say so, and send the version again.
+
+        Not to those who said of late that they work on it.
+        """
+        silent = self._presence.silent(now, opened_at=opened.opened_at)
+        self._widen(opened, (self._presence.names - silent) | opened.answered)
+        owing = sorted(self._owing(opened))
+        self._watch.attempt(partial(self._office.declare_again, owing))
+        fields = {
+            "for": f"{opened.rules.quorum} updates",
+            "round": opened.number,
+            "updates": opened.counted,
+            "present": len(self._presence),
+        }
+        self._say("waiting", fields | _reasons(opened))
+        self._orders.remind([each for each in owing if each not in self._at_work(now)])
+
+    def _weigh_refusals(self, opened: OpenRound, now: float) -> None:
+        """Where all were refused draw others, or say so at once and give a new try some time."""
+        is_open = opened.deadline < math.inf
+        if not is_open or not opened.is_refused_by_all(self._members()):
+            self._give_up_at, self._all_were_refused = math.inf, False
+            return
+        if self._draw_others(opened, self._presence.names - opened.refused.keys()):
+            return
+        if not self._all_were_refused:
+            self._all_were_refused = True
+            seconds = min(NEW_TRY_SECONDS, opened.rules.deadline_seconds)
+            if not self._waits:
+                self._give_up_at = now + seconds
+            waits = "" if self._waits else f" for {seconds:g} s"
+            fields = {"round": opened.number, "for": f"others{waits}"}
+            self._say("all_refused", fields | _reasons(opened))
+        if now >= self._give_up_at:
+            raise AllRefusedError(
+                f"round {opened.number} can never close: all who are present were refused, "
+                f"{in_words(opened.refused)}; mend the cause and start the coordinator again with "
+                f"the same --out, where it goes on from version {self._run.version}; "
+                "with --when-all-refused wait it would wait for others"
+            )
+
+    def _draw_others(self, opened: OpenRound, candidates: AbstractSet[str]) -> bool:
+        more = self._widen(opened, candidates)
+        self._orders.remind(sorted(more & self._owing(opened)))
+        return bool(more)
+
+    def _widen(self, opened: OpenRound, alive: AbstractSet[str]) -> frozenset[str]:
+        """Draw others in the place of those in the sample who are gone."""
+        more = self._sampling.widen(alive, opened.number)
+        self._orders.widen(more)
+        opened.expect(more)
+        return more
+
+    def _tell_left_out(self, closed: OpenRound) -> None:
+        """A round without some who are present is no ordinary one: say so when that changes."""
+        left_out = frozenset(closed.refused.keys() & self._presence.names)
+        if left_out and left_out != self._left_out:
+            fields = {
+                "round": closed.number,
+                "participants": len(left_out),
+                "present": len(self._presence),
+            }
+            self._say("participants_left_out", fields | _reasons(closed))
+        self._left_out = left_out
+
+
+def _reasons(opened: OpenRound) -> dict[str, str]:
+    return {"refused": in_words(opened.refused)} if opened.refused else {}

@@ -1,0 +1,87 @@
+"""Facts about queues that are there already: those of ours are told from others without a word."""
+
+import pytest
+
+from coordinator.queue_maker import QueueMaker
+from coordinator.queues import participant_queue_arguments, room_for, rooms
+from schemas.errors import RefusedByBrokerError
+from transport import Link, Outgoing, QueueState
+
+
+class Broker:
+    """Knows what queues were declared with, and refuses others in a language of its own."""
+
+    def __init__(self) -> None:
+        self.queues: dict[str, dict[str, object]] = {}
+        self.calls = 0
+
+    def declare_queue(self, name: str, *, arguments: dict[str, object]) -> QueueState:
+        self.calls += 1
+        if self.queues.setdefault(name, arguments) != arguments:
+            raise RefusedByBrokerError(406, "les arguments diffèrent")
+        return QueueState(name, num_ready=0, num_consumers=0)
+
+    def delete_queue(self, name: str) -> None:
+        del self.queues[name]
+
+    def room(self, name: str) -> object:
+        return self.queues[name]["x-max-length-bytes"]
+
+
+@pytest.mark.parametrize("version_bytes", [33, 300, 1000, 5000, 10**6, 3 << 20, 10**10])
+def test_a_queue_has_room_for_one_version_and_never_for_two(version_bytes: int) -> None:
+    """And for small messages beside it: a third of a version at least."""
+    assert 4 * version_bytes / 3 <= room_for(version_bytes) < 2 * version_bytes
+
+
+@pytest.mark.parametrize("before", [0, 1000, 10**9])
+def test_a_queue_of_ours_for_other_versions_is_made_anew(before: int) -> None:
+    """One that `enroll` made, before there was a version, among them."""
+    broker = Broker()
+    maker = QueueMaker(broker)  # type: ignore[arg-type]  # two of its methods
+    maker.fit("one", version_bytes=before)
+    maker.fit("two", version_bytes=before)
+    assert maker.fit("one", version_bytes=50_000) is not None
+    assert broker.room("one") == room_for(50_000)
+    calls = broker.calls
+    assert maker.fit("two", version_bytes=50_000) is not None
+    assert broker.calls - calls <= 3  # the first told what to ask for
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        {"x-queue-type": "quorum"},
+        {"x-queue-type": "classic", "x-max-length-bytes": 10**12},
+        {"x-queue-type": "classic", **participant_queue_arguments(), "x-max-priority": 3},
+    ],
+)
+def test_a_queue_of_somebody_else_is_used_as_it_is(theirs: dict[str, object]) -> None:
+    """It is looked into once."""
+    broker = Broker()
+    broker.queues["one"] = theirs
+    maker = QueueMaker(broker)  # type: ignore[arg-type]  # two of its methods
+    assert maker.fit("one", version_bytes=50_000) is None
+    calls = broker.calls
+    assert calls <= 2 + len(list(rooms()))
+    assert maker.fit("one", version_bytes=50_000) is None
+    assert broker.calls == calls + 1
+    assert broker.queues["one"] == theirs
+
+
+def test_a_real_broker_holds_the_newest_version_alone(broker_url: str, federation: str) -> None:
+    """In a queue that was made for a tenth of it."""
+    queue = f"{federation}.participant.ann"
+    with Link([broker_url], name="test") as link:
+        link.wait_connected(30)
+        maker = QueueMaker(link)
+        maker.fit(queue, version_bytes=10_000)
+        state = maker.fit(queue, version_bytes=100_000)
+        assert state == QueueState(queue, num_ready=0, num_consumers=0)
+        for number in range(3):
+            link.publish(
+                [Outgoing("", queue, bytes(50_000), "Half", f"{number}/{half}") for half in (0, 1)]
+            )
+        state = maker.fit(queue, version_bytes=100_000)
+        assert state is not None
+        assert state.num_ready in (2, 3)

@@ -1,0 +1,219 @@
+"""Facts about an open round that waits: who is reminded, who is seen to, what is declared again."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coordinator.orders import Orders
+from coordinator.publication import Publication
+from schemas.messages import GlobalParameters, Progress, TrainingPlan
+from tests.coordinator.fake_broker import GLOBAL, FakeBroker
+from transport import Blocked, Outgoing, Unblocked
+
+DEADLINE = 600.0
+
+
+@pytest.fixture
+def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBroker:
+    return FakeBroker(tmp_path, monkeypatch)
+
+
+def progress(broker: FakeBroker, participant: str, phase: str, version: int) -> None:
+    fields = {"participant": participant, "instance": "i", "run": broker.run_id, "phase": phase}
+    broker.tell(Progress.model_validate(fields | {"version": version}))
+
+
+def test_nobody_is_reminded_where_the_quorum_is_there(broker: FakeBroker) -> None:
+    """The deadline closes the round; the whole model to everybody silent would be for nothing."""
+    resent: list[str] = []
+    broker.hello("ann", "bob", "cid")
+    broker.on_version = lambda version: broker.update("ann", version)
+    broker.on_resent = lambda participant, _version: resent.append(participant)
+    coordinator = broker.coordinator(rounds=1, min_participants=3)
+    joined = len(resent)
+    assert coordinator.run().is_finished
+    assert resent[joined:] == []
+    assert broker.all("waiting")[1:] == []
+
+
+def test_reminders_go_to_members_who_do_not_say_that_they_work_on_it(broker: FakeBroker) -> None:
+    """Who trains it holds it, who left is nobody to remind, and who answered owes nothing."""
+    resent: list[str] = []
+    broker.hello("ann", "bob", "cid", "dan")
+
+    def begin(version: int) -> None:
+        broker.update("ann", version)
+        broker.said.append(("dan_leaves", {}))
+        coordinator._presence.left("dan", "i")
+
+    def speak(what: str) -> None:
+        if what == "declare_exchange f.parameters" and broker.run_id:
+            progress(broker, "bob", "training", 0)
+            progress(broker, "cid", "waiting", 0)
+
+    def answer(participant: str, _version: int) -> None:
+        resent.append(participant)
+        if len(resent) == 2:
+            broker.update("bob", 0)
+
+    broker.on_version, broker.on_resent, broker.administering.on_ask = begin, answer, speak
+    coordinator = broker.coordinator(rounds=1, min_participants=4, quorum=2)
+    assert coordinator.run().is_finished
+    assert resent == ["cid", "cid"]
+
+
+def test_one_version_at_a_time_is_on_its_way_to_each(broker: FakeBroker) -> None:
+    """However many deadlines pass while a broker takes nothing and does not say so."""
+    free = threading.Event()
+    begun: list[str] = []
+    broker.hello("ann", "bob", "cid")
+
+    def publish(messages: list[Outgoing]) -> None:
+        if messages[0].exchange == "f.resend":
+            assert free.wait(20)
+            begun.append(messages[0].routing_key)
+        broker._published(messages)
+
+    def hear(event: str) -> None:
+        if event == "waiting" and len(broker.all("waiting")) == 8:
+            free.set()
+
+    broker.publishing.published, broker.on_said = publish, hear
+    broker.on_resent = broker.update
+    assert broker.run(rounds=1, min_participants=3, quorum=3, deadline_seconds=10).is_finished
+    assert sorted(begun) == ["ann", "bob", "cid"]
+
+
+def test_nobody_is_reminded_and_nobody_is_late_while_the_broker_takes_nothing(
+    broker: FakeBroker,
+) -> None:
+    """Neither can participants send anything: ten minutes of that are nobody's silence."""
+    publishing: Any = broker.publishing
+    broker.hello("ann", "bob")
+    looks: list[float] = []
+
+    def begin(_version: int) -> None:
+        broker.inbox.put_event(Blocked(publishing, "low on memory"))
+
+    def look(what: str) -> None:
+        if what == "declare_exchange f.parameters" and broker.run_id:
+            looks.append(broker.clock.now)
+            if len(looks) == 10:
+                broker.inbox.put_event(Unblocked(publishing))
+                broker.update("ann", 0)
+
+    broker.on_version, broker.administering.on_ask = begin, look
+    coordinator = broker.coordinator(rounds=1, min_participants=2, deadline_seconds=100)
+    resent: list[str] = []
+    broker.on_resent = lambda participant, _version: resent.append(participant)
+    assert coordinator.run().is_finished
+    assert looks[9] - 1000 >= 540
+    assert broker.clock.now >= looks[9] + 90
+    assert resent == []
+    assert broker.all("waiting")[1:] == []
+
+
+def test_the_long_dead_are_forgotten(broker: FakeBroker) -> None:
+    """Their queues are not asked for at every reconnect, and nothing is sent there."""
+    broker.hello("ann", "bob")
+    broker.on_version = lambda version: broker.update("ann", version)
+    coordinator = broker.coordinator(rounds=2, min_participants=2)
+    assert coordinator.run().is_finished
+    assert [each["participant"] for each in broker.all("participant_silent")] == ["bob"]
+    assert coordinator._desk.known == {"ann"}
+
+
+def test_what_has_not_begun_to_go_out_is_taken_back_when_the_round_may_close(
+    broker: FakeBroker,
+) -> None:
+    """The next version follows."""
+    coordinator = broker.coordinator(rounds=1)
+    free, begun = threading.Event(), threading.Event()
+    sent: list[str] = []
+
+    def publish(messages: list[Outgoing]) -> None:
+        begun.set()
+        assert free.wait(20)
+        sent.append(messages[0].routing_key)
+
+    broker.publishing.published = publish
+    ends: list[Any] = []
+    books: Any = None
+    orders = Orders(desk=coordinator._desk, books=books, deliver=ends.append)
+    orders._publication = Publication(
+        GlobalParameters(run="r", version=0, rounds=1, plan=TrainingPlan(), encoding="float32"),
+        GLOBAL,
+        kinds=dict.fromkeys(GLOBAL, "delta"),
+        epoch=1,
+        encoding="float32",
+        chunk_bytes=1 << 20,
+    )
+    orders.send_again(["ann", "bob", "cid"])
+    assert begun.wait(20)
+    orders.take_back()
+    assert not orders.is_idle
+    free.set()
+    orders._outbox._thread.shutdown()
+    (end,) = ends
+    orders.sent(end)
+    assert orders.is_idle
+    assert sent == ["ann"]
+    assert orders.bytes_down == orders._publication.num_bytes
+
+
+def test_a_binding_that_is_gone_is_made_again(broker: FakeBroker) -> None:
+    """Updates and hellos reach nobody, and the broker says nothing: a minute later they do."""
+    broker.hello("ann")
+    is_bound = False
+
+    def bind(what: str) -> None:
+        nonlocal is_bound
+        if what == "bind_queue f.results" and broker.run_id and not is_bound:
+            is_bound = True
+            broker.update("ann", 0)  # its sender tries again and again
+
+    broker.administering.on_ask = bind
+    assert broker.run(rounds=1).is_finished
+    assert broker.clock.now < 1000 + DEADLINE
+
+
+def test_before_the_first_round_too(broker: FakeBroker) -> None:
+    """There is no deadline then: nobody would ever be heard."""
+    asked = 0
+
+    def bind(what: str) -> None:
+        nonlocal asked
+        asked += what == "bind_queue f.events"
+        if what == "bind_queue f.events" and asked == 2:
+            broker.hello("ann")
+
+    broker.administering.on_ask = bind
+    broker.on_version = lambda version: broker.update("ann", version)
+    assert broker.run(rounds=1).is_finished
+    assert asked >= 2
+
+
+def test_a_member_that_waits_and_hears_nothing_is_bound_again_at_the_deadline(
+    broker: FakeBroker,
+) -> None:
+    """Its queue was unbound from the versions' exchange: it lives, and never gets one again."""
+    broker.hello("ann", "bob")
+    bound = 0
+
+    def bind(what: str) -> None:
+        nonlocal bound
+        bound += what == "bind_queue f.participant.bob"
+
+    def answer(version: int) -> None:
+        broker.update("ann", version)
+        if version == 0 or bound > 2:
+            broker.update("bob", version)
+        else:
+            progress(broker, "bob", "waiting", 0)
+
+    broker.on_version, broker.administering.on_ask = answer, bind
+    assert broker.run(rounds=3, min_participants=2).is_finished
+    assert [each["updates"] for each in broker.all("round_closed")] == [2, 1, 2]
+    assert broker.all("participant_silent") == []
