@@ -20,11 +20,11 @@ from participant.reader import Version, VersionReader
 from participant.service import Participant, Stop
 from participant.settings import ParticipantSettings
 from participant.voice import Voice
-from participant.work import Activity, Answered, Failed
+from participant.work import Activity, Answered, Failed, last_words
 from schemas.chunks import cut
 from schemas.codec import Decoded, Encoded, TensorBytes, encode
 from schemas.limits import Limits
-from schemas.messages import GlobalParameters, Update
+from schemas.messages import GlobalParameters, Update, UpdateRefused
 from schemas.topology import Topology
 from transport import Inbox, Link
 from warren import lifeline
@@ -50,19 +50,26 @@ class IdentitySlot:
         """Answer a version."""
         self._thread.submit(self._work, version)
 
+    def refused(self, note: UpdateRefused) -> None:
+        """Nothing is kept, so nothing follows."""
+
+    def let_go(self) -> None:
+        """There is no state folder."""
+
     def abandon(self) -> None:
         """Nothing takes long here."""
 
-    def close(self) -> None:
+    def close(self) -> bool:
         """Wait for the thread."""
         self._thread.shutdown()
+        return True
 
     def _work(self, version: Version) -> None:
         try:
             encoded = self._update(version)
             self._desk.publish_update(cut(encoded))
         except BaseException as error:  # noqa: BLE001 - raised again in the service's thread
-            self._inbox.put_event(Failed(version, error))
+            self._inbox.put_event(Failed(version, error, last_words(error)))
         else:
             self._inbox.put_event(Answered(version, encoded.num_bytes, None))
 
@@ -114,7 +121,13 @@ def take_part(federation: str, name: str) -> None:
         reader=VersionReader(LIMITS, desk.acknowledge),
         slot=IdentitySlot(name, desk, inbox),
         inbox=inbox,
-        voice=Voice(desk, name, device="cpu", num_examples=NUM_EXAMPLES),
+        voice=Voice(
+            desk,
+            name,
+            device="cpu",
+            num_examples=NUM_EXAMPLES,
+            alive_seconds=settings.progress_seconds,
+        ),
         say=_nothing,
     )
 

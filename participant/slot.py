@@ -32,7 +32,7 @@ from participant.work import (
 )
 from schemas.chunks import Chunk, cut
 from schemas.codec import Encoded
-from schemas.disk import until_there_is_room
+from schemas.disk import is_full_disk, until_there_is_room
 from schemas.errors import (
     InvalidInputError,
     MessageTooLargeError,
@@ -236,7 +236,9 @@ class WorkSlot:
         Raises:
             TrainingAbandoned: if told to stop.
         """
-        log.warning("--state-dir takes nothing now: waiting", reason=error.strerror)
+        event = "disk_full" if is_full_disk(error) else "disk_refuses"
+        fields = {"folder": str(self._state.folder), "reason": error.strerror}
+        self._deliver(Told(event, fields))
         if self._abandoned.wait(DISK_PAUSE_SECONDS):
             raise TrainingAbandoned(self.activity.step, self.activity.steps)
 

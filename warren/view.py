@@ -255,15 +255,13 @@ _SENTENCES = {
     "queue_down": "the broker node with the queue of {participant} is down: waiting for it",
     "participant_out_of_reach": "{participant} is out of reach: its queue's broker node is down",
     "version_of_older_epoch": (
-        "version {version} of run {run} is dropped: it is of epoch {epoch}, and epoch "
-        "{newest_epoch} was here before; if no other coordinator runs, its file `epoch` was lost: "
-        "write {newest_epoch} into it and start it again, or start this participant again"
+        "version {version} of run {run} is dropped: epoch {epoch} is older than {newest_epoch}; if "
+        "no other coordinator runs, write {newest_epoch} into its file `epoch` and restart it"
     ),
     "state_dir_taken": "another process uses --state-dir {folder}: waiting until it ends",
     "state_is_older": (
-        "--state-dir holds what version {version} of this run left, and version {newest} is here: "
-        "if versions in between were answered, it came from an old backup, and what top-k owes "
-        "would be sent twice; stop this participant and remove {file} to begin without it"
+        "--state-dir is of version {version}, and {newest} is here: if it comes from a backup, "
+        "what top-k owes would be sent twice: then stop this participant and remove {file}"
     ),
     "waiting_for_coordinator": "no coordinator of the federation {federation} yet: waiting",
 }

@@ -10,7 +10,7 @@ import pytest
 
 from participant import durable, slot
 from participant.memory import Memory
-from participant.work import Abandoned, Answered
+from participant.work import Abandoned, Answered, Told
 from tests.participant.small_slot import LIMITS, Desk, slot_over
 
 
@@ -25,7 +25,7 @@ def full_until(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
         def full(*arguments: Any) -> None:
             attempts[0] += 1
             if attempts[0] < attempt:
-                code = (errno.ENOSPC, errno.EROFS, errno.EIO)[attempts[0] % 3]
+                code = (errno.ENOSPC, errno.EROFS, errno.EIO)[attempts[0] % 3 - 1]
                 raise OSError(code, os.strerror(code))
             replace(*arguments)
 
@@ -44,6 +44,13 @@ def test_a_disk_that_takes_nothing_is_waited_for_and_nothing_is_trained_twice(
     desk = Desk()
     made, version, delivered = slot_over(tmp_path, desk)
     made.submit(version)
+    told = [delivered.get(timeout=60) for _ in range(3)]
+    folder = str(tmp_path)
+    assert told == [
+        Told("disk_full", {"folder": folder, "reason": "No space left on device"}),
+        Told("disk_refuses", {"folder": folder, "reason": "Read-only file system"}),
+        Told("disk_refuses", {"folder": folder, "reason": "Input/output error"}),
+    ]
     answered = delivered.get(timeout=60)
     made.close()
     assert isinstance(answered, Answered)
@@ -63,7 +70,8 @@ def test_who_is_told_to_stop_does_not_wait_for_room(
     while not attempts[0]:
         pass  # it trains for a step
     made.abandon()
-    abandoned = delivered.get(timeout=60)
+    while isinstance(abandoned := delivered.get(timeout=60), Told):
+        pass
     made.close()
     assert isinstance(abandoned, Abandoned)
     assert desk.published == 0

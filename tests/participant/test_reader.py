@@ -202,7 +202,7 @@ def test_a_version_of_an_older_epoch_is_dropped_with_a_word(queue: Queue) -> Non
     assert queue.acknowledged == dropped
     fields = {"run": "run", "version": 4, "epoch": 2, "newest_epoch": 7}
     assert queue.said == [("version_of_older_epoch", fields)]
-    assert "epoch 2, and epoch 7 was here before" in sentence(*queue.said[0])
+    assert "dropped: epoch 2 is older than 7" in sentence(*queue.said[0])
     queue.deliver(version(9, run="another", epoch=1))
     queue.reader.answer()
     queue.start()
