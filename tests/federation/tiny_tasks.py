@@ -74,6 +74,17 @@ class Slow(Tiny):
         return super().fit(network, data, plan)
 
 
+class Ill(Tiny):
+    """Trains to values that are not finite, if the environment says so."""
+
+    def fit(self, network: nn.Module, data: Any, plan: TrainingPlan) -> list[dict[str, float]]:
+        history = super().fit(network, data, plan)
+        if os.environ.get("ILL"):
+            with torch.no_grad():
+                next(network.parameters()).fill_(float("nan"))
+        return history
+
+
 class Deaf(Tiny):
     """Trains for ten minutes and never asks whether it should stop."""
 
