@@ -18,13 +18,19 @@ CRASH_CODE = 77
 CRASH_ROUND = 2
 CRASHES = ("aggregated", "checkpointed", "acknowledged", "published")
 """After which step of round 2's close the coordinator is gone."""
+PARTS_KEPT = "parts kept"
+"""The coordinator is gone once it has acknowledged this many chunks, one by one."""
+KEPT_CHUNKS = 5
 
 
 def prepare(trouble: str) -> None:
-    """Prepare one of `CRASHES`, or a disk that takes nothing before a file is there.
+    """Prepare one of `CRASHES`, `PARTS_KEPT`, or a disk that takes nothing before a file is there.
 
     A disk reads `full disk until PATH`, or `EROFS from round 2 until PATH`, with any error's name.
     """
+    if trouble == PARTS_KEPT:
+        _crash_in_upload()
+        return
     name, from_round, path = trouble.partition(f" from round {CRASH_ROUND} until ")
     if trouble.startswith("full disk until "):
         _fill_disk(Path(trouble.removeprefix("full disk until ")))
@@ -51,6 +57,18 @@ def _crash(after: str) -> None:
             os._exit(CRASH_CODE)
 
     _follow(owner, name, end)
+
+
+def _crash_in_upload() -> None:
+    acknowledged = [0]
+
+    def end(desk: Desk) -> None:
+        acknowledged[0] += 1
+        if acknowledged[0] == KEPT_CHUNKS:
+            desk.take_office()  # its answer comes after what was sent before the question
+            os._exit(CRASH_CODE)
+
+    _follow(Desk, "acknowledge_up_to", end)
 
 
 def _fill_disk(room: Path) -> None:

@@ -5,10 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
-from fault_points import CRASH_CODE, CRASHES
+from fault_points import CRASH_CODE, CRASHES, PARTS_KEPT
 from faulty_run import Run
 from services import Nursery, Services
 
+from coordinator.history import read_history
 from warren.options import BROKER_VARIABLE
 
 
@@ -108,3 +109,32 @@ def test_sigterm_ends_a_coordinator_whose_disk_is_full(run: Run, reference: str)
     assert run.services.wait(coordinator) == 1
     run.services.start(coordinator)
     assert run.finish(coordinator) == reference
+
+
+def test_an_upload_whose_acknowledged_part_was_damaged_is_asked_for_again(
+    run: Run, reference: str
+) -> None:
+    """The broker has it no more: without that the round would wait for ever."""
+    for index in range(2):
+        run.take_part(index)
+    flags = ("--min-participants=2", "--commit-seconds=0.000001")
+    first = run.coordinate(*flags, trouble=PARTS_KEPT)
+    assert run.services.wait(first) == CRASH_CODE
+    for path in (run.out / "spool").iterdir():
+        content = bytearray(path.read_bytes())
+        content[7] ^= 1
+        path.write_bytes(content)
+    second = run.coordinate("--min-participants=2", name="second")
+    assert run.finish(second) == reference
+    told = run.told("second", "upload_damaged")
+    records = [
+        record
+        for record in read_history(run.out / "history.jsonl")
+        if record["event"] == "upload_damaged"
+    ]
+    assert len(told) == len(records) >= 1
+    for fields, record in zip(told, records, strict=True):
+        assert fields["is_asked_again"]
+        assert fields["base_version"] == 0
+        assert 0 in record["chunks"]
+    assert len(run.updates()) == 6
