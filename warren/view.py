@@ -160,7 +160,7 @@ class LiveView(View):
         rows = self._rows[-ROWS:]
         columns = (*COLUMNS, *(name for name in PRIVACY if any(name in row for row in rows)))
         for name in columns:
-            table.add_column(_TITLES.get(name, name), justify="right")
+            table.add_column(name.removeprefix("bytes_").replace("_", " "), justify="right")
         for row in rows:
             table.add_row(*(_shown(name, row.get(name)) for name in columns))
         return Group(table, self._progress, Text(self._note))
@@ -182,14 +182,6 @@ class LiveView(View):
             case _:
                 self._note = sentence(event, fields)
 
-
-_TITLES = {
-    "bytes_down": "down",
-    "bytes_up": "up",
-    "epsilon_zero_out": "epsilon zero out",
-    "epsilon_replace_one": "epsilon replace one",
-}
-"""Of columns that are not called as the fields they show."""
 
 _LASTING = {
     "run_finished",
