@@ -52,12 +52,12 @@ types: $(VENV)/.stamp-dev ## Check the types, strictly
 check: lint types test coverage ## Everything a change must pass
 
 .PHONY: chaos
-chaos: $(VENV)/.stamp-dev rabbitmq ## Kill coordinator, participants and broker 50 times, and prove that nothing is lost
-	@$(VENV)/bin/python tests/faults/chaos.py --kills 51 --rounds 400 --seed 0 --report docs/chaos.md
+chaos: $(VENV)/.stamp-dev rabbitmq ## Kill, stop, cut off, delete and damage 101 times, and prove that nothing is lost
+	@$(VENV)/bin/python tests/faults/chaos.py --kills 51 --disturbances 50 --seed 0 --report docs/chaos.md
 
 .PHONY: chaos-short
-chaos-short: $(VENV)/.stamp-dev rabbitmq ## The same with 9 kills
-	@$(VENV)/bin/python tests/faults/chaos.py --kills 9 --rounds 120 --seed 0
+chaos-short: $(VENV)/.stamp-dev rabbitmq ## The same with 9 kills and 8 other disturbances, none of them long
+	@$(VENV)/bin/python tests/faults/chaos.py --kills 9 --disturbances 8 --seed 0 --short
 
 .PHONY: faults
 faults: $(VENV)/.stamp-dev rabbitmq ## Whole federations whose broker, operators or participants misbehave, and one of 45 MB

@@ -16,6 +16,7 @@ from typing import Any
 
 import fault_points
 import padded_task
+from chaos_witness import bear_witness
 from phase_notes import PhaseNote, watch
 
 import coordinator.metrics
@@ -93,6 +94,8 @@ def _become(order: dict[str, Any]) -> None:
     for source, target in ((nothing, 0), (events, 1), (log, 2)):
         os.dup2(source, target)
     watch(PhaseNote(Path(order["note"])), order["arguments"][0])
+    if order["arguments"][0] == "participant":
+        bear_witness(order["name"])
     if order["trouble"]:
         fault_points.prepare(order["trouble"])
     sys.argv = ["warren", *order["arguments"]]

@@ -9,9 +9,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from coordinator.books import Books
 from coordinator.desk import Desk
@@ -20,15 +20,17 @@ from coordinator.service import Coordinator
 from coordinator.training_run import TrainingRun
 from participant.reader import VersionReader
 from participant.slot import WorkSlot
+from schemas.chunks import Chunk
 
 NOTE_BYTES = 32
+Fate = Literal["die", "stop"]
 
 
 class PhaseNote:
     """The phase of one process, written by it and read by whoever kills it.
 
-    And the other way round: in which phase the process is to kill itself. The shortest phases last
-    less than a millisecond, and nobody outside could hit them.
+    And the other way round: in which phase the process is to kill itself, or to stop. The shortest
+    phases last less than a millisecond, and nobody outside could hit them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,24 +48,33 @@ class PhaseNote:
         self._map[:NOTE_BYTES] = phase.encode().ljust(NOTE_BYTES, b"\0")
 
     @property
-    def aim(self) -> tuple[str, float]:
-        """The phase to die in, empty for none, and how many seconds after its beginning."""
-        phase, _, seconds = self._map[NOTE_BYTES:].rstrip(b"\0").decode().partition(" ")
-        return phase, float(seconds or 0)
+    def aim(self) -> tuple[str, float, Fate]:
+        """The phase to die or stop in, empty for none, and how many seconds after it begins."""
+        phase, seconds, fate = self._map[NOTE_BYTES:].rstrip(b"\0").decode().split(";")
+        return phase, float(seconds), "stop" if fate == "stop" else "die"
 
     @aim.setter
-    def aim(self, aim: tuple[str, float]) -> None:
-        phase, seconds = aim
-        self._map[NOTE_BYTES:] = f"{phase} {seconds:.6f}".encode().ljust(NOTE_BYTES, b"\0")
+    def aim(self, aim: tuple[str, float, Fate]) -> None:
+        phase, seconds, fate = aim
+        self._map[NOTE_BYTES:] = f"{phase};{seconds:.6f};{fate}".encode().ljust(NOTE_BYTES, b"\0")
 
     def enter(self, phase: str) -> None:
-        """Note the phase that begins, and die in it if it is the one aimed at."""
+        """Note the phase that begins, and die or stop in it if it is the one aimed at."""
         self.phase = phase
-        aim, seconds = self.aim
-        if aim == phase:
+        aim, seconds, fate = self.aim
+        if aim != phase:
+            return
+        if fate == "stop":
+            time.sleep(seconds)
+            self.aim = NO_AIM
+            os.kill(os.getpid(), signal.SIGSTOP)
+        else:
             threading.Thread(target=_die, args=(seconds,)).start()
             if not seconds:
                 time.sleep(1)  # not an instruction further
+
+
+NO_AIM: tuple[str, float, Fate] = ("", 0.0, "die")
 
 
 def _die(after_seconds: float) -> None:
@@ -94,6 +105,21 @@ def _watch_participant(note: PhaseNote) -> None:
     _wrap(note, VersionReader, "_add", "downloading", stays=True)
     _wrap(note, WorkSlot, "_train", "training", stays=True)
     _wrap(note, WorkSlot, "_upload", "uploading", then="waiting")
+    _watch_chunks(note)
+
+
+def _watch_chunks(note: PhaseNote) -> None:
+    """Note when half of an update's chunks are on their way."""
+    chunks_of = WorkSlot._until_abandoned
+
+    @functools.wraps(chunks_of)
+    def noted(slot: WorkSlot, chunks: Sequence[Chunk]) -> Iterator[Chunk]:
+        for index, chunk in enumerate(chunks_of(slot, chunks)):
+            if index == len(chunks) // 2:
+                note.enter("half uploaded")
+            yield chunk
+
+    setattr(WorkSlot, "_until_abandoned", noted)  # noqa: B010 - mypy: one cannot assign to a method
 
 
 def _wrap(

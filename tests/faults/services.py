@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from phase_notes import PhaseNote
+from phase_notes import NO_AIM, PhaseNote
 
 HERE = Path(__file__).parent
 STUCK_SECONDS = 180.0
@@ -131,7 +131,7 @@ class Services:
     def start(self, service: Service, *, trouble: str = "") -> None:
         """Start a service that does not run, with a trouble of `fault_points` or without."""
         service.note.phase = "starting"
-        service.note.aim = ("", 0.0)
+        service.note.aim = NO_AIM
         order = {
             "name": service.name,
             "arguments": service.arguments,

@@ -1,0 +1,81 @@
+"""What is done in a run of chaos, and in which order: all of it drawn from a seed."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from disturbances import Kind
+
+Victim = Literal["coordinator", "participant", "broker"]
+
+PHASES: dict[Victim, tuple[str, ...]] = {
+    "coordinator": ("publishing", "folding", "aggregating", "committing", "acknowledging"),
+    "participant": ("downloading", "training", "uploading"),
+    "broker": (),
+}
+TOP_K_SHARE = 4
+"""One in so many kills and disturbances falls on the federation with top-k."""
+LATE_SECONDS = 0.003
+"""How deep in its phase an aimed kill falls at most; every second one falls at its beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """One kill of the plan."""
+
+    victim: Victim
+    delay_seconds: float
+    aim: str | None
+    aim_seconds: float
+    """How long after the beginning of the phase."""
+    pause_seconds: float
+    """How long the victim stays dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disturbance:
+    """One disturbance of the plan."""
+
+    kind: Kind
+    seed: int
+
+
+Step = Kill | Disturbance
+
+
+def plans(
+    *, kills: int, kinds: Sequence[Kind], disturbances: int, seed: int
+) -> tuple[list[Step], list[Step]]:
+    """Draw what is done to the two federations, the one with top-k last.
+
+    As many kills of each victim, and every kind once before any comes twice.
+    """
+    dice = random.Random(seed)
+    victims: tuple[Victim, ...] = ("coordinator", "participant", "broker")
+    kill_all = [_kill(victims[number % len(victims)], dice) for number in range(kills)]
+    dice.shuffle(kill_all)
+    deck: list[Kind] = []
+    drawn: list[Disturbance] = []
+    for _ in range(disturbances if kinds else 0):
+        deck = deck or dice.sample(kinds, len(kinds))
+        drawn.append(Disturbance(deck.pop(), dice.randrange(1 << 32)))
+    replayable = [each for each in drawn if each.kind.is_replayable]
+    top_k = replayable[: len(drawn) // TOP_K_SHARE]
+    share = len(kill_all) // TOP_K_SHARE
+    plain: list[Step] = [*kill_all[share:], *(each for each in drawn if each not in top_k)]
+    with_top_k: list[Step] = [*kill_all[:share], *top_k]
+    dice.shuffle(plain)
+    dice.shuffle(with_top_k)
+    return plain, with_top_k
+
+
+def _kill(victim: Victim, dice: random.Random) -> Kill:
+    aimed = bool(PHASES[victim]) and dice.random() < 0.5
+    return Kill(
+        victim,
+        delay_seconds=dice.uniform(0, 0.6),
+        aim=dice.choice(PHASES[victim]) if aimed else None,
+        aim_seconds=max(0.0, dice.uniform(-LATE_SECONDS, LATE_SECONDS)),
+        pause_seconds=dice.uniform(0, 0.3),
+    )

@@ -1,0 +1,94 @@
+"""What participants trained, kept and owed, written down in their own processes.
+
+The product knows nothing of it: what trains and what keeps is wrapped. A training counts from when
+its outcome was kept, so it is written down before, and proved afterwards to have been kept.
+"""
+
+import functools
+import hashlib
+import inspect
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+from torch import Tensor
+
+from participant.memory import Memory
+from participant.trainer import TrainedUpdate, Trainer
+from schemas.chunks import cut
+
+VARIABLE = "FANFOLD_TEST_WITNESS"
+"""The folder to write to; nothing is written down where it is empty or not set."""
+
+
+def bear_witness(participant: str) -> None:
+    """Write down every training of this process from now on, if anybody asks for it."""
+    if os.environ.get(VARIABLE):
+        folder = Path(os.environ[VARIABLE]) / participant
+        folder.mkdir(parents=True, exist_ok=True)
+        _Witness(folder)
+
+
+class _Witness:
+    """Sees a training, and then its outcome on its way into the memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._before: dict[str, str] = {}
+        self._owed: Mapping[str, Tensor] = {}
+        self._trained: Mapping[str, Tensor] = {}
+        _around(Trainer, "train", self._trains)
+        _around(Memory, "keep", self._keeps)
+
+    def _trains(self, train: Callable[..., TrainedUpdate], given: inspect.BoundArguments) -> Any:
+        trainer: Trainer = given.arguments["self"]
+        self._before = {"private": digest_of(trainer.private_tensors)}
+        self._owed = dict(given.arguments.get("owed") or {})
+        trained = train(*given.args, **given.kwargs)
+        self._trained = dict(trained.tensors)
+        return trained
+
+    def _keeps(self, keep: Callable[..., None], given: inspect.BoundArguments) -> None:
+        encoded = given.arguments["encoded"]
+        note = {
+            "digest": cut(encoded, chunk_bytes=4096)[0].place.whole.digest,
+            "version": encoded.message.base_version,
+            "private_before": self._before["private"],
+            "private_after": digest_of(given.arguments["private"]),
+        }
+        tensors = {
+            **{f"owed/{name}": tensor for name, tensor in self._owed.items()},
+            **{f"trained/{name}": tensor for name, tensor in self._trained.items()},
+            **{f"left/{name}": tensor for name, tensor in given.arguments["residual"].items()},
+        }
+        path = self._folder / f"{time.time_ns()}"
+        path.with_suffix(".update").write_bytes(b"".join(encoded.buffers))
+        path.with_suffix(".tensors").write_bytes(
+            save({name: tensor.contiguous() for name, tensor in tensors.items()})
+        )
+        path.with_suffix(".json").write_text(json.dumps(note))
+        keep(*given.args, **given.kwargs)
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """Return a hash of tensors by name."""
+    whole = hashlib.sha256()
+    for name in sorted(tensors):
+        whole.update(name.encode())
+        whole.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
+    return whole.hexdigest()
+
+
+def _around(owner: type, name: str, do: Callable[..., Any]) -> None:
+    method: Callable[..., Any] = getattr(owner, name)
+    signature = inspect.signature(method)
+
+    @functools.wraps(method)
+    def seen(*args: Any, **kwargs: Any) -> Any:
+        return do(method, signature.bind(*args, **kwargs))
+
+    setattr(owner, name, seen)
