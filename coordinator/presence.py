@@ -26,13 +26,17 @@ class Participant:
     """The longest time between two of its signs of life."""
     at_work_on: tuple[str, int] | None = None
     """Run and version; None while it waits, and where it did not say."""
+    waits_with: int | None = None
+    """The newest version it holds, while it waits for a newer one."""
 
     def said(self, event: Hello | Progress) -> None:
         """Take note of what an event says of its sender."""
         self.instance, self.alive_seconds = event.instance, event.alive_seconds
-        self.at_work_on = None
+        self.at_work_on, self.waits_with = None, None
         if isinstance(event, Progress) and event.phase in _AT_WORK:
             self.at_work_on = (event.run, event.version)
+        elif isinstance(event, Progress) and event.phase == "waiting":
+            self.waits_with = event.version
 
 
 class Presence:
@@ -97,6 +101,14 @@ class Presence:
             if entry.at_work_on == (run, version)
             and entry.heard_at >= now - SILENT_SIGNS * entry.alive_seconds
         }
+
+    def waiting_below(self, version: int) -> list[str]:
+        """Return who waits with an older version than this one."""
+        return sorted(
+            name
+            for name, entry in self._participants.items()
+            if entry.waits_with is not None and entry.waits_with < version
+        )
 
     def instance(self, participant: str) -> str | None:
         """Return which start of a participant is present; None if it is not, or not known."""

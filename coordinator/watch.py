@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -43,6 +44,8 @@ class Watch:
         self.round: OpenRound | None = None
         """The one that is open: its deadline stands still while nothing can be received."""
         self._look_at = math.inf
+        self._version_then = 0
+        """The current one when it last looked."""
         self.is_blocked = False
         """Whether the broker takes nothing, because it is short of memory or disk."""
         self._retry_at = math.inf
@@ -80,9 +83,17 @@ class Watch:
             self.attempt(self.come_back)
 
     def look_if_due(self, now: float) -> None:
-        """Declare again what may be gone without a word, once a minute."""
+        """Declare again what may be gone without a word, once a minute.
+
+        Rounds that close by their goal never miss who hears nothing: who still waits with what was
+        old a minute ago is bound again, unless versions are for a sample only.
+        """
         if now >= self._look_at and self._retry_at == math.inf:
-            self.attempt(self._office.declare_again)
+            deaf: list[str] = []
+            if self.round is not None and self.round.rules.fraction == 1:
+                deaf = self._presence.waiting_below(self._version_then)
+                self._version_then = self.round.number - 1
+            self.attempt(partial(self._office.declare_again, deaf))
         if now >= self._look_at or self._look_at == math.inf:
             self._look_at = now + LOOK_SECONDS
 

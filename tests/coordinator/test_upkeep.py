@@ -179,6 +179,32 @@ def test_a_binding_that_is_gone_is_made_again(broker: FakeBroker) -> None:
     assert broker.clock.now < 1000 + DEADLINE
 
 
+def test_who_hears_no_version_is_bound_again_though_rounds_close_without_it(
+    broker: FakeBroker,
+) -> None:
+    """No deadline passes, and its queue is there: only that it waits with an old version tells."""
+    broker.hello("ann", "bob")
+    bound: list[int] = []
+
+    def bind(what: str) -> None:
+        if what == "bind_queue f.participant.bob" and broker.run_id:
+            bound.append(max(broker.base_digests))
+
+    def publish(version: int) -> None:
+        for name, held in (("ann", version), ("bob", 0)):
+            progress = Progress(
+                participant=name, instance="i", run=broker.run_id, version=held, phase="waiting"
+            )
+            broker.tell(progress)
+        broker.clock.now += 20
+        broker.update("ann", version)
+
+    broker.administering.on_ask, broker.on_version = bind, publish
+    assert broker.run(rounds=12, min_participants=2, goal=1).is_finished
+    assert bound
+    assert min(bound) >= 3  # twenty seconds each
+
+
 def test_before_the_first_round_too(broker: FakeBroker) -> None:
     """There is no deadline then: nobody would ever be heard."""
     asked = 0
