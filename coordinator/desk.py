@@ -165,9 +165,11 @@ class Desk:
             QueueDownError: if it lies on a node of the cluster that is down.
         """
         queue = self._names.participant_queue(participant)
-        state = self._queues.fit(queue, version_bytes=version_bytes)
-        self._administering.bind_queue(queue, self._names.parameters_exchange)
-        self._administering.bind_queue(queue, self._names.resend_exchange, participant)
+        bindings = (
+            (self._names.parameters_exchange, ""),
+            (self._names.resend_exchange, participant),
+        )
+        state = self._queues.fit(queue, version_bytes=version_bytes, bindings=bindings)
         self._known.add(participant)
         if state is None:  # somebody else's, who knows what it holds; sending twice does no harm
             return True

@@ -1,6 +1,6 @@
 """Makes queues, or finds those that are there; tells ours from those of an operator."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import structlog
@@ -46,22 +46,33 @@ class QueueMaker:
             state = QueueState(queue, num_ready=0, num_consumers=0)
         return state
 
-    def fit(self, queue: str, *, version_bytes: int) -> QueueState | None:
-        """Have a participant's queue hold one version of this size, and never two.
+    def fit(
+        self, queue: str, *, version_bytes: int, bindings: Sequence[tuple[str, str]] = ()
+    ) -> QueueState | None:
+        """Have a participant's queue hold one version of this size, and never two; bind it.
+
+        Where all is as it should be that is one call to the broker: hundreds of participants are
+        seen to one after the other.
+
+        Args:
+            queue: its name.
+            version_bytes: of the version.
+            bindings: pairs of an exchange and a routing key.
 
         Returns:
             None if it is an operator's, with other arguments than ours ever are.
         """
         arguments = participant_queue_arguments(version_bytes=version_bytes)
-        state = self._find_or_make(queue, arguments)
-        if state is not None or queue in self._foreign:
+        state = self._find_or_make(queue, arguments, bindings)
+        if state is not None:
             return state
-        if not self._is_ours(queue):
+        if queue in self._foreign or not self._is_ours(queue):
             self._use_as_it_is(queue)
+            self._bind(queue, bindings)
             return None
         log.info("queue made anew", queue=queue, bytes=arguments["x-max-length-bytes"])
         self._link.delete_queue(queue)
-        return self._find_or_make(queue, arguments)
+        return self._find_or_make(queue, arguments, bindings)
 
     def _is_ours(self, queue: str) -> bool:
         """Whether a queue has the arguments of ours for any version."""
@@ -76,17 +87,30 @@ class QueueMaker:
             self._foreign.add(queue)
             log.info("somebody else declared this queue: it is used as it is", queue=queue)
 
-    def _find_or_make(self, queue: str, arguments: Mapping[str, object]) -> QueueState | None:
+    def _bind(self, queue: str, bindings: Sequence[tuple[str, str]]) -> None:
+        for exchange, routing_key in bindings:
+            self._link.bind_queue(queue, exchange, routing_key)
+
+    def _find_or_make(
+        self,
+        queue: str,
+        arguments: Mapping[str, object],
+        bindings: Sequence[tuple[str, str]] = (),
+    ) -> QueueState | None:
         """Declare a queue, classic by default; None if there is one with other arguments."""
         try:
             return self._link.declare_queue(
-                queue, arguments={"x-queue-type": "classic", **arguments}
+                queue, arguments={"x-queue-type": "classic", **arguments}, bindings=bindings
             )
         except QueueDownError:
             with suppress(BrokerUnreachableError):  # then what is asked next fails, and is retried
                 self._link.wait_connected(RECONNECT_SECONDS)
             raise
         except RefusedByBrokerError as refusal:
+            if refusal.code == NOT_FOUND and bindings:  # the queue or an exchange: one by one
+                state = self._find_or_make(queue, arguments)
+                self._bind(queue, bindings)
+                return state
             if refusal.code == NOT_FOUND:  # a queue's own node is down, and the queue with it
                 raise QueueDownError(queue) from None
             if refusal.code != PRECONDITION_FAILED:

@@ -2,10 +2,12 @@
 
 import itertools
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
+
+from pika.channel import Channel
 
 from schemas.errors import InvalidInputError, PublishCancelledError
 from transport.addresses import Address
@@ -162,8 +164,12 @@ class Link:
         *,
         arguments: Mapping[str, object] | None = None,
         exclusive: bool = False,
+        bindings: Sequence[tuple[str, str]] = (),
     ) -> QueueState:
         """Make a queue, or find it as it is described. Durable, or exclusive to this connection.
+
+        With `bindings`, pairs of exchange and routing key, it is bound too, in the same single
+        wait for the broker; what the answer counts came in before or through them.
 
         Raises:
             RefusedByBrokerError: 406 if it exists with other arguments, 405 if another connection
@@ -171,17 +177,26 @@ class Link:
             QueueDownError: if the queue lies on a node that is down; the connection goes with it.
             ConnectionLostError: if there is no connection, or it is lost meanwhile.
         """
+
+        def declare(channel: Channel, answer: Callable[[Any], None]) -> None:
+            ask = partial(
+                channel.queue_declare,
+                name,
+                durable=not exclusive,
+                exclusive=exclusive,
+                arguments=dict(arguments or {}),
+            )
+            if bindings:
+                ask()  # without an answer, and so are these; the same question at the end has one
+                for exchange, routing_key in bindings:
+                    channel.queue_bind(name, exchange, routing_key)
+            ask(callback=answer)
+
         answer = self._session.ask_queue(
             name,
             partial(
                 self._session.operate,
-                lambda channel, answer: channel.queue_declare(
-                    name,
-                    durable=not exclusive,
-                    exclusive=exclusive,
-                    arguments=dict(arguments or {}),
-                    callback=answer,
-                ),
+                declare,
             ),
         )
         found = answer.method

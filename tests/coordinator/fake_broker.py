@@ -5,7 +5,7 @@ What the broker would say is put into the inbox by the test; what it is asked ca
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -102,9 +102,16 @@ class FakeLink:
         self._ask(f"declare_exchange {name}")
 
     def declare_queue(
-        self, name: str, *, arguments: dict[str, object], exclusive: bool = False
+        self,
+        name: str,
+        *,
+        arguments: dict[str, object],
+        exclusive: bool = False,
+        bindings: Sequence[tuple[str, str]] = (),
     ) -> QueueState:
         self._ask(f"declare_queue {name}")
+        for _ in bindings:
+            self._ask(f"bind_queue {name}")
         return QueueState(name, num_ready=0, num_consumers=0)
 
     def bind_queue(self, queue: str, exchange: str, routing_key: str = "") -> None:

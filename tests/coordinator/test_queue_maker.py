@@ -1,5 +1,7 @@
 """Facts about queues that are there already: those of ours are told from others without a word."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from coordinator.queue_maker import QueueMaker
@@ -13,13 +15,24 @@ class Broker:
 
     def __init__(self) -> None:
         self.queues: dict[str, dict[str, object]] = {}
+        self.bound: list[tuple[str, str, str]] = []
+        self.missing: str | None = None
         self.calls = 0
 
-    def declare_queue(self, name: str, *, arguments: dict[str, object]) -> QueueState:
+    def declare_queue(
+        self, name: str, *, arguments: dict[str, object], bindings: Sequence[tuple[str, str]]
+    ) -> QueueState:
         self.calls += 1
+        if any(exchange == self.missing for exchange, _ in bindings):
+            raise RefusedByBrokerError(404, "pas d'échange")
         if self.queues.setdefault(name, arguments) != arguments:
             raise RefusedByBrokerError(406, "les arguments diffèrent")
         return QueueState(name, num_ready=0, num_consumers=0)
+
+    def bind_queue(self, queue: str, exchange: str, routing_key: str) -> None:
+        if exchange == self.missing:
+            raise RefusedByBrokerError(404, "pas d'échange")
+        self.bound.append((queue, exchange, routing_key))
 
     def delete_queue(self, name: str) -> None:
         del self.queues[name]
@@ -61,12 +74,32 @@ def test_a_queue_of_somebody_else_is_used_as_it_is(theirs: dict[str, object]) ->
     broker = Broker()
     broker.queues["one"] = theirs
     maker = QueueMaker(broker)  # type: ignore[arg-type]  # two of its methods
-    assert maker.fit("one", version_bytes=50_000) is None
+    assert maker.fit("one", version_bytes=50_000, bindings=[("x", "one")]) is None
+    assert broker.bound == [("one", "x", "one")]
     calls = broker.calls
     assert calls <= 2 + len(list(rooms()))
     assert maker.fit("one", version_bytes=50_000) is None
     assert broker.calls == calls + 1
     assert broker.queues["one"] == theirs
+
+
+def test_a_queue_that_is_as_it_should_be_costs_one_call() -> None:
+    """Hundreds of them are seen to, one after the other, when a connection comes back."""
+    broker = Broker()
+    maker = QueueMaker(broker)  # type: ignore[arg-type]  # three of its methods
+    for _ in range(2):
+        assert maker.fit("one", version_bytes=50_000, bindings=[("x", "one"), ("y", "")])
+    assert broker.calls == 2
+    assert broker.bound == []  # in the same call
+
+
+def test_an_exchange_that_is_gone_is_no_queue_that_is_down() -> None:
+    """The first is declared anew at once, the second is waited for."""
+    broker = Broker()
+    broker.missing = "x"
+    maker = QueueMaker(broker)  # type: ignore[arg-type]  # three of its methods
+    with pytest.raises(RefusedByBrokerError, match="404"):
+        maker.fit("one", version_bytes=50_000, bindings=[("x", "one")])
 
 
 def test_a_real_broker_holds_the_newest_version_alone(broker_url: str, federation: str) -> None:

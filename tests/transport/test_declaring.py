@@ -115,3 +115,19 @@ def test_without_the_right_everything_is_refused_with_403(stranger: Link, queue:
     assert stranger.connected
     with pytest.raises(TransportError, match="403"):
         stranger.publish([letter(queue)])
+
+
+def test_a_queue_is_declared_and_bound_in_one_call(link: Link, queue: str) -> None:
+    """Made or found, bound once or again; what is refused is refused as ever."""
+    exchange = f"{queue}.exchange"
+    link.declare_exchange(exchange, "direct")
+    for count in range(2):
+        state = link.declare_queue(queue, bindings=[(exchange, "one"), (exchange, "two")])
+        assert state.num_ready == count * 2
+        for key in ("one", "two") if not count else ():
+            link.publish([Outgoing(exchange, key, b"x", "Letter", key)])
+    with pytest.raises(RefusedByBrokerError, match="406"):
+        link.declare_queue(queue, arguments={"x-max-length": 1}, bindings=[(exchange, "one")])
+    with pytest.raises(RefusedByBrokerError, match="404"):
+        link.declare_queue(queue, bindings=[(f"{queue}.nothing", "")])
+    assert link.declare_queue(queue).num_ready == 2
