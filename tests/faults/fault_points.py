@@ -5,6 +5,7 @@ The product knows nothing of them.
 
 import errno
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,18 +22,21 @@ CRASHES = ("aggregated", "checkpointed", "acknowledged", "published")
 PARTS_KEPT = "parts kept"
 """The coordinator is gone once it has acknowledged this many chunks, one by one."""
 KEPT_CHUNKS = 5
+STOPPED_IN_COMMIT = "stopped in commit"
+"""The coordinator stops in the commit of round 2, as with Ctrl-Z: it is there, and does nothing."""
 
 
 def prepare(trouble: str) -> None:
-    """Prepare one of `CRASHES`, `PARTS_KEPT`, or a disk that takes nothing before a file is there.
+    """Prepare one of the troubles above, or a disk that takes nothing before a file is there.
 
     A disk reads `full disk until PATH`, or `EROFS from round 2 until PATH`, with any error's name.
     """
+    name, from_round, path = trouble.partition(f" from round {CRASH_ROUND} until ")
     if trouble == PARTS_KEPT:
         _crash_in_upload()
-        return
-    name, from_round, path = trouble.partition(f" from round {CRASH_ROUND} until ")
-    if trouble.startswith("full disk until "):
+    elif trouble == STOPPED_IN_COMMIT:
+        _stop_in_commit()
+    elif trouble.startswith("full disk until "):
         _fill_disk(Path(trouble.removeprefix("full disk until ")))
     elif from_round:
         _refuse_all_writes(getattr(errno, name), Path(path))
@@ -69,6 +73,19 @@ def _crash_in_upload() -> None:
             os._exit(CRASH_CODE)
 
     _follow(Desk, "acknowledge_up_to", end)
+
+
+def _stop_in_commit() -> None:
+    closed = [0]
+    _follow(TrainingRun, "close_round", lambda _: closed.append(closed[-1] + 1))
+    write = safetensors_file.write
+
+    def stopped(*args: Any, **kwargs: Any) -> None:
+        if closed[-1] == CRASH_ROUND:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        write(*args, **kwargs)
+
+    vars(safetensors_file)["write"] = stopped
 
 
 def _fill_disk(room: Path) -> None:
