@@ -49,7 +49,7 @@ def overflows(tensor: Tensor, step: Tensor, dtype: torch.dtype) -> bool:
         dtype: what the sum is rounded to after the tensor's own dtype.
     """
     own = torch.finfo(tensor.dtype)
-    if tensor.dtype == dtype and _largest(step) < own.max * own.eps / 4:
+    if tensor.dtype == dtype and math.sqrt(_square(step)) < own.max * own.eps / 4:
         return False  # less than half the last place of the largest number: it rounds back to that
     return not all(
         bool(finite((block + moved).to(tensor.dtype).to(dtype)).all())
@@ -59,9 +59,7 @@ def overflows(tensor: Tensor, step: Tensor, dtype: torch.dtype) -> bool:
 
 def norm(values: Tensor) -> float | None:
     """Return the L2 norm, or None where a value is not finite; values of any floating dtype."""
-    square = 0.0
-    for block in _converted(values):
-        square += torch.dot(block, block).item()
+    square = _square(values)
     if math.isfinite(square):
         return math.sqrt(square)
     if bool(finite(values).all()):
@@ -71,9 +69,7 @@ def norm(values: Tensor) -> float | None:
 
 def is_finite(values: Tensor) -> bool:
     """Return whether no value is infinite or NaN; values of any floating dtype."""
-    if values.element_size() == 1:
-        return bool(finite(values).all())
-    return math.isfinite(_largest(values))
+    return math.isfinite(_square(values)) or bool(finite(values).all())
 
 
 def finite(values: Tensor) -> Tensor:
@@ -81,9 +77,13 @@ def finite(values: Tensor) -> Tensor:
     return torch.isfinite(values.double() if values.element_size() == 1 else values)
 
 
-def _largest(values: Tensor) -> float:
-    """Return the largest magnitude, NaN where there is one; takes no memory."""
-    return float(torch.linalg.vector_norm(values, math.inf)) if values.numel() else 0.0
+def _square(values: Tensor) -> float:
+    """Return the sum of squares; infinite or NaN where a value is, or where a square overflows."""
+    square = 0.0
+    is_wide = values.dtype == torch.float64
+    for block in _blocks(values.reshape(-1)) if is_wide else _converted(values):
+        square += torch.dot(block, block).item()
+    return square
 
 
 def _blocks(tensor: Tensor) -> Sequence[Tensor]:

@@ -55,3 +55,14 @@ def test_a_value_that_is_not_finite_has_no_norm(bad: float) -> None:
 
 def test_finite_float64_beyond_any_norm_is_told_from_infinite() -> None:
     assert float64.norm(torch.tensor([1e200, 1e200], dtype=torch.float64)) == math.inf
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_one_value_that_is_not_finite_is_found(dtype: torch.dtype, value: float) -> None:
+    """Wherever it is, whatever the layout; the largest finite one is none."""
+    values = torch.full((400, 500), torch.finfo(dtype).max, dtype=dtype).T
+    assert float64.is_finite(values)
+    values[317, 288] = value
+    assert not float64.is_finite(values)
+    assert float64.norm(values) is None
