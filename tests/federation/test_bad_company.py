@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from participant.memory import Memory
 from schemas.errors import BrokerUnreachableError, InvalidInputError, LoginRefusedError
+from schemas.limits import Limits
 
 
 def test_wrong_credentials_are_told_after_a_few_tries(house: Any) -> None:
@@ -105,3 +107,26 @@ def test_a_malformed_message_is_put_aside_and_the_run_goes_on(house: Any) -> Non
         assert "header" in json.dumps(refused)
         closed = len(coordinator.all("round_closed"))
         coordinator.wait_for("round_closed", times=closed + 2)
+
+
+def test_what_a_participant_sent_too_late_is_owed_again(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By top-k, which else would pay it to nobody; the answer comes when the next one is out."""
+    monkeypatch.setenv("SLOW_SECONDS", "0.5")
+    state = house.out.parent / "p1"
+    house.coordinator(
+        "Tiny", rounds=10_000, min_participants=2, deadline_seconds=0.65, encoding="topk:0.1"
+    )
+    house.participant("Slow", 0, 2)
+    flags = ["--id=p1", f"--state-dir={state}", "--grace-seconds=0"]
+    slow = house.process("participant", "Slow", *flags, SLOW_SECONDS="0.85")
+    run = slow.wait_for("update_sent")["run"]
+    slow.wait_for("update_refused")
+    slow.terminate()
+    refused = {each["version"] for each in slow.said if each["event"] == "update_refused"}
+    memory = Memory(state, Limits(max_bytes=1 << 20))
+    assert memory.last_update is None or memory.last_update.base_version not in refused
+    assert memory.owed_to(run)[
+        "bias"
+    ].count_nonzero()  # it travels as it is: only a refusal owes it

@@ -21,12 +21,11 @@ from transport import Inbox
 from warren.view import sentence
 
 HOLD = """
-import sys
-from pathlib import Path
-from participant.state import StateFolder
-from schemas.limits import Limits
-print(StateFolder(Path(sys.argv[1]), Limits(max_bytes=1 << 20)).take() is not None, flush=True)
-sys.stdin.read()
+import fcntl, sys
+with open(sys.argv[1], "w") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    print("locked", flush=True)
+    sys.stdin.read()
 """
 
 
@@ -34,10 +33,12 @@ sys.stdin.read()
 def other(tmp_path: Path) -> "subprocess.Popen[bytes]":
     """Another process that holds the folder until it is killed."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", HOLD, tmp_path / "lock"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == b"True\n"
+    assert process.stdout.readline() == b"locked\n"
     return process
 
 
