@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,27 +29,6 @@ QUEUE = Subscription("results", "coordinator", 512)
 
 def delivery(tag: int) -> Delivery:
     return Delivery(QUEUE, tag, False, "Update", str(tag), "ann", {}, b"")
-
-
-@pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Opened]:
-    """A function that opens the folder's books: with an epoch, what they said, and what was there.
-
-    All are closed at the end; closing twice does no harm.
-    """
-    everything: list[Books] = []
-
-    def opened(*, fresh: bool = False) -> tuple[Books, list[str], Any]:
-        said: list[str] = []
-        books = Books(tmp_path, LIMITS)
-        everything.append(books)
-        books.take_epoch()
-        checkpoint = books.load(fresh=fresh, say=lambda event, _fields: said.append(event))
-        return books, said, checkpoint
-
-    yield opened
-    for books in everything:
-        books.close()
 
 
 def test_nothing_is_acknowledged_before_the_checkpoint_is_durable(
@@ -105,30 +84,6 @@ def test_a_commit_that_the_disk_refused_acknowledges_nothing_and_can_be_tried_ag
     assert pauses == [0, 0]
     assert [each.up_to.tag for each in due if each.up_to] == [9]
     assert len(list(read_history(tmp_path / "history.jsonl"))) == 1
-
-
-@pytest.mark.parametrize("number", [errno.EROFS, errno.EIO, errno.ESTALE, errno.EACCES])
-def test_a_disk_that_may_be_mended_is_waited_for(number: int) -> None:
-    """Made read-only, failing, or out of reach."""
-    errors = [OSError(number, os.strerror(number))]
-    pauses: list[OSError] = []
-
-    def attempt() -> None:
-        if errors:
-            raise errors.pop()
-
-    until_there_is_room(attempt, pauses.append)
-    assert [error.errno for error in pauses] == [number]
-
-
-def test_an_error_that_room_would_not_help_is_no_reason_to_wait() -> None:
-    """It goes up."""
-
-    def broken() -> None:
-        raise OSError(errno.EBADF, "bad file descriptor")
-
-    with pytest.raises(OSError, match="bad file descriptor"):
-        until_there_is_room(broken, lambda _error: pytest.fail("it waited"))
 
 
 def test_deliveries_of_a_lost_connection_are_not_acknowledged(

@@ -1,5 +1,6 @@
 """Files are there as a whole or not at all, and private before they say anything."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -43,3 +44,27 @@ def test_a_private_file_takes_the_place_of_no_other(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="key"):
         disk.create(tmp_path / "key", b"another")
     assert (tmp_path / "key").read_bytes() == b"secret"
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EIO, errno.ESTALE, errno.EACCES])
+def test_a_disk_that_may_be_mended_is_waited_for(number: int) -> None:
+    """Made read-only, failing, or out of reach."""
+    errors = [OSError(number, os.strerror(number))]
+    pauses: list[OSError] = []
+
+    def attempt() -> None:
+        if errors:
+            raise errors.pop()
+
+    disk.until_there_is_room(attempt, pauses.append)
+    assert [error.errno for error in pauses] == [number]
+
+
+def test_an_error_that_room_would_not_help_is_no_reason_to_wait() -> None:
+    """It goes up."""
+
+    def broken() -> None:
+        raise OSError(errno.EBADF, "bad file descriptor")
+
+    with pytest.raises(OSError, match="bad file descriptor"):
+        disk.until_there_is_room(broken, lambda _error: pytest.fail("it waited"))
