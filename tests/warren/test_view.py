@@ -92,6 +92,17 @@ def test_an_event_without_a_sentence_is_told_all_the_same() -> None:
     """By its name and its fields."""
     assert sentence("run_resumed", {"run": "a1", "version": 3}) == "run resumed: run a1, version 3"
     assert sentence("quiet", {}) == "quiet"
+    refused = {"refused": "non-finite values (ann)", "for": "1 updates", "present": 1}
+    assert sentence("waiting", refused) == (
+        "refused: non-finite values (ann); waiting for 1 updates; 1 participants are present"
+    )
+    assert sentence("all_refused", refused | {"round": 3, "for": "others for 30 s"}) == (
+        "round 3: all who are present were refused: non-finite values (ann); "
+        "waiting for others for 30 s"
+    )
+    assert sentence("participants_left_out", refused | {"round": 3, "participants": 1}) == (
+        "round 3 left out 1 of 1 participants, who were refused: non-finite values (ann)"
+    )
     assert sentence("waiting", {"for": "4 participants", "present": 1}) == (
         "waiting for 4 participants; 1 participants are present"
     )
