@@ -2,13 +2,11 @@
 
 import shutil
 import subprocess
-import time
 from contextlib import suppress
 from pathlib import Path
 
 DISK_BYTES = 16 << 20
 """Ten times what anybody here keeps."""
-PATIENCE_SECONDS = 20.0
 
 
 class Disk:
@@ -33,13 +31,16 @@ class Disk:
 
     def protect(self) -> None:
         """Let nobody create, replace or open a file for writing; what is open stays open."""
-        assert _mount("--bind", str(self.folder), str(self.folder)), "no second way to the disk"
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not _mount("-o", "remount,ro,bind", str(self.folder)):  # somebody is writing just now
-            if time.monotonic() > deadline:
-                self.release()
-                raise TimeoutError(f"{self.folder} is written to without a pause")
-            time.sleep(0.01)
+        aside = self.folder.with_name(f"{self.folder.name}-read-only")
+        aside.mkdir()
+        try:
+            # Made read-only where nobody writes, and then put before the one that is written to.
+            assert _mount("--bind", str(self.folder), str(aside)), "no second way to the disk"
+            assert _mount("-o", "remount,ro,bind", str(aside)), "the disk stays writable"
+            assert _mount("--bind", str(aside), str(self.folder)), "nobody goes the second way"
+        finally:
+            _run("umount", "--lazy", str(aside))
+            aside.rmdir()
 
     def release(self) -> None:
         """Undo `protect`."""
