@@ -210,13 +210,13 @@ class Coordinator:
 
     def _close_round(self, closed: OpenRound) -> None:
         """Aggregate, commit, acknowledge; the round after announces the next version."""
+        self._orders.withdraw()  # first of all: from here on nobody can ask for it again
         self._watch.round, self._unread = None, None
         self._upkeep.close(closed, time.monotonic())
         self._evaluation_is_due = self._evaluator.has_data and (
             closed.number % self._settings.evaluate_every == 0
             or closed.number >= self._settings.rounds
         )
-        self._orders.withdraw()
         with self._observer.phase("aggregate"):
             contributions = self._run.close_round()
         self._publication = self._prepare()
