@@ -17,10 +17,10 @@ import typer
 
 from participant.desk import Desk
 from participant.reader import Version, VersionReader
-from participant.service import Participant, Stop
+from participant.service import Participant
 from participant.settings import ParticipantSettings
 from participant.voice import Voice
-from participant.work import Activity, Answered, Failed, last_words
+from participant.work import Activity, Answered, Failed, Stop, last_words
 from schemas.chunks import cut
 from schemas.codec import Decoded, Encoded, TensorBytes, encode
 from schemas.limits import Limits

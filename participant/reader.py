@@ -133,6 +133,11 @@ class VersionReader:
         held.seen_again.clear()
         return True
 
+    def forget_answer(self) -> None:
+        """The answer to the held version is not kept any more: take its bytes if it comes again."""
+        if self.held is not None and self.held.assembly is None:
+            self.held = None
+
     def forget_run(self, run: str) -> None:
         """The run is over: nothing of it is worth waiting for."""
         if self.incoming is not None and self.incoming.run == run:

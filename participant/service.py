@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -12,7 +11,17 @@ from participant.desk import Desk
 from participant.reader import Version, VersionReader
 from participant.settings import ParticipantSettings
 from participant.voice import Voice
-from participant.work import ABANDON_SECONDS, Abandoned, Answered, Failed, Slot, Told, last_words
+from participant.work import (
+    ABANDON_SECONDS,
+    Abandoned,
+    Answered,
+    Failed,
+    Forgotten,
+    Slot,
+    Stop,
+    Told,
+    last_words,
+)
 from schemas.errors import (
     ACCESS_REFUSED,
     NOT_FOUND,
@@ -39,13 +48,6 @@ SUBSCRIBES_AGAIN = Backoff(0.1, 5.0)
 
 log = structlog.get_logger()
 Say = Callable[[str, dict[str, Any]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """An event that ends the service in an orderly way; put into the inbox from any thread."""
-
-    reason: str
 
 
 class Participant:
@@ -158,8 +160,9 @@ class Participant:
                 self._take(event)
             case Answered():
                 self._finish_work(event)
-            case Abandoned():
+            case Abandoned() | Forgotten():
                 self._at_work = None
+                self._reader.forget_answer()
             case Failed():
                 self._fail(event)
             case Told():

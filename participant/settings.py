@@ -103,7 +103,8 @@ class ParticipantSettings(ExamplePrivacySettings):
     num_partitions: int = Field(1, ge=1, description="Into how many shares the data is split.")
     seed: int = Field(0, ge=0, description="Seed of the partitions; the same for all participants.")
     state_dir: Path | None = Field(
-        None, description="Folder for the last update and private tensors."
+        None,
+        description="Folder for the last update, private tensors and what top-k owes.",
     )
     device: str | None = Field(
         None, description="Device to train on; the local accelerator by default."

@@ -27,6 +27,7 @@ from participant.work import (
     Activity,
     Answered,
     Failed,
+    Forgotten,
     Told,
     last_words,
 )
@@ -138,6 +139,9 @@ class WorkSlot:
             memory = self._remember()
             self._tell_age(memory, version)
             encoded, trained = memory.answer_to(version), None
+            if encoded is None and version.assembly is None:
+                self._deliver(Forgotten(version))
+                return
             if encoded is None:
                 encoded, trained = self._train(version, memory)
             with self._observer.phase("upload"):

@@ -19,13 +19,14 @@ from participant.ledger import example_privacy
 from participant.links import link_of, tls_of
 from participant.observer import Observer, Unobserved
 from participant.reader import VersionReader
-from participant.service import Participant, Say, Stop
+from participant.service import Participant, Say
 from participant.settings import ParticipantSettings
 from participant.slot import WorkSlot
 from participant.slots import SlotHolder, SlotLostError
 from participant.state import StateFolder
 from participant.trainer import Trainer
 from participant.voice import Voice
+from participant.work import Stop
 from schemas.errors import LinkClosedError
 from schemas.limits import Limits
 from schemas.tensors import limits_for

@@ -45,6 +45,13 @@ class Abandoned:
 
 
 @dataclass(frozen=True, slots=True)
+class Forgotten:
+    """A version was answered whose update is not kept any more, and its bytes are gone, too."""
+
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The work ended with an exception."""
 
@@ -52,6 +59,13 @@ class Failed:
     error: BaseException
     words: str
     """What the centre is told of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """An event that ends the service in an orderly way; put into the inbox from any thread."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,3 +218,15 @@ def test_an_older_version_of_the_same_epoch_is_dropped_without_one(queue: Queue)
     queue.deliver(version(0, run="another"))
     queue.deliver(version(3))
     assert queue.said == []
+
+
+def test_a_version_whose_answer_is_not_kept_is_taken_anew(queue: Queue) -> None:
+    """While it is in training it is not: then its bytes are here."""
+    queue.deliver(version(3))
+    held = queue.start()
+    queue.reader.forget_answer()
+    assert queue.reader.held is held
+    queue.reader.answer()
+    queue.reader.forget_answer()
+    queue.deliver(version(3))
+    assert queue.start().assembly is not None

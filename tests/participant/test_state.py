@@ -10,10 +10,10 @@ import torch
 
 from participant.memory import FILE, Memory
 from participant.reader import VersionReader
-from participant.service import Participant, Stop
+from participant.service import Participant
 from participant.settings import ParticipantSettings
 from participant.state import StateFolder
-from participant.work import Abandoned, Answered, Told
+from participant.work import Abandoned, Answered, Forgotten, Stop, Told
 from schemas.errors import InvalidInputError, RefusedByBrokerError
 from tests.participant.small_slot import LIMITS, Desk, slot_over
 from tests.participant.test_memory import encoded, keep
@@ -91,6 +91,17 @@ def test_who_lost_its_id_leaves_the_folder_and_reads_it_anew(tmp_path: Path) -> 
     answered = delivered.get(timeout=60)
     assert isinstance(answered, Answered)
     assert answered.trained is not None
+    slot.close()
+
+
+def test_an_answer_that_is_kept_no_more_is_asked_for_with_the_bytes_of_its_version(
+    tmp_path: Path,
+) -> None:
+    """It was owed again, or another process answered meanwhile: nothing can be made of nothing."""
+    slot, version, delivered = slot_over(tmp_path, Desk())
+    version.assembly = None
+    slot.submit(version)
+    assert delivered.get(timeout=60) == Forgotten(version)
     slot.close()
 
 
