@@ -38,11 +38,11 @@ def state(federation: Federation, dice: random.Random) -> Iterator[None]:
     paths = [path for path in federation.state_of(victim).iterdir() if "last" in path.name]
     for path in paths:
         flip(path, dice)
-    receives = federation.tells(victim, "version_received")
+    answers = federation.tells(victim, "update_sent")
     federation.services.start(victim)
 
     def took_up() -> bool:
-        return federation.services.has_ended(victim) or receives()
+        return federation.services.has_ended(victim) or answers()
 
     federation.until(took_up, f"{victim.name} with a damaged state")
     if federation.services.has_ended(victim):
