@@ -59,7 +59,7 @@ def state(federation: Federation, dice: random.Random) -> Iterator[None]:
 KINDS = (
     Kind(
         "a part of an upload damaged in the spool",
-        "The update is named in the history, and asked for again.",
+        "Rounds go on, and the update counts once or not at all.",
         spool,
     ),
     Kind(
