@@ -42,9 +42,9 @@ class Participant:
 class Presence:
     """Present is: hello heard, no goodbye, and not silent at the last deadline.
 
-    Silent at a deadline is of whom nothing was received since the version was out, and through
-    three of the intervals that it names itself. Time in which nothing can be received, or nobody
-    can send anything, is nobody's silence.
+    Silent at a deadline is of whom nothing was received since the version was out, or since the
+    deadline before, and through three of the intervals that it names itself. Time in which nothing
+    can be received, or nobody can send anything, is nobody's silence.
     """
 
     def __init__(self) -> None:
@@ -75,12 +75,12 @@ class Presence:
         del self._participants[participant]
         return True
 
-    def silent(self, now: float, *, opened_at: float) -> set[str]:
-        """Return who is silent, at a deadline of a round whose version was out at `opened_at`."""
+    def silent(self, now: float, *, since: float) -> set[str]:
+        """Return who is silent at a deadline; `since` is the one before, or when it was opened."""
         return {
             name
             for name, entry in self._participants.items()
-            if entry.heard_at < min(opened_at, now - SILENT_SIGNS * entry.alive_seconds)
+            if entry.heard_at < min(since, now - SILENT_SIGNS * entry.alive_seconds)
         }
 
     def drop(self, participants: AbstractSet[str]) -> None:

@@ -85,6 +85,7 @@ class OpenRound:
     _deaf_since: float | None = field(init=False, default=None)
     _deaf_why: set[str] = field(init=False, default_factory=set)
     _reminded_at: float = field(init=False, default=-math.inf)
+    _missed_at: float = field(init=False, default=-math.inf)
 
     def __post_init__(self) -> None:
         self._owing = list(self.expected)
@@ -208,6 +209,15 @@ class OpenRound:
     def next_reminder(self) -> float:
         """When to remind those who owe an answer: at the deadline, and as long after it again."""
         return max(self.deadline, self._reminded_at + self.rules.deadline_seconds)
+
+    @property
+    def silence_since(self) -> float:
+        """From when on who says nothing is silent at the next deadline: the one that was missed."""
+        return max(self.opened_at, self._missed_at)
+
+    def missed(self, now: float) -> None:
+        """Take note that a deadline has passed without the quorum."""
+        self._missed_at = now
 
     def reminded(self, now: float) -> None:
         """Take note that those who owe an answer were reminded."""

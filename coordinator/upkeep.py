@@ -66,11 +66,12 @@ class Upkeep:
         """
         if self._sampling.is_deserted(self._presence.names | opened.under_way):
             self._draw_others(opened, self._presence.names)
-        self._weigh_refusals(opened, now)
         if now >= opened.next_reminder:
             opened.reminded(now)
             if opened.counted < opened.rules.quorum:
                 self._remind(opened, now)
+                opened.missed(now)
+        self._weigh_refusals(opened, now)
 
     def close(self, closed: OpenRound, now: float) -> None:
         """Say who was left out, and wait no longer for who was silent at the deadline.
@@ -83,12 +84,7 @@ class Upkeep:
             return
         idle = self._owing(closed) - self._at_work(now)
         self._watch.attempt(partial(self._office.declare_again, sorted(idle)))
-        silent = self._presence.silent(now, opened_at=closed.opened_at) - closed.answered
-        self._presence.drop(silent)
-        for participant in sorted(silent):
-            fields = {"participant": participant, "round": closed.number}
-            self._say("participant_silent", fields)
-        self._office.forget_the_gone()
+        self._drop_the_silent(closed, now)
 
     def _members(self) -> AbstractSet[str]:
         drawn, present = self._sampling.members, self._presence.names
@@ -105,10 +101,10 @@ class Upkeep:
 
         Not to those who said of late that they work on it.
         """
-        silent = self._presence.silent(now, opened_at=opened.opened_at)
-        self._widen(opened, (self._presence.names - silent) | opened.answered)
+        self._watch.attempt(partial(self._office.declare_again, sorted(self._owing(opened))))
+        self._drop_the_silent(opened, now)
+        self._widen(opened, self._presence.names | opened.answered)
         owing = sorted(self._owing(opened))
-        self._watch.attempt(partial(self._office.declare_again, owing))
         fields = {
             "for": f"{opened.rules.quorum} updates",
             "round": opened.number,
@@ -117,6 +113,14 @@ class Upkeep:
         }
         self._say("waiting", fields | _reasons(opened))
         self._orders.remind([each for each in owing if each not in self._at_work(now)])
+
+    def _drop_the_silent(self, late: OpenRound, now: float) -> None:
+        silent = self._presence.silent(now, since=late.silence_since) - late.answered
+        self._presence.drop(silent)
+        for participant in sorted(silent):
+            fields = {"participant": participant, "round": late.number}
+            self._say("participant_silent", fields)
+        self._office.forget_the_gone()
 
     def _weigh_refusals(self, opened: OpenRound, now: float) -> None:
         """Where all were refused draw others, or say so at once and give a new try some time."""

@@ -159,6 +159,15 @@ def test_others_are_drawn_where_the_whole_sample_was_refused(broker: FakeBroker)
     assert [each["updates"] for each in broker.all("round_closed")] == [1]
 
 
+def test_the_dead_keep_no_round_open_for_ever(broker: FakeBroker) -> None:
+    """Where all who live were refused and one was killed, two deadlines tell it."""
+    broker.hello("cid")
+    with pytest.raises(AllRefusedError, match=r"\(ann, bob\)"):
+        broker.run(rounds=1, min_participants=3)
+    assert broker.all("participant_silent") == [{"participant": "cid", "round": 1}]
+    assert broker.clock.now <= 1000 + 2 * 600 + NEW_TRY_SECONDS + 1
+
+
 def test_too_few_is_not_all_refused() -> None:
     """Where more must come in any case, the round waits for them."""
     opened = OpenRound(RoundRules(quorum=2), 1, expected=frozenset({"ann"}), opened_at=0.0)

@@ -39,7 +39,7 @@ def test_after_a_restart_any_instance_may_leave() -> None:
 def test_silence_through_a_deadline_is_absence() -> None:
     """Until something is heard again."""
     presence = present(ann=1.0, bob=6.0)
-    silent = presence.silent(100.0, opened_at=5.0)
+    silent = presence.silent(100.0, since=5.0)
     assert silent == {"ann"}
     presence.drop(silent)
     assert presence.names == {"bob"}
@@ -56,26 +56,26 @@ def test_silence_is_three_signs_of_life_that_did_not_come() -> None:
     presence.heard("ann", 0.0).said(Hello(participant="ann", instance="i", alive_seconds=10.0))
     presence.heard("bob", 0.0)
     assert SILENT_SIGNS == 3
-    assert presence.silent(30.0, opened_at=20.0) == set()
-    assert presence.silent(30.1, opened_at=20.0) == {"ann"}
-    assert presence.silent(90.1, opened_at=20.0) == {"ann", "bob"}
-    assert presence.silent(1e9, opened_at=0.0) == set()
+    assert presence.silent(30.0, since=20.0) == set()
+    assert presence.silent(30.1, since=20.0) == {"ann"}
+    assert presence.silent(90.1, since=20.0) == {"ann", "bob"}
+    assert presence.silent(1e9, since=0.0) == set()
 
 
 def test_time_in_which_nobody_could_speak_is_nobodys_silence() -> None:
     """A connection that was lost for an hour, or a broker that took nothing."""
     presence = present(ann=10.0, bob=3615.0)
     presence.could_not_speak(3600.0, 3620.0)
-    assert presence.silent(3613.0, opened_at=20.0) == set()
-    assert presence.silent(3621.0, opened_at=3620.0) == {"ann"}
-    assert presence.silent(3622.9, opened_at=3621.0) == {"ann"}
+    assert presence.silent(3613.0, since=20.0) == set()
+    assert presence.silent(3621.0, since=3620.0) == {"ann"}
+    assert presence.silent(3622.9, since=3621.0) == {"ann"}
 
 
 def test_an_update_is_a_sign_of_life_but_brings_nobody_back() -> None:
     """It may arrive after the goodbye of its sender, who is gone."""
     presence = present(ann=1.0)
     presence.still_there("ann", 9.0)
-    assert presence.silent(20.0, opened_at=5.0) == set()
+    assert presence.silent(20.0, since=5.0) == set()
     assert presence.left("ann", "")
     presence.still_there("ann", 10.0)
     assert len(presence) == 0

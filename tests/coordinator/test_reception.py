@@ -197,4 +197,4 @@ def test_every_part_of_an_upload_is_a_sign_of_life_counted_or_not(
     counter.run.version = 7
     counter.reception.take_result(delivery(chunks(1.0)[1], 1))
     assert counter.reception.refused == {"too stale": 1}
-    assert counter.presence.silent(1001.0, opened_at=999.0) == set()
+    assert counter.presence.silent(1001.0, since=999.0) == set()
