@@ -85,6 +85,7 @@ def counted_instructions() -> Iterator[list[int]]:
         return trace
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 looks for one when the tracing begins
     sys.settrace(trace)
     try:
         yield count
