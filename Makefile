@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 FLOWER := benchmarks/flower/.venv
+FOREIGN := examples/foreign
 PIP_INSTALL := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-input
 # Flags to add, such as DEMO_FLAGS=--json, PYTEST_FLAGS='-k codec', DOCKER_BUILD_FLAGS='--network host'.
 DEMO_FLAGS ?=
@@ -62,6 +63,10 @@ chaos-short: $(VENV)/.stamp-dev rabbitmq ## The same with 9 kills and 8 other di
 .PHONY: faults
 faults: $(VENV)/.stamp-dev rabbitmq ## Whole federations whose broker, operators or participants misbehave, and one of 45 MB
 	@$(VENV)/bin/python -m pytest -m slow tests/faults tests/warren/test_resnet.py $(PYTEST_FLAGS)
+
+.PHONY: foreign
+foreign: $(VENV)/.stamp-dev $(FOREIGN)/node_modules/.stamp rabbitmq ## Train with a participant in JavaScript, written from the protocol's page alone (needs Node.js)
+	@$(VENV)/bin/python -m pytest -m slow tests/examples/test_foreign.py $(PYTEST_FLAGS)
 
 .PHONY: fuzz
 fuzz: $(VENV)/.stamp-dev ## Mutate bodies and headers into the decoder, FUZZ_CASES times (1,000,000)
@@ -163,6 +168,12 @@ $(FLOWER)/.stamp: $(VENV)/.stamp-venv
 	@echo "make: installing Flower into an environment of its own, $(FLOWER)" >&2
 	@$(VENV)/bin/python -m venv $(FLOWER)
 	@$(FLOWER)/bin/python -m pip install -qq --disable-pip-version-check --no-input flwr==1.41.0
+	@touch $@
+
+$(FOREIGN)/node_modules/.stamp: $(FOREIGN)/package.json $(FOREIGN)/package-lock.json
+	@command -v npm >/dev/null || { \
+		echo "make: no npm found. The participant in JavaScript needs Node.js 18 or newer (Debian: apt install nodejs npm)." >&2; exit 2; }
+	@npm --prefix $(FOREIGN) ci --no-audit --no-fund --silent
 	@touch $@
 
 $(VENV)/.stamp-demo: $(VENV)/.stamp-venv pyproject.toml constraints.txt
