@@ -71,8 +71,8 @@ def unbind(
         )
 
 
-def _made(what: str, inflict: Inflict, *, comes_back: bool) -> Kind:
-    return Kind(what, COMES_BACK if comes_back else NOT_MISSED, inflict)
+def _made(what: str, inflict: Inflict, *, comes_back: bool, is_slow: bool = False) -> Kind:
+    return Kind(what, COMES_BACK if comes_back else NOT_MISSED, inflict, is_slow=is_slow)
 
 
 EXCHANGES = {"parameters": True, "resend": False, "reports": True}
@@ -116,6 +116,7 @@ KINDS = (
             f"{_of(queue)} unbound from F.{exchange}",
             partial(unbind, exchange, queue, comes_back),
             comes_back=comes_back,
+            is_slow=queue == A_PARTICIPANT,  # noticed at the second look, two minutes later
         )
         for (exchange, queue), comes_back in BINDINGS.items()
     ),
