@@ -100,7 +100,8 @@ def main() -> None:
             proved,
             kinds=KINDS,
             command=f"python tests/faults/chaos.py --kills {arguments.kills} "
-            f"--disturbances {arguments.disturbances} --seed {arguments.seed}",
+            f"--disturbances {arguments.disturbances} --seed {arguments.seed}"
+            f"{' --short' if arguments.short else ''}",
         )
     sys.stdout.write(text)
     if ledger.faults:
