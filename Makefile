@@ -26,7 +26,7 @@ help: ## Say what each target does
 .PHONY: demo
 demo: $(VENV)/.stamp-demo rabbitmq ## Train on handwritten digits: 4 participants, 20 rounds, one broker
 	@rm -rf runs/demo
-	@$(VENV)/bin/warren local --task digits --participants 4 --rounds 20 --out runs/demo $(DEMO_FLAGS)
+	@$(VENV)/bin/fanfold local --task digits --participants 4 --rounds 20 --out runs/demo $(DEMO_FLAGS)
 
 .PHONY: test
 test: $(VENV)/.stamp-dev rabbitmq ## Run the tests and measure what they cover (not the slow lane)
@@ -62,7 +62,7 @@ chaos-short: $(VENV)/.stamp-dev rabbitmq ## The same with 9 kills and 8 other di
 
 .PHONY: faults
 faults: $(VENV)/.stamp-dev rabbitmq ## Whole federations whose broker, operators or participants misbehave, and one of 45 MB
-	@$(VENV)/bin/python -m pytest -m slow tests/faults tests/warren/test_resnet.py $(PYTEST_FLAGS)
+	@$(VENV)/bin/python -m pytest -m slow tests/faults tests/local/test_resnet.py $(PYTEST_FLAGS)
 
 .PHONY: foreign
 foreign: $(VENV)/.stamp-dev $(FOREIGN)/node_modules/.stamp rabbitmq ## Train with a participant in JavaScript, written from the protocol's page alone (needs Node.js)
@@ -134,7 +134,7 @@ images: ## Build the container images of coordinator and participant
 	@docker info >/dev/null 2>&1 || { echo "make: no Docker Engine answers here (docker info)" >&2; exit 2; }
 	@for target in coordinator participant; do \
 		docker build $(DOCKER_BUILD_FLAGS) --file deploy/Dockerfile --target $$target \
-			--build-arg REVISION=$$(git rev-parse --short HEAD) --tag warren-$$target . || exit 1; \
+			--build-arg REVISION=$$(git rev-parse --short HEAD) --tag fanfold-$$target . || exit 1; \
 	done
 
 .PHONY: containers
@@ -155,9 +155,9 @@ rabbitmq:
 
 $(VENV)/.stamp-venv:
 	@command -v $(PYTHON) >/dev/null || { \
-		echo "make: no $(PYTHON) found. Warren needs Python 3.11 or newer (Debian: apt install python3 python3-venv)." >&2; exit 2; }
+		echo "make: no $(PYTHON) found. Fanfold needs Python 3.11 or newer (Debian: apt install python3 python3-venv)." >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "make: Warren needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12 ..." >&2; exit 2; }
+		echo "make: Fanfold needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12 ..." >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "make: $(PYTHON) cannot make virtual environments (Debian: apt install python3-venv)." >&2; exit 2; }
 	@$(VENV)/bin/python -c 'import pip, ssl, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -177,11 +177,11 @@ $(FOREIGN)/node_modules/.stamp: $(FOREIGN)/package.json $(FOREIGN)/package-lock.
 	@touch $@
 
 $(VENV)/.stamp-demo: $(VENV)/.stamp-venv pyproject.toml constraints.txt
-	@echo "make: installing Warren into $(VENV); downloading torch takes a minute or more" >&2
+	@echo "make: installing Fanfold into $(VENV); downloading torch takes a minute or more" >&2
 	@$(PIP_INSTALL) --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/.stamp-dev: $(VENV)/.stamp-venv pyproject.toml constraints.txt
-	@echo "make: installing Warren and its tools into $(VENV); downloading torch takes a minute or more" >&2
+	@echo "make: installing Fanfold and its tools into $(VENV); downloading torch takes a minute or more" >&2
 	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[dev]'
 	@touch $(VENV)/.stamp-demo $@

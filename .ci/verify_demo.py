@@ -10,7 +10,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from schemas.tensors import parameters_sha256
+from fanfold.schemas.tensor_codec import parameters_sha256
 
 LEAST_ACCURACY = 0.95
 

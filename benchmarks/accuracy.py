@@ -16,7 +16,7 @@ import typer
 
 from benchmarks.encodings import train
 from benchmarks.results import Row, machine, quartiles, report
-from schemas.messages import TrainingPlan
+from fanfold.schemas.messages import TrainingPlan
 
 ARTICLE = TrainingPlan(epochs=3, batch_size=128, lr=0.02, momentum=0.0)
 ARTICLE_PARTICIPANTS, ARTICLE_ROUNDS = 8, 30
@@ -45,11 +45,11 @@ DEMO_PROMISE, MEAN_PROMISE = Promise(0.95), Promise(0.96)
 
 
 def over_the_broker(participants: int, rounds: int, seed: int, *flags: str) -> float:
-    """Run `warren local` and return the accuracy that its last event tells."""
+    """Run `fanfold local` and return the accuracy that its last event tells."""
     with tempfile.TemporaryDirectory() as folder:
         ended = subprocess.run(
             [
-                *(sys.executable, "-m", "warren", "local", "--json", f"--out={folder}"),
+                *(sys.executable, "-m", "fanfold", "local", "--json", f"--out={folder}"),
                 *(f"--participants={participants}", f"--rounds={rounds}", f"--seed={seed}"),
                 *flags,
             ],

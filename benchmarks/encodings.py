@@ -14,19 +14,23 @@ import typer
 from torch import Tensor
 
 from benchmarks.results import Row, machine, quartiles, report
-from coordinator.aggregation import RunningSum
-from coordinator.model import global_tensors, initial_network, tensor_kinds
-from coordinator.server_optimizer import ServerOptimizer, parse_optimizer
-from learning import Task, load_task, replace_tensors, shared_tensors
-from participant.trainer import Trainer
-from schemas.chunks import Assembly, cut
-from schemas.errors import InvalidInputError
-from schemas.feedback import encode_update
-from schemas.limits import Limits
-from schemas.messages import TrainingPlan, Update
-from schemas.tensors import decode_tensors
+from fanfold.coordinator.aggregation.initial_model import (
+    global_tensors,
+    initial_network,
+    tensor_kinds,
+)
+from fanfold.coordinator.aggregation.running_sum import RunningSum
+from fanfold.coordinator.aggregation.server_optimizer import ServerOptimizer, parse_optimizer
+from fanfold.learning import Task, load_task, replace_tensors, shared_tensors
+from fanfold.participant.trainer import Trainer
+from fanfold.schemas.chunking import Assembly, cut
+from fanfold.schemas.error_feedback import encode_update
+from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.messages import TrainingPlan, Update
+from fanfold.schemas.reader_limits import ReaderLimits
+from fanfold.schemas.tensor_codec import decode_tensors
 
-LIMITS = Limits(max_bytes=1 << 30)
+LIMITS = ReaderLimits(max_bytes=1 << 30)
 PARTICIPANTS = 4
 DIGEST = "0" * 64
 PROMISED = {"int8": ("27 %", "1 point"), "topk:0.01": ("3 %", "2 points")}
@@ -64,9 +68,9 @@ class Participant:
             message, trained.tensors, self.residual, kinds=trained.kinds, encoding=encoding
         )
         chunks = cut(encoded)
-        assembly = Assembly(chunks[0].place, LIMITS)
+        assembly = Assembly(chunks[0].header, LIMITS)
         for chunk in chunks:
-            assembly.add(chunk.place, chunk.body)
+            assembly.add(chunk.header, chunk.body)
         return message, decode_tensors(assembly.decode()), encoded.num_bytes
 
 

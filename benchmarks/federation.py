@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.processes import Peaks, status
-from warren.broker_node import BrokerNode
-from warren.lifeline import VARIABLE as LIFELINE
-from warren.options import BROKER_VARIABLE
+from fanfold.cli.options import BROKER_VARIABLE
+from fanfold.local.broker_node import BrokerNode
+from fanfold.local.lifeline import VARIABLE as LIFELINE
 
 ROOT = Path(__file__).parent.parent
 LEAVE_SECONDS = 30.0
@@ -47,7 +47,7 @@ class Federation:
         self._environment = os.environ | {
             BROKER_VARIABLE: url,
             LIFELINE: "1",
-            # What `warren local` does on a machine with as many cores as participants or fewer.
+            # What `fanfold local` does on a machine with as many cores as participants or fewer.
             "OMP_NUM_THREADS": "1",
         }
         self._task = task
@@ -56,9 +56,9 @@ class Federation:
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def start_real(self, *flags: str) -> None:
-        """Start `warren participant` once for each."""
+        """Start `fanfold participant` once for each."""
         for index in range(self._participants):
-            command = ["-m", "warren", "participant", f"--federation={self._name}"]
+            command = ["-m", "fanfold", "participant", f"--federation={self._name}"]
             self._start(
                 *command,
                 f"--id=participant-{index}",
@@ -84,7 +84,7 @@ class Federation:
         """
         with tempfile.TemporaryDirectory() as out:
             command = [
-                *(sys.executable, "-m", "warren", "coordinator", "--json"),
+                *(sys.executable, "-m", "fanfold", "coordinator", "--json"),
                 *(f"--federation={self._name}", f"--task={self._task}", f"--out={out}"),
                 *(f"--rounds={rounds}", f"--min-participants={self._participants}", *flags),
             ]
@@ -171,7 +171,7 @@ def ended(process: "subprocess.Popen[Any]") -> Iterator[None]:
 
 @contextmanager
 def broker() -> Iterator[str]:
-    """The URL of the broker named by WARREN_BROKER_URL, or of a private one."""
+    """The URL of the broker named by FANFOLD_BROKER_URL, or of a private one."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything here is ended
     given = os.environ.get(BROKER_VARIABLE)
     if given:

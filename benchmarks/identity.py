@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
-from learning import FederatedNet, Task, TrainingPlan
+from fanfold.learning import FederatedNet, Task, TrainingPlan
 
 
 class Identity(Task):

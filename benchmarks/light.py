@@ -1,9 +1,9 @@
 """Participants without torch: 64 of them fit on a small machine.
 
-Everything about them is real (service, reader, desk, links, wire) but the work slot, which answers
-each version with a delta of the same size that it made once.
+Everything about them is real (service, reader, desk, links, wire) but the training worker, which
+answers each version with a delta of the same size that it made once.
 
-    python -m benchmarks.light --federation F --count 64        # broker from WARREN_BROKER_URL
+    python -m benchmarks.light --federation F --count 64        # broker from FANFOLD_BROKER_URL
 """
 
 import os
@@ -15,33 +15,35 @@ from typing import Any
 import numpy as np
 import typer
 
-from participant.desk import Desk
-from participant.reader import Version, VersionReader
-from participant.service import Participant
-from participant.settings import ParticipantSettings
-from participant.voice import Voice
-from participant.work import Activity, Answered, Failed, Stop, last_words
-from schemas.chunks import cut
-from schemas.codec import Decoded, Encoded, TensorBytes, encode
-from schemas.limits import Limits
-from schemas.messages import GlobalParameters, Update, UpdateRefused
-from schemas.topology import Topology
-from transport import Inbox, Link
-from warren import lifeline
-from warren.options import BROKER_VARIABLE
+from fanfold.cli.options import BROKER_VARIABLE
+from fanfold.local import lifeline
+from fanfold.participant.channel import ParticipantChannel
+from fanfold.participant.membership import Membership
+from fanfold.participant.service import Participant
+from fanfold.participant.settings import ParticipantSettings
+from fanfold.participant.version_receiver import Version, VersionReceiver
+from fanfold.participant.worker_events import Activity, Answered, Failed, Stop, last_words
+from fanfold.schemas.chunking import cut
+from fanfold.schemas.message_codec import Decoded, Encoded, TensorBytes, encode
+from fanfold.schemas.messages import GlobalParameters, Update, UpdateRefused
+from fanfold.schemas.names import FederationNames
+from fanfold.schemas.reader_limits import ReaderLimits
+from fanfold.transport import Connection, EventQueue
 
-LIMITS = Limits(max_bytes=2 << 30)
+LIMITS = ReaderLimits(max_bytes=2 << 30)
 NUM_EXAMPLES = 10
 
 
-class IdentitySlot:
-    """Answers without training; the uploads are as real as those of the `WorkSlot`."""
+class IdentityWorker:
+    """Answers without training; the uploads are as real as those of the `TrainingWorker`."""
 
-    def __init__(self, participant: str, desk: Desk, inbox: Inbox) -> None:
-        """Deliver what happens into `inbox`."""
+    def __init__(
+        self, participant: str, channel: ParticipantChannel, event_queue: EventQueue
+    ) -> None:
+        """Deliver what happens into `event_queue`."""
         self._participant = participant
-        self._desk = desk
-        self._inbox = inbox
+        self._channel = channel
+        self._event_queue = event_queue
         self._delta = memoryview(b"")
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="work")
         self.activity = Activity()
@@ -67,11 +69,11 @@ class IdentitySlot:
     def _work(self, version: Version) -> None:
         try:
             encoded = self._update(version)
-            self._desk.publish_update(cut(encoded))
+            self._channel.publish_update(cut(encoded))
         except BaseException as error:  # noqa: BLE001 - raised again in the service's thread
-            self._inbox.put_event(Failed(version, error, last_words(error)))
+            self._event_queue.put_event(Failed(version, error, last_words(error)))
         else:
-            self._inbox.put_event(Answered(version, encoded.num_bytes, None))
+            self._event_queue.put_event(Answered(version, encoded.num_bytes, None))
 
     def _update(self, version: Version) -> Encoded:
         assert version.assembly is not None  # noqa: S101 - the reader gives whole versions only
@@ -108,21 +110,23 @@ class IdentitySlot:
 def take_part(federation: str, name: str) -> None:
     """Be one participant until SIGTERM."""
     settings = ParticipantSettings(federation=federation, id=name, progress_seconds=2.0)
-    inbox = Inbox()
+    event_queue = EventQueue()
     urls = os.environ[BROKER_VARIABLE].split()
     consuming, publishing = (
-        Link(urls, name=f"{federation} participant {name} {purpose}", inbox=inbox)
+        Connection(urls, name=f"{federation} participant {name} {purpose}", event_queue=event_queue)
         for purpose in ("consumes", "publishes")
     )
-    desk = Desk(Topology(federation), name, consuming=consuming, publishing=publishing)
+    channel = ParticipantChannel(
+        FederationNames(federation), name, consuming=consuming, publishing=publishing
+    )
     participant = Participant(
         settings,
-        desk=desk,
-        reader=VersionReader(LIMITS, desk.acknowledge),
-        slot=IdentitySlot(name, desk, inbox),
-        inbox=inbox,
-        voice=Voice(
-            desk,
+        channel=channel,
+        receiver=VersionReceiver(LIMITS, channel.acknowledge),
+        worker=IdentityWorker(name, channel, event_queue),
+        event_queue=event_queue,
+        membership=Membership(
+            channel,
             name,
             device="cpu",
             num_examples=NUM_EXAMPLES,
@@ -132,7 +136,7 @@ def take_part(federation: str, name: str) -> None:
     )
 
     def stop(*_: object) -> None:
-        threading.Thread(target=inbox.put_event, args=(Stop("SIGTERM"),)).start()
+        threading.Thread(target=event_queue.put_event, args=(Stop("SIGTERM"),)).start()
 
     signal.signal(signal.SIGTERM, stop)
     with consuming, publishing:
@@ -141,7 +145,7 @@ def take_part(federation: str, name: str) -> None:
         participant.run()
 
 
-def main(federation: str = "warren", count: int = 4) -> None:
+def main(federation: str = "fanfold", count: int = 4) -> None:
     """Run that many participants, each in a process of its own, until SIGTERM."""
     children = []
     for index in range(count):

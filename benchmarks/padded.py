@@ -7,11 +7,11 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
-from learning import TrainingPlan
-from learning.measures import Metrics
-from learning.registry import load_task
+from fanfold.learning import TrainingPlan
+from fanfold.learning.measures import Metrics
+from fanfold.learning.registry import load_task
 
-VARIABLE = "WARREN_BENCH_TRAINING_SECONDS"
+VARIABLE = "FANFOLD_BENCH_TRAINING_SECONDS"
 
 
 class PaddedDigits(load_task("digits")):  # type: ignore[misc]  # a class found at run time

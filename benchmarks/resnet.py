@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 from torchvision.models import resnet18
 
-from learning import Task
+from fanfold.learning import Task
 
 
 class ResNet18(Task):

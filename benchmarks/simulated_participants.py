@@ -12,13 +12,13 @@ import time
 
 import torch
 
-from coordinator.rules import RoundRules
-from coordinator.server_optimizer import parse_optimizer
-from coordinator.staleness import parse_staleness
-from coordinator.training_run import TrainingRun, UpdateLimits
-from schemas.messages import Update
-from warren.simulation.loop import EventLoop
-from warren.simulation.speeds import slowness
+from fanfold.coordinator.aggregation.run_state import RunState, UpdateLimits
+from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
+from fanfold.coordinator.aggregation.staleness import parse_staleness
+from fanfold.coordinator.rounds.policy import RoundPolicy
+from fanfold.schemas.messages import Update
+from fanfold.simulation.loop import EventLoop
+from fanfold.simulation.speeds import slowness
 
 NUM_UPDATES = 20_000
 DIGEST = "0" * 64
@@ -31,7 +31,7 @@ class OneNumber:
         self._names = names
         self._rounds = rounds
         self.num_updates = 0
-        self.run = TrainingRun(
+        self.run = RunState(
             run_id="r",
             tensors={"x": torch.zeros(1)},
             kinds={"x": "delta"},
@@ -81,12 +81,12 @@ class OneNumber:
         self.run.close_round()
 
 
-def microseconds_per_update(num_participants: int, rules: RoundRules) -> float:
+def microseconds_per_update(num_participants: int, policy: RoundPolicy) -> float:
     """Return what an update costs, start-up left out."""
     names = [f"participant-{index}" for index in range(num_participants)]
-    per_round = num_participants if rules.goal == "all" else rules.goal
+    per_round = num_participants if policy.goal == "all" else policy.goal
     world = OneNumber(names, max(2, NUM_UPDATES // per_round))
-    loop = EventLoop(world, names, slowness("lognormal:1.0", num_participants, 0), rules=rules)
+    loop = EventLoop(world, names, slowness("lognormal:1.0", num_participants, 0), policy=policy)
     began = time.process_time()
     loop.run()
     return (time.process_time() - began) / world.num_updates * 1e6
@@ -96,12 +96,12 @@ def main() -> None:
     """Print a line for each mode."""
     torch.set_num_threads(1)
     modes = {
-        "sync": RoundRules(),
-        "buffered, goal 100": RoundRules(goal=100, max_staleness=10**6, only_fresh_count=False),
-        "async": RoundRules(goal=1, max_staleness=10**6, only_fresh_count=False),
+        "sync": RoundPolicy(),
+        "buffered, goal 100": RoundPolicy(goal=100, max_staleness=10**6, only_fresh_count=False),
+        "async": RoundPolicy(goal=1, max_staleness=10**6, only_fresh_count=False),
     }
-    for name, rules in modes.items():
-        few, many = (microseconds_per_update(number, rules) for number in (1_000, 10_000))
+    for name, policy in modes.items():
+        few, many = (microseconds_per_update(number, policy) for number in (1_000, 10_000))
         print(
             f"{name}: {few:.0f} us an update among 1,000 participants, "
             f"{many:.0f} us among 10,000: {many / few:.2f} times as much"

@@ -24,9 +24,9 @@ from pathlib import Path
 from benchmarks.federation import LEAVE_SECONDS, ROOT, ended
 from benchmarks.padded import VARIABLE
 from benchmarks.results import Row, machine, report
-from warren.broker_node import BrokerNode
-from warren.lifeline import VARIABLE as LIFELINE
-from warren.options import BROKER_VARIABLE
+from fanfold.cli.options import BROKER_VARIABLE
+from fanfold.local.broker_node import BrokerNode
+from fanfold.local.lifeline import VARIABLE as LIFELINE
 
 TASK = "benchmarks.padded:PaddedDigits"
 PICTURE = ROOT / "docs" / "images" / "stragglers.png"
@@ -53,7 +53,7 @@ def participants(stack: ExitStack, environment: dict[str, str]) -> None:
         lasts = FAST_SECONDS if index < FAST else SLOW_SECONDS
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "warren", "participant", f"--task={TASK}"),
+                *(sys.executable, "-m", "fanfold", "participant", f"--task={TASK}"),
                 *(f"--id=participant-{index}", f"--partition-index={index}"),
                 *(f"--num-partitions={FAST + 1}", "--progress-seconds=1"),
             ],
@@ -70,7 +70,7 @@ def run(mode: str, seed: int, environment: dict[str, str]) -> Curve:
     with tempfile.TemporaryDirectory() as out:
         coordinator = subprocess.Popen(
             [
-                *(sys.executable, "-m", "warren", "coordinator", "--json", f"--task={TASK}"),
+                *(sys.executable, "-m", "fanfold", "coordinator", "--json", f"--task={TASK}"),
                 *(f"--out={out}", f"--seed={seed}", f"--min-participants={FAST + 1}"),
                 *("--rounds=200", f"--until-accuracy={ACCURACY}", *MODES[mode], *TRAINING),
             ],

@@ -18,7 +18,14 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from benchmarks.results import Row, machine, quartiles, report
-from learning import Execution, FederatedNet, TrainingPlan, load_task, resident, use_huge_pages
+from fanfold.learning import (
+    Execution,
+    FederatedNet,
+    TrainingPlan,
+    load_task,
+    resident,
+    use_huge_pages,
+)
 
 BATCH = 32
 PLAN = TrainingPlan(epochs=1, batch_size=BATCH, lr=0.05, momentum=0.9)

@@ -7,7 +7,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
-from coordinator.observer import Phase
+from fanfold.coordinator.observer import Phase
 
 PHASE_SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300)
 ROUND_SECONDS = (0.5, 1, 2, 5, 10, 30, 60, 300, 600, 3600, 6 * 3600)
@@ -23,7 +23,7 @@ class CoordinatorMetrics:
         self.is_ready: Callable[[], bool] = lambda: False
 
         def of(kind: type[Any], name: str, text: str, *labels: str, **more: Any) -> Any:
-            return kind(f"warren_coordinator_{name}", text, labels, registry=self.registry, **more)
+            return kind(f"fanfold_coordinator_{name}", text, labels, registry=self.registry, **more)
 
         of(Info, "build", "Which program this is.").info(
             {"federation": federation, "version": version}

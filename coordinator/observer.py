@@ -1,6 +1,6 @@
 """What a coordinator lets others watch: a seam that the round does not depend on.
 
-`coordinator.metrics` counts what it sees for Prometheus; without it nobody looks.
+`fanfold.coordinator.metrics` counts what it sees for Prometheus; without it nobody looks.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ class Observer(Protocol):
 
         Args:
             present: how many participants there are.
-            is_ready: whether the coordinator is connected, holds its office and receives.
+            is_ready: whether the coordinator is connected, holds its lock and receives.
         """
 
     def hear(self, event: str, fields: dict[str, Any]) -> None:

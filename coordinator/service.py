@@ -6,79 +6,78 @@ from contextlib import suppress
 
 import structlog
 
-from coordinator.books import Books
-from coordinator.clerk import Clerk
-from coordinator.desk import Desk
-from coordinator.evaluation import Evaluated, Evaluator
-from coordinator.observer import Observer
-from coordinator.office import Office, Stop, StoppedError
-from coordinator.orders import Orders
-from coordinator.outbox import Sent
-from coordinator.outcome import Outcome
-from coordinator.presence import Presence
-from coordinator.publication import Publication, publication_of
-from coordinator.reception import Reception
-from coordinator.reports import Say
-from coordinator.rules import OpenRound
-from coordinator.sampling import Sampling
-from coordinator.settings import CoordinatorSettings
-from coordinator.training_run import DivergedError, TrainingRun
-from coordinator.upkeep import AllRefusedError, Upkeep
-from coordinator.watch import Watch
-from schemas.errors import LinkClosedError
-from schemas.messages import RunFinished
-from transport import Delivery, Inbox
+from fanfold.coordinator.admission.update_handler import UpdateHandler
+from fanfold.coordinator.aggregation.run_state import DivergedError, RunState
+from fanfold.coordinator.broker.channel import CoordinatorChannel
+from fanfold.coordinator.broker.encoded_version import EncodedVersion, encode_version
+from fanfold.coordinator.broker.leadership import Leadership, Stop, StoppedError
+from fanfold.coordinator.broker.publisher import Publisher
+from fanfold.coordinator.broker.publisher_thread import Sent
+from fanfold.coordinator.broker.recovery import Recovery
+from fanfold.coordinator.committer import Committer
+from fanfold.coordinator.evaluation.evaluator import Evaluated, Evaluator
+from fanfold.coordinator.evaluation.run_result import RunResult
+from fanfold.coordinator.observer import Observer
+from fanfold.coordinator.persistence.run_store import RunStore
+from fanfold.coordinator.rounds.policy import OpenRound
+from fanfold.coordinator.rounds.presence import Presence
+from fanfold.coordinator.rounds.reports import Say
+from fanfold.coordinator.rounds.sampling import Sampling
+from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.coordinator.upkeep import AllRefusedError, Upkeep
+from fanfold.schemas.errors import ConnectionClosedError
+from fanfold.schemas.messages import RunFinished
+from fanfold.transport import Delivery, EventQueue
 
 
 class Coordinator:
-    """One coordinator of one federation; `start.serve` puts its parts together.
-
-    All methods belong to the work thread; links and evaluation report to it through the inbox.
-    """
+    """One coordinator of one federation. All methods belong to the work thread."""
 
     def __init__(
         self,
         settings: CoordinatorSettings,
         *,
-        run: TrainingRun,
-        books: Books,
+        run: RunState,
+        store: RunStore,
         presence: Presence,
         sampling: Sampling,
-        desk: Desk,
-        office: Office,
-        orders: Orders,
-        reception: Reception,
-        clerk: Clerk,
+        channel: CoordinatorChannel,
+        leader: Leadership,
+        publisher: Publisher,
+        update_handler: UpdateHandler,
+        committer: Committer,
         evaluator: Evaluator,
-        inbox: Inbox,
+        event_queue: EventQueue,
         say: Say,
         observer: Observer,
     ) -> None:
         """Begin at the run's version 0; nothing is sent yet."""
         self._settings = settings
-        self._rules = settings.rules
+        self._policy = settings.policy
         self._sampling = sampling
         self._run = run
-        self._books = books
+        self._store = store
         self._presence = presence
-        self._desk = desk
-        self._office = office
-        self._orders = orders
-        self._reception = reception
+        self._channel = channel
+        self._leader = leader
+        self._publisher = publisher
+        self._update_handler = update_handler
         self._evaluator = evaluator
-        self._inbox = inbox
+        self._event_queue = event_queue
         self._say = say
         self._observer = observer
-        self._clerk = clerk
+        self._committer = committer
         self._evaluation_is_due = False
-        self._watch = Watch(desk=desk, office=office, orders=orders, presence=presence, say=say)
+        self._recovery = Recovery(
+            channel=channel, leader=leader, publisher=publisher, presence=presence, say=say
+        )
         self._upkeep = Upkeep(
             run,
             sampling=sampling,
             presence=presence,
-            office=office,
-            orders=orders,
-            watch=self._watch,
+            leader=leader,
+            publisher=publisher,
+            recovery=self._recovery,
             say=say,
             waits_when_all_refused=settings.when_all_refused == "wait",
         )
@@ -87,7 +86,7 @@ class Coordinator:
         self._unread: int | None = None
         """After a deadline: what came before it and is still to be read."""
 
-    def run(self) -> Outcome:
+    def run(self) -> RunResult:
         """Train until the last round, or until somebody stops it.
 
         Raises:
@@ -96,7 +95,7 @@ class Coordinator:
             AllRefusedError: if everybody's update of the open version was refused.
         """
         try:
-            self._take_office()
+            self._become_leader()
             self._await_participants()
             while not self._is_over:
                 opened = self._open_round()
@@ -107,32 +106,32 @@ class Coordinator:
             return self.stop(stopped.reason)
         except DivergedError:
             with suppress(StoppedError):  # while the disk is full
-                self._clerk.outcome(is_finished=True)  # the last good model; nothing is committed
+                self._committer.outcome(is_finished=True)  # the last good model; nothing committed
             raise
         except AllRefusedError:
-            self._clerk.last_commit()
+            self._committer.last_commit()
             raise
-        except LinkClosedError:
-            stop = self._inbox.find(Stop, 0)
+        except ConnectionClosedError:
+            stop = self._event_queue.find(Stop, 0)
             if stop is None:
                 raise
             return self.stop(stop.reason)
         finally:
-            self._orders.close()
+            self._publisher.close()
             self._evaluator.close()
-            self._books.close()
+            self._store.close()
 
-    def _take_office(self) -> None:
+    def _become_leader(self) -> None:
         """Hold the lock, load what an earlier coordinator left, and only then speak to anybody."""
-        self._office.enter()
-        self._clerk.take_epoch()  # before anything is read: from now on nobody else writes it
-        self._evaluation_is_due = self._clerk.load(fresh=not self._settings.resume)
-        self._office.open()
-        self._watch.look_if_due(time.monotonic())  # from now on, once a minute
-        self._publication = self._prepare()
-        self._clerk.record_start()
-        self._clerk.commit()
-        self._clerk.tell_start()
+        self._leader.enter()
+        self._committer.take_epoch()  # before anything is read: from now on nobody else writes it
+        self._evaluation_is_due = self._committer.load(fresh=not self._settings.resume)
+        self._leader.open()
+        self._recovery.look_if_due(time.monotonic())  # from now on, once a minute
+        self._encoded_version = self._prepare()
+        self._committer.record_start()
+        self._committer.commit()
+        self._committer.tell_start()
 
     def _await_participants(self) -> None:
         wanted = self._settings.min_participants
@@ -146,11 +145,11 @@ class Coordinator:
     def _is_over(self) -> bool:
         return self._evaluator.is_good_enough or self._run.version >= self._settings.rounds
 
-    def _prepare(self) -> Publication:
+    def _prepare(self) -> EncodedVersion:
         """Encode the current version; from now on updates of it are recognised."""
-        publication = publication_of(self._run, self._settings, epoch=self._books.epoch)
-        self._run.announced(publication.digest)
-        return publication
+        encoded_version = encode_version(self._run, self._settings, epoch=self._store.epoch)
+        self._run.announced(encoded_version.digest)
+        return encoded_version
 
     def _open_round(self) -> OpenRound:
         """Publish the current version; the deadline counts from when it is out.
@@ -161,35 +160,35 @@ class Coordinator:
         structlog.contextvars.bind_contextvars(
             run=self._run.run_id, round=self._run.version + 1, version=self._run.version
         )
-        if self._rules.fraction < 1 and self._sampling.members is None:
+        if self._policy.fraction < 1 and self._sampling.members is None:
             self._sampling.draw(self._presence.names, self._run.version + 1)
-            self._clerk.commit()  # a sample must outlive a crash; later ones are drawn at the close
+            self._committer.commit()  # a sample outlives a crash; later ones are drawn at the close
         opened = OpenRound(
-            self._rules,
+            self._policy,
             self._run.version + 1,
-            expected=self._rules.expected(self._presence.names, self._sampling.members),
+            expected=self._policy.expected(self._presence.names, self._sampling.members),
             opened_at=math.inf,
         )
         for contribution in self._run.contributions:  # folded before a restart
             opened.count(contribution.participant, staleness=contribution.staleness)
-        self._watch.begin(opened, self._round_began)
-        self._reception.open(opened)
+        self._recovery.begin(opened, self._round_began)
+        self._update_handler.open(opened)
         with self._observer.phase("publish"):
-            self._orders.publish(self._publication, to=self._sampling.members)
-            while not self._orders.is_idle:
+            self._publisher.publish(self._encoded_version, to=self._sampling.members)
+            while not self._publisher.is_idle:
                 self._turn(opened)
         opened.published(time.monotonic())
         if self._evaluation_is_due:
-            self._clerk.evaluate()
+            self._committer.evaluate()
         return opened
 
     def _collect(self, opened: OpenRound) -> bool:
         """Take what comes until the round may close; False if the run ends before."""
         while not self._evaluator.is_good_enough:
             if self._is_due(opened):
-                if self._orders.is_idle:
+                if self._publisher.is_idle:
                     return True  # nothing on its way out views the tensors that are to change now
-                self._orders.take_back()
+                self._publisher.take_back()
             self._turn(opened)
         return False
 
@@ -197,21 +196,21 @@ class Coordinator:
         """Whether the round closes now.
 
         A deadline closes it only once everything is read that came before: after a long pause
-        many an update is in time and still in the inbox.
+        many an update is in time and still in the event queue.
         """
         present = self._presence.names
         if not opened.may_close(time.monotonic(), present):
             self._unread = None
             return False
         if self._unread is None:
-            self._unread = len(self._inbox)
+            self._unread = len(self._event_queue)
         self._unread -= 1
         return self._unread < 0 or opened.is_full(present)
 
     def _close_round(self, closed: OpenRound) -> None:
         """Aggregate, commit, acknowledge; the round after announces the next version."""
-        self._orders.withdraw()  # first of all: from here on nobody can ask for it again
-        self._watch.round, self._unread = None, None
+        self._publisher.withdraw()  # first of all: from here on nobody can ask for it again
+        self._recovery.round, self._unread = None, None
         self._upkeep.close(closed, time.monotonic())
         self._evaluation_is_due = self._evaluator.has_data and (
             closed.number % self._settings.evaluate_every == 0
@@ -219,46 +218,46 @@ class Coordinator:
         )
         with self._observer.phase("aggregate"):
             contributions = self._run.close_round()
-        self._publication = self._prepare()
-        self._clerk.record(
+        self._encoded_version = self._prepare()
+        self._committer.record(
             closed,
             contributions,
             seconds=time.monotonic() - self._round_began,
             awaits_evaluation=self._evaluation_is_due,
         )
         self._sampling.draw(self._presence.names, self._run.version + 1)
-        self._clerk.commit()
-        self._clerk.tell()
+        self._committer.commit()
+        self._committer.tell()
 
-    def _finish(self) -> Outcome:
+    def _finish(self) -> RunResult:
         """Evaluate the last version, tell everybody that the run is over, and write the models."""
-        self._clerk.evaluate()
+        self._committer.evaluate()
         while self._evaluator.is_busy:
             self._turn()
-        self._clerk.commit()
-        outcome = self._clerk.outcome(is_finished=True)
-        self._orders.announce(RunFinished(run=self._run.run_id, version=self._run.version))
-        while not self._orders.is_idle:
+        self._committer.commit()
+        outcome = self._committer.outcome(is_finished=True)
+        self._publisher.announce(RunFinished(run=self._run.run_id, version=self._run.version))
+        while not self._publisher.is_idle:
             self._turn()
         return outcome
 
-    def stop(self, reason: str) -> Outcome:
+    def stop(self, reason: str) -> RunResult:
         """Commit what there is, and say how the run stands."""
         self._say("stopping", {"reason": reason})
-        if self._books.is_open:
-            self._clerk.last_commit()
-        return self._clerk.outcome(is_finished=False)
+        if self._store.is_open:
+            self._committer.last_commit()
+        return self._committer.outcome(is_finished=False)
 
     # -- what happens meanwhile
 
     def _turn(self, opened: OpenRound | None = None) -> None:
         """Take the next event, and do what is due."""
         event = self._next_event(opened)
-        self._office.check_stop(event)
-        self._watch.attempt(lambda: self._dispatch(event))
-        self._watch.retry_if_due(time.monotonic())
-        self._watch.look_if_due(time.monotonic())
-        self._clerk.commit_if_due(time.monotonic())
+        self._leader.check_stop(event)
+        self._recovery.attempt(lambda: self._dispatch(event))
+        self._recovery.retry_if_due(time.monotonic())
+        self._recovery.look_if_due(time.monotonic())
+        self._committer.commit_if_due(time.monotonic())
         if opened is not None:
             self._upkeep.tend(opened, time.monotonic())
 
@@ -270,31 +269,31 @@ class Coordinator:
         what is folded and acknowledged gives it some.
         """
         now = time.monotonic()
-        is_sending = not self._orders.is_idle and not self._watch.is_blocked
+        is_sending = not self._publisher.is_idle and not self._recovery.is_blocked
         is_full = is_sending and opened is not None and opened.is_full(self._presence.names)
         self._full_since = min(self._full_since, now) if is_full else math.inf
         full_until = self._full_since + self._settings.commit_seconds
         first = min(
-            self._clerk.commit_due_at,
-            self._watch.due_at,
+            self._committer.commit_due_at,
+            self._recovery.due_at,
             math.inf if opened is None else self._upkeep.due_at(opened),
             full_until if now < full_until else math.inf,
         )
-        return self._inbox.get(
+        return self._event_queue.get(
             None if first == math.inf else max(0.0, first - now),
             leave_deliveries=is_full and now < full_until,
         )
 
     def _dispatch(self, event: object) -> None:
         match event:
-            case Delivery() if self._desk.is_result(event):
-                self._clerk.with_room(lambda: self._reception.take_result(event))
+            case Delivery() if self._channel.is_result(event):
+                self._committer.with_room(lambda: self._update_handler.take_result(event))
             case Delivery():
-                self._reception.take_event(event)
+                self._update_handler.take_event(event)
             case Evaluated():
-                self._clerk.evaluated(event)
+                self._committer.evaluated(event)
             case Sent():
-                if not self._orders.sent(event):
-                    self._watch.come_back()
+                if not self._publisher.sent(event):
+                    self._recovery.come_back()
             case _:
-                self._watch.notice(event)
+                self._recovery.notice(event)

@@ -9,13 +9,18 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from coordinator.privacy_rules import PrivacyRules, privacy_rules
-from coordinator.refusals import UpdateLimits
-from coordinator.rules import DEFAULT_GOALS, DEFAULT_MAX_STALENESS, Mode, RoundRules
-from coordinator.staleness import parse_staleness
-from schemas.encodings import Encoding
-from schemas.errors import InvalidInputError
-from schemas.messages import Identifier, TrainingPlan
+from fanfold.coordinator.aggregation.privacy_settings import PrivacySettings, privacy_settings
+from fanfold.coordinator.aggregation.refusals import UpdateLimits
+from fanfold.coordinator.aggregation.staleness import parse_staleness
+from fanfold.coordinator.rounds.policy import (
+    DEFAULT_GOALS,
+    DEFAULT_MAX_STALENESS,
+    Mode,
+    RoundPolicy,
+)
+from fanfold.schemas.encodings import Encoding
+from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.messages import Identifier, TrainingPlan
 
 
 def _checked(check: Callable[[str], object]) -> AfterValidator:
@@ -32,9 +37,7 @@ def _checked(check: Callable[[str], object]) -> AfterValidator:
 
 
 def _check_server_optimizer(spec: str) -> None:
-    from coordinator.server_optimizer import (  # noqa: PLC0415 - torch: not for --help
-        parse_optimizer,
-    )
+    from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer  # noqa: PLC0415 - torch: not for --help
 
     parse_optimizer(spec)
 
@@ -150,17 +153,17 @@ class RoundSettings(TrainingSettings):
     def limits(self) -> UpdateLimits:
         """What these settings let no update exceed."""
         return UpdateLimits(
-            max_staleness=self.rules.max_staleness,
+            max_staleness=self.policy.max_staleness,
             max_examples=self.max_examples,
             max_norm=self.max_update_norm,
             max_buffer_norm=self.max_buffer_norm,
         )
 
     @property
-    def rules(self) -> RoundRules:
+    def policy(self) -> RoundPolicy:
         """The round's rule that these settings name."""
         sync = self.mode == "sync"
-        return RoundRules(
+        return RoundPolicy(
             goal=DEFAULT_GOALS[self.mode] if self.goal is None else self.goal,
             quorum=self.quorum,
             deadline_seconds=self.deadline_seconds,
@@ -175,7 +178,7 @@ class RoundSettings(TrainingSettings):
 class CoordinatorSettings(RoundSettings):
     """One coordinator."""
 
-    federation: Identifier = Field("warren", description="Name of the federation.")
+    federation: Identifier = Field("fanfold", description="Name of the federation.")
     broker: tuple[str, ...] = Field(
         (),
         repr=False,
@@ -220,7 +223,7 @@ class CoordinatorSettings(RoundSettings):
         description="Believe a participant's id only if it is its broker login; always so with "
         "--credentials. Otherwise the coordinator's own login may be shared under any id.",
     )
-    out: Path = Field(Path("runs/warren"), description="Folder for model, history and checkpoint.")
+    out: Path = Field(Path("runs/fanfold"), description="Folder for model, history and checkpoint.")
     data: Path | None = Field(None, description="Folder of the held-out data, given to the task.")
     device: str | None = Field(
         None, description="Device of the evaluation; the local accelerator by default."
@@ -263,10 +266,10 @@ class CoordinatorSettings(RoundSettings):
     )
 
     @property
-    def privacy(self) -> PrivacyRules | None:
+    def privacy(self) -> PrivacySettings | None:
         """The rules of a differentially private run, None for another one."""
-        divisor = self.min_participants if self.rules.goal == "all" else self.rules.goal
-        return privacy_rules(
+        divisor = self.min_participants if self.policy.goal == "all" else self.policy.goal
+        return privacy_settings(
             clip=self.dp_clip,
             noise=self.dp_noise,
             at=self.dp_at,
@@ -279,6 +282,6 @@ class CoordinatorSettings(RoundSettings):
     def _privacy_is_possible(self) -> Self:
         # Staleness would only lower a weight, but every update of a private run has the same one.
         asked = "staleness" in self.model_fields_set and self.staleness != "constant"
-        if self.privacy is not None and asked and self.rules.max_staleness > 0:
+        if self.privacy is not None and asked and self.policy.max_staleness > 0:
             raise InvalidInputError("--dp-clip gives every update weight 1; leave --staleness out")
         return self

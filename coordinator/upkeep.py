@@ -4,22 +4,22 @@ import math
 from collections.abc import Set as AbstractSet
 from functools import partial
 
-from coordinator.office import Office
-from coordinator.orders import Orders
-from coordinator.presence import Presence
-from coordinator.refusals import in_words
-from coordinator.reports import Say
-from coordinator.rules import OpenRound
-from coordinator.sampling import Sampling
-from coordinator.training_run import TrainingRun
-from coordinator.watch import Watch
-from schemas.errors import WarrenError
+from fanfold.coordinator.aggregation.refusals import in_words
+from fanfold.coordinator.aggregation.run_state import RunState
+from fanfold.coordinator.broker.leadership import Leadership
+from fanfold.coordinator.broker.publisher import Publisher
+from fanfold.coordinator.broker.recovery import Recovery
+from fanfold.coordinator.rounds.policy import OpenRound
+from fanfold.coordinator.rounds.presence import Presence
+from fanfold.coordinator.rounds.reports import Say
+from fanfold.coordinator.rounds.sampling import Sampling
+from fanfold.schemas.errors import FanfoldError
 
 NEW_TRY_SECONDS = 30.0
 """Where all who are present were refused: so long others may come, or these start anew."""
 
 
-class AllRefusedError(WarrenError):
+class AllRefusedError(FanfoldError):
     """Raised when a round can never close, because everybody's update was refused."""
 
 
@@ -31,13 +31,13 @@ class Upkeep:
 
     def __init__(
         self,
-        run: TrainingRun,
+        run: RunState,
         *,
         sampling: Sampling,
         presence: Presence,
-        office: Office,
-        orders: Orders,
-        watch: Watch,
+        leader: Leadership,
+        publisher: Publisher,
+        recovery: Recovery,
         say: Say,
         waits_when_all_refused: bool,
     ) -> None:
@@ -45,9 +45,9 @@ class Upkeep:
         self._run = run
         self._sampling = sampling
         self._presence = presence
-        self._office = office
-        self._orders = orders
-        self._watch = watch
+        self._leader = leader
+        self._publisher = publisher
+        self._recovery = recovery
         self._say = say
         self._waits = waits_when_all_refused
         self._all_were_refused = False
@@ -68,7 +68,7 @@ class Upkeep:
             self._draw_others(opened, self._presence.names)
         if now >= opened.next_reminder:
             opened.reminded(now)
-            if opened.counted < opened.rules.quorum:
+            if opened.counted < opened.policy.quorum:
                 self._remind(opened, now)
                 opened.missed(now)
         self._weigh_refusals(opened, now)
@@ -83,7 +83,7 @@ class Upkeep:
         if now < closed.deadline:
             return
         idle = self._owing(closed) - self._at_work(now)
-        self._watch.attempt(partial(self._office.declare_again, sorted(idle)))
+        self._recovery.attempt(partial(self._leader.declare_again, sorted(idle)))
         self._drop_the_silent(closed, now)
 
     def _members(self) -> AbstractSet[str]:
@@ -101,18 +101,18 @@ class Upkeep:
 
         Not to those who said of late that they work on it.
         """
-        self._watch.attempt(partial(self._office.declare_again, sorted(self._owing(opened))))
+        self._recovery.attempt(partial(self._leader.declare_again, sorted(self._owing(opened))))
         self._drop_the_silent(opened, now)
         self._widen(opened, self._presence.names | opened.answered)
         owing = sorted(self._owing(opened))
         fields = {
-            "for": f"{opened.rules.quorum} updates",
+            "for": f"{opened.policy.quorum} updates",
             "round": opened.number,
             "updates": opened.counted,
             "present": len(self._presence),
         }
         self._say("waiting", fields | _reasons(opened))
-        self._orders.remind([each for each in owing if each not in self._at_work(now)])
+        self._publisher.remind([each for each in owing if each not in self._at_work(now)])
 
     def _drop_the_silent(self, late: OpenRound, now: float) -> None:
         silent = self._presence.silent(now, since=late.silence_since) - late.answered
@@ -120,7 +120,7 @@ class Upkeep:
         for participant in sorted(silent):
             fields = {"participant": participant, "round": late.number}
             self._say("participant_silent", fields)
-        self._office.forget_the_gone()
+        self._leader.forget_the_gone()
 
     def _weigh_refusals(self, opened: OpenRound, now: float) -> None:
         """Where all were refused draw others, or say so at once and give a new try some time."""
@@ -132,7 +132,7 @@ class Upkeep:
             return
         if not self._all_were_refused:
             self._all_were_refused = True
-            seconds = min(NEW_TRY_SECONDS, opened.rules.deadline_seconds)
+            seconds = min(NEW_TRY_SECONDS, opened.policy.deadline_seconds)
             if not self._waits:
                 self._give_up_at = now + seconds
             waits = "" if self._waits else f" for {seconds:g} s"
@@ -148,13 +148,13 @@ class Upkeep:
 
     def _draw_others(self, opened: OpenRound, candidates: AbstractSet[str]) -> bool:
         more = self._widen(opened, candidates)
-        self._orders.remind(sorted(more & self._owing(opened)))
+        self._publisher.remind(sorted(more & self._owing(opened)))
         return bool(more)
 
     def _widen(self, opened: OpenRound, alive: AbstractSet[str]) -> frozenset[str]:
         """Draw others in the place of those in the sample who are gone."""
         more = self._sampling.widen(alive, opened.number)
-        self._orders.widen(more)
+        self._publisher.widen(more)
         opened.expect(more)
         return more
 

@@ -21,11 +21,11 @@ from typing import Any
 from browser import Browser
 from rich.console import Console
 
-from schemas.topology import UPDATE_KEY, Topology
-from transport import Link, Outgoing
-from warren.broker_node import BrokerNode
-from warren.management import Management
-from warren.view import LiveView
+from fanfold.access.management import ManagementClient
+from fanfold.cli.view import LiveView
+from fanfold.local.broker_node import BrokerNode
+from fanfold.schemas.names import UPDATE_KEY, FederationNames
+from fanfold.transport import Connection, Outgoing
 
 IMAGES = Path(__file__).parent / "images"
 FEDERATION = "clinics"
@@ -61,7 +61,7 @@ def picture_the_terminal(browser: Browser, folder: Path) -> None:
     console = Console(record=True, width=96, file=io.StringIO())
     console.print("[bold green]$[/] make demo", highlight=False)
     view = LiveView(console)
-    command = warren("local", "--json", "--participants=4", "--rounds=20", "--out=runs/demo")
+    command = fanfold("local", "--json", "--participants=4", "--rounds=20", "--out=runs/demo")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder) as run:
         for line in run.stdout or ():
             fields = json.loads(line)
@@ -77,12 +77,12 @@ def picture_the_terminal(browser: Browser, folder: Path) -> None:
 @contextmanager
 def a_federation(node: BrokerNode, folder: Path) -> Iterator[dict[str, "subprocess.Popen[bytes]"]]:
     """Run a coordinator that does not wait for the slow, and its participants by name."""
-    environment = os.environ | {"WARREN_BROKER_URL": node.url}
+    environment = os.environ | {"FANFOLD_BROKER_URL": node.url}
 
     def start(*arguments: str) -> "subprocess.Popen[bytes]":
         with (folder / "federation.log").open("ab") as log:
             return subprocess.Popen(
-                warren(*arguments, f"--federation={FEDERATION}"),
+                fanfold(*arguments, f"--federation={FEDERATION}"),
                 env=environment,
                 stdout=log,
                 stderr=log,
@@ -111,8 +111,8 @@ def a_federation(node: BrokerNode, folder: Path) -> Iterator[dict[str, "subproce
 
 def bring_about_something_to_see(node: BrokerNode, slow: "subprocess.Popen[bytes]") -> None:
     """Stop one participant in the middle of its work, and send something malformed."""
-    queue = Topology(FEDERATION).participant_queue(SLOW_SITE)
-    management = Management(str(node.management_url), login=(node.user, node.password))
+    queue = FederationNames(FEDERATION).participant_queue(SLOW_SITE)
+    management = ManagementClient(str(node.management_url), login=(node.user, node.password))
 
     def is_at_work() -> bool:
         slow.send_signal(signal.SIGSTOP)
@@ -128,10 +128,10 @@ def bring_about_something_to_see(node: BrokerNode, slow: "subprocess.Popen[bytes
 
     until(federation_runs)
     until(is_at_work)
-    exchange = Topology(FEDERATION).reports_exchange
-    with Link([node.url], name="a curious colleague") as link:
-        link.wait_connected(10)
-        link.publish([Outgoing(exchange, UPDATE_KEY, b"hello?", "Greeting", "greeting/1")])
+    exchange = FederationNames(FEDERATION).reports_exchange
+    with Connection([node.url], name="a curious colleague") as connection:
+        connection.wait_connected(10)
+        connection.publish([Outgoing(exchange, UPDATE_KEY, b"hello?", "Greeting", "greeting/1")])
 
 
 def picture_the_management_ui(browser: Browser) -> None:
@@ -141,7 +141,7 @@ def picture_the_management_ui(browser: Browser) -> None:
     browser.picture(IMAGES / "queues.png")
     show(browser, "#/connections", "document.body.innerText.includes('participant cork')")
     browser.picture(IMAGES / "connections.png")
-    names = Topology(FEDERATION)
+    names = FederationNames(FEDERATION)
     show_queue(browser, names.participant_queue(SLOW_SITE))
     time.sleep(6)
     browser.picture(IMAGES / "queue.png")
@@ -231,9 +231,9 @@ def until(condition: Callable[[], bool], patience_seconds: float = 120.0) -> Non
         time.sleep(0.2)
 
 
-def warren(*arguments: str) -> list[Any]:
+def fanfold(*arguments: str) -> list[Any]:
     """Return the command line of our own program."""
-    return [sys.executable, "-m", "warren", *arguments]
+    return [sys.executable, "-m", "fanfold", *arguments]
 
 
 if __name__ == "__main__":

@@ -1,16 +1,22 @@
 """What is trained, and how one machine trains it. Knows torch, and nothing of messaging."""
 
-from learning.batches import dataset_length, in_memory, resident
-from learning.client import Client
-from learning.device import limit_device_memory, local_device, to_device
-from learning.errors import DeviceError, LearningError, TaskError, TensorsError, TrainingAbandoned
-from learning.example_privacy import ExamplePrivacy
-from learning.execution import Execution
-from learning.huge_pages import use_huge_pages
-from learning.measures import Metrics, accuracy
-from learning.network import FederatedNet
-from learning.optimizers import load_optimizers, local_optimizer
-from learning.parameters import (
+from fanfold.learning.batches import dataset_length, in_memory, resident
+from fanfold.learning.client import Client
+from fanfold.learning.device import limit_device_memory, local_device, to_device
+from fanfold.learning.errors import (
+    DeviceError,
+    LearningError,
+    TaskError,
+    TensorsError,
+    TrainingAbandoned,
+)
+from fanfold.learning.example_privacy import ExamplePrivacy
+from fanfold.learning.execution import Execution
+from fanfold.learning.huge_pages import use_huge_pages
+from fanfold.learning.measures import Metrics, accuracy
+from fanfold.learning.network import FederatedNet
+from fanfold.learning.optimizers import load_optimizers, local_optimizer
+from fanfold.learning.parameters import (
     LayerParameters,
     find_layers,
     flatten,
@@ -19,15 +25,15 @@ from learning.parameters import (
     replace_tensors,
     shared_tensors,
 )
-from learning.partition import Partition
-from learning.plan import TrainingPlan
-from learning.privacy import clip_factor, joint_norm, secure_normal
-from learning.reading import reading
-from learning.registry import BUILT_IN, load_task
-from learning.seeding import seeded, training_seed
-from learning.task import Task
-from learning.tracking import TrackedModule
-from learning.training import evaluate, fit, measure_all, train
+from fanfold.learning.partition import Partition
+from fanfold.learning.plan import TrainingPlan
+from fanfold.learning.privacy import clip_factor, joint_norm, secure_normal
+from fanfold.learning.reading import reading
+from fanfold.learning.registry import BUILT_IN, load_task
+from fanfold.learning.seeding import seeded, training_seed
+from fanfold.learning.task import Task
+from fanfold.learning.tracking import TrackedModule
+from fanfold.learning.training import evaluate, fit, measure_all, train
 
 __all__ = [
     "BUILT_IN",

@@ -21,9 +21,9 @@ from torch.utils.data import (
     default_collate,
 )
 
-from learning.device import to_device
-from learning.errors import TaskError
-from learning.execution import Execution
+from fanfold.learning.device import to_device
+from fanfold.learning.errors import TaskError
+from fanfold.learning.execution import Execution
 
 
 class Batches(Protocol):

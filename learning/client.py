@@ -7,14 +7,20 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from learning.batches import dataset_length, resident
-from learning.device import local_device
-from learning.measures import Metrics
-from learning.network import FederatedNet
-from learning.parameters import LayerParameters, flatten, nest, replace_tensors, shared_tensors
-from learning.plan import TrainingPlan
-from learning.seeding import seeded, training_seed
-from learning.task import Task
+from fanfold.learning.batches import dataset_length, resident
+from fanfold.learning.device import local_device
+from fanfold.learning.measures import Metrics
+from fanfold.learning.network import FederatedNet
+from fanfold.learning.parameters import (
+    LayerParameters,
+    flatten,
+    nest,
+    replace_tensors,
+    shared_tensors,
+)
+from fanfold.learning.plan import TrainingPlan
+from fanfold.learning.seeding import seeded, training_seed
+from fanfold.learning.task import Task
 
 logger = logging.getLogger(__name__)
 

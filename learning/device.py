@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from learning.errors import DeviceError
+from fanfold.learning.errors import DeviceError
 
 
 def local_device(name: str | None = None) -> torch.device:

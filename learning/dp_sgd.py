@@ -19,15 +19,15 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset, default_collate
 
-from learning.batches import batch_length, dataset_length, dataset_tensors, resident
-from learning.device import to_device
-from learning.errors import LearningError, TrainingAbandoned
-from learning.example_privacy import ExamplePrivacy
-from learning.execution import PLAIN, Execution
-from learning.measures import Means, Measure, Metrics
-from learning.optimizers import OptimizerFactory
-from learning.privacy import secure_normal, secure_uniform
-from learning.training import prepared
+from fanfold.learning.batches import batch_length, dataset_length, dataset_tensors, resident
+from fanfold.learning.device import to_device
+from fanfold.learning.errors import LearningError, TrainingAbandoned
+from fanfold.learning.example_privacy import ExamplePrivacy
+from fanfold.learning.execution import PLAIN, Execution
+from fanfold.learning.measures import Means, Measure, Metrics
+from fanfold.learning.optimizers import OptimizerFactory
+from fanfold.learning.privacy import secure_normal, secure_uniform
+from fanfold.learning.training import prepared
 
 try:
     from opacus.accountants import RDPAccountant
@@ -35,7 +35,7 @@ try:
     from opacus.optimizers import DPOptimizer
     from opacus.validators import ModuleValidator
 except ImportError:
-    raise LearningError("DP-SGD takes the opacus package: pip install 'warren[privacy]'") from None
+    raise LearningError("DP-SGD takes the opacus package: pip install 'fanfold[privacy]'") from None
 
 
 def train(

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, relu
 from torch.utils.data import TensorDataset
 
-from learning.errors import TaskError
-from learning.network import FederatedNet
-from learning.task import Task
-from learning.tracking import TrackedModule
+from fanfold.learning.errors import TaskError
+from fanfold.learning.network import FederatedNet
+from fanfold.learning.task import Task
+from fanfold.learning.tracking import TrackedModule
 
 BRIGHTEST = 255
 
@@ -23,7 +23,7 @@ BRIGHTEST = 255
 class ImageTask(Task):
     """Ten classes of images with values in 0 .. 1, from a dataset that torchvision knows.
 
-    The dataset is looked for in `data_dir`, or else in a folder `warren` in the user's cache, and
+    The dataset is looked for in `data_dir`, or else in a folder `fanfold` in the user's cache, and
     downloaded into it where it is missing.
     """
 
@@ -125,4 +125,4 @@ class ColourNet(TrackedModule):
 
 
 def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "warren"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fanfold"

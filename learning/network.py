@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, relu
 
-from learning.tracking import TrackedModule
+from fanfold.learning.tracking import TrackedModule
 
 
 class FederatedNet(TrackedModule):

@@ -7,7 +7,7 @@ import torch
 from torch import optim
 from torch.optim import Optimizer
 
-from learning.errors import LearningError
+from fanfold.learning.errors import LearningError
 
 OptimizerFactory = Callable[..., Optimizer]
 """Called as `factory(parameters, lr=lr)`; a class of `torch.optim` is one."""

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from learning.errors import TensorsError
+from fanfold.learning.errors import TensorsError
 
 LayerParameters = dict[str, dict[str, Tensor]]
 """Nested form: layer -> tensor name -> tensor, as in {"conv1": {"weight": ..., "bias": ...}}."""

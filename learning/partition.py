@@ -11,7 +11,7 @@ from itertools import accumulate, chain, pairwise
 from math import isfinite
 from typing import Literal
 
-from learning.errors import TaskError
+from fanfold.learning.errors import TaskError
 
 SHARDS_EACH = 2
 DIRICHLET_TRIES = 100

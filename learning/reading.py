@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from learning.errors import TaskError
+from fanfold.learning.errors import TaskError
 
 
 @contextmanager

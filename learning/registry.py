@@ -5,14 +5,14 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from learning.errors import TaskError
-from learning.task import Task
+from fanfold.learning.errors import TaskError
+from fanfold.learning.task import Task
 
 BUILT_IN = {
-    "digits": "learning.digits:Digits",
-    "mnist": "learning.images:Mnist",
-    "fashion-mnist": "learning.images:FashionMnist",
-    "cifar10": "learning.images:Cifar10",
+    "digits": "fanfold.learning.digits:Digits",
+    "mnist": "fanfold.learning.images:Mnist",
+    "fashion-mnist": "fanfold.learning.images:FashionMnist",
+    "cifar10": "fanfold.learning.images:Cifar10",
 }
 
 
@@ -51,7 +51,7 @@ def load_task(name: str) -> type[Task]:
     if task is None:
         raise TaskError(f"the module {module_name!r} has no class {class_name!r}")
     if not (isinstance(task, type) and issubclass(task, Task)):
-        raise TaskError(f"{name} is not a task: it does not derive from learning.Task")
+        raise TaskError(f"{name} is not a task: it does not derive from fanfold.learning.Task")
     if inspect.isabstract(task):
         missing_methods = ", ".join(sorted(task.__abstractmethods__))
         raise TaskError(f"the task {name} does not write {missing_methods}")

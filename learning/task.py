@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
 
-from learning import training
-from learning.errors import TaskError
-from learning.example_privacy import ExamplePrivacy
-from learning.execution import PLAIN, Execution
-from learning.measures import Measure, Measured, Metrics, accuracy
-from learning.optimizers import local_optimizer
-from learning.parameters import EVERYTHING
-from learning.partition import Partition
-from learning.plan import TrainingPlan
+from fanfold.learning import training
+from fanfold.learning.errors import TaskError
+from fanfold.learning.example_privacy import ExamplePrivacy
+from fanfold.learning.execution import PLAIN, Execution
+from fanfold.learning.measures import Measure, Measured, Metrics, accuracy
+from fanfold.learning.optimizers import local_optimizer
+from fanfold.learning.parameters import EVERYTHING
+from fanfold.learning.partition import Partition
+from fanfold.learning.plan import TrainingPlan
 
 
 class Task(ABC):
@@ -41,7 +41,7 @@ class Task(ABC):
 
     Attributes:
         shared: Patterns over tensor names that say what takes part in federation; the rest stays
-            private and local. See `learning.parameters.shared_tensors`.
+            private and local. See `fanfold.learning.parameters.shared_tensors`.
         execution: Device, speed, request to stop and reports of progress. The participant sets it
             before it calls `fit` or `evaluate`; a `fit` of the user's own should follow it.
         example_privacy: Rules of DP-SGD, set by a participant that chose it; None trains plainly.
@@ -120,7 +120,7 @@ class Task(ABC):
         """
         train = training.train
         if self.example_privacy is not None:
-            from learning import dp_sgd  # noqa: PLC0415 - opacus is optional
+            from fanfold.learning import dp_sgd  # noqa: PLC0415 - opacus is optional
 
             train = partial(dp_sgd.train, privacy=self.example_privacy)
         return train(

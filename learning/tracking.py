@@ -8,11 +8,11 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 from torch.utils.data import Dataset
 
-from learning import training
-from learning.errors import TensorsError
-from learning.measures import accuracy, measure_with
-from learning.optimizers import OptimizerFactory
-from learning.parameters import (
+from fanfold.learning import training
+from fanfold.learning.errors import TensorsError
+from fanfold.learning.measures import accuracy, measure_with
+from fanfold.learning.optimizers import OptimizerFactory
+from fanfold.learning.parameters import (
     LayerParameters,
     find_layers,
     flatten,
@@ -28,7 +28,7 @@ class TrackedModule(nn.Module):
 
     Derive from it instead of `nn.Module`, or beside another network (`class Net(TrackedModule,
     ResNet)`). A plain `nn.Module` needs none of this to take part in a federation: see
-    `learning.parameters`.
+    `fanfold.learning.parameters`.
 
     Example:
         >>> network = FederatedNet()
@@ -107,13 +107,13 @@ class TrackedModule(nn.Module):
         opt: str | OptimizerFactory = SGD,
         **options: Any,
     ) -> list[tuple[float, float]]:
-        """Trains this network; arguments, options and result as in `learning.training.fit`."""
+        """Trains this network; arguments, options and result as in `training.fit`."""
         measure = measure_with(self._process_batch)
         return training.fit(self, dataset, epochs, lr, batch_size, opt, measure=measure, **options)
 
     def evaluate(
         self, dataset: Dataset[Any], batch_size: int = 128, **options: Any
     ) -> tuple[float, float]:
-        """(mean loss, mean accuracy) without gradients, as in `learning.training.evaluate`."""
+        """(mean loss, mean accuracy) without gradients, as in `training.evaluate`."""
         measure = measure_with(self._process_batch)
         return training.evaluate(self, dataset, batch_size, measure=measure, **options)

@@ -15,11 +15,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import SGD
 from torch.utils.data import Dataset
 
-from learning.batches import batch_length, dataset_length, make_batches
-from learning.errors import LearningError, TrainingAbandoned
-from learning.execution import PLAIN, Execution
-from learning.measures import Means, Measure, Metrics, classification
-from learning.optimizers import OptimizerFactory, local_optimizer
+from fanfold.learning.batches import batch_length, dataset_length, make_batches
+from fanfold.learning.errors import LearningError, TrainingAbandoned
+from fanfold.learning.execution import PLAIN, Execution
+from fanfold.learning.measures import Means, Measure, Metrics, classification
+from fanfold.learning.optimizers import OptimizerFactory, local_optimizer
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def train(
 
     Args:
         network: Its parameters that require gradients are trained.
-        dataset: Map-style; see `learning.batches`.
+        dataset: Map-style; see `fanfold.learning.batches`.
         measure: Runs a batch through the network and gives the loss to minimise, and metrics.
         epochs: Passes over the dataset; ignored where `steps` is given.
         lr: Learning rate.

@@ -1,1 +1,1 @@
-"""Trains on private data: service, trainer, work slot."""
+"""Trains on private data: service, trainer, training worker."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
-from participant.observer import Phase
+from fanfold.participant.observer import Phase
 
 PHASE_SECONDS = (0.001, 0.01, 0.1, 0.5, 2, 10, 60, 300, 1800, 3 * 3600, 12 * 3600)
 
@@ -23,7 +23,7 @@ class ParticipantMetrics:
         self._program = version
 
         def of(kind: type[Any], name: str, text: str, *labels: str, **more: Any) -> Any:
-            return kind(f"warren_participant_{name}", text, labels, registry=self.registry, **more)
+            return kind(f"fanfold_participant_{name}", text, labels, registry=self.registry, **more)
 
         self._build = of(Info, "build", "Which program this is, and who runs it.")
         self._ready = of(Gauge, "ready", "1 while connected and subscribed.")

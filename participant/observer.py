@@ -1,6 +1,6 @@
 """What a participant lets others watch: a seam that its work does not depend on.
 
-`participant.metrics` counts what it sees for Prometheus; without it nobody looks.
+`fanfold.participant.metrics` counts what it sees for Prometheus; without it nobody looks.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ Phase = Literal["decode", "train", "encode", "upload"]
 
 
 class Observer(Protocol):
-    """Is told what happens, by the service's thread and by the work slot's."""
+    """Is told what happens, by the service's thread and by the training worker's."""
 
     def attach(self, *, device: str, num_examples: int, is_ready: Callable[[], bool]) -> None:
         """Take who takes part, and a question that may be asked at any time, from any thread."""

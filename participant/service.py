@@ -7,39 +7,39 @@ from typing import Any
 
 import structlog
 
-from participant.desk import Desk
-from participant.reader import Version, VersionReader
-from participant.settings import ParticipantSettings
-from participant.voice import Voice
-from participant.work import (
+from fanfold.participant.channel import ParticipantChannel
+from fanfold.participant.membership import Membership
+from fanfold.participant.settings import ParticipantSettings
+from fanfold.participant.version_receiver import Version, VersionReceiver
+from fanfold.participant.worker_events import (
     ABANDON_SECONDS,
     Abandoned,
     Answered,
     Failed,
     Forgotten,
-    Slot,
     Stop,
     Told,
+    Worker,
     last_words,
 )
-from schemas.errors import (
+from fanfold.schemas.errors import (
     ACCESS_REFUSED,
     NOT_FOUND,
+    ConnectionClosedError,
     ConnectionLostError,
-    LinkClosedError,
     MalformedMessageError,
     QueueDownError,
     RefusedByBrokerError,
 )
-from schemas.messages import Message, RunFinished, UpdateRefused
-from transport import (
+from fanfold.schemas.messages import Message, RunFinished, UpdateRefused
+from fanfold.transport import (
     Backoff,
     Blocked,
     Connected,
     Delivery,
     Disconnected,
     Ended,
-    Inbox,
+    EventQueue,
     SubscriptionLost,
     Unblocked,
 )
@@ -54,27 +54,28 @@ class Participant:
     """One participant of one federation.
 
     All methods belong to the service's thread, which never trains and never waits for long: the
-    work slot trains and uploads, the links do the I/O, and all of them report through the inbox.
+    training worker trains and uploads, the links do the I/O, and all of them report through the
+    queue.
     """
 
     def __init__(
         self,
         settings: ParticipantSettings,
         *,
-        desk: Desk,
-        reader: VersionReader,
-        slot: Slot,
-        inbox: Inbox,
-        voice: Voice,
+        channel: ParticipantChannel,
+        receiver: VersionReceiver,
+        worker: Worker,
+        event_queue: EventQueue,
+        membership: Membership,
         say: Say,
     ) -> None:
         """Take part under `settings.id`."""
         self._settings = settings
-        self._desk = desk
-        self._reader = reader
-        self._slot = slot
-        self._inbox = inbox
-        self._voice = voice
+        self._channel = channel
+        self._receiver = receiver
+        self._worker = worker
+        self._event_queue = event_queue
+        self._membership = membership
         self._say = say
         self._window = 1
         self._at_work: Version | None = None
@@ -102,15 +103,15 @@ class Participant:
         """
         try:
             while not self._has_left:
-                self._handle(self._inbox.get(self._seconds_to_next_duty()))
+                self._handle(self._event_queue.get(self._seconds_to_next_duty()))
                 self._do_duties()
                 self._work()
         except BaseException as error:
             self._reason = self._reason or last_words(error)
             raise
         finally:
-            is_over = self._slot.close()
-            self._voice.goodbye(self._reason, self._answered)
+            is_over = self._worker.close()
+            self._membership.goodbye(self._reason, self._answered)
         return is_over
 
     @property
@@ -123,13 +124,13 @@ class Participant:
         """Start on the newest version there is, unless one is in training."""
         if self._at_work is not None or self._is_leaving:
             return
-        version = self._reader.start()
-        if version is None and self._reader.was_sent_again():
-            version = self._reader.held
+        version = self._receiver.start()
+        if version is None and self._receiver.was_sent_again():
+            version = self._receiver.held
         if version is not None:
             self._say_received(version)
             self._at_work = version
-            self._slot.submit(version)
+            self._worker.submit(version)
 
     def _say_received(self, version: Version) -> None:
         structlog.contextvars.bind_contextvars(run=version.run, version=version.number)
@@ -140,7 +141,7 @@ class Participant:
         version = answered.version
         self._at_work = None
         self._answered = version
-        self._reader.answer()
+        self._receiver.answer()
         fields: dict[str, Any] = {
             "run": version.run,
             "version": version.number,
@@ -156,13 +157,13 @@ class Participant:
 
     def _handle(self, event: object) -> None:
         match event:
-            case Delivery() if self._desk.is_current(event.subscription):
+            case Delivery() if self._channel.is_current(event.subscription):
                 self._take(event)
             case Answered():
                 self._finish_work(event)
             case Abandoned() | Forgotten():
                 self._at_work = None
-                self._reader.forget_answer()
+                self._receiver.forget_answer()
             case Failed():
                 self._fail(event)
             case Told():
@@ -175,12 +176,12 @@ class Participant:
     def _notice(self, event: object) -> None:
         """What the links tell about the broker."""
         match event:
-            case Connected() if self._desk.is_mine(event.link):
+            case Connected() if self._channel.is_mine(event.connection):
                 self._next_try, self._failures = time.monotonic(), 0
-            case SubscriptionLost() if self._desk.is_current(event.subscription):
+            case SubscriptionLost() if self._channel.is_current(event.subscription):
                 log.warning("subscription lost", reason=event.text)
                 self._start_over()
-            case Disconnected() if self._desk.is_mine(event.link):
+            case Disconnected() if self._channel.is_mine(event.connection):
                 log.warning("connection lost", reason=event.reason)
                 self._start_over()
             case Blocked() | Unblocked():
@@ -190,48 +191,48 @@ class Participant:
 
     def _fail(self, failed: Failed) -> None:
         self._at_work = None
-        if not (self._is_leaving and isinstance(failed.error, LinkClosedError)):
+        if not (self._is_leaving and isinstance(failed.error, ConnectionClosedError)):
             self._reason = self._reason or failed.words
             raise failed.error  # the link was not closed so that nobody needs to wait for it
 
     def _take(self, delivery: Delivery) -> None:
         try:
-            note = self._reader.take(delivery)
+            note = self._receiver.take(delivery)
         except MalformedMessageError as error:
             self._say("message_refused", {"reason": str(error)})
             return
         if note is not None:
             self._read(note)
-        incoming = self._reader.incoming
+        incoming = self._receiver.incoming
         if incoming is not None and incoming.num_chunks > self._window:
             self._window = incoming.num_chunks
-            self._reader.disconnected()
+            self._receiver.disconnected()
             self._subscribe()
 
     def _read(self, note: Message) -> None:
         match note:
             case RunFinished():
-                held = self._reader.held
-                self._reader.forget_run(note.run)
+                held = self._receiver.held
+                self._receiver.forget_run(note.run)
                 self._say("run_over", {"run": note.run, "version": note.version})
                 if self._settings.once and held is not None and held.run == note.run:
                     self._leave("the run is finished")
             case UpdateRefused():
                 self._say("update_refused", {"version": note.base_version, "reason": note.reason})
-                self._slot.refused(note)
+                self._worker.refused(note)
 
     # -- being there
 
     def _start_over(self) -> None:
         """The subscription is gone: what was unacknowledged comes again, and is recognised."""
-        self._desk.lost()
-        self._reader.disconnected()
+        self._channel.lost()
+        self._receiver.disconnected()
         self._next_try = time.monotonic() + SUBSCRIBES_AGAIN.first_seconds
 
     def _subscribe(self) -> None:
         """Read my queue if it is there; if not, hello makes the coordinator put it there."""
         try:
-            self._desk.subscribe(self._window)
+            self._channel.subscribe(self._window)
         except ConnectionLostError:
             return  # Connected brings us back
         except QueueDownError:  # a hello would not help: the queue is there, behind a dead node
@@ -245,7 +246,7 @@ class Participant:
             self._failures += 1
             self._next_try = time.monotonic() + SUBSCRIBES_AGAIN.seconds(self._failures)
             if is_taken:  # it is not for us to say hello in its name
-                self._slot.let_go()
+                self._worker.let_go()
                 self._tell_once(refusal.code, "id_taken", {"participant": self._settings.id})
                 return
         else:
@@ -253,15 +254,15 @@ class Participant:
         self._hello()
 
     def _hello(self) -> None:
-        if not self._voice.hello(self._reader.held):
+        if not self._membership.hello(self._receiver.held):
             fields = {"federation": self._settings.federation}
             self._tell_once(NOT_FOUND, "waiting_for_coordinator", fields)
 
     def _progress(self) -> None:
-        if self._reader.held is None:
+        if self._receiver.held is None:
             self._hello()
         else:
-            self._voice.progress(self._reader.held, self._slot.activity)
+            self._membership.progress(self._receiver.held, self._worker.activity)
 
     def _tell_once(self, code: int, event: str, fields: dict[str, Any]) -> None:
         if self._told_refusal != code:
@@ -269,23 +270,23 @@ class Participant:
             self._say(event, fields)
 
     def _seconds_to_next_duty(self) -> float:
-        duties = [self._next_progress if self._desk.is_subscribed else self._next_try]
+        duties = [self._next_progress if self._channel.is_subscribed else self._next_try]
         if self._is_leaving:
             duties.append(self._give_up_at if self._leave_at is None else self._leave_at)
         return max(0.0, min(duties) - time.monotonic())
 
     def _do_duties(self) -> None:
         now = time.monotonic()
-        if not self._desk.is_subscribed and now >= self._next_try:
+        if not self._channel.is_subscribed and now >= self._next_try:
             self._next_try = now + SUBSCRIBES_AGAIN.longest_seconds
             self._subscribe()
-        if self._desk.is_subscribed and now >= self._next_progress:
+        if self._channel.is_subscribed and now >= self._next_progress:
             self._next_progress = now + self._settings.progress_seconds
             self._progress()
         if self._leave_at is not None and now >= self._leave_at:
             self._leave_at = None
             self._give_up_at = now + ABANDON_SECONDS
-            self._slot.abandon()
+            self._worker.abandon()
 
     # -- leaving
 

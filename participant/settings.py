@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from schemas.errors import InvalidInputError
-from schemas.messages import Identifier
+from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.messages import Identifier
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -73,7 +73,7 @@ class ExamplePrivacySettings(SpeedSettings):
 class ParticipantSettings(ExamplePrivacySettings):
     """One participant."""
 
-    federation: Identifier = Field("warren", description="Name of the federation.")
+    federation: Identifier = Field("fanfold", description="Name of the federation.")
     id: Identifier = Field(description="This participant's own name in the federation.")
     task: str = Field(
         "digits", description="What is trained: a built-in task or package.module:ClassName."

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from learning import (
+from fanfold.learning import (
     LearningError,
     Task,
     TensorsError,
@@ -22,9 +22,9 @@ from learning import (
     shared_tensors,
     training_seed,
 )
-from schemas.errors import InvalidInputError
-from schemas.messages import TrainingPlan as PlanMessage
-from schemas.table import Kind
+from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.messages import TrainingPlan as PlanMessage
+from fanfold.schemas.tensor_table import Kind
 
 AHEAD = 0.5
 """How much of what it still owes a participant trains ahead of the version.
@@ -81,7 +81,7 @@ class Trainer:
                 self._data = resident(self._data, device, limit_bytes)
 
     def _check_dp_sgd(self) -> None:
-        from learning import dp_sgd  # noqa: PLC0415 - opacus is optional
+        from fanfold.learning import dp_sgd  # noqa: PLC0415 - opacus is optional
 
         if type(self._task).fit is not Task.fit:
             raise LearningError(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, cast
 
-from schemas.errors import InvalidInputError
+from fanfold.schemas.errors import InvalidInputError
 
 Values = Literal["raw", "float32", "float16", "bfloat16", "int8"]
 

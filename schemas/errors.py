@@ -1,15 +1,15 @@
-"""Every error Warren raises on purpose, one tree.
+"""Every error Fanfold raises on purpose, one tree.
 
 Exceptions are for what should not happen. Expected refusals of an update (stale, duplicate, from
 another run) are return values with a reason and live with the coordinator.
 """
 
 
-class WarrenError(Exception):
-    """The root: catch this to catch everything Warren raises on purpose."""
+class FanfoldError(Exception):
+    """The root: catch this to catch everything Fanfold raises on purpose."""
 
 
-class InvalidInputError(WarrenError):
+class InvalidInputError(FanfoldError):
     """Raised when what the user gave (an option, a file, a task) cannot be used.
 
     The message is one sentence that says what is wrong and what to do. The command line exits
@@ -17,7 +17,7 @@ class InvalidInputError(WarrenError):
     """
 
 
-class MalformedMessageError(WarrenError):
+class MalformedMessageError(FanfoldError):
     """Raised when bytes from the network are not a message of ours, or exceed the limits."""
 
 
@@ -36,7 +36,7 @@ class UnsupportedDtypeError(InvalidInputError):
     """Raised when a tensor of the task's network has a dtype that cannot travel."""
 
 
-class TransportError(WarrenError):
+class TransportError(FanfoldError):
     """The root of what `transport` raises: the broker cannot do what was asked."""
 
 
@@ -111,5 +111,5 @@ class PublishCancelledError(TransportError):
     """Raised when another thread gave up a publish; some of its messages may have arrived."""
 
 
-class LinkClosedError(TransportError):
+class ConnectionClosedError(TransportError):
     """Raised when a link is used after it was closed."""

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from schemas.table import Carried
+from fanfold.schemas.tensor_table import Carried
 
 PROTOCOL = 2
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from schemas.encodings import BLOCK_VALUES, INDEX_BYTES, Encoding, num_blocks
-from schemas.errors import InvalidInputError, MalformedMessageError
+from fanfold.schemas.encodings import BLOCK_VALUES, INDEX_BYTES, Encoding, num_blocks
+from fanfold.schemas.errors import InvalidInputError, MalformedMessageError
 
 _MAX_CODE = 127
 _FLOATS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

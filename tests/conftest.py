@@ -1,7 +1,7 @@
 """Fixtures that give a test a real broker.
 
 The broker is a private node, started once per session, and each test gets a fresh vhost of it:
-nothing is flushed, nothing is shared. `WARREN_BROKER_URL` names another broker; the tests that can
+nothing is flushed, nothing is shared. `FANFOLD_BROKER_URL` names another broker; the tests that can
 use it bear the mark `broker`, and how many did is said at the end, with its version.
 """
 
@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, settings
 from nodes import BrokerNode
 from programs import missing
 
-from schemas.errors import InvalidInputError
+from fanfold.schemas.errors import InvalidInputError
 
 # Machines are noisy: no example and no strategy fails for its time.
 settings.register_profile("noisy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("noisy")
 
-_GIVEN = os.environ.get("WARREN_BROKER_URL")
+_GIVEN = os.environ.get("FANFOLD_BROKER_URL")
 _ran_on_given: set[str] = set()
 
 
@@ -56,7 +56,7 @@ def broker_node() -> Iterator[BrokerNode]:
 def broker_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The AMQP URL of a fresh vhost, removed afterwards.
 
-    With `WARREN_BROKER_URL` it is that very URL: making vhosts takes rights that its user may not
+    With `FANFOLD_BROKER_URL` it is that very URL: making vhosts takes rights that its user may not
     have. Tests name what they declare by `federation`, so nothing meets there either.
     """
     if _GIVEN:

@@ -11,9 +11,9 @@ from typing import Any, Self
 
 import httpx
 
-from warren import broker_node
-from warren.node_setup import LOOPBACK, NodeSetup, Ports
-from warren.rabbitmq_installation import find_installation
+from fanfold.local import broker_node
+from fanfold.local.node_setup import LOOPBACK, NodeSetup, Ports
+from fanfold.local.rabbitmq_installation import find_installation
 
 _TLS_FILES = ("ca.pem", "server.pem", "server-key.pem")
 
@@ -23,8 +23,8 @@ class TlsSetup(NodeSetup):
     """Of a node that listens for TLS too, and takes client certificates of its CA as a login.
 
     Attributes:
-        tls: folder with `ca.pem`, `server.pem` and `server-key.pem`, as `warren certificates` makes
-            them.
+        tls: folder with `ca.pem`, `server.pem` and `server-key.pem`, as `fanfold certificates`
+            makes them.
     """
 
     tls: Path | None = None

@@ -31,7 +31,9 @@ def readings(package: str) -> Iterator[str]:
                     yield f"{place} reads {owner or 'a file'}.{node.attr}"
 
 
-@pytest.mark.parametrize("package", ["coordinator", "participant", "transport", "schemas"])
+@pytest.mark.parametrize(
+    "package", ["coordinator", "participant", "transport", "schemas", "storage"]
+)
 def test_nobody_looks_at_the_clock_on_the_wall(package: str) -> None:
     """Deadlines, retries, pauses and ages count on the monotonic clock."""
     assert list(readings(package)) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("warren", "coordinator", "participant", "schemas", "transport", "learning")
+PACKAGES = ("fanfold", "coordinator", "participant", "schemas", "transport", "learning", "storage")
 
 # Put together here, so that this file does not contain what it looks for.
 REGISTRY_HOSTS = tuple(
@@ -27,8 +27,8 @@ REGISTRY_HOSTS = tuple(
         ("proxy", "golang", "org"),
     )
 )
-# `warren` is the user inside the containers.
-MACHINE_PATH = re.compile(r"/(?:home/(?!warren\b)[a-z]|Users/[A-Za-z]|work/(?:main|shared|[.]))")
+# `fanfold` is the user inside the containers.
+MACHINE_PATH = re.compile(r"/(?:home/(?!fanfold\b)[a-z]|Users/[A-Za-z]|work/(?:main|shared|[.]))")
 
 
 def tracked_files() -> list[Path]:
@@ -118,7 +118,7 @@ def test_everything_pyproject_asks_for_is_pinned() -> None:
     constraints = (ROOT / "constraints.txt").read_text()
     pinned = set(re.findall(r"^([a-z0-9-]+)==\S+$", constraints, re.MULTILINE))
 
-    assert names - pinned == {"warren"}  # an extra that takes others in
+    assert names - pinned == {"fanfold"}  # an extra that takes others in
 
 
 def test_torch_and_torchvision_are_pinned_as_a_pair() -> None:

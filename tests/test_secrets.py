@@ -10,10 +10,10 @@ from urllib.parse import quote
 import pytest
 from nodes import BrokerNode
 
-from schemas.errors import InvalidInputError
-from transport import Link
-from warren.options import read
-from warren.settings import CoordinatorSettings, ParticipantSettings
+from fanfold.cli.options import read
+from fanfold.cli.settings import CoordinatorSettings, ParticipantSettings
+from fanfold.schemas.errors import InvalidInputError
+from fanfold.transport import Connection
 
 PASSWORD = "hush/7@w-q"  # noqa: S105 - made up
 QUOTED = quote(PASSWORD, safe="")
@@ -34,16 +34,16 @@ def process_titles() -> str:
 
 def test_no_repr_and_no_mistake_repeats_it() -> None:
     url = f"amqp://me:{QUOTED}@127.0.0.1:1"
-    with Link([url], name="x") as link:
+    with Connection([url], name="x") as connection:
         shown = [
             repr(CoordinatorSettings(broker=(url,))),
             repr(ParticipantSettings(id="a", broker=(url,))),
-            repr(link),
+            repr(connection),
         ]
     assert [text for text in shown if holds_it(text)] == []
     for bad in (f"http://me:{QUOTED}@host", f"amqp://me:{QUOTED}@host:port"):
         with pytest.raises(InvalidInputError, match="must look like") as mistake:
-            Link([bad], name="x")
+            Connection([bad], name="x")
         assert not holds_it(str(mistake.value))
     with pytest.raises(InvalidInputError, match="--rounds") as mistakes:
         read(CoordinatorSettings, {"broker": (url,), "rounds": "many"})
@@ -51,19 +51,19 @@ def test_no_repr_and_no_mistake_repeats_it() -> None:
 
 
 def test_a_whole_run_keeps_it_to_itself(broker_node: BrokerNode, tmp_path: Path) -> None:
-    """Output, logs, files and the process list, while `warren local` trains at a given broker."""
+    """Output, logs, files and the process list, while `fanfold local` trains at a given broker."""
     broker_node.ctl("add_user", "keeper", PASSWORD)
     broker_node.ctl("set_permissions", "keeper", ".*", ".*", ".*")
     port = broker_node.url.rpartition(":")[2].partition("/")[0]
     url = f"amqp://keeper:{QUOTED}@127.0.0.1:{port}"
     command = [
-        *(sys.executable, "-m", "warren", "local", "--rounds", "1", "--participants", "1"),
+        *(sys.executable, "-m", "fanfold", "local", "--rounds", "1", "--participants", "1"),
         *("--out", str(tmp_path), "--federation", "hush", "--json"),
     ]
     printed = titles = ""
     with subprocess.Popen(
         command,
-        env=os.environ | {"WARREN_BROKER_URL": url},
+        env=os.environ | {"FANFOLD_BROKER_URL": url},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,8 +1,10 @@
 """How messages travel: the one room that knows pika."""
 
-from transport.addresses import Address, is_loopback, safe_url
-from transport.backoff import Backoff
-from transport.events import (
+from fanfold.transport.addresses import Address, is_loopback, safe_url
+from fanfold.transport.backoff import Backoff
+from fanfold.transport.connection import Connection
+from fanfold.transport.event_queue import EventQueue
+from fanfold.transport.events import (
     Blocked,
     Connected,
     Delivery,
@@ -15,28 +17,26 @@ from transport.events import (
     SubscriptionLost,
     Unblocked,
 )
-from transport.inbox import Inbox
-from transport.link import Link
-from transport.tls import client_context, link_context
+from fanfold.transport.tls import client_context, connection_context
 
 __all__ = [
     "Address",
     "Backoff",
     "Blocked",
     "Connected",
+    "Connection",
     "Delivery",
     "Disconnected",
     "Ended",
     "Event",
-    "Inbox",
-    "Link",
+    "EventQueue",
     "Outgoing",
     "QueueState",
     "Subscription",
     "SubscriptionLost",
     "Unblocked",
     "client_context",
+    "connection_context",
     "is_loopback",
-    "link_context",
     "safe_url",
 ]

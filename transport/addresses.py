@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import pika
 
-from schemas.errors import InvalidInputError
+from fanfold.schemas.errors import InvalidInputError
 
 _DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
 _TCP_SECONDS = 10.0  # for the TCP connection, per resolved address

@@ -6,7 +6,7 @@ from typing import Final
 
 from pika import exceptions as pika_errors
 
-from schemas.errors import (
+from fanfold.schemas.errors import (
     BrokerUnreachableError,
     ConnectionLostError,
     InsecureBrokerError,

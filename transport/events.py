@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from transport.link import Link
+    from fanfold.transport.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +86,14 @@ class QueueState:
 class Connected:
     """The link has a connection. Nothing is declared or subscribed on it yet."""
 
-    link: Link
+    connection: Connection
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
     """The connection is gone, all subscriptions with it; the link tries to get another one."""
 
-    link: Link
+    connection: Connection
     reason: str
 
 
@@ -110,7 +110,7 @@ class SubscriptionLost:
 class Blocked:
     """The broker is short of memory or disk and takes no messages; publishing waits."""
 
-    link: Link
+    connection: Connection
     reason: str
 
 
@@ -118,14 +118,14 @@ class Blocked:
 class Unblocked:
     """The broker takes messages again."""
 
-    link: Link
+    connection: Connection
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
     """The link will never have a connection again, and nobody closed it: a refused login, a bug."""
 
-    link: Link
+    connection: Connection
     error: Exception
 
 

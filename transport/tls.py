@@ -8,8 +8,8 @@ import logging
 import ssl
 from pathlib import Path
 
-from schemas.errors import InvalidInputError
-from transport.addresses import Address
+from fanfold.schemas.errors import InvalidInputError
+from fanfold.transport.addresses import Address
 
 _logger = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ _logger = logging.getLogger(__name__)
 def client_context(
     *, ca_file: Path | None = None, certificate: Path | None = None, key: Path | None = None
 ) -> ssl.SSLContext:
-    """Return a context for `Link`, TLS 1.2 at least.
+    """Return a context for `Connection`, TLS 1.2 at least.
 
     Args:
         ca_file: PEM file of the CAs to trust, instead of the system's.
@@ -48,7 +48,7 @@ def client_context(
     return context
 
 
-def link_context(
+def connection_context(
     urls: tuple[str, ...],
     *,
     ca_file: Path | None = None,
@@ -79,9 +79,9 @@ def _mind_guest(address: Address) -> None:
     if not address.is_loopback:
         raise InvalidInputError(
             f"{address}: the login guest is for trying out on the broker's own machine; take part "
-            "with a login of your own, such as `warren enroll` makes"
+            "with a login of your own, such as `fanfold enroll` makes"
         )
-    _logger.warning("%s: the login guest is for trying out; see `warren enroll`", address)
+    _logger.warning("%s: the login guest is for trying out; see `fanfold enroll`", address)
 
 
 def _why(error: OSError) -> str:

@@ -9,28 +9,31 @@ WAITING = "sum by (queue) (rabbitmq_detailed_queue_messages_ready{{queue=~'{}'}}
 
 ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
     "Is it well?": [
-        ("Coordinator ready", "none", [("warren_coordinator_ready", "{{instance}}")]),
-        ("Participants present", "none", [("warren_coordinator_participants_present", "present")]),
-        ("Participants ready", "none", [("sum(warren_participant_ready)", "ready")]),
+        ("Coordinator ready", "none", [("fanfold_coordinator_ready", "{{instance}}")]),
+        ("Participants present", "none", [("fanfold_coordinator_participants_present", "present")]),
+        ("Participants ready", "none", [("sum(fanfold_participant_ready)", "ready")]),
         (
             "Rounds an hour",
             "none",
-            [("increase(warren_coordinator_rounds_total[1h])", "rounds")],
+            [("increase(fanfold_coordinator_rounds_total[1h])", "rounds")],
         ),
     ],
     "Is it learning?": [
-        ("Accuracy", "percentunit", [("warren_coordinator_accuracy", "held-out")]),
+        ("Accuracy", "percentunit", [("fanfold_coordinator_accuracy", "held-out")]),
         (
             "Loss",
             "none",
-            [("warren_coordinator_loss", "held-out"), ("warren_participant_loss", "{{instance}}")],
+            [
+                ("fanfold_coordinator_loss", "held-out"),
+                ("fanfold_participant_loss", "{{instance}}"),
+            ],
         ),
         (
             "Version",
             "none",
             [
-                ("warren_coordinator_version", "current"),
-                ("min(warren_participant_version)", "slowest participant"),
+                ("fanfold_coordinator_version", "current"),
+                ("min(fanfold_participant_version)", "slowest participant"),
             ],
         ),
     ],
@@ -40,7 +43,7 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
             "none",
             [
                 (
-                    "60 * sum by (outcome, reason) (rate(warren_coordinator_updates_total[5m]))",
+                    "60 * sum by (outcome, reason) (rate(fanfold_coordinator_updates_total[5m]))",
                     "{{outcome}} {{reason}}",
                 )
             ],
@@ -52,7 +55,7 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
                 (
                     (
                         f"histogram_quantile({q}, sum by (le) "
-                        "(rate(warren_coordinator_update_staleness_bucket[15m])))"
+                        "(rate(fanfold_coordinator_update_staleness_bucket[15m])))"
                     ),
                     f"quantile {q}",
                 )
@@ -62,7 +65,7 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
         (
             "Bytes a second",
             "Bps",
-            [("sum by (direction) (rate(warren_coordinator_bytes_total[5m]))", "{{direction}}")],
+            [("sum by (direction) (rate(fanfold_coordinator_bytes_total[5m]))", "{{direction}}")],
         ),
     ],
     "Where does the time go?": [
@@ -72,8 +75,8 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
             [
                 (
                     (
-                        "rate(warren_coordinator_round_seconds_sum[15m])"
-                        " / rate(warren_coordinator_round_seconds_count[15m])"
+                        "rate(fanfold_coordinator_round_seconds_sum[15m])"
+                        " / rate(fanfold_coordinator_round_seconds_count[15m])"
                     ),
                     "mean",
                 )
@@ -82,7 +85,7 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
         (
             "Coordinator: share of the time by phase",
             "percentunit",
-            [("sum by (phase) (rate(warren_coordinator_phase_seconds_sum[5m]))", "{{phase}}")],
+            [("sum by (phase) (rate(fanfold_coordinator_phase_seconds_sum[5m]))", "{{phase}}")],
         ),
         (
             "Participants: mean seconds by phase",
@@ -90,8 +93,8 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
             [
                 (
                     (
-                        "sum by (phase) (rate(warren_participant_phase_seconds_sum[15m]))"
-                        " / sum by (phase) (rate(warren_participant_phase_seconds_count[15m]))"
+                        "sum by (phase) (rate(fanfold_participant_phase_seconds_sum[15m]))"
+                        " / sum by (phase) (rate(fanfold_participant_phase_seconds_count[15m]))"
                     ),
                     "{{phase}}",
                 )
@@ -140,9 +143,9 @@ HEIGHT, WIDTH = 8, 24
 def main() -> None:
     """Write the file."""
     dashboard = {
-        "title": "Warren",
-        "uid": "warren",
-        "tags": ["warren"],
+        "title": "Fanfold",
+        "uid": "fanfold",
+        "tags": ["fanfold"],
         "schemaVersion": 39,
         "editable": True,
         "refresh": "30s",

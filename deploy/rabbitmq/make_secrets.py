@@ -23,7 +23,7 @@ SERVICE_USER = 10001
 def main() -> None:
     """Make what is missing."""
     folder, hosts = Path(sys.argv[1]), sys.argv[2:] or ["broker"]
-    scheme = os.environ.get("WARREN_BROKER_SCHEME", "amqp")
+    scheme = os.environ.get("FANFOLD_BROKER_SCHEME", "amqp")
     folder.mkdir(parents=True, exist_ok=True)
     passwords = {}
     definitions = json.loads(TEMPLATE.read_text())
@@ -35,7 +35,7 @@ def main() -> None:
     write(folder / "definitions.json", json.dumps(definitions, indent=2), 0o444)
     for name in SERVICES:
         # 5671 with TLS, 5672 without: the default ports.
-        urls = (f"{scheme}://{name}:{passwords[name]}@{host}/warren" for host in hosts)
+        urls = (f"{scheme}://{name}:{passwords[name]}@{host}/fanfold" for host in hosts)
         write(folder / f"{name}-url", " ".join(urls), 0o400, SERVICE_USER)
     kept(folder / "erlang-cookie", 0o444)
 

@@ -7,9 +7,9 @@ The same `Client` methods serve a participant that gets its parameters from anyw
 
 import torch
 
-from learning import Client, FederatedNet, TrainingPlan, evaluate
-from learning.digits import Digits
-from learning.parameters import flatten, nest
+from fanfold.learning import Client, FederatedNet, TrainingPlan, evaluate
+from fanfold.learning.digits import Digits
+from fanfold.learning.parameters import flatten, nest
 
 NUM_CLIENTS, ROUNDS = 4, 5
 

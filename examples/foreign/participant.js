@@ -8,7 +8,7 @@ import { Assembly, cut, pack, row, unpack, unpackValues } from './message.js';
 import { load, train } from './softmax.js';
 
 const defaults = {
-  federation: 'default', id: 'foreign', broker: process.env.WARREN_BROKER_URL ?? 'amqp://guest:guest@localhost/',
+  federation: 'default', id: 'foreign', broker: process.env.FANFOLD_BROKER_URL ?? 'amqp://guest:guest@localhost/',
   data: '../../learning/digits', index: '0', num: '1', state: 'state', frozen: '', 'chunk-bytes': '4194304',
   'progress-seconds': '10',
 };
@@ -53,7 +53,7 @@ function publish(kind, key, whole) {
   turn = turn.catch(() => {}).then(async () => {
     if (!publishing) throw new Error('there is no connection');
     isReturned = false;
-    const properties = { contentType: 'application/x-warren', appId: 'warren', type: kind, userId, persistent: true };
+    const properties = { contentType: 'application/x-fanfold', appId: 'fanfold', type: kind, userId, persistent: true };
     for (const { body, headers } of cut(kind, whole, Number(options['chunk-bytes']))) {
       publishing.publish(`${federation}.reports`, key, body, { ...properties, mandatory: true, headers });
     }

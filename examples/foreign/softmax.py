@@ -1,14 +1,14 @@
 """The network that softmax.js trains, as the coordinator and Python's participants see it.
 
-warren coordinator --task softmax:Softmax --federation foreign
+fanfold coordinator --task softmax:Softmax --federation foreign
 """
 
 import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from learning import Task
-from learning.digits import DARKEST, NUM_TRAIN, read_idx
+from fanfold.learning import Task
+from fanfold.learning.digits import DARKEST, NUM_TRAIN, read_idx
 
 
 def digits() -> TensorDataset:

@@ -1,14 +1,14 @@
 """Your own task: a network, private data, and nothing else that has to be written.
 
-warren local --task examples.own_task.small_digits:SmallDigits --rounds 30
+fanfold local --task examples.own_task.small_digits:SmallDigits --rounds 30
 """
 
 import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from learning import Task
-from learning.digits import NUM_TRAIN, load_digits
+from fanfold.learning import Task
+from fanfold.learning.digits import NUM_TRAIN, load_digits
 
 
 class SmallDigits(Task):

@@ -1,12 +1,12 @@
 """Fine-tuning: the convolutions are frozen, so only the last layer is trained and sent.
 
-    cd examples/partial_update && warren local --task last_layer:LastLayer --rounds 5
+    cd examples/partial_update && fanfold local --task last_layer:LastLayer --rounds 5
 
 Versions still carry all layers, so that whoever joins has the whole network.
 """
 
-from learning import FederatedNet
-from learning.digits import Digits
+from fanfold.learning import FederatedNet
+from fanfold.learning.digits import Digits
 
 
 class LastLayer(Digits):

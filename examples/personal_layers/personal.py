@@ -1,8 +1,8 @@
 """Personalised federated learning: some tensors never leave the participant.
 
     cd examples/personal_layers
-    warren local --task personal:OwnHead --partition shards --rounds 5 --state-dir state
-    warren local --task personal:OwnNorms --rounds 5 --state-dir state
+    fanfold local --task personal:OwnHead --partition shards --rounds 5 --state-dir state
+    fanfold local --task personal:OwnNorms --rounds 5 --state-dir state
 
 Patterns name tensors; one with "!" keeps what it matches private. The coordinator cannot evaluate
 a network that it has only part of, so the accuracy it shows is the mean of what participants
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from learning.digits import Digits
+from fanfold.learning.digits import Digits
 
 
 class Personal(Digits):

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import TensorDataset
 
-from learning.network import FederatedNet
-from learning.task import Task
+from fanfold.learning.network import FederatedNet
+from fanfold.learning.task import Task
 
 NUM_TRAIN = 1437
 """The first 1,437 images train, the 360 after them are held out (stratified by class)."""

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_articles_recipe_is_the_readmes_command() -> None:
-    command = "warren local --participants 8 --rounds 30 " + " ".join(
+    command = "fanfold local --participants 8 --rounds 30 " + " ".join(
         flag.replace("=", " ") for flag in accuracy.ARTICLE_FLAGS
     )
     assert command in (ROOT / "README.md").read_text()

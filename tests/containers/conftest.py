@@ -17,7 +17,7 @@ import pytest
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PATIENCE_SECONDS = 600.0
-OUR_IMAGES = ("warren-coordinator", "warren-participant")
+OUR_IMAGES = ("fanfold-coordinator", "fanfold-participant")
 BASE_IMAGES = ("rabbitmq:4-management", "python:3.11-slim")
 
 
@@ -28,10 +28,10 @@ class Compose:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self.project = f"warren-{uuid.uuid4().hex[:8]}"
+        self.project = f"fanfold-{uuid.uuid4().hex[:8]}"
         self._environment = os.environ | {
             "COMPOSE_PROJECT_NAME": self.project,
-            "WARREN_UI_PORT": str(port),
+            "FANFOLD_UI_PORT": str(port),
             **variables,
         }
         self._command = [*compose_command()]

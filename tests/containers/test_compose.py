@@ -10,14 +10,14 @@ import pytest
 from conftest import DEPLOY, Compose
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
-METRIC = re.compile(r"\b(?:warren|rabbitmq)_[a-z_]+\b")
+METRIC = re.compile(r"\b(?:fanfold|rabbitmq)_[a-z_]+\b")
 FAMILIES = "family=queue_coarse_metrics&family=queue_consumer_count"
 Make = Callable[..., Compose]
 
 
 def test_four_participants_train_eight_join_and_six_leave(compose: Make) -> None:
     """Who joins takes part within one round, who leaves is not waited for; the model remains."""
-    federation = compose("compose.yaml", WARREN_ROUNDS="30", WARREN_MIN_PARTICIPANTS="4")
+    federation = compose("compose.yaml", FANFOLD_ROUNDS="30", FANFOLD_MIN_PARTICIPANTS="4")
     federation.up(4)
     federation.until_round(3)
     assert {updates for _, updates, _ in federation.rounds()} == {4}
@@ -53,9 +53,9 @@ def test_the_run_outlives_whoever_is_killed(compose: Make, victim: str) -> None:
     """Killed in the middle of a round and started again: every round closes once, in order."""
     federation = compose(
         "compose.yaml",
-        WARREN_ROUNDS="12",
-        WARREN_MIN_PARTICIPANTS="3",
-        WARREN_DEADLINE_SECONDS="10",
+        FANFOLD_ROUNDS="12",
+        FANFOLD_MIN_PARTICIPANTS="3",
+        FANFOLD_DEADLINE_SECONDS="10",
     )
     federation.up(3)
     federation.until_round(3)
@@ -75,9 +75,9 @@ def test_a_process_that_dies_is_started_again_by_its_restart_policy(
     """Nobody starts anything by hand; `docker kill` would count as somebody's wish."""
     federation = compose(
         "compose.yaml",
-        WARREN_ROUNDS="12",
-        WARREN_MIN_PARTICIPANTS="2",
-        WARREN_DEADLINE_SECONDS="10",
+        FANFOLD_ROUNDS="12",
+        FANFOLD_MIN_PARTICIPANTS="2",
+        FANFOLD_DEADLINE_SECONDS="10",
     )
     federation.up(2)
     federation.until_round(2)
@@ -92,7 +92,7 @@ def test_a_process_that_dies_is_started_again_by_its_restart_policy(
 def test_a_federation_trains_over_tls_alone(compose: Make) -> None:
     """With certificates made on the first start; nothing listens without TLS."""
     federation = compose(
-        "compose.yaml", "compose.tls.yaml", WARREN_ROUNDS="3", WARREN_MIN_PARTICIPANTS="2"
+        "compose.yaml", "compose.tls.yaml", FANFOLD_ROUNDS="3", FANFOLD_MIN_PARTICIPANTS="2"
     )
     federation.up(2)
     federation.until(federation.is_finished)
@@ -109,9 +109,9 @@ def test_the_run_goes_on_without_one_of_three_broker_nodes(compose: Make, node: 
     federation = compose(
         "compose.yaml",
         "compose.cluster.yaml",
-        WARREN_ROUNDS="40",
-        WARREN_MIN_PARTICIPANTS="6",
-        WARREN_DEADLINE_SECONDS="20",
+        FANFOLD_ROUNDS="40",
+        FANFOLD_MIN_PARTICIPANTS="6",
+        FANFOLD_DEADLINE_SECONDS="20",
     )
     federation.up(6)
     federation.until_round(3)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from coordinator.books import Books
-from schemas.limits import Limits
+from fanfold.coordinator.persistence.run_store import RunStore
+from fanfold.schemas.reader_limits import ReaderLimits
 
-LIMITS = Limits(max_bytes=1 << 20)
-Opened = Callable[..., tuple[Books, list[str], Any]]
+LIMITS = ReaderLimits(max_bytes=1 << 20)
+Opened = Callable[..., tuple[RunStore, list[str], Any]]
 
 
 @pytest.fixture
@@ -19,16 +19,16 @@ def opened(tmp_path: Path) -> Iterator[Opened]:
 
     All are closed at the end; closing twice does no harm.
     """
-    everything: list[Books] = []
+    everything: list[RunStore] = []
 
-    def opened(*, fresh: bool = False) -> tuple[Books, list[str], Any]:
+    def opened(*, fresh: bool = False) -> tuple[RunStore, list[str], Any]:
         said: list[str] = []
-        books = Books(tmp_path, LIMITS)
-        everything.append(books)
-        books.take_epoch()
-        checkpoint = books.load(fresh=fresh, say=lambda event, _fields: said.append(event))
-        return books, said, checkpoint
+        store = RunStore(tmp_path, LIMITS)
+        everything.append(store)
+        store.take_epoch()
+        checkpoint = store.load(fresh=fresh, say=lambda event, _fields: said.append(event))
+        return store, said, checkpoint
 
     yield opened
-    for books in everything:
-        books.close()
+    for store in everything:
+        store.close()

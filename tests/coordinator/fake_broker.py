@@ -1,6 +1,7 @@
 """A coordinator over links that go nowhere, on a clock that only moves when nothing is left to do.
 
-What the broker would say is put into the inbox by the test; what it is asked can be made to fail.
+What the broker would say is put into the event queue by the test; what it is asked can be made to
+fail.
 """
 
 import time
@@ -13,25 +14,25 @@ import pytest
 import torch
 from torch import Tensor
 
-from coordinator.desk import Desk
-from coordinator.observer import Unobserved
-from coordinator.office import Stop
-from coordinator.outcome import Outcome
-from coordinator.service import Coordinator
-from coordinator.settings import CoordinatorSettings
-from coordinator.start import assemble
-from learning import Task
-from schemas.chunks import Chunk, ChunkPlace, cut
-from schemas.codec import encode
-from schemas.limits import Limits
-from schemas.messages import GlobalParameters, Hello, Message, Update
-from schemas.tensors import encode_tensors
-from schemas.topology import Topology
+from fanfold.coordinator.assembly import assemble
+from fanfold.coordinator.broker.channel import CoordinatorChannel
+from fanfold.coordinator.broker.leadership import Stop
+from fanfold.coordinator.evaluation.run_result import RunResult
+from fanfold.coordinator.observer import Unobserved
+from fanfold.coordinator.service import Coordinator
+from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.learning import Task
+from fanfold.schemas.chunking import Chunk, ChunkHeader, cut
+from fanfold.schemas.message_codec import encode
+from fanfold.schemas.messages import GlobalParameters, Hello, Message, Update
+from fanfold.schemas.names import FederationNames
+from fanfold.schemas.reader_limits import ReaderLimits
+from fanfold.schemas.tensor_codec import encode_tensors
+from fanfold.transport import Connected, Delivery, EventQueue, Outgoing, QueueState, Subscription
 from tests.federation.tiny_tasks import Tiny
-from transport import Connected, Delivery, Inbox, Outgoing, QueueState, Subscription
 
 LOGIN = "lab"
-LIMITS = Limits(max_bytes=1 << 20)
+LIMITS = ReaderLimits(max_bytes=1 << 20)
 MOST_REMINDERS = 20
 REAL_SECONDS = 20.0
 """Nothing that a test waits for takes so long, unless it never comes."""
@@ -48,7 +49,7 @@ class Clock:
         return self.now
 
 
-class FastInbox(Inbox):
+class FastEventQueue(EventQueue):
     """Where nothing comes, the time that one would have waited is over at once."""
 
     def __init__(self, clock: Clock) -> None:
@@ -72,7 +73,7 @@ class FastInbox(Inbox):
         return super().find(kind, 0.0)
 
 
-class FakeLink:
+class FakeConnection:
     """Says yes to everything, except where `fails` holds errors under the name of what is asked."""
 
     def __init__(self, name: str) -> None:
@@ -151,10 +152,10 @@ class FakeBroker:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock = Clock()
         monkeypatch.setattr(time, "monotonic", self.clock)
-        self.inbox = FastInbox(self.clock)
-        self.consuming = FakeLink("consumes")
-        self.publishing = FakeLink("publishes")
-        self.administering = FakeLink("administers")
+        self.event_queue = FastEventQueue(self.clock)
+        self.consuming = FakeConnection("consumes")
+        self.publishing = FakeConnection("publishes")
+        self.administering = FakeConnection("administers")
         self.said: list[tuple[str, dict[str, Any]]] = []
         self.on_said: Callable[[str], None] = lambda _event: None
         """Called with the name of each event that is said."""
@@ -164,12 +165,12 @@ class FakeBroker:
         self.base_digests: dict[int, str] = {}
         """Of each version that went out to all."""
         self.on_version: Callable[[int], object] = lambda _version: None
-        """Called, in the outbox's thread, when a version has gone out to all."""
+        """Called, in the publisher's thread, when a version has gone out to all."""
         self.on_resent: Callable[[str, int], object] = lambda _participant, _version: None
         """Called likewise, when one has gone out to this participant."""
         self.publishing.published = self._published
         there: Any = self.consuming
-        self.inbox.put_event(Connected(there))
+        self.event_queue.put_event(Connected(there))
 
     def coordinator(self, task: Task | None = None, **settings: Any) -> Coordinator:
         given = {"out": self._folder, "federation": "f", "device": "cpu", "min_participants": 1}
@@ -179,18 +180,18 @@ class FakeBroker:
         return assemble(
             CoordinatorSettings(**(given | settings)),
             task=task or Tiny(),
-            desk=Desk(
-                Topology("f"),
+            channel=CoordinatorChannel(
+                FederationNames("f"),
                 consuming=consuming,
                 publishing=publishing,
                 administering=administering,
             ),
-            inbox=self.inbox,
+            event_queue=self.event_queue,
             say=self._say,
             observer=Unobserved(),
         )
 
-    def run(self, task: Task | None = None, **settings: Any) -> Outcome:
+    def run(self, task: Task | None = None, **settings: Any) -> RunResult:
         return self.coordinator(task, **settings).run()
 
     def all(self, event: str) -> list[dict[str, Any]]:
@@ -205,9 +206,9 @@ class FakeBroker:
         body: bytes | None = None,
         **headers: str | int,
     ) -> int:
-        """Put a delivery into the inbox, perhaps altered, and return its tag."""
+        """Put a delivery into the event queue, perhaps altered, and return its tag."""
         self._tags += 1
-        self.inbox.put(
+        self.event_queue.put(
             Delivery(
                 self.consuming.subscriptions[f"f.{queue}"],
                 self._tags,
@@ -253,23 +254,23 @@ class FakeBroker:
             self.stop()
 
     def stop(self) -> None:
-        self.inbox.put_event(Stop("the test is over"))
+        self.event_queue.put_event(Stop("the test is over"))
 
     def _published(self, messages: list[Outgoing]) -> None:
         first = messages[0]
         if first.kind != GlobalParameters.KIND:
             return
-        place = ChunkPlace.parse(
+        header = ChunkHeader.parse(
             kind=first.kind,
             headers=dict(first.headers),
             body_length=len(first.body),
             limits=LIMITS,
         )
-        labels = place.whole.labels
+        labels = header.whole.labels
         assert labels.version is not None
         assert labels.run is not None
         self.run_id = labels.run
-        self.base_digests[labels.version] = place.whole.digest
+        self.base_digests[labels.version] = header.whole.digest
         if first.exchange == "f.parameters":
             self.on_version(labels.version)
         else:

@@ -7,17 +7,15 @@ from typing import Any
 
 import pytest
 
-from coordinator.reception import Reception
-from schemas.errors import (
+from fanfold.coordinator.admission.update_handler import UpdateHandler
+from fanfold.schemas.errors import (
+    ConnectionClosedError,
     ConnectionLostError,
-    LinkClosedError,
     QueueDownError,
     RefusedByBrokerError,
 )
-from schemas.topology import DEAD_LETTER_KEY
-from tests.coordinator.fake_broker import FakeBroker
-from tests.federation.tiny_tasks import Tiny
-from transport import (
+from fanfold.schemas.names import DEAD_LETTER_KEY
+from fanfold.transport import (
     Blocked,
     Delivery,
     Disconnected,
@@ -26,6 +24,8 @@ from transport import (
     Subscription,
     SubscriptionLost,
 )
+from tests.coordinator.fake_broker import FakeBroker
+from tests.federation.tiny_tasks import Tiny
 
 LOST = ConnectionLostError("there is no connection to the broker")
 
@@ -46,27 +46,27 @@ def answering(broker: FakeBroker, *participants: str) -> None:
     broker.on_version = answer
 
 
-def test_a_link_that_is_not_back_yet_delays_taking_office(broker: FakeBroker) -> None:
+def test_a_connection_that_is_not_back_yet_delays_taking_office(broker: FakeBroker) -> None:
     """The broker restarts; the lock is there before the link that declarations go through."""
     answering(broker, "ann")
     broker.administering.fails["declare_exchange f.parameters"] = [LOST, LOST]
     assert broker.run(rounds=1).is_finished
 
 
-def test_the_office_is_taken_once_all_links_are_there(
+def test_the_office_is_taken_once_all_connections_are_there(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lock is held meanwhile, and nothing is declared."""
     answering(broker, "ann")
     broker.administering.connected = False
-    find = broker.inbox.find
+    find = broker.event_queue.find
 
     def found(kind: Any, seconds: float) -> Any:
         assert not broker.administering.asked
         broker.administering.connected = True
         return find(kind, seconds)
 
-    monkeypatch.setattr(broker.inbox, "find", found)
+    monkeypatch.setattr(broker.event_queue, "find", found)
     assert broker.run(rounds=1).is_finished
 
 
@@ -74,8 +74,8 @@ def test_the_office_is_taken_once_all_links_are_there(
 def test_a_queue_on_a_node_that_is_down_is_waited_for(broker: FakeBroker, queue: str) -> None:
     """The lock's or the results': it comes back with its node."""
     answering(broker, "ann")
-    link = broker.consuming if queue == "f.coordinator" else broker.administering
-    link.fails[f"declare_queue {queue}"] = [QueueDownError(queue)]
+    connection = broker.consuming if queue == "f.coordinator" else broker.administering
+    connection.fails[f"declare_queue {queue}"] = [QueueDownError(queue)]
     assert broker.run(rounds=1).is_finished
 
 
@@ -86,8 +86,8 @@ def test_a_queue_that_is_down_in_the_middle_of_a_run_is_waited_for(broker: FakeB
     def lose(version: int) -> None:
         down = broker.administering.fails["declare_queue f.results"]
         down += [QueueDownError("f.results") for _ in range(3)]
-        (results, _) = coordinator._desk._subscriptions
-        broker.inbox.put_event(SubscriptionLost(results, 404, "gone"))
+        (results, _) = coordinator._channel._subscriptions
+        broker.event_queue.put_event(SubscriptionLost(results, 404, "gone"))
 
     def answer(participant: str, version: int) -> None:
         broker.update(participant, version)
@@ -127,7 +127,9 @@ def test_queues_on_a_node_that_is_down_are_not_asked_for_one_after_the_other(
     ]
 
 
-def test_hellos_are_acknowledged_while_the_administering_link_is_down(broker: FakeBroker) -> None:
+def test_hellos_are_acknowledged_while_the_administering_connection_is_down(
+    broker: FakeBroker,
+) -> None:
     """Or the window of events would fill up, and the coordinator be deaf for ever."""
     tags = broker.hello("ann", "bob")
     broker.administering.fails["declare_queue f.participant.ann"] = [LOST]
@@ -142,14 +144,14 @@ def test_a_deadline_does_not_run_while_the_disk_is_full(
 ) -> None:
     """Who had answered in time is not late because of our disk."""
     answering(broker, "ann", "bob", "cid")
-    take, pauses = Reception.take_result, iter(range(4))
+    take, pauses = UpdateHandler.take_result, iter(range(4))
 
-    def full(reception: Reception, delivery: Delivery) -> None:
+    def full(update_handler: UpdateHandler, delivery: Delivery) -> None:
         if next(pauses, None) is not None:
             raise OSError(errno.ENOSPC, "No space left on device")
-        take(reception, delivery)
+        take(update_handler, delivery)
 
-    monkeypatch.setattr(Reception, "take_result", full)
+    monkeypatch.setattr(UpdateHandler, "take_result", full)
     assert broker.run(rounds=1, min_participants=3, deadline_seconds=10).is_finished
     assert [each["updates"] for each in broker.all("round_closed")] == [3]
 
@@ -157,31 +159,31 @@ def test_a_deadline_does_not_run_while_the_disk_is_full(
 def test_what_came_before_the_deadline_is_read_before_it_closes_the_round(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reading took so long that the deadline passed: the updates in the inbox were in time."""
+    """Reading took so long that the deadline passed: the updates in the queue were in time."""
     answering(broker, "ann", "bob", "cid")
-    take = Reception.take_result
+    take = UpdateHandler.take_result
 
-    def slow(reception: Reception, delivery: Delivery) -> None:
-        take(reception, delivery)
+    def slow(update_handler: UpdateHandler, delivery: Delivery) -> None:
+        take(update_handler, delivery)
         broker.clock.now += 60
 
-    monkeypatch.setattr(Reception, "take_result", slow)
+    monkeypatch.setattr(UpdateHandler, "take_result", slow)
     assert broker.run(rounds=1, min_participants=3, deadline_seconds=10).is_finished
     assert [each["updates"] for each in broker.all("round_closed")] == [3]
 
 
-def test_only_the_publishing_link_says_whether_the_broker_takes_anything(
+def test_only_the_publishing_connection_says_whether_the_broker_takes_anything(
     broker: FakeBroker,
 ) -> None:
     """A lost connection beside it changes nothing."""
-    watch = broker.coordinator()._watch
+    recovery = broker.coordinator()._recovery
     publishing: Any = broker.publishing
     administering: Any = broker.administering
-    watch.notice(Blocked(publishing, "low on memory"))
-    watch.notice(Disconnected(administering, "reset"))
-    assert watch.is_blocked
-    watch.notice(Disconnected(publishing, "reset"))
-    assert not watch.is_blocked
+    recovery.notice(Blocked(publishing, "low on memory"))
+    recovery.notice(Disconnected(administering, "reset"))
+    assert recovery.is_blocked
+    recovery.notice(Disconnected(publishing, "reset"))
+    assert not recovery.is_blocked
 
 
 def test_a_full_round_leaves_no_delivery_unacknowledged_for_longer_than_a_commit_takes(
@@ -227,20 +229,22 @@ def test_what_comes_during_the_last_evaluation_is_acknowledged_in_time(
     assert broker.run(SlowToEvaluate(), rounds=1, commit_seconds=30).is_finished
 
 
-def test_a_link_that_ends_by_itself_ends_the_coordinator(broker: FakeBroker) -> None:
+def test_a_connection_that_ends_by_itself_ends_the_coordinator(broker: FakeBroker) -> None:
     """With an error: alive and deaf it would be of no use to anybody."""
     anything: Any = None
-    dead = LinkClosedError("the link 'consumes' failed: ZeroDivisionError()")
-    broker.inbox.put_event(Ended(anything, dead))
-    with pytest.raises(LinkClosedError, match="failed: ZeroDivisionError"):
+    dead = ConnectionClosedError("the link 'consumes' failed: ZeroDivisionError()")
+    broker.event_queue.put_event(Ended(anything, dead))
+    with pytest.raises(ConnectionClosedError, match="failed: ZeroDivisionError"):
         broker.run(rounds=1)
 
 
-def test_a_version_that_a_dead_link_cannot_send_ends_the_coordinator(broker: FakeBroker) -> None:
+def test_a_version_that_a_dead_connection_cannot_send_ends_the_coordinator(
+    broker: FakeBroker,
+) -> None:
     """Nobody would send it."""
     broker.hello("ann")
-    broker.publishing.fails["publish f.parameters"] = [LinkClosedError("the link 'x' failed")]
-    with pytest.raises(LinkClosedError, match="the link 'x' failed"):
+    broker.publishing.fails["publish f.parameters"] = [ConnectionClosedError("the link 'x' failed")]
+    with pytest.raises(ConnectionClosedError, match="the link 'x' failed"):
         broker.run(rounds=1)
 
 
@@ -283,6 +287,6 @@ def test_malformed_messages_are_acknowledged_once_and_after_they_are_kept(
 def test_a_subscription_of_the_past_is_no_news(broker: FakeBroker) -> None:
     """Its successor was made already."""
     answering(broker, "ann")
-    broker.inbox.put_event(SubscriptionLost(Subscription("f.results", "old", 1), 404, "gone"))
+    broker.event_queue.put_event(SubscriptionLost(Subscription("f.results", "old", 1), 404, "gone"))
     assert broker.run(rounds=1).is_finished
     assert broker.consuming.asked.count("subscribe f.results") == 1

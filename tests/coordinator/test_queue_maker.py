@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from coordinator.queue_maker import QueueMaker
-from coordinator.queues import participant_queue_arguments, room_for, rooms
-from schemas.errors import RefusedByBrokerError
-from transport import Link, Outgoing, QueueState
+from fanfold.coordinator.broker.queue_arguments import participant_queue_arguments, room_for, rooms
+from fanfold.coordinator.broker.queue_maker import QueueMaker
+from fanfold.schemas.errors import RefusedByBrokerError
+from fanfold.transport import Connection, Outgoing, QueueState
 
 
 class Broker:
@@ -105,14 +105,14 @@ def test_an_exchange_that_is_gone_is_no_queue_that_is_down() -> None:
 def test_a_real_broker_holds_the_newest_version_alone(broker_url: str, federation: str) -> None:
     """In a queue that was made for a tenth of it."""
     queue = f"{federation}.participant.ann"
-    with Link([broker_url], name="test") as link:
-        link.wait_connected(30)
-        maker = QueueMaker(link)
+    with Connection([broker_url], name="test") as connection:
+        connection.wait_connected(30)
+        maker = QueueMaker(connection)
         maker.fit(queue, version_bytes=10_000)
         state = maker.fit(queue, version_bytes=100_000)
         assert state == QueueState(queue, num_ready=0, num_consumers=0)
         for number in range(3):
-            link.publish(
+            connection.publish(
                 [Outgoing("", queue, bytes(50_000), "Half", f"{number}/{half}") for half in (0, 1)]
             )
         state = maker.fit(queue, version_bytes=100_000)

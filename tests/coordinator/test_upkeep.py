@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from coordinator.orders import Orders
-from coordinator.publication import Publication
-from schemas.messages import GlobalParameters, Progress, TrainingPlan
+from fanfold.coordinator.broker.encoded_version import EncodedVersion
+from fanfold.coordinator.broker.publisher import Publisher
+from fanfold.schemas.messages import GlobalParameters, Progress, TrainingPlan
+from fanfold.transport import Blocked, Outgoing, Unblocked
 from tests.coordinator.fake_broker import GLOBAL, FakeBroker
-from transport import Blocked, Outgoing, Unblocked
 
 DEADLINE = 600.0
 
@@ -95,13 +95,13 @@ def test_nobody_is_reminded_and_nobody_is_late_while_the_broker_takes_nothing(
     looks: list[float] = []
 
     def begin(_version: int) -> None:
-        broker.inbox.put_event(Blocked(publishing, "low on memory"))
+        broker.event_queue.put_event(Blocked(publishing, "low on memory"))
 
     def look(what: str) -> None:
         if what == "declare_exchange f.parameters" and broker.run_id:
             looks.append(broker.clock.now)
             if len(looks) == 10:
-                broker.inbox.put_event(Unblocked(publishing))
+                broker.event_queue.put_event(Unblocked(publishing))
                 broker.update("ann", 0)
 
     broker.on_version, broker.administering.on_ask = begin, look
@@ -122,7 +122,7 @@ def test_the_long_dead_are_forgotten(broker: FakeBroker) -> None:
     coordinator = broker.coordinator(rounds=2, min_participants=2)
     assert coordinator.run().is_finished
     assert [each["participant"] for each in broker.all("participant_silent")] == ["bob"]
-    assert coordinator._desk.known == {"ann"}
+    assert coordinator._channel.known == {"ann"}
 
 
 def test_what_has_not_begun_to_go_out_is_taken_back_when_the_round_may_close(
@@ -140,9 +140,9 @@ def test_what_has_not_begun_to_go_out_is_taken_back_when_the_round_may_close(
 
     broker.publishing.published = publish
     ends: list[Any] = []
-    books: Any = None
-    orders = Orders(desk=coordinator._desk, books=books, deliver=ends.append)
-    orders._publication = Publication(
+    store: Any = None
+    publisher = Publisher(channel=coordinator._channel, store=store, deliver=ends.append)
+    publisher._encoded_version = EncodedVersion(
         GlobalParameters(run="r", version=0, rounds=1, plan=TrainingPlan(), encoding="float32"),
         GLOBAL,
         kinds=dict.fromkeys(GLOBAL, "delta"),
@@ -150,17 +150,17 @@ def test_what_has_not_begun_to_go_out_is_taken_back_when_the_round_may_close(
         encoding="float32",
         chunk_bytes=1 << 20,
     )
-    orders.send_again(["ann", "bob", "cid"])
+    publisher.send_again(["ann", "bob", "cid"])
     assert begun.wait(20)
-    orders.take_back()
-    assert not orders.is_idle
+    publisher.take_back()
+    assert not publisher.is_idle
     free.set()
-    orders._outbox._thread.shutdown()
+    publisher._publisher_thread._thread.shutdown()
     (end,) = ends
-    orders.sent(end)
-    assert orders.is_idle
+    publisher.sent(end)
+    assert publisher.is_idle
     assert sent == ["ann"]
-    assert orders.bytes_down == orders._publication.num_bytes
+    assert publisher.bytes_down == publisher._encoded_version.num_bytes
 
 
 def test_a_binding_that_is_gone_is_made_again(broker: FakeBroker) -> None:

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from programs import program
 
-from coordinator.settings import CoordinatorSettings
-from participant.settings import ParticipantSettings
-from warren.options import read
+from fanfold.cli.options import read
+from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.participant.settings import ParticipantSettings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -45,7 +45,7 @@ def test_compose_itself_accepts_the_files(file: str) -> None:
     """Together with those that they stand on."""
     compose = program("docker-compose", package="docker-compose")
     command = [compose, *(f"--file={DEPLOY / each}" for each in VARIANTS[file]), "config"]
-    given = {"WARREN_CREDENTIALS_FILE": "/credentials", "WARREN_DATA": "/data"}
+    given = {"FANFOLD_CREDENTIALS_FILE": "/credentials", "FANFOLD_DATA": "/data"}
     done = subprocess.run(
         command, env=os.environ | given, capture_output=True, text=True, check=False
     )

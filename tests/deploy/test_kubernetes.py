@@ -15,9 +15,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from coordinator.settings import CoordinatorSettings
-from participant.settings import ParticipantSettings
-from warren.options import read
+from fanfold.cli.options import read
+from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.participant.settings import ParticipantSettings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
@@ -139,7 +139,7 @@ def test_private_data_and_the_last_update_lie_on_volumes() -> None:
     paths = {m["mountPath"]: m["name"] for m in pod["containers"][0]["volumeMounts"]}
 
     assert "--data=/data" in pod["containers"][0]["args"]
-    assert {paths["/data"], paths["/var/lib/warren/state"]} <= claims
+    assert {paths["/data"], paths["/var/lib/fanfold/state"]} <= claims
 
 
 def test_users_rights_and_policies_are_those_of_the_definitions() -> None:

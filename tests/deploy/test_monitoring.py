@@ -16,13 +16,13 @@ import yaml
 from programs import program
 from prometheus_client import CollectorRegistry, generate_latest
 
-from coordinator.metrics import CoordinatorMetrics
-from coordinator.reports import RoundReports
-from participant.metrics import ParticipantMetrics
+from fanfold.coordinator.metrics import CoordinatorMetrics
+from fanfold.coordinator.rounds.reports import RoundReports
+from fanfold.participant.metrics import ParticipantMetrics
 
 MONITORING = Path(__file__).parents[2] / "deploy" / "monitoring"
 ALERTS_TEST = Path(__file__).with_name("alerts_test.yml")
-METRIC = re.compile(r"\bwarren_[a-z_]+\b")
+METRIC = re.compile(r"\bfanfold_[a-z_]+\b")
 
 
 def families(registry: CollectorRegistry) -> set[str]:
@@ -87,8 +87,8 @@ def test_a_loss_that_is_not_finite_is_a_number_of_its_own() -> None:
         reports.tell_ready()
         seen.append(
             (
-                metrics.registry.get_sample_value("warren_coordinator_loss"),
-                metrics.registry.get_sample_value("warren_coordinator_loss_not_finite"),
+                metrics.registry.get_sample_value("fanfold_coordinator_loss"),
+                metrics.registry.get_sample_value("fanfold_coordinator_loss_not_finite"),
             )
         )
 

@@ -12,12 +12,12 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
-from coordinator.settings import CoordinatorSettings
-from coordinator.start import serve as serve_coordinator
-from participant.settings import ParticipantSettings
-from participant.start import serve as serve_participant
-from schemas.codec import Decoded, decode
-from schemas.limits import Limits
+from fanfold.coordinator.assembly import serve as serve_coordinator
+from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.participant.assembly import serve as serve_participant
+from fanfold.participant.settings import ParticipantSettings
+from fanfold.schemas.message_codec import Decoded, decode
+from fanfold.schemas.reader_limits import ReaderLimits
 from tests.federation.conftest import PATIENCE_SECONDS, Service
 
 FOLDER = Path(__file__).parents[2] / "examples" / "foreign"
@@ -37,7 +37,7 @@ class Foreign:
                 *("--progress-seconds", "0.5", *flags),
             ],
             cwd=FOLDER,
-            env=os.environ | {"WARREN_BROKER_URL": url},
+            env=os.environ | {"FANFOLD_BROKER_URL": url},
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -134,4 +134,4 @@ def result(coordinator: Service) -> Any:
 def kept(foreign: Foreign) -> Decoded:
     """Return the last update as the coordinator reads it."""
     whole = memoryview(bytearray((foreign.state / "update.bin").read_bytes()))
-    return decode(whole, kind="Update", limits=Limits(max_bytes=1 << 20))
+    return decode(whole, kind="Update", limits=ReaderLimits(max_bytes=1 << 20))

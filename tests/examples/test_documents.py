@@ -51,8 +51,8 @@ def test_the_readmes_task_trains_in_a_federation(reader: Path, broker_url: str) 
         torch.save((scans, (scans.mean((1, 2)) > 0.5).long()), reader / name)
     flags = ["--participants=2", "--rounds=2", "--data=.", "--out=out", "--json", "--device=cpu"]
     federation = f"--federation=radiology-{os.getpid()}"
-    command = ["-m", "warren", "local", "--task=radiology:Radiology", federation, *flags]
-    ended = run(*command, folder=reader, WARREN_BROKER_URL=broker_url)
+    command = ["-m", "fanfold", "local", "--task=radiology:Radiology", federation, *flags]
+    ended = run(*command, folder=reader, FANFOLD_BROKER_URL=broker_url)
     assert ended.returncode == 0, ended.stderr
     last: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     assert (last["event"], last["rounds"]) == ("run_finished", 2)
@@ -70,10 +70,10 @@ def test_the_readmes_task_says_what_it_misses(
     reader: Path, flags: list[str], sentence: str
 ) -> None:
     """Without a folder, and with an empty one: one sentence, exit code 2."""
-    command = ["-m", "warren", "participant", "--task=radiology:Radiology", "--id=charite"]
+    command = ["-m", "fanfold", "participant", "--task=radiology:Radiology", "--id=charite"]
     ended = run(*command, "--broker=amqp://127.0.0.1:1", *flags, folder=reader)
     assert ended.returncode == 2
-    assert ended.stderr.splitlines()[-1].startswith(f"warren: {sentence}")
+    assert ended.stderr.splitlines()[-1].startswith(f"fanfold: {sentence}")
     assert "Traceback" not in ended.stderr
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from warren.settings import SimulationSettings
-from warren.simulation.rounds import rounds_of
-from warren.simulation.start import simulate
+from fanfold.cli.settings import SimulationSettings
+from fanfold.simulation.rounds import rounds_of
+from fanfold.simulation.simulate import simulate
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FOLDERS = sorted(path for path in EXAMPLES.iterdir() if path.is_dir())
@@ -87,9 +87,9 @@ def test_a_client_alone_learns_in_a_loop(capsys: pytest.CaptureFixture[str]) -> 
 def test_the_asynchronous_run_closes_rounds_with_what_it_asks_for(
     broker_url: str, federation: str, tmp_path: Path
 ) -> None:
-    """The script itself, made smaller, with `warren` from this very environment."""
-    program = tmp_path / "warren"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m warren "$@"\n')
+    """The script itself, made smaller, with `fanfold` from this very environment."""
+    program = tmp_path / "fanfold"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m fanfold "$@"\n')
     program.chmod(0o755)
     root = str(EXAMPLES.parent)
     finished = subprocess.run(
@@ -106,7 +106,7 @@ def test_the_asynchronous_run_closes_rounds_with_what_it_asks_for(
         env=os.environ
         | {
             "PATH": f"{tmp_path}:{os.environ['PATH']}",
-            "WARREN_BROKER_URL": broker_url,
+            "FANFOLD_BROKER_URL": broker_url,
             "PYTHONPATH": root,
         },
         cwd=tmp_path,

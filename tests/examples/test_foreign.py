@@ -17,9 +17,9 @@ from nodes import BrokerNode
 from programs import program
 from torch import Tensor
 
-from schemas.encodings import Encoding
-from schemas.tensors import decode_tensors
-from schemas.topology import Topology
+from fanfold.schemas.encodings import Encoding
+from fanfold.schemas.names import FederationNames
+from fanfold.schemas.tensor_codec import decode_tensors
 
 LONG, VERY_LONG = {"epochs": 20}, {"epochs": 300}
 """Trainings of a second, in which it can be killed, and of ten times what rabbitmqctl takes."""
@@ -155,7 +155,7 @@ def test_a_version_that_comes_again_is_answered_with_the_kept_update(
     if is_killed:
         foreign.end(signal.SIGKILL)
     with pika.BlockingConnection(pika.URLParameters(house.url)) as connection:
-        connection.channel().queue_delete(Topology(house.name).participant_queue("js"))
+        connection.channel().queue_delete(FederationNames(house.name).participant_queue("js"))
     again = house.foreign(num=2) if is_killed else foreign
     again.wait_for("sent_again", version=0)
     again.wait_for("update_sent", version=0)

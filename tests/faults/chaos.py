@@ -40,8 +40,8 @@ from disturbances import KINDS
 from nodes import BrokerNode
 from services import Nursery, Services
 
-from schemas.errors import WarrenError
-from warren.options import BROKER_VARIABLE
+from fanfold.cli.options import BROKER_VARIABLE
+from fanfold.schemas.errors import FanfoldError
 
 TRAINING_SECONDS = 0.3
 
@@ -93,7 +93,7 @@ def main() -> None:
                 prove = prove_sent if leg.everybody_keeps else prove_trained
                 try:
                     proved.append(prove(leg, out.folder / "run", place, happened.acknowledged))
-                except (AssertionError, WarrenError) as error:
+                except (AssertionError, FanfoldError) as error:
                     ledger.faults.append(f"the proof of {leg.federation}: {error}")
         text = report(
             ledger,

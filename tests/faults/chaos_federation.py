@@ -11,13 +11,13 @@ from pathlib import Path
 
 from chaos_disks import Disk
 from chaos_legs import MODES, Leg
-from chaos_management import Management
+from chaos_management import ManagementClient
 from chaos_names import Name
 from nodes import BrokerNode
 from services import HangError, Service, Services
 from told import Told
 
-from schemas.topology import Topology
+from fanfold.schemas.names import FederationNames
 
 HANG_SECONDS = 240.0
 """No wait takes so long unless something hangs: pauses last 40 s, and machines are shared."""
@@ -42,10 +42,10 @@ class Federation:
         seed: int,
     ) -> None:
         self.leg = leg
-        self.names = Topology(leg.federation)
+        self.names = FederationNames(leg.federation)
         self.services = services
         self.broker = broker
-        self.management = Management(broker, self.rest)
+        self.management = ManagementClient(broker, self.rest)
         self.folder = folder
         self.dice = random.Random(f"{leg.federation} of {seed}")
         self.out_disk, self.state_disk = disks

@@ -11,7 +11,7 @@ from nodes import BrokerNode
 API_SECONDS = 60.0
 
 
-class Management:
+class ManagementClient:
     """The management API of one node. It comes up after the broker does: it is waited for."""
 
     def __init__(self, broker: BrokerNode, rest: Callable[[float], None]) -> None:

@@ -11,10 +11,10 @@ from chaos_legs import Leg
 from chaos_names import Name, names_of
 from chaos_refold import LIMITS, follow, kept, refold, trainings
 
-from coordinator.history import read_history
-from participant.memory import Memory
-from warren.replay import _recorded, replay
-from warren.settings import ReplaySettings
+from fanfold.cli.settings import ReplaySettings
+from fanfold.coordinator.persistence.history import read_history
+from fanfold.participant.training_state import TrainingState
+from fanfold.runs.replay import _recorded, replay
 
 TRACEBACK = "Traceback (most recent call last):"
 
@@ -32,7 +32,7 @@ class Proved:
     unseen: int
     """Updates that the broker had confirmed and that count nowhere: they were too late, or went
     with a queue that was deleted, purged or wiped."""
-    links: int = 0
+    connections: int = 0
     """Trainings whose residual and private tensors were followed, one to the next."""
     given_back: int = 0
     """Updates that came too late, and are owed again."""
@@ -58,19 +58,26 @@ def prove_sent(leg: Leg, out: Path, folder: Path, acknowledged: AbstractSet[Name
     for record in closed:
         for update in record["updates"]:
             digests.setdefault(update["participant"], set()).add(update["digest"])
-    links, given_back, updates = 0, 0, {}
+    connections, given_back, updates = 0, 0, {}
     for participant, theirs in digests.items():
         seen = trainings(folder / "witness" / participant)
-        state = Memory(folder / "participant-disk" / participant, LIMITS)
+        state = TrainingState(folder / "participant-disk" / participant, LIMITS)
         followed, returned = follow(kept(seen, state), state, theirs)
-        links, given_back = links + followed, given_back + returned
+        connections, given_back = connections + followed, given_back + returned
         updates |= {training.digest: training.path.with_suffix(".update") for training in seen}
     parameters_sha256 = refold(out, updates)
     recorded = _recorded(out)[1]
     assert recorded == parameters_sha256, "what was sent, folded again, ends elsewhere"
     unseen = len(confirmed(folder) - names)
     return Proved(
-        leg.federation, len(closed), len(names), parameters_sha256, lost, unseen, links, given_back
+        leg.federation,
+        len(closed),
+        len(names),
+        parameters_sha256,
+        lost,
+        unseen,
+        connections,
+        given_back,
     )
 
 

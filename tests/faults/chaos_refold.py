@@ -17,20 +17,24 @@ from chaos_witness import digest_of
 from safetensors.torch import load_file
 from torch import Tensor
 
-from coordinator.history import read_history
-from coordinator.model import global_tensors, initial_network, tensor_kinds
-from coordinator.server_optimizer import parse_optimizer
-from coordinator.settings import RoundSettings
-from coordinator.staleness import parse_staleness
-from coordinator.training_run import TrainingRun, UpdateLimits
-from learning import load_task
-from participant.memory import KEPT_UPDATES, Memory
-from schemas.codec import Decoded, decode
-from schemas.limits import Limits
-from schemas.messages import Update
-from schemas.tensors import decode_tensors, parameters_sha256
+from fanfold.coordinator.aggregation.initial_model import (
+    global_tensors,
+    initial_network,
+    tensor_kinds,
+)
+from fanfold.coordinator.aggregation.run_state import RunState, UpdateLimits
+from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
+from fanfold.coordinator.aggregation.staleness import parse_staleness
+from fanfold.coordinator.persistence.history import read_history
+from fanfold.coordinator.settings import RoundSettings
+from fanfold.learning import load_task
+from fanfold.participant.training_state import KEPT_UPDATES, TrainingState
+from fanfold.schemas.message_codec import Decoded, decode
+from fanfold.schemas.messages import Update
+from fanfold.schemas.reader_limits import ReaderLimits
+from fanfold.schemas.tensor_codec import decode_tensors, parameters_sha256
 
-LIMITS = Limits(max_bytes=1 << 30)
+LIMITS = ReaderLimits(max_bytes=1 << 30)
 MOST_AT_ONCE = 4
 """Fewer updates than this are owed again between two trainings."""
 ANY_DIGEST = "0" * 64
@@ -78,7 +82,7 @@ def trainings(folder: Path) -> list[Training]:
     return found
 
 
-def kept(all_trainings: Iterable[Training], state: Memory) -> list[Training]:
+def kept(all_trainings: Iterable[Training], state: TrainingState) -> list[Training]:
     """Return those whose outcome was kept, oldest first: they lead to the state, one by one."""
     by_outcome = {training.private_after: training for training in all_trainings}
     backwards: list[Training] = []
@@ -89,7 +93,7 @@ def kept(all_trainings: Iterable[Training], state: Memory) -> list[Training]:
     return backwards[::-1]
 
 
-def follow(life: list[Training], state: Memory, counted: set[str]) -> tuple[int, int]:
+def follow(life: list[Training], state: TrainingState, counted: set[str]) -> tuple[int, int]:
     """Prove of one participant that what was sent and what it owes is what it trained.
 
     Return how many trainings were followed, and how many of their updates were owed again.
@@ -134,7 +138,7 @@ def _returned(
 
 def refold(out: Path, updates: Mapping[str, Path]) -> str:
     """Fold the updates that a history names, in its order; return the hash of the parameters."""
-    run: TrainingRun | None = None
+    run: RunState | None = None
     for record in read_history(out / "history.jsonl"):
         if record["event"] == "started":
             rules = RoundSettings.model_validate(record["settings"])
@@ -155,11 +159,11 @@ def refold(out: Path, updates: Mapping[str, Path]) -> str:
     return parameters_sha256(run.tensors)
 
 
-def _begin(rules: RoundSettings, run_id: str) -> TrainingRun:
+def _begin(rules: RoundSettings, run_id: str) -> RunState:
     task = load_task(rules.task)(seed=rules.seed)
     network = initial_network(task, rules.seed)
     tensors = global_tensors(task, network)
-    return TrainingRun(
+    return RunState(
         run_id=run_id,
         tensors=tensors,
         kinds=tensor_kinds(network, tensors),
@@ -169,7 +173,7 @@ def _begin(rules: RoundSettings, run_id: str) -> TrainingRun:
     )
 
 
-def _fold(run: TrainingRun, entry: Mapping[str, Any], updates: Mapping[str, Path]) -> None:
+def _fold(run: RunState, entry: Mapping[str, Any], updates: Mapping[str, Path]) -> None:
     found = decoded(updates[entry["digest"]])
     assert isinstance(found.message, Update)
     assert found.message.participant == entry["participant"]

@@ -76,10 +76,10 @@ def _federation(proved: Proved) -> list[str]:
         f"  history; {proved.unseen} that the broker had confirmed came too late, or lay in queues",
         "  that were deleted, purged or wiped.",
     ]
-    if proved.links:
+    if proved.connections:
         lines += [
             "  Top-k and private tensors: what was sent and what is owed is what was trained, to",
-            f"  the last bit, in {proved.links} trainings, each of which began where the one",
+            f"  the last bit, in {proved.connections} trainings, each of which began where the one",
             f"  before it ended; {proved.given_back} updates that came too late are owed again.",
             "  `parameters_sha256` of the run, and of what was sent, folded again in memory:",
         ]

@@ -17,9 +17,9 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
-from participant.memory import Memory
-from participant.trainer import TrainedUpdate, Trainer
-from schemas.chunks import cut
+from fanfold.participant.trainer import TrainedUpdate, Trainer
+from fanfold.participant.training_state import TrainingState
+from fanfold.schemas.chunking import cut
 
 VARIABLE = "FANFOLD_TEST_WITNESS"
 """The folder to write to; nothing is written down where it is empty or not set."""
@@ -42,7 +42,7 @@ class _Witness:
         self._owed: Mapping[str, Tensor] = {}
         self._trained: Mapping[str, Tensor] = {}
         _around(Trainer, "train", self._trains)
-        _around(Memory, "keep", self._keeps)
+        _around(TrainingState, "keep", self._keeps)
 
     def _trains(self, train: Callable[..., TrainedUpdate], given: inspect.BoundArguments) -> Any:
         trainer: Trainer = given.arguments["self"]

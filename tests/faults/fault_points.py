@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from coordinator import safetensors_file
-from coordinator.checkpoint import CheckpointFolder
-from coordinator.desk import Desk
-from coordinator.training_run import TrainingRun
+from fanfold.coordinator.aggregation.run_state import RunState
+from fanfold.coordinator.broker.channel import CoordinatorChannel
+from fanfold.coordinator.persistence.checkpoint_store import CheckpointStore
+from fanfold.storage import safetensors_file
 
 CRASH_CODE = 77
 CRASH_ROUND = 2
@@ -46,18 +46,18 @@ def prepare(trouble: str) -> None:
 
 def _crash(after: str) -> None:
     closed = [0]
-    _follow(TrainingRun, "close_round", lambda _: closed.append(closed[-1] + 1))
+    _follow(RunState, "close_round", lambda _: closed.append(closed[-1] + 1))
     owner, name = {
-        "aggregated": (TrainingRun, "close_round"),
-        "checkpointed": (CheckpointFolder, "write"),
-        "acknowledged": (Desk, "acknowledge_up_to"),
-        "published": (Desk, "publish"),
+        "aggregated": (RunState, "close_round"),
+        "checkpointed": (CheckpointStore, "write"),
+        "acknowledged": (CoordinatorChannel, "acknowledge_up_to"),
+        "published": (CoordinatorChannel, "publish"),
     }[after]
 
     def end(owner: Any) -> None:
         if closed[-1] == CRASH_ROUND:
             if after == "acknowledged":
-                owner.take_office()  # its answer comes after what was sent before the question
+                owner.take_lock()  # its answer comes after what was sent before the question
             os._exit(CRASH_CODE)
 
     _follow(owner, name, end)
@@ -66,18 +66,18 @@ def _crash(after: str) -> None:
 def _crash_in_upload() -> None:
     acknowledged = [0]
 
-    def end(desk: Desk) -> None:
+    def end(channel: CoordinatorChannel) -> None:
         acknowledged[0] += 1
         if acknowledged[0] == KEPT_CHUNKS:
-            desk.take_office()  # its answer comes after what was sent before the question
+            channel.take_lock()  # its answer comes after what was sent before the question
             os._exit(CRASH_CODE)
 
-    _follow(Desk, "acknowledge_up_to", end)
+    _follow(CoordinatorChannel, "acknowledge_up_to", end)
 
 
 def _stop_in_commit() -> None:
     closed = [0]
-    _follow(TrainingRun, "close_round", lambda _: closed.append(closed[-1] + 1))
+    _follow(RunState, "close_round", lambda _: closed.append(closed[-1] + 1))
     write = safetensors_file.write
 
     def stopped(*args: Any, **kwargs: Any) -> None:
@@ -102,7 +102,7 @@ def _fill_disk(room: Path) -> None:
 def _refuse_all_writes(number: int, mended: Path) -> None:
     """Let everything fail with this error that changes a file, from the close of round 2 on."""
     closed, opening = [0], Path.open
-    _follow(TrainingRun, "close_round", lambda _: closed.append(closed[-1] + 1))
+    _follow(RunState, "close_round", lambda _: closed.append(closed[-1] + 1))
 
     def refused(real: Callable[..., Any]) -> Callable[..., Any]:
         def refused_or_done(*args: Any, **kwargs: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 from services import Service, Services, until
 
-from coordinator.history import read_history
+from fanfold.coordinator.persistence.history import read_history
 
 TASK = "--task=padded_task:LinearDigits"
 

@@ -19,20 +19,20 @@ import padded_task
 from chaos_witness import bear_witness
 from phase_notes import PhaseNote, watch
 
-import coordinator.metrics
-import coordinator.start
-import participant.metrics
-import participant.start
-from warren.cli import main as warren
+import fanfold.coordinator.assembly
+import fanfold.coordinator.metrics
+import fanfold.participant.assembly
+import fanfold.participant.metrics
+from fanfold.cli.commands import main as command_line
 
 LOADED = [
     module.__name__
     for module in (
         padded_task,
-        coordinator.metrics,
-        coordinator.start,
-        participant.metrics,
-        participant.start,
+        fanfold.coordinator.metrics,
+        fanfold.coordinator.assembly,
+        fanfold.participant.metrics,
+        fanfold.participant.assembly,
     )
 ]
 """What every service needs, and what takes seconds to import."""
@@ -98,8 +98,8 @@ def _become(order: dict[str, Any]) -> None:
         bear_witness(order["name"])
     if order["trouble"]:
         fault_points.prepare(order["trouble"])
-    sys.argv = ["warren", *order["arguments"]]
-    warren()
+    sys.argv = ["fanfold", *order["arguments"]]
+    command_line()
 
 
 def _report_ended() -> None:

@@ -7,11 +7,11 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
-from learning import TrainingAbandoned, TrainingPlan
-from learning.measures import Metrics
-from learning.registry import load_task
+from fanfold.learning import TrainingAbandoned, TrainingPlan
+from fanfold.learning.measures import Metrics
+from fanfold.learning.registry import load_task
 
-VARIABLE = "WARREN_TEST_TRAINING_SECONDS"
+VARIABLE = "FANFOLD_TEST_TRAINING_SECONDS"
 """How long a training lasts at least: otherwise no kill would ever fall into one."""
 STEP_SECONDS = 0.02
 

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from coordinator.books import Books
-from coordinator.desk import Desk
-from coordinator.reception import Reception
-from coordinator.service import Coordinator
-from coordinator.training_run import TrainingRun
-from participant.reader import VersionReader
-from participant.slot import WorkSlot
-from schemas.chunks import Chunk
+from fanfold.coordinator.admission.update_handler import UpdateHandler
+from fanfold.coordinator.aggregation.run_state import RunState
+from fanfold.coordinator.broker.channel import CoordinatorChannel
+from fanfold.coordinator.persistence.run_store import RunStore
+from fanfold.coordinator.service import Coordinator
+from fanfold.participant.training_worker import TrainingWorker
+from fanfold.participant.version_receiver import VersionReceiver
+from fanfold.schemas.chunking import Chunk
 
 NOTE_BYTES = 32
 Fate = Literal["die", "stop"]
@@ -95,31 +95,31 @@ def _watch_coordinator(note: PhaseNote) -> None:
     _wrap(note, Coordinator, "_open_round", "publishing")
     _wrap(note, Coordinator, "_collect", "collecting")
     _wrap(note, Coordinator, "_finish", "finishing")
-    _wrap(note, Reception, "_fold", "folding")
-    _wrap(note, TrainingRun, "close_round", "aggregating")
-    _wrap(note, Books, "commit", "committing")
-    _wrap(note, Desk, "acknowledge_up_to", "acknowledging", stays=True)
+    _wrap(note, UpdateHandler, "_fold", "folding")
+    _wrap(note, RunState, "close_round", "aggregating")
+    _wrap(note, RunStore, "commit", "committing")
+    _wrap(note, CoordinatorChannel, "acknowledge_up_to", "acknowledging", stays=True)
 
 
 def _watch_participant(note: PhaseNote) -> None:
-    _wrap(note, VersionReader, "_add", "downloading", stays=True)
-    _wrap(note, WorkSlot, "_train", "training", stays=True)
-    _wrap(note, WorkSlot, "_upload", "uploading", then="waiting")
+    _wrap(note, VersionReceiver, "_add", "downloading", stays=True)
+    _wrap(note, TrainingWorker, "_train", "training", stays=True)
+    _wrap(note, TrainingWorker, "_upload", "uploading", then="waiting")
     _watch_chunks(note)
 
 
 def _watch_chunks(note: PhaseNote) -> None:
     """Note when half of an update's chunks are on their way."""
-    chunks_of = WorkSlot._until_abandoned
+    chunks_of = TrainingWorker._until_abandoned
 
     @functools.wraps(chunks_of)
-    def noted(slot: WorkSlot, chunks: Sequence[Chunk]) -> Iterator[Chunk]:
+    def noted(slot: TrainingWorker, chunks: Sequence[Chunk]) -> Iterator[Chunk]:
         for index, chunk in enumerate(chunks_of(slot, chunks)):
             if index == len(chunks) // 2:
                 note.enter("half uploaded")
             yield chunk
 
-    setattr(WorkSlot, "_until_abandoned", noted)  # noqa: B010 - mypy: one cannot assign to a method
+    setattr(TrainingWorker, "_until_abandoned", noted)  # noqa: B010 - mypy: one cannot assign to a method
 
 
 def _wrap(

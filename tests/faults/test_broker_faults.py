@@ -155,7 +155,7 @@ def test_a_training_longer_than_the_acknowledgement_timeout_counts_once(run: Run
     with BrokerNode.start(configuration={"consumer_timeout": "1000"}) as impatient:
         # How often it looks; not every release has this in its configuration file.
         impatient.ctl("eval", "application:set_env(rabbit, channel_tick_interval, 1000).")
-        run.services.environment["WARREN_BROKER_URL"] = impatient.url
+        run.services.environment["FANFOLD_BROKER_URL"] = impatient.url
         run.take_part(0, of=1, **{VARIABLE: "6"})
         coordinator = run.coordinate("--rounds=1", "--commit-seconds=0.2")
         run.finish(coordinator)

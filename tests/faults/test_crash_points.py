@@ -9,8 +9,8 @@ from fault_points import CRASH_CODE, CRASHES, PARTS_KEPT
 from faulty_run import Run
 from services import Nursery, Services
 
-from coordinator.history import read_history
-from warren.options import BROKER_VARIABLE
+from fanfold.cli.options import BROKER_VARIABLE
+from fanfold.coordinator.persistence.history import read_history
 
 
 @pytest.fixture(scope="module")

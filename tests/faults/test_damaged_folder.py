@@ -25,7 +25,7 @@ def test_an_epoch_that_is_emptied_in_the_middle_of_a_run_ends_it_in_a_sentence(r
         if name == "second":
             coordinator = run.coordinate(name=name)
         assert run.services.wait(coordinator) == WRONG_INPUT
-        assert f"warren: {epoch} is damaged: it holds b'' and not" in last_line(run, name)
+        assert f"fanfold: {epoch} is damaged: it holds b'' and not" in last_line(run, name)
     epoch.write_text("1\n")
     rounds = len(run.told("coordinator", "round_closed"))
     run.finish(run.coordinate(f"--rounds={rounds + 2}", name="third"))

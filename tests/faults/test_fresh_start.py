@@ -6,21 +6,21 @@ from typing import Any
 import pytest
 import torch
 
-from coordinator.books import Books
-from schemas.errors import InvalidInputError
-from schemas.limits import Limits
+from fanfold.coordinator.persistence.run_store import RunStore
+from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.reader_limits import ReaderLimits
 
-LIMITS = Limits(max_bytes=1 << 20)
+LIMITS = ReaderLimits(max_bytes=1 << 20)
 
 
 def books_of_a_run(folder: Path) -> None:
-    books = Books(folder, LIMITS)
-    assert books.load(fresh=False, say=lambda *_: None) is None
-    books.take_epoch()
+    store = RunStore(folder, LIMITS)
+    assert store.load(fresh=False, say=lambda *_: None) is None
+    store.take_epoch()
     update = {"participant": "a", "base_version": 0}
-    books.history.append({"event": "round", "round": 1, "updates": [update]})
-    books.commit({"epoch": 1}, {"w": torch.zeros(1)})
-    books.close()
+    store.history.append({"event": "round", "round": 1, "updates": [update]})
+    store.commit({"epoch": 1}, {"w": torch.zeros(1)})
+    store.close()
     (folder / "best.safetensors").write_bytes(b"an earlier run's")
 
 
@@ -28,16 +28,16 @@ def test_a_fresh_start_says_what_it_removes_and_keeps_the_epoch(tmp_path: Path) 
     """The epoch stays: participants would take a lower one for a coordinator of the past."""
     books_of_a_run(tmp_path)
     said: list[tuple[str, dict[str, Any]]] = []
-    books = Books(tmp_path, LIMITS)
-    assert books.load(fresh=True, say=lambda *event: said.append(event)) is None
-    books.take_epoch()
+    store = RunStore(tmp_path, LIMITS)
+    assert store.load(fresh=True, say=lambda *event: said.append(event)) is None
+    store.take_epoch()
     ((event, fields),) = said
     assert event == "run_removed"
     assert fields["files"] == ["best.safetensors", "checkpoint.safetensors", "history.jsonl"]
-    assert books.epoch == 2
+    assert store.epoch == 2
     assert not (tmp_path / "history.jsonl").read_bytes()
     assert not (tmp_path / "best.safetensors").exists()
-    books.close()
+    store.close()
 
 
 def test_a_history_without_its_checkpoint_is_not_cut_off(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_history_without_its_checkpoint_is_not_cut_off(tmp_path: Path) -> None
     (tmp_path / "checkpoint.safetensors").unlink()
     before = (tmp_path / "history.jsonl").read_bytes()
     with pytest.raises(InvalidInputError, match="its checkpoint is gone"):
-        Books(tmp_path, LIMITS).load(fresh=False, say=lambda *_: None)
+        RunStore(tmp_path, LIMITS).load(fresh=False, say=lambda *_: None)
     assert (tmp_path / "history.jsonl").read_bytes() == before
 
 
@@ -54,6 +54,6 @@ def test_a_crash_before_the_first_checkpoint_is_no_loss(tmp_path: Path) -> None:
     """Nothing was counted yet: the next coordinator begins as if the first had never been."""
     line = b'{"event":"started","run":"r","epoch":1,"version":0,"settings":{}}\n'
     (tmp_path / "history.jsonl").write_bytes(line)
-    books = Books(tmp_path, LIMITS)
-    assert books.load(fresh=False, say=lambda *_: None) is None
-    books.close()
+    store = RunStore(tmp_path, LIMITS)
+    assert store.load(fresh=False, say=lambda *_: None) is None
+    store.close()

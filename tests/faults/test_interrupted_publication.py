@@ -2,14 +2,14 @@
 
 import torch
 
-from participant.reader import VersionReader
-from schemas.chunks import Chunk, cut
-from schemas.limits import Limits
-from schemas.messages import GlobalParameters, TrainingPlan
-from schemas.tensors import encode_tensors
-from transport import Delivery, Subscription
+from fanfold.participant.version_receiver import VersionReceiver
+from fanfold.schemas.chunking import Chunk, cut
+from fanfold.schemas.messages import GlobalParameters, TrainingPlan
+from fanfold.schemas.reader_limits import ReaderLimits
+from fanfold.schemas.tensor_codec import encode_tensors
+from fanfold.transport import Delivery, Subscription
 
-LIMITS = Limits(max_bytes=1 << 20)
+LIMITS = ReaderLimits(max_bytes=1 << 20)
 SUBSCRIPTION = Subscription("f.participant.a", "a", 1)
 
 
@@ -27,7 +27,7 @@ class Queue:
         self._ready: list[Chunk] = []
         self._next_tag = 1
         self.unacknowledged: set[int] = set()
-        self.reader = VersionReader(LIMITS, self._acknowledge)
+        self.receiver = VersionReceiver(LIMITS, self._acknowledge)
 
     def publish(self, chunks: list[Chunk]) -> None:
         self._ready += chunks
@@ -45,7 +45,7 @@ class Queue:
             chunk = self._ready.pop(0)
             tag, self._next_tag = self._next_tag, self._next_tag + 1
             self.unacknowledged.add(tag)
-            self.reader.take(
+            self.receiver.take(
                 Delivery(
                     SUBSCRIPTION,
                     tag,
@@ -65,11 +65,11 @@ def test_half_a_version_and_then_all_of_it_do_not_fill_the_window() -> None:
     for cut_at in range(len(first)):
         queue = Queue(window=len(first))
         queue.publish(first[:cut_at] + again)
-        started = queue.reader.start()
+        started = queue.receiver.start()
         assert started is not None
         assert (started.number, started.epoch) == (3, 2)
         assert len(queue.unacknowledged) == len(first)
-        queue.reader.answer()
+        queue.receiver.answer()
         assert not queue.unacknowledged
 
 
@@ -78,10 +78,10 @@ def test_a_version_sent_again_while_it_is_in_training_takes_no_window() -> None:
     chunks = version("r", 3, epoch=1)
     queue = Queue(window=len(chunks) + 1)
     queue.publish(chunks)
-    assert queue.reader.start() is not None
+    assert queue.receiver.start() is not None
     queue.publish(version("r", 3, epoch=1))
     assert len(queue.unacknowledged) == len(chunks)
-    queue.reader.answer()
+    queue.receiver.answer()
     assert not queue.unacknowledged
 
 
@@ -92,7 +92,7 @@ def test_an_older_run_that_is_resumed_is_followed_again() -> None:
     held = []
     for run, number, epoch in (("a", 4, 1), ("b", 0, 1), ("a", 4, 1), ("a", 4, 2)):
         queue.publish(version(run, number, epoch))
-        if (started := queue.reader.start()) is not None:
+        if (started := queue.receiver.start()) is not None:
             held.append((started.run, started.epoch))
-            queue.reader.answer()
+            queue.receiver.answer()
     assert held == [("a", 1), ("b", 1), ("a", 2)]

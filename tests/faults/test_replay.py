@@ -10,11 +10,11 @@ from faulty_run import Run
 from padded_task import VARIABLE
 from services import until
 
-from coordinator.checkpoint import CheckpointFolder
-from coordinator.history import MOST_TAIL_BYTES, History, read_history
-from schemas.errors import InvalidInputError
-from warren.replay import Replayed, replay
-from warren.settings import ReplaySettings
+from fanfold.cli.settings import ReplaySettings
+from fanfold.coordinator.persistence.checkpoint_store import CheckpointStore
+from fanfold.coordinator.persistence.history import MOST_TAIL_BYTES, History, read_history
+from fanfold.runs.replay import Replayed, replay
+from fanfold.schemas.errors import InvalidInputError
 
 
 def replayed(out: Path, **settings: Any) -> Replayed:
@@ -117,7 +117,7 @@ def test_a_history_that_says_otherwise_does_not_agree(
     for record in records:
         del record["chain"]
         forged.append(record)
-    checkpoints = CheckpointFolder(run.out)
+    checkpoints = CheckpointStore(run.out)
     checkpoint = checkpoints.read()
     assert checkpoint is not None
     checkpoints.write(checkpoint.document | forged.commit(), checkpoint.tensors)
@@ -133,14 +133,14 @@ def test_a_history_that_is_not_whole_is_refused_in_words(tmp_path: Path) -> None
     history.append({"event": "started", "text": "x" * MOST_TAIL_BYTES})
     tensors = {"parameters/w": torch.zeros(1)}
     document = {"run": {"version": 1}}
-    CheckpointFolder(tmp_path).write(document | history.commit(), tensors)
+    CheckpointStore(tmp_path).write(document | history.commit(), tensors)
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
     with pytest.raises(InvalidInputError, match=r"counts on \d+: lines of it are lost; such a run"):
         replayed(tmp_path)
     path.write_bytes(whole)
     history.append({"event": "history_lost", "epoch": 3, "lines": 7})
-    CheckpointFolder(tmp_path).write(document | history.commit(), tensors)
+    CheckpointStore(tmp_path).write(document | history.commit(), tensors)
     history.close()
     with pytest.raises(InvalidInputError, match="lost what followed its first 7 lines; such a run"):
         replayed(tmp_path)

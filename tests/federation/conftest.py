@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from coordinator.settings import CoordinatorSettings
-from coordinator.start import serve as serve_coordinator
-from participant.settings import ParticipantSettings
-from participant.start import serve as serve_participant
+from fanfold.coordinator.assembly import serve as serve_coordinator
+from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.participant.assembly import serve as serve_participant
+from fanfold.participant.settings import ParticipantSettings
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 90
@@ -98,7 +98,7 @@ class House:
             "--json",
             *flags,
         ]
-        self.processes.append(Process(everything, {"WARREN_BROKER_URL": self.url, **environment}))
+        self.processes.append(Process(everything, {"FANFOLD_BROKER_URL": self.url, **environment}))
         return self.processes[-1]
 
     def _started(self, serve: Callable[..., Any], settings: Any) -> Service:
@@ -113,11 +113,11 @@ class House:
 
 
 class Process:
-    """`python -m warren ...`, and the events it printed."""
+    """`python -m fanfold ...`, and the events it printed."""
 
     def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "warren", *arguments],
+            [sys.executable, "-m", "fanfold", *arguments],
             cwd=ROOT,
             env=os.environ | environment,
             stdout=subprocess.PIPE,

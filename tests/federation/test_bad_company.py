@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from participant.memory import Memory
-from schemas.errors import BrokerUnreachableError, InvalidInputError, LoginRefusedError
-from schemas.limits import Limits
+from fanfold.participant.training_state import TrainingState
+from fanfold.schemas.errors import BrokerUnreachableError, InvalidInputError, LoginRefusedError
+from fanfold.schemas.reader_limits import ReaderLimits
 
 
 def test_wrong_credentials_are_told_after_a_few_tries(house: Any) -> None:
     """They do not become right by waiting."""
-    house.url = house.url.replace("amqp://warren:", "amqp://warren:wrong")
+    house.url = house.url.replace("amqp://fanfold:", "amqp://fanfold:wrong")
     house._common["broker"] = (house.url,)
     coordinator = house.coordinator("Tiny")
     with pytest.raises(LoginRefusedError, match="ACCESS_REFUSED"):
@@ -93,16 +93,16 @@ def test_another_tasks_checkpoint_is_refused(house: Any) -> None:
 
 def test_a_malformed_message_is_put_aside_and_the_run_goes_on(house: Any) -> None:
     """Counted with its reason; a person can look at it in the dead letters."""
-    from schemas.topology import UPDATE_KEY, Topology  # noqa: PLC0415 - only here
-    from transport import Link, Outgoing  # noqa: PLC0415 - only here
+    from fanfold.schemas.names import UPDATE_KEY, FederationNames  # noqa: PLC0415 - only here
+    from fanfold.transport import Connection, Outgoing  # noqa: PLC0415 - only here
 
     house.participant("Tiny")
     coordinator = house.coordinator("Tiny", rounds=10_000)
     coordinator.wait_for("round_closed")
-    names = Topology(house.name)
-    with Link([house.url], name="mischief") as link:
-        link.wait_connected(30)
-        link.publish([Outgoing(names.reports_exchange, UPDATE_KEY, b"junk", "Update", "1")])
+    names = FederationNames(house.name)
+    with Connection([house.url], name="mischief") as connection:
+        connection.wait_connected(30)
+        connection.publish([Outgoing(names.reports_exchange, UPDATE_KEY, b"junk", "Update", "1")])
         refused = coordinator.wait_for("message_refused")
         assert "header" in json.dumps(refused)
         closed = len(coordinator.all("round_closed"))
@@ -125,7 +125,7 @@ def test_what_a_participant_sent_too_late_is_owed_again(
     slow.wait_for("update_refused")
     slow.terminate()
     refused = {each["version"] for each in slow.said if each["event"] == "update_refused"}
-    memory = Memory(state, Limits(max_bytes=1 << 20))
+    memory = TrainingState(state, ReaderLimits(max_bytes=1 << 20))
     assert memory.last_update is None or memory.last_update.base_version not in refused
     assert memory.owed_to(run)[
         "bias"

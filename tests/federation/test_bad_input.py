@@ -9,28 +9,28 @@ from pathlib import Path
 
 import pytest
 
-from warren import cli
-from warren import help as help_groups
+from fanfold.cli import commands
+from fanfold.cli import help as help_groups
 
 Run = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def warren(
+def fanfold(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Run:
     """Run the command line in this process; return exit code and the last line of its complaint."""
 
     def run(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["warren", *arguments])
-        monkeypatch.setattr(cli.logs, "set_up", lambda *_args, **_bound: None)
+        monkeypatch.setattr(sys, "argv", ["fanfold", *arguments])
+        monkeypatch.setattr(commands.logs, "set_up", lambda *_args, **_bound: None)
         with pytest.raises(SystemExit) as caught:
-            cli.main()
+            commands.main()
         complaint = capsys.readouterr().err.strip()
         assert "Traceback" not in complaint
         return int(caught.value.code or 0), (complaint.splitlines() or [""])[-1]
 
-    monkeypatch.delenv("WARREN_BROKER_URL", raising=False)
+    monkeypatch.delenv("FANFOLD_BROKER_URL", raising=False)
     return run
 
 
@@ -44,7 +44,7 @@ NOWHERE = "--broker=amqp://127.0.0.1:1"
         (["--task=nonsense"], "there is no built-in task 'nonsense'; use digits, mnist"),
         (["--task=no.such:Task"], "there is no module 'no' for the task"),
         ([TASK, NOWHERE, "--connect-seconds=0.5"], "no broker answered within 0.5 s at amqp://"),
-        ([TASK], "name a broker with --broker or WARREN_BROKER_URL"),
+        ([TASK], "name a broker with --broker or FANFOLD_BROKER_URL"),
         ([TASK, "--broker=http://x"], "the broker's address must look like amqp://"),
         ([TASK, NOWHERE, "--rounds=-1"], "--rounds '-1' must be greater than or equal to 0"),
         ([TASK, NOWHERE, "--optimizer=magic"], "there is no optimizer 'magic'"),
@@ -57,12 +57,12 @@ NOWHERE = "--broker=amqp://127.0.0.1:1"
     ],
 )
 def test_a_coordinators_mistakes_end_with_two(
-    warren: Run, tmp_path: Path, flags: list[str], sentence: str
+    fanfold: Run, tmp_path: Path, flags: list[str], sentence: str
 ) -> None:
     """And one sentence that says what to do."""
-    code, complaint = warren("coordinator", f"--out={tmp_path / 'out'}", *flags)
+    code, complaint = fanfold("coordinator", f"--out={tmp_path / 'out'}", *flags)
     assert code == 2
-    assert complaint.startswith("warren: ")
+    assert complaint.startswith("fanfold: ")
     assert sentence in complaint
 
 
@@ -88,11 +88,11 @@ DP_SGD = ["--dp-sgd-clip=1", "--dp-sgd-noise=1"]
     ],
 )
 def test_what_no_private_training_can_be_is_told(
-    warren: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], sentence: str
+    fanfold: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], sentence: str
 ) -> None:
     """Before anybody connects."""
     flags = [flag.replace("=state", f"={tmp_path}") for flag in flags]
-    code, complaint = warren("participant", "--id=ann", TASK, NOWHERE, *flags)
+    code, complaint = fanfold("participant", "--id=ann", TASK, NOWHERE, *flags)
     assert code == 2
     assert sentence in complaint
 
@@ -110,77 +110,77 @@ def test_what_no_private_training_can_be_is_told(
     ],
 )
 def test_a_whole_federation_refuses_the_same(
-    warren: Run, tmp_path: Path, flags: list[str], sentence: str
+    fanfold: Run, tmp_path: Path, flags: list[str], sentence: str
 ) -> None:
-    """`warren local` starts nobody."""
-    code, complaint = warren("local", TASK, NOWHERE, f"--out={tmp_path / 'out'}", *flags)
+    """`fanfold local` starts nobody."""
+    code, complaint = fanfold("local", TASK, NOWHERE, f"--out={tmp_path / 'out'}", *flags)
     assert code == 2
     assert sentence in complaint
     assert not (tmp_path / "out").exists()
 
 
-def test_an_unwritable_folder_is_told_before_anything_starts(warren: Run, tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_told_before_anything_starts(fanfold: Run, tmp_path: Path) -> None:
     """Of the coordinator and of a whole local federation."""
     (tmp_path / "file").write_text("in the way")
     for command in ("coordinator", "local"):
-        code, complaint = warren(command, TASK, f"--out={tmp_path / 'file' / 'out'}", NOWHERE)
+        code, complaint = fanfold(command, TASK, f"--out={tmp_path / 'file' / 'out'}", NOWHERE)
         assert code == 2
         assert "cannot be written to (Not a directory); choose another folder" in complaint
 
 
-def test_a_metrics_port_in_use_is_told(warren: Run, tmp_path: Path) -> None:
+def test_a_metrics_port_in_use_is_told(fanfold: Run, tmp_path: Path) -> None:
     """It is the one port that people choose themselves."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        code, complaint = warren(
+        code, complaint = fanfold(
             "coordinator", TASK, NOWHERE, f"--out={tmp_path}", f"--metrics-port={port}"
         )
     assert code == 2
     assert str(port) in complaint
 
 
-def test_a_port_that_is_no_brokers_is_no_broker(warren: Run, tmp_path: Path) -> None:
+def test_a_port_that_is_no_brokers_is_no_broker(fanfold: Run, tmp_path: Path) -> None:
     """Something listens there, and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"--broker=amqp://127.0.0.1:{silent.getsockname()[1]}"
-        code, complaint = warren(
+        code, complaint = fanfold(
             "coordinator", TASK, address, f"--out={tmp_path}", "--connect-seconds=1"
         )
     assert code == 2
     assert "no broker answered within 1 s" in complaint
 
 
-def test_an_empty_data_folder_is_told(warren: Run, tmp_path: Path) -> None:
+def test_an_empty_data_folder_is_told(fanfold: Run, tmp_path: Path) -> None:
     """Before anybody connects; and so is one that is not there."""
     task = "--task=tests.federation.tiny_tasks:FromFolder"
-    code, complaint = warren("participant", "--id=ann", task, f"--data={tmp_path}", NOWHERE)
+    code, complaint = fanfold("participant", "--id=ann", task, f"--data={tmp_path}", NOWHERE)
     assert code == 2
     assert "has no examples" in complaint
-    code, complaint = warren("participant", "--id=ann", task, "--data=nowhere", NOWHERE)
+    code, complaint = fanfold("participant", "--id=ann", task, "--data=nowhere", NOWHERE)
     assert code == 2
     assert "the data folder 'nowhere' is not a folder" in complaint
 
 
-def test_a_missing_file_in_the_data_folder_is_told(warren: Run, tmp_path: Path) -> None:
+def test_a_missing_file_in_the_data_folder_is_told(fanfold: Run, tmp_path: Path) -> None:
     """Whatever the task does to open it: the sentence names the file, and --data."""
     for command, task, name in (
         (["participant", "--id=ann"], "FromFile", "train.txt"),
         (["coordinator", f"--out={tmp_path / 'out'}"], "HeldOutFromFile", "test.pt"),
     ):
         flags = [f"--task=tests.federation.tiny_tasks:{task}", f"--data={tmp_path}", NOWHERE]
-        code, complaint = warren(*command, *flags)
+        code, complaint = fanfold(*command, *flags)
         assert code == 2
         expected = (
-            f"warren: the task cannot read its data in {tmp_path} ({tmp_path / name}: No such"
+            f"fanfold: the task cannot read its data in {tmp_path} ({tmp_path / name}: No such"
         )
         assert complaint.startswith(expected)
         assert complaint.endswith("; name the folder that holds it with --data")
 
 
-def test_a_parameter_that_cannot_travel_is_told(warren: Run, tmp_path: Path) -> None:
+def test_a_parameter_that_cannot_travel_is_told(fanfold: Run, tmp_path: Path) -> None:
     """The network is the user's input."""
     task = "--task=tests.federation.tiny_tasks:Complex"
-    code, complaint = warren("coordinator", task, NOWHERE, f"--out={tmp_path}")
+    code, complaint = fanfold("coordinator", task, NOWHERE, f"--out={tmp_path}")
     assert code == 2
     assert "tensor 'weight' is torch.complex64, which cannot travel" in complaint
 
@@ -191,16 +191,17 @@ def test_a_parameter_that_cannot_travel_is_told(warren: Run, tmp_path: Path) -> 
 def test_every_command_explains_itself(command: str) -> None:
     """With exit code 0, and without loading torch."""
     program = (
-        "import sys; from warren import cli\n"
-        f"sys.argv = ['warren', {command!r}, '--help']\n"
+        "import sys; from fanfold.cli import commands as cli\n"
+        f"sys.argv = ['fanfold', {command!r}, '--help']\n"
         "try: cli.main()\n"
-        "finally: print('loaded:', sorted({'torch', 'numpy', 'learning'} & sys.modules.keys()))"
+        "finally: print('loaded:', sorted({'torch', 'numpy', 'fanfold.learning'} & "
+        "sys.modules.keys()))"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
     assert ended.stdout.splitlines()[-1] == "loaded: []"
-    assert f"Usage: warren {command}" in ended.stdout
+    assert f"Usage: fanfold {command}" in ended.stdout
     assert ended.stderr == ""
 
 
@@ -208,9 +209,9 @@ def test_help_groups_options_by_what_they_are_about(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Eighty options in one list are no help; each has a group that has not too many."""
-    monkeypatch.setattr(sys, "argv", ["warren", "local", "--help"])
+    monkeypatch.setattr(sys, "argv", ["fanfold", "local", "--help"])
     with pytest.raises(SystemExit, match="0"):
-        cli.main()
+        commands.main()
     sections = re.findall(r"^(\w[\w ]+):\n((?:  .*\n)+)", capsys.readouterr().out, re.MULTILINE)
     sizes = {title: len(re.findall("^  --", lines, re.MULTILINE)) for title, lines in sections}
     assert [*sizes] == [*help_groups.ORDER, "Examples"]
@@ -218,8 +219,9 @@ def test_help_groups_options_by_what_they_are_about(
 
 
 def test_a_look_at_a_federation_loads_no_torch() -> None:
-    """`warren status` answers at once."""
-    program = "import sys, warren.status.start; print({'torch', 'numpy'} & sys.modules.keys())"
+    """`fanfold status` answers at once."""
+    loaded = "{'torch', 'numpy'} & sys.modules.keys()"
+    program = f"import sys, fanfold.monitoring.status.watch; print({loaded})"
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )

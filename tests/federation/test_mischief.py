@@ -9,18 +9,18 @@ from typing import Any
 import pika
 import pytest
 
-from coordinator.desk import DEAD_LETTER_BYTES
-from coordinator.gatekeeper import MAX_ANSWERS, MAX_MALFORMED, MAX_NEWS
-from coordinator.orders import MAX_WELCOMES
-from schemas.chunks import Assembly, ChunkPlace, cut
-from schemas.codec import encode
-from schemas.limits import Limits
-from schemas.messages import PROTOCOL, Goodbye, Hello, Message, UpdateRefused
-from schemas.topology import EVENT_KEY, UPDATE_KEY, Topology
+from fanfold.coordinator.admission.rate_limits import MAX_ANSWERS, MAX_MALFORMED, MAX_NEWS
+from fanfold.coordinator.broker.channel import DEAD_LETTER_BYTES
+from fanfold.coordinator.broker.publisher import MAX_WELCOMES
+from fanfold.schemas.chunking import Assembly, ChunkHeader, cut
+from fanfold.schemas.message_codec import encode
+from fanfold.schemas.messages import PROTOCOL, Goodbye, Hello, Message, UpdateRefused
+from fanfold.schemas.names import EVENT_KEY, UPDATE_KEY, FederationNames
+from fanfold.schemas.reader_limits import ReaderLimits
 
 PATIENCE_SECONDS = 60
-LIMITS = Limits(max_bytes=1 << 20)
-ME = "warren"
+LIMITS = ReaderLimits(max_bytes=1 << 20)
+ME = "fanfold"
 """The login of the tests' broker, which everybody shares there, and here an id as well."""
 
 
@@ -28,7 +28,7 @@ class Mallory:
     """A login that may speak, on a channel of plain pika's."""
 
     def __init__(self, house: Any) -> None:
-        self.names = Topology(house.name)
+        self.names = FederationNames(house.name)
         self.connection = pika.BlockingConnection(pika.URLParameters(house.url))
         self.channel = self.connection.channel()
 
@@ -79,9 +79,9 @@ class Mallory:
         while True:
             properties, body = self.next_letter(self.names.participant_queue(ME))
             if properties.type == UpdateRefused.KIND:
-                place = ChunkPlace.parse(properties.type, properties.headers, len(body), LIMITS)
-                assembly = Assembly(place, LIMITS)
-                assembly.add(place, body)
+                header = ChunkHeader.parse(properties.type, properties.headers, len(body), LIMITS)
+                assembly = Assembly(header, LIMITS)
+                assembly.add(header, body)
                 answer = assembly.decode().message
                 assert isinstance(answer, UpdateRefused)
                 return answer

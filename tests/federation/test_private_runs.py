@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from coordinator.history import read_history
-from coordinator.training_run import TrainingRun
-from learning import TrainingPlan, clip_factor, dp_sgd, joint_norm
+from fanfold.coordinator.aggregation.run_state import RunState
+from fanfold.coordinator.persistence.history import read_history
+from fanfold.learning import TrainingPlan, clip_factor, dp_sgd, joint_norm
 from tests.federation.tiny_tasks import Tiny
 
 CLIP = 0.01
@@ -27,14 +27,14 @@ Received = list[dict[str, Tensor]]
 def received(monkeypatch: pytest.MonkeyPatch) -> Received:
     """The tensors of every update that a coordinator of this test folds."""
     tensors: Received = []
-    fold: Callable[..., Any] = TrainingRun.fold
+    fold: Callable[..., Any] = RunState.fold
 
-    def spy(run: TrainingRun, update: Any, sent: Mapping[str, Tensor], digest: str) -> Any:
+    def spy(run: RunState, update: Any, sent: Mapping[str, Tensor], digest: str) -> Any:
         assert (update.num_examples, update.metrics) == (1, {})
         tensors.append({name: tensor.clone() for name, tensor in sent.items()})
         return fold(run, update, sent, digest)
 
-    monkeypatch.setattr(TrainingRun, "fold", spy)
+    monkeypatch.setattr(RunState, "fold", spy)
     return tensors
 
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from coordinator.history import read_history
-from learning import Client, TrainingPlan, load_task, seeded
-from schemas.tensors import parameters_sha256
-from warren.view import COLUMNS as ROUND_FIELDS
+from fanfold.cli.view import COLUMNS as ROUND_FIELDS
+from fanfold.coordinator.persistence.history import read_history
+from fanfold.learning import Client, TrainingPlan, load_task, seeded
+from fanfold.schemas.tensor_codec import parameters_sha256
 
 ROOT = Path(__file__).parents[2]
 
@@ -113,13 +113,13 @@ def test_an_evaluation_that_cannot_be_stopped_does_not_keep_the_coordinator(hous
 def test_a_whole_federation_on_this_machine_is_the_loop_in_memory(
     broker_url: str, federation: str, tmp_path: Path
 ) -> None:
-    """`warren local` trains the digits to the hash of a plain loop, with the library's seeds."""
-    command = [sys.executable, "-m", "warren", "local", "--json", "--rounds=2", "--participants=2"]
+    """`fanfold local` trains the digits to the hash of a plain loop, with the library's seeds."""
+    command = [sys.executable, "-m", "fanfold", "local", "--json", "--rounds=2", "--participants=2"]
     flags = [f"--out={tmp_path}", f"--federation={federation}", "--device=cpu", "--threads=1"]
     ended = subprocess.run(
         [*command, *flags],
         cwd=ROOT,
-        env=os.environ | {"WARREN_BROKER_URL": broker_url},
+        env=os.environ | {"FANFOLD_BROKER_URL": broker_url},
         check=True,
         capture_output=True,
         text=True,

@@ -16,7 +16,9 @@ def test_a_run_where_everybody_is_refused_ends_in_words(house: Any) -> None:
     assert "non-finite values: in 'weight' (p0, p1)" in told["refused"]
     code, complaint = coordinator.end()
     assert code == 1
-    assert complaint.startswith("warren: round 1 can never close: all who are present were refused")
+    assert complaint.startswith(
+        "fanfold: round 1 can never close: all who are present were refused"
+    )
 
 
 @pytest.mark.parametrize("is_kept", [True, False])

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from coordinator.history import read_history
-from learning import TrainingPlan
-from schemas.tensors import parameters_sha256
+from fanfold.coordinator.persistence.history import read_history
+from fanfold.learning import TrainingPlan
+from fanfold.schemas.tensor_codec import parameters_sha256
 from tests.federation.tiny_tasks import INPUTS, TARGETS, Gated, Normalised, Tiny, accuracy_of
 
 ROUND_FIELDS = {

@@ -8,14 +8,14 @@ import pika
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
-from coordinator import watch
-from coordinator.history import read_history
+from fanfold.coordinator.broker import recovery
+from fanfold.coordinator.persistence.history import read_history
 from tests.federation.tiny_tasks import GatedTiny
 
 
 @pytest.fixture(autouse=True)
 def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(recovery, "LOOK_SECONDS", 0.5)
 
 
 @pytest.fixture

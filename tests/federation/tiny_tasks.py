@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
-from learning import Task, TrainingAbandoned, TrainingPlan
+from fanfold.learning import Task, TrainingAbandoned, TrainingPlan
 
 MODULE = "tests.federation.tiny_tasks"
 INPUTS = torch.tensor([[1.0, 0], [0, 1], [2, 1], [1, 3], [-1, 0], [0, -2], [-1, 1], [2, -2]])
@@ -176,7 +176,7 @@ class Counting(Tiny):
         return nn.Sequential(super().network(), Counter())
 
 
-class Limits(nn.Module):
+class ReaderLimits(nn.Module):
     """Passes everything on; holds a mask, and the smallest value of each column that it saw."""
 
     def __init__(self) -> None:
@@ -194,7 +194,7 @@ class Limited(Tiny):
     """With buffers that are not finite: for ever, or until something was seen."""
 
     def network(self) -> nn.Module:
-        return nn.Sequential(Limits(), super().network())
+        return nn.Sequential(ReaderLimits(), super().network())
 
 
 class OwnBias(Tiny):

@@ -38,10 +38,10 @@ except ImportError:
 with atheris.instrument_imports(include=["schemas"]) if atheris else nullcontext():
     import fuzz_target
 
-    from schemas.chunks import Assembly, ChunkPlace, cut
-    from schemas.errors import MalformedMessageError
-    from schemas.messages import MESSAGES
-    from schemas.tensors import decode_tensors, encode_tensors, num_bytes
+    from fanfold.schemas.chunking import Assembly, ChunkHeader, cut
+    from fanfold.schemas.errors import MalformedMessageError
+    from fanfold.schemas.messages import MESSAGES
+    from fanfold.schemas.tensor_codec import decode_tensors, encode_tensors, num_bytes
 
 KINDS = [*MESSAGES, "Nonsense", "", None]
 VALID = cut(encode_tensors(fuzz_target.UPDATE, {}))[0]
@@ -103,9 +103,9 @@ def try_headers(data: bytes) -> None:
         headers |= plan(reader)
     body = bytes(VALID.body) if reader.number(2) else reader.rest
     try:
-        place = ChunkPlace.parse(kind, headers, len(body), fuzz_target.LIMITS)
-        assembly = Assembly(place, fuzz_target.LIMITS)
-        if assembly.add(place, body):
+        header = ChunkHeader.parse(kind, headers, len(body), fuzz_target.LIMITS)
+        assembly = Assembly(header, fuzz_target.LIMITS)
+        if assembly.add(header, body):
             tensors = decode_tensors(assembly.decode())
             assert num_bytes(tensors) <= fuzz_target.LIMITS.max_bytes
     except MalformedMessageError:

@@ -24,19 +24,19 @@ import pika
 import torch
 from torch import Tensor
 
-from schemas.chunks import Assembly, Chunk, ChunkPlace, cut
-from schemas.codec import encode
-from schemas.errors import MalformedMessageError
-from schemas.limits import Limits
-from schemas.messages import GlobalParameters, Goodbye, Hello, Update
-from schemas.tensors import decode_tensors, encode_tensors
-from schemas.topology import EVENT_KEY, UPDATE_KEY, Topology
-from warren.credentials import Credentials
+from fanfold.access.credentials import Credentials
+from fanfold.schemas.chunking import Assembly, Chunk, ChunkHeader, cut
+from fanfold.schemas.errors import MalformedMessageError
+from fanfold.schemas.message_codec import encode
+from fanfold.schemas.messages import GlobalParameters, Goodbye, Hello, Update
+from fanfold.schemas.names import EVENT_KEY, UPDATE_KEY, FederationNames
+from fanfold.schemas.reader_limits import ReaderLimits
+from fanfold.schemas.tensor_codec import decode_tensors, encode_tensors
 
 Message = tuple[str, Mapping[str, Any] | bytes, bytes]
 """The AMQP property type, headers (or the bytes of their table) and body."""
 HELLO_SECONDS = 0.5
-LIMITS = Limits(max_bytes=1 << 30)
+LIMITS = ReaderLimits(max_bytes=1 << 30)
 
 
 def attacks(
@@ -122,13 +122,13 @@ def receive(channel: Any, queue: str) -> tuple[GlobalParameters, str, dict[str, 
         if method is None:
             return found
         try:
-            place = ChunkPlace.parse(properties.type, properties.headers, len(body), LIMITS)
-            if assembly is None or assembly.identity != place.whole:
-                assembly = Assembly(place, LIMITS)
-            if place.kind == GlobalParameters.KIND and assembly.add(place, body):
+            header = ChunkHeader.parse(properties.type, properties.headers, len(body), LIMITS)
+            if assembly is None or assembly.identity != header.whole:
+                assembly = Assembly(header, LIMITS)
+            if header.kind == GlobalParameters.KIND and assembly.add(header, body):
                 decoded = assembly.decode()
                 if isinstance(decoded.message, GlobalParameters):
-                    found = (decoded.message, place.whole.digest, decode_tensors(decoded))
+                    found = (decoded.message, header.whole.digest, decode_tensors(decoded))
         except MalformedMessageError:
             continue
 
@@ -154,7 +154,7 @@ def properties_of(kind: str, headers: Mapping[str, Any] | bytes, me: str) -> pik
     return pika.BasicProperties(type=kind, headers=dict(headers), user_id=me)
 
 
-def come_and_go(channel: Any, names: Topology, me: str) -> None:
+def come_and_go(channel: Any, names: FederationNames, me: str) -> None:
     """Ask for the version from an empty queue, as everybody may, and leave in between."""
     events = (
         Goodbye(participant=me, instance="m", reason="x" * 1024),
@@ -171,7 +171,7 @@ def main() -> None:
     credentials = Credentials.read(Path(sys.argv[1]))
     rate = float(sys.argv[2])
     (url,) = credentials.options({})["broker"]
-    names, me = Topology(credentials.federation), credentials.login
+    names, me = FederationNames(credentials.federation), credentials.login
     stopped = False
 
     def stop(*_: object) -> None:

@@ -25,11 +25,16 @@ import pika
 import pytest
 from nodes import BrokerNode
 
-from coordinator.gatekeeper import MAX_ANSWERS, MAX_MALFORMED, MAX_NEWS, NOTE_SECONDS
-from coordinator.refusals import Reason
-from schemas.topology import Topology
-from warren.enrolment import Enrolment
-from warren.management import Management
+from fanfold.access.enrolment import Enrolment
+from fanfold.access.management import ManagementClient
+from fanfold.coordinator.admission.rate_limits import (
+    MAX_ANSWERS,
+    MAX_MALFORMED,
+    MAX_NEWS,
+    NOTE_SECONDS,
+)
+from fanfold.coordinator.aggregation.refusals import Reason
+from fanfold.schemas.names import FederationNames
 
 HONEST = 3
 ROUNDS = int(os.environ.get("HOSTILE_ROUNDS", "10"))
@@ -93,11 +98,11 @@ def peak_bytes(pid: int) -> int:
 def train(node: BrokerNode, folder: Path, name: str, *, hostile: bool) -> Trained:
     """Run one federation in a vhost of its own."""
     node.create_vhost(name)
-    management = Management(
+    management = ManagementClient(
         str(node.management_url).replace("//", f"//{node.user}:{node.password}@")
     )
     broker = f"amqp://127.0.0.1:{urlsplit(node.url).port}/{name}"
-    enrolment = Enrolment(management, Topology(name), vhost=name, brokers=(broker,))
+    enrolment = Enrolment(management, FederationNames(name), vhost=name, brokers=(broker,))
     honest = [f"honest-{number}" for number in range(HONEST)]
     files = {}
     for login in [*honest, "mallory", "chief"]:
@@ -107,7 +112,7 @@ def train(node: BrokerNode, folder: Path, name: str, *, hostile: bool) -> Traine
     with contextlib.ExitStack() as stack:
         log = stack.enter_context((folder / f"{name}.log").open("w"))
         coordinator = spawn(
-            *("-m", "warren", "coordinator", "--json", "--fresh"),
+            *("-m", "fanfold", "coordinator", "--json", "--fresh"),
             *("--credentials", str(files["chief"]), "--rounds", str(ROUNDS)),
             *("--min-participants", str(HONEST), "--out", str(folder / name), "--threads", "1"),
             "--chunk-bytes=4096",  # lets uploads in chunks in, which only mallory makes here
@@ -116,7 +121,7 @@ def train(node: BrokerNode, folder: Path, name: str, *, hostile: bool) -> Traine
         )
         participants = [
             spawn(
-                *("-m", "warren", "participant", "--once", "--credentials", str(files[login])),
+                *("-m", "fanfold", "participant", "--once", "--credentials", str(files[login])),
                 *("--partition-index", str(number), "--num-partitions", str(HONEST)),
                 stdout=log,
                 stderr=log,
@@ -175,7 +180,7 @@ def watch(
         mallory.terminate()
         printed, _ = mallory.communicate(timeout=30)
         report = json.loads(printed)
-    num_left = messages_in(Topology(out.name).results_queue, url)
+    num_left = messages_in(FederationNames(out.name).results_queue, url)
     refused: Counter[str] = Counter()
     for line in (out / "history.jsonl").read_text().splitlines():
         record = json.loads(line)

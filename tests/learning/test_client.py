@@ -5,8 +5,16 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from learning import Client, FederatedNet, Task, TaskError, TensorsError, TrainingPlan, flatten
-from learning.digits import Digits
+from fanfold.learning import (
+    Client,
+    FederatedNet,
+    Task,
+    TaskError,
+    TensorsError,
+    TrainingPlan,
+    flatten,
+)
+from fanfold.learning.digits import Digits
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +42,7 @@ def test_a_client_trains_what_it_is_given(
     client = Client("alice", data)
     assert (client.get_client_id(), client.get_dataset_size()) == ("alice", 64)
     parameters = FederatedNet().get_parameters()
-    with caplog.at_level(logging.INFO, logger="learning.client"):
+    with caplog.at_level(logging.INFO, logger="fanfold.learning.client"):
         trained = client.train(parameters)
     assert list(trained) == ["conv1", "conv2", "linear"]
     assert not trained["linear"]["weight"].equal(parameters["linear"]["weight"])

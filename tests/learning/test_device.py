@@ -3,7 +3,7 @@ from collections import namedtuple
 import pytest
 import torch
 
-from learning import DeviceError, device, limit_device_memory, local_device, to_device
+from fanfold.learning import DeviceError, device, limit_device_memory, local_device, to_device
 
 CPU = torch.device("cpu")
 Pair = namedtuple("Pair", "inputs targets")  # noqa: PYI024 - the plain kind is under test

@@ -3,8 +3,8 @@ from importlib.resources import files
 import pytest
 import torch
 
-from learning import FederatedNet
-from learning.digits import Digits
+from fanfold.learning import FederatedNet
+from fanfold.learning.digits import Digits
 
 
 def test_the_digits_are_split_and_scaled() -> None:
@@ -54,6 +54,6 @@ def test_the_held_out_images_are_the_same_for_everybody() -> None:
 
 def test_the_licence_of_the_data_is_shipped() -> None:
     """It names the authors, the source and the changes, as CC BY 4.0 asks."""
-    text = files("learning.digits").joinpath("LICENSE").read_text()
+    text = files("fanfold.learning.digits").joinpath("LICENSE").read_text()
     for words in ("Alpaydin", "10.24432/C50P49", "Attribution 4.0", "What was changed"):
         assert words in text

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 from torch.utils.data import Dataset, TensorDataset
 
-from learning import (
+from fanfold.learning import (
     ExamplePrivacy,
     Execution,
     FederatedNet,
@@ -23,7 +23,7 @@ from learning import (
     TrainingPlan,
     dp_sgd,
 )
-from learning import training as plain
+from fanfold.learning import training as plain
 
 INPUTS = torch.linspace(-2, 2, 24).reshape(8, 3)
 TARGETS = torch.tensor([0, 1, 1, 0, 1, 0, 0, 1])
@@ -230,10 +230,10 @@ def test_what_has_no_gradient_of_a_single_example_is_refused(
 
 def test_without_opacus_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is an extra."""
-    monkeypatch.delitem(sys.modules, "learning.dp_sgd")
-    monkeypatch.delattr("learning.dp_sgd")
+    monkeypatch.delitem(sys.modules, "fanfold.learning.dp_sgd")
+    monkeypatch.delattr("fanfold.learning.dp_sgd")
     monkeypatch.setitem(sys.modules, "opacus.accountants", None)
-    with pytest.raises(LearningError, match=r"pip install 'warren\[privacy\]'"):
+    with pytest.raises(LearningError, match=r"pip install 'fanfold\[privacy\]'"):
         trained(Plain(), TrainingPlan(steps=1), rules())
 
 

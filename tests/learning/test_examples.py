@@ -2,8 +2,8 @@ import doctest
 
 import pytest
 
-from learning import FederatedNet, client, seeding, tracking
-from learning.digits import Digits
+from fanfold.learning import FederatedNet, client, seeding, tracking
+from fanfold.learning.digits import Digits
 
 
 @pytest.mark.parametrize("module", [client, seeding, tracking], ids=lambda module: module.__name__)

@@ -8,7 +8,7 @@ import pytest
 
 SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 PROGRAM = """
-from learning import use_huge_pages
+from fanfold.learning import use_huge_pages
 use_huge_pages()
 import torch
 tensor = torch.ones(16 << 20)

@@ -9,8 +9,8 @@ import pytest
 import torch
 import torchvision
 
-from learning import Task, TaskError, load_task
-from learning.images import Cifar10, Mnist
+from fanfold.learning import Task, TaskError, load_task
+from fanfold.learning.images import Cifar10, Mnist
 
 
 def write_idx(path: Path, shape: tuple[int, ...], values: bytes) -> None:
@@ -106,8 +106,8 @@ def test_without_a_data_folder_the_cache_is_used(
 ) -> None:
     """In the user's cache, under the program's name."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    (tmp_path / "warren").mkdir()
-    write_mnist(tmp_path / "warren", "MNIST")
+    (tmp_path / "fanfold").mkdir()
+    write_mnist(tmp_path / "fanfold", "MNIST")
     assert len(Mnist().train_data()) == 4
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from learning import (
+from fanfold.learning import (
     FederatedNet,
     TensorsError,
     find_layers,

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from learning import Partition, TaskError
+from fanfold.learning import Partition, TaskError
 
 SPECS = ["iid", "shards", "dirichlet:0.5", "dirichlet:100"]
 LABELS = st.lists(st.integers(0, 4), min_size=1, max_size=60)

@@ -3,15 +3,15 @@ from pathlib import Path
 
 import pytest
 
-from learning import BUILT_IN, Task, TaskError, load_task
-from learning.digits import Digits
+from fanfold.learning import BUILT_IN, Task, TaskError, load_task
+from fanfold.learning.digits import Digits
 
 
 @pytest.fixture
 def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user's module in the current directory, which is not on Python's path."""
     (tmp_path / "own_tasks.py").write_text(
-        "import learning\n"
+        "from fanfold import learning\n"
         "class Good(learning.Task):\n"
         "    def network(self): ...\n"
         "    def train_data(self): ...\n"
@@ -56,7 +56,10 @@ def test_a_task_in_the_current_directory_is_found() -> None:
         ("missing:Good", "no module 'missing' for the task 'missing:Good', neither installed nor"),
         ("missing.deep:Good", "no module 'missing' for the task"),
         ("own_tasks:Missing", "the module 'own_tasks' has no class 'Missing'"),
-        ("own_tasks:Other", "own_tasks:Other is not a task: it does not derive from learning.Task"),
+        (
+            "own_tasks:Other",
+            "own_tasks:Other is not a task: it does not derive from fanfold.learning.Task",
+        ),
         ("own_tasks:number", "own_tasks:number is not a task"),
         ("own_tasks:Half", "the task own_tasks:Half does not write train_data"),
         ("broken_tasks:Good", "'broken_tasks' cannot be imported: No module named 'no_such_dep"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from learning import FederatedNet, fit, flatten, seeded, training_seed
+from fanfold.learning import FederatedNet, fit, flatten, seeded, training_seed
 
 
 @given(

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.utils.data import TensorDataset
 
-from learning import Execution, Task, TaskError, TrainingAbandoned, TrainingPlan
-from schemas import messages
+from fanfold.learning import Execution, Task, TaskError, TrainingAbandoned, TrainingPlan
+from fanfold.schemas import messages
 
 
 class Classes(Task):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from learning import FederatedNet, TensorsError, TrackedModule, shared_tensors
+from fanfold.learning import FederatedNet, TensorsError, TrackedModule, shared_tensors
 
 
 class TwoHeads(TrackedModule):

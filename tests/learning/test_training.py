@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Adam
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
-from learning import (
+from fanfold.learning import (
     Execution,
     LearningError,
     TaskError,
@@ -19,7 +19,7 @@ from learning import (
     local_optimizer,
     resident,
 )
-from learning.training import train
+from fanfold.learning.training import train
 
 CPU = torch.device("cpu")
 

@@ -5,28 +5,28 @@ from typing import Any
 
 import pytest
 
-from learning import TaskError
-from participant.memory import Memory
-from participant.service import Participant
-from participant.settings import ParticipantSettings
-from participant.work import Failed
-from schemas import chunks
-from schemas.errors import InvalidInputError, LinkClosedError, MessageTooLargeError
-from tests.participant.small_slot import LIMITS, Desk, slot_over
-from transport import Ended, Inbox
+from fanfold.learning import TaskError
+from fanfold.participant.service import Participant
+from fanfold.participant.settings import ParticipantSettings
+from fanfold.participant.training_state import TrainingState
+from fanfold.participant.worker_events import Failed
+from fanfold.schemas import chunking
+from fanfold.schemas.errors import ConnectionClosedError, InvalidInputError, MessageTooLargeError
+from fanfold.transport import Ended, EventQueue
+from tests.participant.small_worker import LIMITS, FakeChannel, worker_over
 
-DEAD = LinkClosedError("the link 'publishes' failed: ZeroDivisionError()")
+DEAD = ConnectionClosedError("the link 'publishes' failed: ZeroDivisionError()")
 NOBODY: Any = None
 
 
-class DeadDesk(Desk):
-    def publish_update(self, chunks: Any) -> None:
+class DeadChannel(FakeChannel):
+    def publish_update(self, chunking: Any) -> None:
         raise DEAD
 
 
-class SmallDesk(Desk):
-    def publish_update(self, chunks: Any) -> None:
-        raise MessageTooLargeError(406, "PRECONDITION_FAILED", len(next(iter(chunks)).body))
+class SmallDesk(FakeChannel):
+    def publish_update(self, chunking: Any) -> None:
+        raise MessageTooLargeError(406, "PRECONDITION_FAILED", len(next(iter(chunking)).body))
 
 
 class Idle:
@@ -44,40 +44,40 @@ class Idle:
 
 def left_over(event: object, error: type[Exception], words: str) -> list[str]:
     """The reasons of the goodbyes of a participant that an event ends with an error."""
-    inbox, idle = Inbox(), Idle()
+    event_queue, idle = EventQueue(), Idle()
     anything: Any = idle
     participant = Participant(
         ParticipantSettings(id="ann"),
-        desk=NOBODY,
-        reader=NOBODY,
-        slot=anything,
-        inbox=inbox,
-        voice=anything,
+        channel=NOBODY,
+        receiver=NOBODY,
+        worker=anything,
+        event_queue=event_queue,
+        membership=anything,
         say=lambda *_: None,
     )
-    participant._desk = type("Desk", (), {"is_subscribed": True})()
-    inbox.put_event(event)
+    participant._channel = type("Desk", (), {"is_subscribed": True})()
+    event_queue.put_event(event)
     with pytest.raises(error, match=words):
         participant.run()
     return idle.reasons
 
 
-def test_an_upload_on_a_dead_link_is_an_error() -> None:
+def test_an_upload_on_a_dead_connection_is_an_error() -> None:
     """Taken for an orderly end, it would leave a participant that is alive and never trains."""
-    slot, version, delivered = slot_over(None, DeadDesk())
-    slot.submit(version)
+    worker, version, delivered = worker_over(None, DeadChannel())
+    worker.submit(version)
     failed = delivered.get(timeout=60)
     assert isinstance(failed, Failed)
     assert failed.error is DEAD
-    slot.close()
+    worker.close()
 
 
 def test_a_broker_that_takes_no_chunk_of_this_size_is_not_asked_again() -> None:
     """Only a person can choose a smaller --chunk-bytes, so a person is told."""
-    slot, version, delivered = slot_over(None, SmallDesk())
-    slot.submit(version)
+    worker, version, delivered = worker_over(None, SmallDesk())
+    worker.submit(version)
     failed = delivered.get(timeout=60)
-    slot.close()
+    worker.close()
     assert isinstance(failed, Failed)
     assert "choose a smaller --chunk-bytes" in str(failed.error)
 
@@ -86,27 +86,27 @@ def test_an_update_of_too_many_chunks_is_told_and_kept(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The next life sends it in larger ones, and trains nothing twice."""
-    slot, version, delivered = slot_over(tmp_path, Desk(), chunk_bytes=1024)
-    monkeypatch.setattr(chunks, "MAX_CHUNKS", 2)
-    slot.submit(version)
+    worker, version, delivered = worker_over(tmp_path, FakeChannel(), chunk_bytes=1024)
+    monkeypatch.setattr(chunking, "MAX_CHUNKS", 2)
+    worker.submit(version)
     failed = delivered.get(timeout=60)
-    slot.close()
+    worker.close()
     assert isinstance(failed, Failed)
     assert "choose --chunk-bytes" in str(failed.error)
-    assert Memory(tmp_path, LIMITS).answer_to(version) is not None
+    assert TrainingState(tmp_path, LIMITS).answer_to(version) is not None
 
 
-def test_a_link_that_ends_by_itself_ends_the_participant() -> None:
+def test_a_connection_that_ends_by_itself_ends_the_participant() -> None:
     """With an error, so that whoever watches over the process starts it again."""
-    reasons = left_over(Ended(NOBODY, DEAD), LinkClosedError, "failed: ZeroDivisionError")
+    reasons = left_over(Ended(NOBODY, DEAD), ConnectionClosedError, "failed: ZeroDivisionError")
     assert reasons == [str(DEAD)]
 
 
-class Wrong(Desk):
+class Wrong(FakeChannel):
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    def publish_update(self, chunks: Any) -> None:
+    def publish_update(self, chunking: Any) -> None:
         raise self.error
 
 
@@ -120,8 +120,8 @@ class Wrong(Desk):
 )
 def test_a_goodbye_says_which_error_ended_the_work(error: Exception, words: str) -> None:
     """In our own sentences; those of other people's code may hold what is private."""
-    slot, version, delivered = slot_over(None, Wrong(error))
-    slot.submit(version)
+    worker, version, delivered = worker_over(None, Wrong(error))
+    worker.submit(version)
     failed = delivered.get(timeout=60)
-    slot.close()
+    worker.close()
     assert left_over(failed, type(error), str(error)) == [words]

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from participant import durable, slot
-from participant.memory import Memory
-from participant.work import Abandoned, Answered, Told
-from tests.participant.small_slot import LIMITS, Desk, slot_over
+from fanfold.participant import state_files, training_worker
+from fanfold.participant.training_state import TrainingState
+from fanfold.participant.worker_events import Abandoned, Answered, Told
+from tests.participant.small_worker import LIMITS, FakeChannel, worker_over
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def full_until(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
 
     def prepare(attempt: int) -> list[int]:
         attempts = [0]
-        replace = durable.replace
+        replace = state_files.replace
 
         def full(*arguments: Any) -> None:
             attempts[0] += 1
@@ -29,7 +29,7 @@ def full_until(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
                 raise OSError(code, os.strerror(code))
             replace(*arguments)
 
-        monkeypatch.setattr(durable, "replace", full)
+        monkeypatch.setattr(state_files, "replace", full)
         return attempts
 
     return prepare
@@ -39,10 +39,10 @@ def test_a_disk_that_takes_nothing_is_waited_for_and_nothing_is_trained_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_until: Callable[[int], list[int]]
 ) -> None:
     """The update goes out once it is kept, and not before."""
-    monkeypatch.setattr(slot, "DISK_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(training_worker, "DISK_PAUSE_SECONDS", 0.01)
     attempts = full_until(4)
-    desk = Desk()
-    made, version, delivered = slot_over(tmp_path, desk)
+    channel = FakeChannel()
+    made, version, delivered = worker_over(tmp_path, channel)
     made.submit(version)
     told = [delivered.get(timeout=60) for _ in range(3)]
     folder = str(tmp_path)
@@ -55,8 +55,8 @@ def test_a_disk_that_takes_nothing_is_waited_for_and_nothing_is_trained_twice(
     made.close()
     assert isinstance(answered, Answered)
     assert attempts == [4]
-    assert desk.published == 1
-    assert Memory(tmp_path, LIMITS).answer_to(version) is not None
+    assert channel.published == 1
+    assert TrainingState(tmp_path, LIMITS).answer_to(version) is not None
 
 
 def test_who_is_told_to_stop_does_not_wait_for_room(
@@ -64,8 +64,8 @@ def test_who_is_told_to_stop_does_not_wait_for_room(
 ) -> None:
     """Nothing was published, so nothing is lost but the training."""
     attempts = full_until(10**9)
-    desk = Desk()
-    made, version, delivered = slot_over(tmp_path, desk)
+    channel = FakeChannel()
+    made, version, delivered = worker_over(tmp_path, channel)
     made.submit(version)
     while not attempts[0]:
         pass  # it trains for a step
@@ -74,4 +74,4 @@ def test_who_is_told_to_stop_does_not_wait_for_room(
         pass
     made.close()
     assert isinstance(abandoned, Abandoned)
-    assert desk.published == 0
+    assert channel.published == 0

@@ -2,7 +2,7 @@
 
 from prometheus_client import generate_latest
 
-from participant.metrics import ParticipantMetrics
+from fanfold.participant.metrics import ParticipantMetrics
 
 
 def test_a_version_and_its_update_leave_their_numbers() -> None:
@@ -19,16 +19,16 @@ def test_a_version_and_its_update_leave_their_numbers() -> None:
 
     text = generate_latest(metrics.registry).decode()
     for line in (
-        'warren_participant_build_info{device="cpu",federation="clinics",version="1.2.3"} 1.0',
-        "warren_participant_ready 1.0",
-        "warren_participant_examples 360.0",
-        "warren_participant_version 7.0",
-        'warren_participant_bytes_total{direction="down"} 100.0',
-        'warren_participant_bytes_total{direction="up"} 180.0',
-        'warren_participant_phase_seconds_sum{phase="download"} 0.25',
-        'warren_participant_phase_seconds_count{phase="train"} 1.0',
-        'warren_participant_updates_total{outcome="sent"} 2.0',
-        'warren_participant_updates_total{outcome="refused"} 1.0',
-        "warren_participant_loss 0.5",
+        'fanfold_participant_build_info{device="cpu",federation="clinics",version="1.2.3"} 1.0',
+        "fanfold_participant_ready 1.0",
+        "fanfold_participant_examples 360.0",
+        "fanfold_participant_version 7.0",
+        'fanfold_participant_bytes_total{direction="down"} 100.0',
+        'fanfold_participant_bytes_total{direction="up"} 180.0',
+        'fanfold_participant_phase_seconds_sum{phase="download"} 0.25',
+        'fanfold_participant_phase_seconds_count{phase="train"} 1.0',
+        'fanfold_participant_updates_total{outcome="sent"} 2.0',
+        'fanfold_participant_updates_total{outcome="refused"} 1.0',
+        "fanfold_participant_loss 0.5",
     ):
         assert line in text.splitlines()

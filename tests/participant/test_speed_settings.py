@@ -7,11 +7,11 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
-from learning import Execution, Task
-from participant.settings import ParticipantSettings, SpeedSettings
-from participant.trainer import Trainer
-from warren.local import Federation
-from warren.settings import LocalSettings
+from fanfold.cli.settings import LocalSettings
+from fanfold.learning import Execution, Task
+from fanfold.local.federation import Federation
+from fanfold.participant.settings import ParticipantSettings, SpeedSettings
+from fanfold.participant.trainer import Trainer
 
 
 class Line(Task):

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from learning import Task, TaskError
-from participant.trainer import TrainedUpdate, Trainer
-from schemas.errors import InvalidInputError
-from schemas.messages import TrainingPlan
+from fanfold.learning import Task, TaskError
+from fanfold.participant.trainer import TrainedUpdate, Trainer
+from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.messages import TrainingPlan
 
 PLAN = TrainingPlan(epochs=2, batch_size=4, lr=0.1, threads=1)
 

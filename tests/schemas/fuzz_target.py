@@ -2,13 +2,13 @@
 
 import torch
 
-from schemas.chunks import Assembly, ChunkPlace, cut
-from schemas.codec import Encoded, Limits, TensorBytes, decode, encode
-from schemas.errors import MalformedMessageError
-from schemas.messages import MESSAGES, GlobalParameters, Hello, TrainingPlan, Update
-from schemas.tensors import decode_tensors, encode_tensors
+from fanfold.schemas.chunking import Assembly, ChunkHeader, cut
+from fanfold.schemas.errors import MalformedMessageError
+from fanfold.schemas.message_codec import Encoded, ReaderLimits, TensorBytes, decode, encode
+from fanfold.schemas.messages import MESSAGES, GlobalParameters, Hello, TrainingPlan, Update
+from fanfold.schemas.tensor_codec import decode_tensors, encode_tensors
 
-LIMITS = Limits(max_bytes=1_000_000, max_header_bytes=100_000, max_tensors=100)
+LIMITS = ReaderLimits(max_bytes=1_000_000, max_header_bytes=100_000, max_tensors=100)
 
 GLOBAL_PARAMETERS = GlobalParameters(run="run-1", version=3, rounds=5, plan=TrainingPlan())
 UPDATE = Update(
@@ -71,11 +71,11 @@ def joined(encoded: Encoded) -> bytes:
 
 def sent_and_received(encoded: Encoded, *, chunk_bytes: int = 1024) -> dict[str, torch.Tensor]:
     """Return the tensors after cutting and assembling, last chunk first."""
-    limits = Limits(max_bytes=2**30)
+    limits = ReaderLimits(max_bytes=2**30)
     assembly: Assembly | None = None
     for chunk in reversed(cut(encoded, chunk_bytes=chunk_bytes)):
-        place = ChunkPlace.parse(chunk.kind, chunk.headers, len(chunk.body), limits)
-        assembly = assembly or Assembly(place, limits)
-        assembly.add(place, chunk.body)
+        header = ChunkHeader.parse(chunk.kind, chunk.headers, len(chunk.body), limits)
+        assembly = assembly or Assembly(header, limits)
+        assembly.add(header, chunk.body)
     assert assembly is not None
     return decode_tensors(assembly.decode())

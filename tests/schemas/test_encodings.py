@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from schemas.codec import TensorBytes, decode, encode
-from schemas.encodings import Encoding
-from schemas.errors import InvalidInputError, MalformedMessageError
-from schemas.tensors import decode_tensors, encode_tensors, num_bytes
+from fanfold.schemas.encodings import Encoding
+from fanfold.schemas.errors import InvalidInputError, MalformedMessageError
+from fanfold.schemas.message_codec import TensorBytes, decode, encode
+from fanfold.schemas.tensor_codec import decode_tensors, encode_tensors, num_bytes
 
 MODEL = {
     "conv1.weight": torch.randn(20, 1, 7, 7, generator=torch.Generator().manual_seed(1)),

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from schemas.messages import MESSAGES, Hello, Message, TrainingPlan
+from fanfold.schemas.messages import MESSAGES, Hello, Message, TrainingPlan
 
 
 def test_every_kind_of_message_is_known_by_its_name() -> None:

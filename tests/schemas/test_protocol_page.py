@@ -9,18 +9,19 @@ from typing import Any
 import pytest
 import torch
 
-from coordinator import gatekeeper, presence
-from coordinator.desk import Desk
-from coordinator.events import EVENT_LIMITS
-from coordinator.refusals import Reason
-from coordinator.settings import CoordinatorSettings
-from schemas.chunks import DEFAULT_CHUNK_BYTES, cut
-from schemas.messages import MESSAGES, TrainingPlan, Update
-from schemas.place import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES
-from schemas.table import DTYPE_BYTES
-from schemas.tensors import encode_tensors, parameters_sha256
-from schemas.topology import DEAD_LETTER_KEY, EVENT_KEY, UPDATE_KEY, Topology
-from transport import Delivery, Outgoing
+from fanfold.coordinator.admission import rate_limits
+from fanfold.coordinator.admission.event_decoder import EVENT_LIMITS
+from fanfold.coordinator.aggregation.refusals import Reason
+from fanfold.coordinator.broker.channel import CoordinatorChannel
+from fanfold.coordinator.rounds import presence
+from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.schemas.chunk_header import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES
+from fanfold.schemas.chunking import DEFAULT_CHUNK_BYTES, cut
+from fanfold.schemas.messages import MESSAGES, TrainingPlan, Update
+from fanfold.schemas.names import DEAD_LETTER_KEY, EVENT_KEY, UPDATE_KEY, FederationNames
+from fanfold.schemas.tensor_codec import encode_tensors, parameters_sha256
+from fanfold.schemas.tensor_table import DTYPE_BYTES
+from fanfold.transport import Delivery, Outgoing
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -51,7 +52,7 @@ def hexdump(data: bytes) -> str:
 
 def refusals() -> Iterator[str]:
     """Yield the sentence of every MalformedMessageError in the source, an ellipsis for data."""
-    for path in sorted(path for room in READERS for path in (ROOT / room).glob("*.py")):
+    for path in sorted(path for room in READERS for path in (ROOT / room).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
                 case ast.Raise(
@@ -104,8 +105,10 @@ def test_the_bounds_of_a_chunk_are_on_the_page() -> None:
 
 def test_every_name_on_the_broker_is_on_the_page() -> None:
     """Exchanges, queues and routing keys, those that only the coordinator uses among them."""
-    names = Topology("F")
-    properties = [name for name, kind in vars(Topology).items() if isinstance(kind, property)]
+    names = FederationNames("F")
+    properties = [
+        name for name, kind in vars(FederationNames).items() if isinstance(kind, property)
+    ]
     shown = [getattr(names, name) for name in properties]
     shown += [names.participant_queue("ID"), f"{names.slot_queue(0)[:-1]}i"]
     shown += [f"{names.status_queue('X')}.events", UPDATE_KEY, EVENT_KEY, DEAD_LETTER_KEY]
@@ -118,9 +121,9 @@ def test_what_the_coordinator_demands_is_on_the_page() -> None:
     demands = WORDS.partition("## What the coordinator demands")[2].partition("## One AMQP")[0]
     for words in (
         f"at most {EVENT_LIMITS.max_bytes:,} bytes",
-        f"{gatekeeper.MAX_ATTEMPTS} different updates",
-        f"each chunk of one {gatekeeper.MAX_COPIES} times",
-        f"{gatekeeper.MAX_MALFORMED} dead letters",
+        f"{rate_limits.MAX_ATTEMPTS} different updates",
+        f"each chunk of one {rate_limits.MAX_COPIES} times",
+        f"{rate_limits.MAX_MALFORMED} dead letters",
         f"`{Reason.WRONG_SENDER}`",
         f"`{Reason.FLOOD}`",
         "`user_id` stands on every message",
@@ -145,8 +148,10 @@ def test_the_headers_of_a_dead_letter_are_on_the_page() -> None:
             self.sent = messages
 
     broker: Any = Broker()
-    desk = Desk(Topology("F"), consuming=broker, publishing=broker, administering=broker)
-    keep = desk.dead_letter(
+    channel = CoordinatorChannel(
+        FederationNames("F"), consuming=broker, publishing=broker, administering=broker
+    )
+    keep = channel.dead_letter(
         Delivery(
             subscription=broker,
             tag=1,

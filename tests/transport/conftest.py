@@ -7,27 +7,27 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from broker_talk import OpenLink
+from broker_talk import OpenConnection
 
-from transport import Inbox, Link
+from fanfold.transport import Connection, EventQueue
 
 
 @pytest.fixture(autouse=True, scope="session")
 def quiet_pika() -> None:
-    """It writes a page for every lost connection; `warren.logs` silences it in the same way."""
+    """It writes a page for every lost connection; `fanfold.cli.logs` silences it likewise."""
     logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
 @pytest.fixture
-def open_link(broker_url: str) -> Iterator[OpenLink]:
-    """Opens links that are closed when the test is over; keyword arguments go to `Link`."""
+def open_connection(broker_url: str) -> Iterator[OpenConnection]:
+    """Opens links that are closed when the test is over; keyword arguments go to `Connection`."""
     with ExitStack() as stack:
 
-        def opened(url: str = broker_url, **options: Any) -> Link:
+        def opened(url: str = broker_url, **options: Any) -> Connection:
             defaults = {"name": "test", "heartbeat_seconds": 20, "max_backoff_seconds": 0.3}
-            link = stack.enter_context(Link([url], **(defaults | options)))
-            link.wait_connected(30)
-            return link
+            connection = stack.enter_context(Connection([url], **(defaults | options)))
+            connection.wait_connected(30)
+            return connection
 
         yield opened
 
@@ -39,6 +39,6 @@ def queue() -> str:
 
 
 @pytest.fixture
-def link(open_link: OpenLink) -> Link:
-    """A link that has a connection, with an inbox of its own."""
-    return open_link(inbox=Inbox())
+def connection(open_connection: OpenConnection) -> Connection:
+    """A link that has a connection, with an event queue of its own."""
+    return open_connection(event_queue=EventQueue())

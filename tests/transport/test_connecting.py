@@ -6,17 +6,17 @@ import time
 from collections.abc import Callable
 
 import pytest
-from broker_talk import OpenLink
+from broker_talk import OpenConnection
 
-from schemas.errors import (
+from fanfold.schemas.errors import (
     BrokerUnreachableError,
+    ConnectionClosedError,
     InvalidInputError,
-    LinkClosedError,
     LoginRefusedError,
 )
-from transport import Connected, Inbox, Link, safe_url
-from transport.addresses import Address
-from transport.backoff import Backoff
+from fanfold.transport import Connected, Connection, EventQueue, safe_url
+from fanfold.transport.addresses import Address
+from fanfold.transport.backoff import Backoff
 
 
 @pytest.fixture
@@ -29,15 +29,18 @@ def free_port() -> int:
 
 def refused(url: str, error: type[Exception], match: str) -> None:
     """Connecting ends with that error, in time, and says no password."""
-    with Link([url], name="test", max_backoff_seconds=0.2) as link:
+    with Connection([url], name="test", max_backoff_seconds=0.2) as connection:
         start = time.monotonic()
         with pytest.raises(error, match=match) as refusal:
-            link.wait_connected(20 if error is LoginRefusedError else 1.0)
+            connection.wait_connected(20 if error is LoginRefusedError else 1.0)
         assert time.monotonic() - start < 15
-        assert "wrong-secret" not in f"{refusal.value!r} {link!r} {link.url_without_password}"
+        assert (
+            "wrong-secret"
+            not in f"{refusal.value!r} {connection!r} {connection.url_without_password}"
+        )
 
 
-def test_a_wrong_password_ends_the_link_in_words(broker_url: str) -> None:
+def test_a_wrong_password_ends_the_connection_in_words(broker_url: str) -> None:
     """After three tries, not never, and the link answers so from then on."""
     address = Address.parse(broker_url)
     host = f"{address.host}:{address.port}"
@@ -55,7 +58,7 @@ def test_looking_for_a_broker_draws_nothing_that_a_seeded_training_would(free_po
     assert random.getstate() == before
 
 
-def test_an_unknown_vhost_ends_the_link_in_words(broker_url: str) -> None:
+def test_an_unknown_vhost_ends_the_connection_in_words(broker_url: str) -> None:
     """The broker says which one it does not know."""
     known = broker_url if broker_url.count("/") == 2 else broker_url.rpartition("/")[0]
     refused(f"{known}/no-such-vhost", LoginRefusedError, "no-such-vhost.* not found")
@@ -77,68 +80,70 @@ def test_a_port_that_is_no_broker_is_unreachable(free_port: int) -> None:
     """Whoever hangs up on us at once is no broker, and no refused login either."""
     with socket.create_server(("127.0.0.1", free_port)) as server:
         server.settimeout(10)
-        with Link([f"amqp://127.0.0.1:{free_port}"], name="test") as link:
+        with Connection([f"amqp://127.0.0.1:{free_port}"], name="test") as connection:
             server.accept()[0].close()
             with pytest.raises(BrokerUnreachableError, match=f":{free_port}"):
-                link.wait_connected(0.5)
+                connection.wait_connected(0.5)
 
 
 def test_one_living_broker_of_several_is_enough(broker_url: str, free_port: int) -> None:
     """Whichever comes first in the shuffled list; the link says where it is."""
-    inbox = Inbox()
+    event_queue = EventQueue()
     dead = f"amqp://127.0.0.1:{free_port}"
-    with Link([dead, dead, broker_url, dead], name="test", inbox=inbox) as link:
-        link.wait_connected(30)
-        assert link.url_without_password == safe_url(broker_url)
-        assert link.login == Address.parse(broker_url).login
-        event = inbox.get(1)
+    with Connection(
+        [dead, dead, broker_url, dead], name="test", event_queue=event_queue
+    ) as connection:
+        connection.wait_connected(30)
+        assert connection.url_without_password == safe_url(broker_url)
+        assert connection.login == Address.parse(broker_url).login
+        event = event_queue.get(1)
         assert isinstance(event, Connected)
-        assert event.link is link
+        assert event.connection is connection
 
 
-def test_a_link_without_an_address_says_how_to_give_one() -> None:
+def test_a_connection_without_an_address_says_how_to_give_one() -> None:
     """The option and the variable."""
-    with pytest.raises(InvalidInputError, match="--broker or WARREN_BROKER_URL"):
-        Link([], name="test")
+    with pytest.raises(InvalidInputError, match="--broker or FANFOLD_BROKER_URL"):
+        Connection([], name="test")
 
 
 @pytest.mark.parametrize(
     "act",
     [
-        lambda link: link.declare_queue("q"),
-        lambda link: link.publish([]),
-        lambda link: link.wait_connected(1),
-        lambda link: link.subscribe("q", prefetch=1),
+        lambda connection: connection.declare_queue("q"),
+        lambda connection: connection.publish([]),
+        lambda connection: connection.wait_connected(1),
+        lambda connection: connection.subscribe("q", prefetch=1),
     ],
     ids=["declare", "publish", "wait", "subscribe"],
 )
-def test_a_closed_link_says_so(broker_url: str, act: Callable[[Link], object]) -> None:
+def test_a_closed_connection_says_so(broker_url: str, act: Callable[[Connection], object]) -> None:
     """Closing twice is fine, using it afterwards is not."""
-    with Link([broker_url], name="closed") as link:
-        link.wait_connected(30)
-    link.close()
-    with pytest.raises(LinkClosedError, match="'closed' is closed"):
-        act(link)
+    with Connection([broker_url], name="closed") as connection:
+        connection.wait_connected(30)
+    connection.close()
+    with pytest.raises(ConnectionClosedError, match="'closed' is closed"):
+        act(connection)
 
 
-def test_a_link_that_never_started_can_be_closed() -> None:
+def test_a_connection_that_never_started_can_be_closed() -> None:
     """And leaves no socket behind (pytest would complain)."""
-    link = Link(["amqp://127.0.0.1:1"], name="test")
-    link.close()
-    link.close()
+    connection = Connection(["amqp://127.0.0.1:1"], name="test")
+    connection.close()
+    connection.close()
 
 
 def test_closing_interrupts_a_handshake(free_port: int) -> None:
     """A broker that accepts and then says nothing does not hold us."""
     with (
         socket.create_server(("127.0.0.1", free_port)) as server,
-        Link([f"amqp://127.0.0.1:{free_port}"], name="test") as link,
+        Connection([f"amqp://127.0.0.1:{free_port}"], name="test") as connection,
     ):
-        connection, _ = server.accept()
+        accepted, _ = server.accept()
         start = time.monotonic()
-        link.close()
-        assert time.monotonic() - start < 4
         connection.close()
+        assert time.monotonic() - start < 4
+        accepted.close()
 
 
 def test_pauses_grow_to_the_maximum_and_are_spread() -> None:
@@ -183,15 +188,17 @@ def test_what_is_no_address_is_refused_without_repeating_it(url: str) -> None:
     assert refusal.value.__cause__ is None
 
 
-def test_a_heartbeat_in_the_address_is_obeyed(open_link: OpenLink, broker_url: str) -> None:
+def test_a_heartbeat_in_the_address_is_obeyed(
+    open_connection: OpenConnection, broker_url: str
+) -> None:
     """As pika writes it; it goes before the option's, and is no part of the address we tell."""
     url = f"{broker_url}?heartbeat=7"
-    link = open_link(url, heartbeat_seconds=20)
-    connection = link._session._connector._connection
-    assert connection is not None
-    assert connection.params.heartbeat == 7
-    assert link.heartbeat_seconds == 7
-    assert link.url_without_password == safe_url(broker_url)
+    connection = open_connection(url, heartbeat_seconds=20)
+    accepted = connection._session._reconnector._connection
+    assert accepted is not None
+    assert accepted.params.heartbeat == 7
+    assert connection.heartbeat_seconds == 7
+    assert connection.url_without_password == safe_url(broker_url)
 
 
 @pytest.mark.parametrize(

@@ -6,122 +6,129 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from broker_talk import eventually, expect, letter
 
-from schemas.errors import RefusedByBrokerError
-from transport import Delivery, Link, SubscriptionLost
+from fanfold.schemas.errors import RefusedByBrokerError
+from fanfold.transport import Connection, Delivery, SubscriptionLost
 
 
-def test_what_is_published_arrives_as_it_was_sent(link: Link, queue: str) -> None:
+def test_what_is_published_arrives_as_it_was_sent(connection: Connection, queue: str) -> None:
     """Body, kind, id, headers and the sender's login; nothing else is added or lost."""
-    link.declare_queue(queue)
-    link.subscribe(queue, prefetch=10)
-    link.publish([letter(queue, 7, bytes(range(256)), headers={"version": 3, "run": "r"})])
+    connection.declare_queue(queue)
+    connection.subscribe(queue, prefetch=10)
+    connection.publish([letter(queue, 7, bytes(range(256)), headers={"version": 3, "run": "r"})])
 
-    delivery = expect(link.inbox, Delivery)
+    delivery = expect(connection.event_queue, Delivery)
 
     assert delivery.body == bytes(range(256))
     assert (delivery.kind, delivery.message_id) == ("Letter", f"{queue}/7")
     assert delivery.headers == {"version": 3, "run": "r"}
-    assert delivery.user_id == link.login
+    assert delivery.user_id == connection.login
     assert not delivery.redelivered
 
 
-def test_acknowledgements_of_several_threads_all_arrive(link: Link, queue: str) -> None:
+def test_acknowledgements_of_several_threads_all_arrive(connection: Connection, queue: str) -> None:
     """Eight threads acknowledge 800 deliveries one by one: none comes again."""
-    link.declare_queue(queue)
-    subscription = link.subscribe(queue, prefetch=1000)
-    link.publish([letter(queue, n) for n in range(800)])
-    deliveries = [expect(link.inbox, Delivery) for _ in range(800)]
+    connection.declare_queue(queue)
+    subscription = connection.subscribe(queue, prefetch=1000)
+    connection.publish([letter(queue, n) for n in range(800)])
+    deliveries = [expect(connection.event_queue, Delivery) for _ in range(800)]
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(link.acknowledge, deliveries))
-    link.unsubscribe(subscription)
+        list(pool.map(connection.acknowledge, deliveries))
+    connection.unsubscribe(subscription)
 
     assert [int(each.message_id.rpartition("/")[2]) for each in deliveries] == list(range(800))
-    assert link.declare_queue(queue).num_ready == 0
+    assert connection.declare_queue(queue).num_ready == 0
 
 
-def test_unsubscribing_gives_back_what_is_not_acknowledged(link: Link, queue: str) -> None:
+def test_unsubscribing_gives_back_what_is_not_acknowledged(
+    connection: Connection, queue: str
+) -> None:
     """Three delivered, two acknowledged together: the third comes again, marked."""
-    link.declare_queue(queue)
-    subscription = link.subscribe(queue, prefetch=10)
-    link.publish([letter(queue, n) for n in range(3)])
-    deliveries = [expect(link.inbox, Delivery) for _ in range(3)]
-    link.acknowledge(deliveries[1], multiple=True)
-    link.unsubscribe(subscription)
+    connection.declare_queue(queue)
+    subscription = connection.subscribe(queue, prefetch=10)
+    connection.publish([letter(queue, n) for n in range(3)])
+    deliveries = [expect(connection.event_queue, Delivery) for _ in range(3)]
+    connection.acknowledge(deliveries[1], multiple=True)
+    connection.unsubscribe(subscription)
 
-    link.subscribe(queue, prefetch=10)
-    again = expect(link.inbox, Delivery)
+    connection.subscribe(queue, prefetch=10)
+    again = expect(connection.event_queue, Delivery)
 
     assert again.message_id == f"{queue}/2"
     assert again.redelivered
 
 
 def test_a_late_acknowledgement_is_dropped_with_one_warning(
-    link: Link, queue: str, caplog: pytest.LogCaptureFixture
+    connection: Connection, queue: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Tags die with their channel: two late ones, one line, and the link lives on."""
-    link.declare_queue(queue)
-    subscription = link.subscribe(queue, prefetch=10)
-    link.publish([letter(queue, n) for n in range(2)])
-    late = [expect(link.inbox, Delivery) for _ in range(2)]
-    link.unsubscribe(subscription)
+    connection.declare_queue(queue)
+    subscription = connection.subscribe(queue, prefetch=10)
+    connection.publish([letter(queue, n) for n in range(2)])
+    late = [expect(connection.event_queue, Delivery) for _ in range(2)]
+    connection.unsubscribe(subscription)
 
     with caplog.at_level(logging.WARNING, "transport"):
         for delivery in late:
-            link.acknowledge(delivery)
+            connection.acknowledge(delivery)
         eventually(lambda: caplog.records)
-        state = link.declare_queue(queue)  # goes through the same thread, so both were looked at
+        # Goes through the same thread, so both were looked at.
+        state = connection.declare_queue(queue)
 
     assert [record.message for record in caplog.records if "too late" in record.message]
     assert len(caplog.records) == 1
     assert state.num_ready == 2
 
 
-def test_a_deleted_queue_ends_the_subscription_and_nothing_else(link: Link, queue: str) -> None:
+def test_a_deleted_queue_ends_the_subscription_and_nothing_else(
+    connection: Connection, queue: str
+) -> None:
     """The consumer hears of it; connection and other subscriptions go on."""
     other = f"{queue}-other"
     for name in (queue, other):
-        link.declare_queue(name)
-    lost, kept = (link.subscribe(name, prefetch=1) for name in (queue, other))
-    link.delete_queue(queue)
+        connection.declare_queue(name)
+    lost, kept = (connection.subscribe(name, prefetch=1) for name in (queue, other))
+    connection.delete_queue(queue)
 
-    event = expect(link.inbox, SubscriptionLost)
-    link.publish([letter(other)])
+    event = expect(connection.event_queue, SubscriptionLost)
+    connection.publish([letter(other)])
 
     assert event.subscription is lost
     assert event.code == 404
-    assert expect(link.inbox, Delivery).subscription is kept
+    assert expect(connection.event_queue, Delivery).subscription is kept
 
 
-def test_an_unknown_queue_is_refused_with_404(link: Link, queue: str) -> None:
+def test_an_unknown_queue_is_refused_with_404(connection: Connection, queue: str) -> None:
     """The channel of that subscription is gone, the link is not."""
     with pytest.raises(RefusedByBrokerError, match=r"404.*no queue") as refusal:
-        link.subscribe(queue, prefetch=1)
+        connection.subscribe(queue, prefetch=1)
     assert refusal.value.code == 404
-    link.declare_queue(queue)
-    link.subscribe(queue, prefetch=1)
+    connection.declare_queue(queue)
+    connection.subscribe(queue, prefetch=1)
 
 
-def test_a_second_exclusive_consumer_is_refused_with_403(link: Link, queue: str) -> None:
+def test_a_second_exclusive_consumer_is_refused_with_403(
+    connection: Connection, queue: str
+) -> None:
     """This is how a second participant with the same id learns of the first."""
-    link.declare_queue(queue)
-    first = link.subscribe(queue, prefetch=1, exclusive=True)
+    connection.declare_queue(queue)
+    first = connection.subscribe(queue, prefetch=1, exclusive=True)
 
     with pytest.raises(RefusedByBrokerError, match="403") as refusal:
-        link.subscribe(queue, prefetch=1, exclusive=True)
+        connection.subscribe(queue, prefetch=1, exclusive=True)
     assert refusal.value.code == 403
 
-    link.unsubscribe(first)
-    link.subscribe(queue, prefetch=1, exclusive=True)
+    connection.unsubscribe(first)
+    connection.subscribe(queue, prefetch=1, exclusive=True)
 
 
-def test_prefetch_bounds_what_is_unacknowledged(link: Link, queue: str) -> None:
+def test_prefetch_bounds_what_is_unacknowledged(connection: Connection, queue: str) -> None:
     """The third delivery waits in the queue until one of two is acknowledged."""
-    link.declare_queue(queue)
-    link.subscribe(queue, prefetch=2)
-    link.publish([letter(queue, n) for n in range(3)])
-    first, _ = (expect(link.inbox, Delivery) for _ in range(2))
+    connection.declare_queue(queue)
+    connection.subscribe(queue, prefetch=2)
+    connection.publish([letter(queue, n) for n in range(3)])
+    first, _ = (expect(connection.event_queue, Delivery) for _ in range(2))
 
-    assert link.declare_queue(queue).num_ready == 1
-    link.acknowledge(first)
-    assert expect(link.inbox, Delivery).message_id == f"{queue}/2"
+    assert connection.declare_queue(queue).num_ready == 1
+    connection.acknowledge(first)
+    assert expect(connection.event_queue, Delivery).message_id == f"{queue}/2"

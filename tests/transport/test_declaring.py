@@ -4,29 +4,31 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from broker_talk import OpenLink, eventually, expect, letter
+from broker_talk import OpenConnection, eventually, expect, letter
 from nodes import BrokerNode
 
-from schemas.errors import ConnectionLostError, RefusedByBrokerError, TransportError
-from transport import Delivery, Link, Outgoing
+from fanfold.schemas.errors import ConnectionLostError, RefusedByBrokerError, TransportError
+from fanfold.transport import Connection, Delivery, Outgoing
 
 
-def test_a_queue_with_other_arguments_is_refused_with_406(link: Link, queue: str) -> None:
+def test_a_queue_with_other_arguments_is_refused_with_406(
+    connection: Connection, queue: str
+) -> None:
     """The broker's words name the argument; the same arguments are fine."""
     arguments = {"x-queue-type": "classic", "x-max-length": 3}
-    link.declare_queue(queue, arguments=arguments)
-    assert link.declare_queue(queue, arguments=arguments).num_ready == 0
+    connection.declare_queue(queue, arguments=arguments)
+    assert connection.declare_queue(queue, arguments=arguments).num_ready == 0
     with pytest.raises(RefusedByBrokerError, match=r"406.*x-max-length") as refusal:
-        link.declare_queue(queue, arguments={"x-queue-type": "classic", "x-max-length": 4})
+        connection.declare_queue(queue, arguments={"x-queue-type": "classic", "x-max-length": 4})
     assert refusal.value.code == 406
     assert "current is '3'" in refusal.value.text.replace("the value ", "")
 
 
 def test_an_exclusive_queue_locks_out_everybody_else_with_405(
-    open_link: OpenLink, queue: str
+    open_connection: OpenConnection, queue: str
 ) -> None:
-    """This is the coordinator's office; it is free again when its holder goes."""
-    holder, other = open_link(), open_link()
+    """This is the coordinator's lock; it is free again when its holder goes."""
+    holder, other = open_connection(), open_connection()
     holder.declare_queue(queue, exclusive=True)
     with pytest.raises(RefusedByBrokerError, match="405") as refusal:
         other.declare_queue(queue, exclusive=True)
@@ -38,60 +40,64 @@ def test_an_exclusive_queue_locks_out_everybody_else_with_405(
     eventually(lambda: _can_declare(other, queue))
 
 
-def _can_declare(link: Link, queue: str) -> bool:
+def _can_declare(connection: Connection, queue: str) -> bool:
     try:
-        link.declare_queue(queue, exclusive=True)
+        connection.declare_queue(queue, exclusive=True)
     except RefusedByBrokerError:
         return False
     return True
 
 
-def test_a_binding_routes_by_its_key(link: Link, queue: str) -> None:
+def test_a_binding_routes_by_its_key(connection: Connection, queue: str) -> None:
     """A direct exchange hands over what has the key and nothing else."""
     exchange = f"{queue}-direct"
-    link.declare_exchange(exchange, "direct")
-    link.declare_queue(queue)
-    link.bind_queue(queue, exchange, "update")
-    link.publish([Outgoing(exchange, "update", b"1", "Letter", "1")])
-    link.publish([Outgoing(exchange, "event", b"2", "Letter", "2", mandatory=False)])
-    link.subscribe(queue, prefetch=2)
-    assert expect(link.inbox, Delivery).message_id == "1"
-    assert len(link.inbox) == 0
+    connection.declare_exchange(exchange, "direct")
+    connection.declare_queue(queue)
+    connection.bind_queue(queue, exchange, "update")
+    connection.publish([Outgoing(exchange, "update", b"1", "Letter", "1")])
+    connection.publish([Outgoing(exchange, "event", b"2", "Letter", "2", mandatory=False)])
+    connection.subscribe(queue, prefetch=2)
+    assert expect(connection.event_queue, Delivery).message_id == "1"
+    assert len(connection.event_queue) == 0
 
 
-def test_binding_to_what_is_not_there_is_refused_with_404(link: Link, queue: str) -> None:
+def test_binding_to_what_is_not_there_is_refused_with_404(
+    connection: Connection, queue: str
+) -> None:
     """And an exchange of another kind with 406."""
-    link.declare_queue(queue)
+    connection.declare_queue(queue)
     with pytest.raises(RefusedByBrokerError, match=r"404.*no-such-exchange"):
-        link.bind_queue(queue, "no-such-exchange")
-    link.declare_exchange(queue, "direct")
+        connection.bind_queue(queue, "no-such-exchange")
+    connection.declare_exchange(queue, "direct")
     with pytest.raises(RefusedByBrokerError, match="406"):
-        link.declare_exchange(queue, "fanout")
+        connection.declare_exchange(queue, "fanout")
 
 
-def test_deleting_what_is_not_there_is_fine(link: Link, queue: str) -> None:
+def test_deleting_what_is_not_there_is_fine(connection: Connection, queue: str) -> None:
     """Whoever deletes wants it gone."""
-    link.delete_queue(queue)
+    connection.delete_queue(queue)
 
 
-def test_a_name_that_cannot_be_written_is_an_error_and_no_end(link: Link, queue: str) -> None:
+def test_a_name_that_cannot_be_written_is_an_error_and_no_end(
+    connection: Connection, queue: str
+) -> None:
     """AMQP names end at 255 bytes; the next question is answered."""
     with pytest.raises(TransportError, match=r"x{255}"):
-        link.declare_queue("x" * 300)
-    link.declare_queue(queue)
+        connection.declare_queue("x" * 300)
+    connection.declare_queue(queue)
 
 
 def test_without_a_connection_a_question_fails_at_once(queue: str) -> None:
     """It does not wait for one: the caller starts over on `Connected`."""
-    with Link(["amqp://127.0.0.1:1"], name="test") as link:
+    with Connection(["amqp://127.0.0.1:1"], name="test") as connection:
         with pytest.raises(ConnectionLostError, match="no connection"):
-            link.declare_queue(queue)
+            connection.declare_queue(queue)
         with pytest.raises(ConnectionLostError, match="no connection"):
-            link.subscribe(queue, prefetch=1)
+            connection.subscribe(queue, prefetch=1)
 
 
 @pytest.fixture
-def stranger(broker_node: BrokerNode, open_link: OpenLink) -> Iterator[Link]:
+def stranger(broker_node: BrokerNode, open_connection: OpenConnection) -> Iterator[Connection]:
     """A link of a user who may read, write and configure nothing."""
     vhost, name = f"strange-{uuid.uuid4().hex[:8]}", f"stranger-{uuid.uuid4().hex[:8]}"
     url = broker_node.create_vhost(vhost)
@@ -99,12 +105,12 @@ def stranger(broker_node: BrokerNode, open_link: OpenLink) -> Iterator[Link]:
     nothing = '{"configure": "^$", "write": "^$", "read": "^$"}'
     broker_node.api("PUT", f"/api/permissions/{vhost}/{name}", nothing)
     mine = f"{broker_node.user}:{broker_node.password}"
-    yield open_link(url.replace(mine, f"{name}:secret"))
+    yield open_connection(url.replace(mine, f"{name}:secret"))
     broker_node.delete_vhost(vhost)
     broker_node.api("DELETE", f"/api/users/{name}")
 
 
-def test_without_the_right_everything_is_refused_with_403(stranger: Link, queue: str) -> None:
+def test_without_the_right_everything_is_refused_with_403(stranger: Connection, queue: str) -> None:
     """Declaring, reading and writing; the connection stays."""
     with pytest.raises(RefusedByBrokerError, match="403"):
         stranger.declare_queue(queue)
@@ -117,17 +123,17 @@ def test_without_the_right_everything_is_refused_with_403(stranger: Link, queue:
         stranger.publish([letter(queue)])
 
 
-def test_a_queue_is_declared_and_bound_in_one_call(link: Link, queue: str) -> None:
+def test_a_queue_is_declared_and_bound_in_one_call(connection: Connection, queue: str) -> None:
     """Made or found, bound once or again; what is refused is refused as ever."""
     exchange = f"{queue}.exchange"
-    link.declare_exchange(exchange, "direct")
+    connection.declare_exchange(exchange, "direct")
     for count in range(2):
-        state = link.declare_queue(queue, bindings=[(exchange, "one"), (exchange, "two")])
+        state = connection.declare_queue(queue, bindings=[(exchange, "one"), (exchange, "two")])
         assert state.num_ready == count * 2
         for key in ("one", "two") if not count else ():
-            link.publish([Outgoing(exchange, key, b"x", "Letter", key)])
+            connection.publish([Outgoing(exchange, key, b"x", "Letter", key)])
     with pytest.raises(RefusedByBrokerError, match="406"):
-        link.declare_queue(queue, arguments={"x-max-length": 1}, bindings=[(exchange, "one")])
+        connection.declare_queue(queue, arguments={"x-max-length": 1}, bindings=[(exchange, "one")])
     with pytest.raises(RefusedByBrokerError, match="404"):
-        link.declare_queue(queue, bindings=[(f"{queue}.nothing", "")])
-    assert link.declare_queue(queue).num_ready == 2
+        connection.declare_queue(queue, bindings=[(f"{queue}.nothing", "")])
+    assert connection.declare_queue(queue).num_ready == 2

@@ -1,36 +1,36 @@
-"""Too much to take: full inboxes, busy interpreters, brokers short of memory."""
+"""Too much to take: full event queues, busy interpreters, brokers short of memory."""
 
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from broker_talk import OpenLink, eventually, expect, letter
+from broker_talk import OpenConnection, eventually, expect, letter
 from nodes import BrokerNode
 
-from transport import (
+from fanfold.transport import (
     Blocked,
     Connected,
+    Connection,
     Delivery,
     Disconnected,
-    Inbox,
-    Link,
+    EventQueue,
     Subscription,
     Unblocked,
 )
-from transport.events import ENVELOPE_BYTES
+from fanfold.transport.events import ENVELOPE_BYTES
 
 ROOM = 2 * (500_000 + 2 * ENVELOPE_BYTES)
 
 
-def press_into(inbox: Inbox, open_link: OpenLink, queue: str) -> Link:
-    """Have 20 deliveries of 500 kB wait for `inbox`, and return the link that reads them."""
-    link: Link = open_link(inbox=inbox, heartbeat_seconds=60)
-    link.declare_queue(queue)
-    link.subscribe(queue, prefetch=20)
+def press_into(event_queue: EventQueue, open_connection: OpenConnection, queue: str) -> Connection:
+    """Have 20 deliveries of 500 kB wait for `event_queue`, and return the link that reads them."""
+    connection: Connection = open_connection(event_queue=event_queue, heartbeat_seconds=60)
+    connection.declare_queue(queue)
+    connection.subscribe(queue, prefetch=20)
     # By another link: a thread that somebody waits for does not wait for room.
-    open_link().publish([letter(queue, n, bytes(500_000)) for n in range(20)])
-    return link
+    open_connection().publish([letter(queue, n, bytes(500_000)) for n in range(20)])
+    return connection
 
 
 def delivery(num_bytes: int) -> Delivery:
@@ -38,106 +38,110 @@ def delivery(num_bytes: int) -> Delivery:
     return Delivery(subscription, 1, False, "Letter", "1", None, {}, bytes(num_bytes))
 
 
-def test_an_inbox_holds_deliveries_back_but_no_events() -> None:
+def test_an_event_queue_holds_deliveries_back_but_no_events() -> None:
     """A second delivery waits until the first is taken; an event does not wait."""
-    inbox = Inbox(max_bytes=10)
-    inbox.put(delivery(8), patience_seconds=0)
+    event_queue = EventQueue(max_bytes=10)
+    event_queue.put(delivery(8), patience_seconds=0)
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(inbox.put, delivery(8), patience_seconds=60)
-        inbox.put_event("an event")
-        assert len(inbox) == 2
-        assert isinstance(inbox.get(1), Delivery)
+        waiting = pool.submit(event_queue.put, delivery(8), patience_seconds=60)
+        event_queue.put_event("an event")
+        assert len(event_queue) == 2
+        assert isinstance(event_queue.get(1), Delivery)
         waiting.result(30)
-    assert inbox.get(1) == "an event"
-    assert isinstance(inbox.get(1), Delivery)
-    assert inbox.get(0) is None
-    assert inbox.num_bytes == 0
+    assert event_queue.get(1) == "an event"
+    assert isinstance(event_queue.get(1), Delivery)
+    assert event_queue.get(0) is None
+    assert event_queue.num_bytes == 0
 
 
-def test_a_delivery_larger_than_the_inbox_enters_when_it_is_empty() -> None:
+def test_a_delivery_larger_than_the_event_queue_enters_when_it_is_empty() -> None:
     """Otherwise it could never be read."""
-    inbox = Inbox(max_bytes=10)
-    inbox.put(delivery(1000), patience_seconds=60)
-    assert 1000 < inbox.num_bytes < 1000 + 2 * ENVELOPE_BYTES
+    event_queue = EventQueue(max_bytes=10)
+    event_queue.put(delivery(1000), patience_seconds=60)
+    assert 1000 < event_queue.num_bytes < 1000 + 2 * ENVELOPE_BYTES
 
 
 def test_a_message_without_a_body_weighs_something_too() -> None:
     """Otherwise empty messages with large headers would fill the memory, uncounted."""
-    inbox = Inbox()
+    event_queue = EventQueue()
     headers = {"x": "y" * 1000}
     for _ in range(100):
-        inbox.put(replace(delivery(0), headers=headers), patience_seconds=0)
-    assert inbox.num_bytes > 100 * (1000 + ENVELOPE_BYTES)
-    while inbox.get(0):
+        event_queue.put(replace(delivery(0), headers=headers), patience_seconds=0)
+    assert event_queue.num_bytes > 100 * (1000 + ENVELOPE_BYTES)
+    while event_queue.get(0):
         pass
-    assert inbox.num_bytes == 0
+    assert event_queue.num_bytes == 0
 
 
 def test_patience_ends() -> None:
     """An I/O thread has heartbeats to send, so nothing is held back for ever."""
-    inbox = Inbox(max_bytes=10)
+    event_queue = EventQueue(max_bytes=10)
     for _ in range(3):
-        inbox.put(delivery(8), patience_seconds=0)
-    assert len(inbox) == 3
+        event_queue.put(delivery(8), patience_seconds=0)
+    assert len(event_queue) == 3
 
 
-def test_a_slow_reader_holds_the_broker_back(open_link: OpenLink, queue: str) -> None:
-    """20 deliveries of 500 kB pass through an inbox of room for two."""
-    inbox = Inbox(max_bytes=ROOM)
-    press_into(inbox, open_link, queue)
-    eventually(lambda: inbox.num_bytes > 1_000_000)
+def test_a_slow_reader_holds_the_broker_back(open_connection: OpenConnection, queue: str) -> None:
+    """20 deliveries of 500 kB pass through an event queue of room for two."""
+    event_queue = EventQueue(max_bytes=ROOM)
+    press_into(event_queue, open_connection, queue)
+    eventually(lambda: event_queue.num_bytes > 1_000_000)
     for number in range(20):
-        assert inbox.num_bytes <= ROOM
-        assert expect(inbox, Delivery).message_id == f"{queue}/{number}"
+        assert event_queue.num_bytes <= ROOM
+        assert expect(event_queue, Delivery).message_id == f"{queue}/{number}"
 
 
-def test_acknowledging_lets_nothing_into_a_full_inbox(open_link: OpenLink, queue: str) -> None:
+def test_acknowledging_lets_nothing_into_a_full_event_queue(
+    open_connection: OpenConnection, queue: str
+) -> None:
     """It can wait until there is room; what is large cannot be taken in for each small one."""
-    inbox = Inbox(max_bytes=ROOM)
-    link = press_into(inbox, open_link, queue)
-    taken = [expect(inbox, Delivery) for _ in range(5)]
-    eventually(lambda: inbox.num_bytes > 1_000_000)
+    event_queue = EventQueue(max_bytes=ROOM)
+    connection = press_into(event_queue, open_connection, queue)
+    taken = [expect(event_queue, Delivery) for _ in range(5)]
+    eventually(lambda: event_queue.num_bytes > 1_000_000)
     for each in taken:
-        link.acknowledge(each)
+        connection.acknowledge(each)
         time.sleep(0.05)  # a thread that is called to something else is back within a millisecond
-        assert inbox.num_bytes <= ROOM
+        assert event_queue.num_bytes <= ROOM
 
 
-def test_a_full_inbox_does_not_keep_heartbeats_back(open_link: OpenLink, queue: str) -> None:
+def test_a_full_event_queue_does_not_keep_heartbeats_back(
+    open_connection: OpenConnection, queue: str
+) -> None:
     """Forty deliveries that find no room share one wait: the connection lives."""
-    inbox = Inbox(max_bytes=1)
-    link = open_link(inbox=inbox, heartbeat_seconds=1)
-    expect(inbox, Connected)
-    link.declare_queue(queue)
-    link.publish([letter(queue, n) for n in range(40)])
-    link.subscribe(queue, prefetch=40)
-    eventually(lambda: len(inbox) == 40)
-    assert link.connected
-    assert all(isinstance(inbox.get(1), Delivery) for _ in range(40))
+    event_queue = EventQueue(max_bytes=1)
+    connection = open_connection(event_queue=event_queue, heartbeat_seconds=1)
+    expect(event_queue, Connected)
+    connection.declare_queue(queue)
+    connection.publish([letter(queue, n) for n in range(40)])
+    connection.subscribe(queue, prefetch=40)
+    eventually(lambda: len(event_queue) == 40)
+    assert connection.connected
+    assert all(isinstance(event_queue.get(1), Delivery) for _ in range(40))
 
 
-def test_a_post_never_waits_for_room(open_link: OpenLink, queue: str) -> None:
-    """Eight threads ask 25 questions each while deliveries press into a full inbox."""
-    link = open_link(inbox=Inbox(max_bytes=1), heartbeat_seconds=60)
-    link.declare_queue(queue)
-    link.publish([letter(queue, n) for n in range(300)])
-    link.subscribe(queue, prefetch=300)
+def test_a_post_never_waits_for_room(open_connection: OpenConnection, queue: str) -> None:
+    """Eight threads ask 25 questions each while deliveries press into a full event queue."""
+    connection = open_connection(event_queue=EventQueue(max_bytes=1), heartbeat_seconds=60)
+    connection.declare_queue(queue)
+    connection.publish([letter(queue, n) for n in range(300)])
+    connection.subscribe(queue, prefetch=300)
     start = time.monotonic()
     with ThreadPoolExecutor(8) as pool:
-        for outcome in [pool.submit(link.delete_queue, f"{queue}-{n}") for n in range(200)]:
+        for outcome in [pool.submit(connection.delete_queue, f"{queue}-{n}") for n in range(200)]:
             outcome.result(30)
     assert time.monotonic() - start < 15  # one overlooked post waits for 20 s
-    assert link.connected
+    assert connection.connected
 
 
 def test_heartbeats_go_out_while_a_thread_burns_the_interpreter(
-    open_link: OpenLink, queue: str
+    open_connection: OpenConnection, queue: str
 ) -> None:
     """Four seconds of Python in another thread, heartbeats of one second, one connection."""
-    inbox = Inbox()
-    link = open_link(inbox=inbox, heartbeat_seconds=1)
-    expect(inbox, Connected)
-    link.declare_queue(queue)
+    event_queue = EventQueue()
+    connection = open_connection(event_queue=event_queue, heartbeat_seconds=1)
+    expect(event_queue, Connected)
+    connection.declare_queue(queue)
     burnt = threading.Event()
 
     def burn() -> None:
@@ -148,33 +152,36 @@ def test_heartbeats_go_out_while_a_thread_burns_the_interpreter(
 
     threading.Thread(target=burn, daemon=True).start()
     assert burnt.wait(60)
-    link.publish([letter(queue)])
-    assert link.connected
-    assert not any(isinstance(event, Disconnected) for event in _all(inbox))
+    connection.publish([letter(queue)])
+    assert connection.connected
+    assert not any(isinstance(event, Disconnected) for event in _all(event_queue))
 
 
-def _all(inbox: Inbox) -> list[object]:
-    return [inbox.get(0) for _ in range(len(inbox))]
+def _all(event_queue: EventQueue) -> list[object]:
+    return [event_queue.get(0) for _ in range(len(event_queue))]
 
 
 def test_a_broker_short_of_memory_only_delays_a_publish(
-    broker_node: BrokerNode, open_link: OpenLink, queue: str
+    broker_node: BrokerNode, open_connection: OpenConnection, queue: str
 ) -> None:
     """Blocked, then Unblocked, then confirmed; a link that only reads goes on meanwhile."""
-    writer, reader = open_link(inbox=Inbox()), open_link(inbox=Inbox())
+    writer, reader = (
+        open_connection(event_queue=EventQueue()),
+        open_connection(event_queue=EventQueue()),
+    )
     writer.declare_queue(queue)
     writer.publish([letter(queue, 1)])
     with ThreadPoolExecutor(1) as pool:
         try:
             broker_node.ctl("set_vm_memory_high_watermark", "0.0000001")
             outcome = pool.submit(writer.publish, [letter(queue, 2)])
-            assert "memory" in expect(writer.inbox, Blocked).reason
+            assert "memory" in expect(writer.event_queue, Blocked).reason
             reader.subscribe(queue, prefetch=2)
-            reader.acknowledge(expect(reader.inbox, Delivery))
+            reader.acknowledge(expect(reader.event_queue, Delivery))
             assert not outcome.done()
         finally:
             broker_node.ctl("set_vm_memory_high_watermark", "0.4")
-        expect(writer.inbox, Unblocked)
+        expect(writer.event_queue, Unblocked)
         outcome.result(30)
-    assert expect(reader.inbox, Delivery).message_id == f"{queue}/2"
+    assert expect(reader.event_queue, Delivery).message_id == f"{queue}/2"
     assert writer.connected

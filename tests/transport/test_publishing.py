@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from broker_talk import OpenLink, eventually, expect, letter
+from broker_talk import OpenConnection, eventually, expect, letter
 from nodes import BrokerNode
 
-from schemas.errors import (
+from fanfold.schemas.errors import (
     BrokerUnreachableError,
     MessageTooLargeError,
     PublishCancelledError,
@@ -17,92 +17,104 @@ from schemas.errors import (
     TransportError,
     UnroutableError,
 )
-from transport import Delivery, Link, Outgoing
-from transport.batch import Batch
+from fanfold.transport import Connection, Delivery, Outgoing
+from fanfold.transport.io.publish_batch import PublishBatch
 
 
-def test_publish_returns_when_everything_is_in_the_queue(link: Link, queue: str) -> None:
+def test_publish_returns_when_everything_is_in_the_queue(
+    connection: Connection, queue: str
+) -> None:
     """500 messages, and no delivery is on its way any more."""
-    link.declare_queue(queue)
-    link.publish(letter(queue, n) for n in range(500))
-    assert link.declare_queue(queue).num_ready == 500
+    connection.declare_queue(queue)
+    connection.publish(letter(queue, n) for n in range(500))
+    assert connection.declare_queue(queue).num_ready == 500
 
 
-def test_a_long_stream_passes_through_a_small_window(open_link: OpenLink, queue: str) -> None:
+def test_a_long_stream_passes_through_a_small_window(
+    open_connection: OpenConnection, queue: str
+) -> None:
     """The window bounds what is in doubt, not the message: one that is larger goes alone."""
-    link = open_link(window_bytes=4000)
-    link.declare_queue(queue)
+    connection = open_connection(window_bytes=4000)
+    connection.declare_queue(queue)
     sizes = [1, 900, 5000, 300, 300, 300, 300, 0, 2000]
-    link.publish(letter(queue, n, bytes(size)) for n, size in enumerate(sizes))
+    connection.publish(letter(queue, n, bytes(size)) for n, size in enumerate(sizes))
 
-    link.subscribe(queue, prefetch=100)
-    assert [len(expect(link.inbox, Delivery).body) for _ in sizes] == sizes
+    connection.subscribe(queue, prefetch=100)
+    assert [len(expect(connection.event_queue, Delivery).body) for _ in sizes] == sizes
 
 
-def test_a_memoryview_is_published_as_its_bytes(link: Link, queue: str) -> None:
+def test_a_memoryview_is_published_as_its_bytes(connection: Connection, queue: str) -> None:
     """What the codec cuts are views of tensors."""
-    link.declare_queue(queue)
-    link.publish([replace(letter(queue), body=memoryview(b"0123456789")[2:5])])
-    link.subscribe(queue, prefetch=1)
-    assert expect(link.inbox, Delivery).body == b"234"
+    connection.declare_queue(queue)
+    connection.publish([replace(letter(queue), body=memoryview(b"0123456789")[2:5])])
+    connection.subscribe(queue, prefetch=1)
+    assert expect(connection.event_queue, Delivery).body == b"234"
 
 
-def test_a_mandatory_message_without_a_queue_is_an_error(link: Link, queue: str) -> None:
+def test_a_mandatory_message_without_a_queue_is_an_error(
+    connection: Connection, queue: str
+) -> None:
     """It names the message; the next batch is not touched by it."""
     with pytest.raises(UnroutableError, match=f"no queue takes {queue}/0"):
-        link.publish(letter(queue, n) for n in range(20))
+        connection.publish(letter(queue, n) for n in range(20))
 
-    link.declare_queue(queue)
-    link.publish([letter(queue, 99)])
-    assert link.declare_queue(queue).num_ready == 1
+    connection.declare_queue(queue)
+    connection.publish([letter(queue, 99)])
+    assert connection.declare_queue(queue).num_ready == 1
 
 
-def test_nobody_listening_to_a_fanout_is_no_error(link: Link, queue: str) -> None:
+def test_nobody_listening_to_a_fanout_is_no_error(connection: Connection, queue: str) -> None:
     """Without `mandatory`, a message that finds no queue is confirmed and gone."""
     exchange = f"{queue}-fanout"
-    link.declare_exchange(exchange, "fanout")
-    link.publish([Outgoing(exchange, "", b"hello", "Letter", "1", mandatory=False)])
-    link.declare_queue(queue)
-    link.bind_queue(queue, exchange)
-    link.publish([Outgoing(exchange, "", b"hello", "Letter", "2", mandatory=False)])
-    assert link.declare_queue(queue).num_ready == 1
+    connection.declare_exchange(exchange, "fanout")
+    connection.publish([Outgoing(exchange, "", b"hello", "Letter", "1", mandatory=False)])
+    connection.declare_queue(queue)
+    connection.bind_queue(queue, exchange)
+    connection.publish([Outgoing(exchange, "", b"hello", "Letter", "2", mandatory=False)])
+    assert connection.declare_queue(queue).num_ready == 1
 
 
-def test_a_full_queue_refuses_and_takes_again_when_there_is_room(link: Link, queue: str) -> None:
+def test_a_full_queue_refuses_and_takes_again_when_there_is_room(
+    connection: Connection, queue: str
+) -> None:
     """A participant backs off and tries again: nothing is dropped."""
     arguments = {"x-max-length": 2, "x-overflow": "reject-publish"}
-    link.declare_queue(queue, arguments=arguments)
+    connection.declare_queue(queue, arguments=arguments)
     with pytest.raises(QueueFullError, match=f"'{queue}' takes no more"):
-        link.publish(letter(queue, n) for n in range(10))
+        connection.publish(letter(queue, n) for n in range(10))
 
-    subscription = link.subscribe(queue, prefetch=2)
+    subscription = connection.subscribe(queue, prefetch=2)
     for _ in range(2):
-        link.acknowledge(expect(link.inbox, Delivery))
-    link.unsubscribe(subscription)
-    link.publish([letter(queue, 10)])
+        connection.acknowledge(expect(connection.event_queue, Delivery))
+    connection.unsubscribe(subscription)
+    connection.publish([letter(queue, 10)])
 
 
-def test_an_unknown_exchange_is_refused_with_404(link: Link, queue: str) -> None:
+def test_an_unknown_exchange_is_refused_with_404(connection: Connection, queue: str) -> None:
     """The link goes on."""
     with pytest.raises(RefusedByBrokerError, match="404") as refusal:
-        link.publish([Outgoing("no-such-exchange", "", b"hello", "Letter", "1")])
+        connection.publish([Outgoing("no-such-exchange", "", b"hello", "Letter", "1")])
     assert refusal.value.code == 404
-    link.declare_queue(queue)
-    link.publish([letter(queue)])
+    connection.declare_queue(queue)
+    connection.publish([letter(queue)])
 
 
-def test_a_header_that_cannot_be_written_is_an_error_of_that_batch(link: Link, queue: str) -> None:
+def test_a_header_that_cannot_be_written_is_an_error_of_that_batch(
+    connection: Connection, queue: str
+) -> None:
     """AMQP integers end at 64 bits; connection and next batch live on."""
-    link.declare_queue(queue)
+    connection.declare_queue(queue)
     with pytest.raises(TransportError, match=r"too large|format|range|int"):
-        link.publish([letter(queue, headers={"version": 1 << 80})])
-    link.publish([letter(queue)])
-    assert link.connected
+        connection.publish([letter(queue, headers={"version": 1 << 80})])
+    connection.publish([letter(queue)])
+    assert connection.connected
 
 
-def test_a_source_that_fails_leaves_nothing_to_the_next_batch(link: Link, queue: str) -> None:
+def test_a_source_that_fails_leaves_nothing_to_the_next_batch(
+    connection: Connection, queue: str
+) -> None:
     """The caller's own error comes through, and later publishes are confirmed for themselves."""
-    link.declare_queue(queue)
+    connection.declare_queue(queue)
 
     def broken() -> Iterator[Outgoing]:
         yield letter(queue, 1)
@@ -110,58 +122,61 @@ def test_a_source_that_fails_leaves_nothing_to_the_next_batch(link: Link, queue:
 
     for _ in range(20):
         with pytest.raises(KeyError, match="the source broke"):
-            link.publish(broken())
-        link.publish([letter(queue, 2)])
-    assert link.declare_queue(queue).num_ready >= 20
+            connection.publish(broken())
+        connection.publish([letter(queue, 2)])
+    assert connection.declare_queue(queue).num_ready >= 20
 
 
 def test_messages_without_a_body_weigh_something_too(queue: str) -> None:
     """Otherwise a window of bytes would let millions of small ones through."""
-    batch = Batch(window_bytes=10_000, deadline=0.0)
+    batch = PublishBatch(window_bytes=10_000, deadline=0.0)
     for _ in range(9):
         batch.hand_over(letter(queue, body=b""))
     with pytest.raises(BrokerUnreachableError, match="9 messages are in doubt"):
         batch.hand_over(letter(queue, body=b""))
 
 
-def test_batches_of_several_threads_are_not_mixed(link: Link, queue: str) -> None:
+def test_batches_of_several_threads_are_not_mixed(connection: Connection, queue: str) -> None:
     """Each publish is one run of messages, whichever came first."""
-    link.declare_queue(queue)
+    connection.declare_queue(queue)
     with ThreadPoolExecutor(4) as pool:
         for outcome in [
-            pool.submit(link.publish, [letter(queue, 100 * who + n) for n in range(50)])
+            pool.submit(connection.publish, [letter(queue, 100 * who + n) for n in range(50)])
             for who in range(4)
         ]:
             outcome.result(30)
 
-    link.subscribe(queue, prefetch=200)
-    ids = [int(expect(link.inbox, Delivery).message_id.rpartition("/")[2]) for _ in range(200)]
+    connection.subscribe(queue, prefetch=200)
+    ids = [
+        int(expect(connection.event_queue, Delivery).message_id.rpartition("/")[2])
+        for _ in range(200)
+    ]
     starts = ids[::50]
     assert sorted(starts) == [0, 100, 200, 300]
     assert ids == [start + n for start in starts for n in range(50)]
 
 
-def test_a_publish_that_waits_can_be_given_up(open_link: OpenLink, queue: str) -> None:
+def test_a_publish_that_waits_can_be_given_up(open_connection: OpenConnection, queue: str) -> None:
     """From another thread: a participant that must leave does not wait for the broker."""
-    link = open_link(window_bytes=100_000)
-    link.declare_queue(queue)
+    connection = open_connection(window_bytes=100_000)
+    connection.declare_queue(queue)
 
     def endless() -> Iterator[Outgoing]:
         while True:
             yield letter(queue)
 
     with ThreadPoolExecutor(1) as pool:
-        outcome = pool.submit(link.publish, endless())
-        eventually(lambda: link.declare_queue(queue).num_ready)
-        link.cancel_publish()
+        outcome = pool.submit(connection.publish, endless())
+        eventually(lambda: connection.declare_queue(queue).num_ready)
+        connection.cancel_publish()
         with pytest.raises(PublishCancelledError, match="given up"):
             outcome.result(30)
-    link.publish([letter(queue)])
+    connection.publish([letter(queue)])
 
 
 def test_a_window_holds_back_until_something_is_confirmed(queue: str) -> None:
     """Bytes in doubt never exceed it; past the deadline the wait is an error."""
-    batch = Batch(window_bytes=10_000, deadline=0.0)  # long ago: nothing may wait
+    batch = PublishBatch(window_bytes=10_000, deadline=0.0)  # long ago: nothing may wait
     first, second = letter(queue, 1, bytes(6000)), letter(queue, 2, bytes(6000))
     batch.hand_over(first)
     with pytest.raises(BrokerUnreachableError, match="1 messages are in doubt"):
@@ -176,11 +191,13 @@ def test_a_message_over_the_brokers_limit_names_the_option(queue: str) -> None:
     """Waiting would not help, and the broker's own words name no option of ours."""
     with (
         BrokerNode.start(configuration={"max_message_size": str(1 << 20)}) as node,
-        Link([node.url], name="test") as link,
+        Connection([node.url], name="test") as connection,
     ):
-        link.wait_connected(30)
-        link.declare_queue(queue)
+        connection.wait_connected(30)
+        connection.declare_queue(queue)
         words = r"takes no message of 1048577 bytes .* choose a smaller --chunk-bytes"
         with pytest.raises(MessageTooLargeError, match=words):
-            link.publish(letter(queue, n, bytes(size)) for n, size in enumerate((9, (1 << 20) + 1)))
-        link.publish([letter(queue, 1, bytes(1 << 20))])
+            connection.publish(
+                letter(queue, n, bytes(size)) for n, size in enumerate((9, (1 << 20) + 1))
+            )
+        connection.publish([letter(queue, 1, bytes(1 << 20))])

@@ -9,16 +9,16 @@ import pytest
 import trustme
 from nodes import BrokerNode
 
-from participant.links import tls_of
-from participant.settings import ParticipantSettings
-from participant.slots import SlotHolder
-from schemas.errors import BrokerUnreachableError, InsecureBrokerError, InvalidInputError
-from transport import Link, Outgoing, client_context, link_context
-from transport.addresses import Address
-from transport.events import Delivery
-from warren.certificates import Authority
-from warren.settings import StatusSettings
-from warren.status.start import watch
+from fanfold.access.certificates import Authority
+from fanfold.cli.settings import StatusSettings
+from fanfold.monitoring.status.watch import watch
+from fanfold.participant.connections import tls_of
+from fanfold.participant.replica_lease import ReplicaLease
+from fanfold.participant.settings import ParticipantSettings
+from fanfold.schemas.errors import BrokerUnreachableError, InsecureBrokerError, InvalidInputError
+from fanfold.transport import Connection, Outgoing, client_context, connection_context
+from fanfold.transport.addresses import Address
+from fanfold.transport.events import Delivery
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,8 @@ def url(node: BrokerNode, *, host: str = "localhost", scheme: str = "amqps") -> 
 
 
 def connect(address: str, tls: ssl.SSLContext | None, seconds: float = 15) -> None:
-    with Link([address], name="tls", tls=tls) as link:
-        link.wait_connected(seconds)
+    with Connection([address], name="tls", tls=tls) as connection:
+        connection.wait_connected(seconds)
 
 
 def test_a_trusted_broker_is_connected_to(node: BrokerNode, trusted: ssl.SSLContext) -> None:
@@ -102,12 +102,12 @@ def test_a_client_certificate_is_a_login(node: BrokerNode, authority: Authority)
     node.ctl("set_permissions", "alice", ".*", ".*", ".*")
     context = client_context(ca_file=authority.folder / "ca.pem", certificate=certificate, key=key)
     address = f"amqps://alice@localhost:{node.tls_port}"
-    with Link([address], name="alice", tls=context, certificate_login=True) as link:
-        link.wait_connected(15)
-        link.declare_queue("of-alice")
-        link.subscribe("of-alice", prefetch=1)
-        link.publish([Outgoing("", "of-alice", b"x", "Letter", "1")])
-        while not isinstance(event := link.inbox.get(15), Delivery):
+    with Connection([address], name="alice", tls=context, certificate_login=True) as connection:
+        connection.wait_connected(15)
+        connection.declare_queue("of-alice")
+        connection.subscribe("of-alice", prefetch=1)
+        connection.publish([Outgoing("", "of-alice", b"x", "Letter", "1")])
+        while not isinstance(event := connection.event_queue.get(15), Delivery):
             assert event is not None
         assert event.user_id == "alice"
 
@@ -120,7 +120,7 @@ def test_files_that_cannot_be_used_are_named(authority: Authority, tmp_path: Pat
     with pytest.raises(InvalidInputError, match=r"--certificate .* cannot be used with its key"):
         client_context(certificate=certificate, key=key_of_another)
     with pytest.raises(InvalidInputError, match="--ca-file has no use without TLS"):
-        link_context(("amqp://localhost",), ca_file=authority.folder / "ca.pem")
+        connection_context(("amqp://localhost",), ca_file=authority.folder / "ca.pem")
 
 
 def test_keys_are_their_owners_alone(authority: Authority) -> None:
@@ -146,7 +146,7 @@ def test_nothing_can_turn_verification_off(authority: Authority) -> None:
         for each in files
         for make in (
             lambda named: client_context(**named),
-            lambda named: link_context((address, "amqp://fred:x@other.example"), **named),
+            lambda named: connection_context((address, "amqp://fred:x@other.example"), **named),
         )
     ]
     for context in (None, *contexts):
@@ -180,7 +180,7 @@ def test_a_replica_claims_its_slot_over_tls(node: BrokerNode, authority: Authori
         certificate=certificate,
         key=key,
     )
-    with SlotHolder(settings, tls=tls_of(settings)) as holder:
+    with ReplicaLease(settings, tls=tls_of(settings)) as holder:
         claimed = holder.claim(lambda *_: None)
     assert claimed is not None
     assert claimed.id == "slot-0"
@@ -201,7 +201,7 @@ def test_status_looks_over_tls(
 
 
 def test_the_well_known_login_is_for_ones_own_machine(caplog: pytest.LogCaptureFixture) -> None:
-    link_context(("amqp://localhost", "amqp://127.0.0.1", "amqp://[::1]"))
+    connection_context(("amqp://localhost", "amqp://127.0.0.1", "amqp://[::1]"))
     assert caplog.text.count("guest is for trying out") == 3
     with pytest.raises(InvalidInputError, match="guest is for trying out on the broker's own"):
-        link_context(("amqp://broker.example",))
+        connection_context(("amqp://broker.example",))

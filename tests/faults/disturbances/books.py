@@ -10,15 +10,15 @@ from chaos_federation import Federation
 from chaos_names import Name, names_of
 from services import Service
 
-from coordinator.checkpoint import CheckpointFolder
-from coordinator.history import MOST_TAIL_BYTES
 from disturbances.damage import REFUSED, flip
 from disturbances.kind import Kind
+from fanfold.coordinator.persistence.checkpoint_store import CheckpointStore
+from fanfold.coordinator.persistence.history import MOST_TAIL_BYTES
 
 
 def acknowledged(out: Path) -> set[Name]:
     """Return the updates that the newest checkpoint counts: their deliveries are acknowledged."""
-    checkpoint = CheckpointFolder(out).peek()
+    checkpoint = CheckpointStore(out).peek()
     assert checkpoint is not None
     document = checkpoint.document
     synced = int(document["history_bytes"]) + len(document["history_tail"].encode())
@@ -50,7 +50,7 @@ def previous_checkpoint(federation: Federation, dice: random.Random) -> Iterator
 def history_end(federation: Federation, dice: random.Random) -> Iterator[None]:
     """Cut off no more than the checkpoint holds too."""
     with federation.dead(federation.coordinator):
-        checkpoint = CheckpointFolder(federation.out).read()
+        checkpoint = CheckpointStore(federation.out).read()
         assert checkpoint is not None
         synced = int(checkpoint.document["history_bytes"])
         history = federation.out / "history.jsonl"
@@ -65,7 +65,7 @@ def history_lost(how: str, federation: Federation, dice: random.Random) -> Itera
     federation.until(lambda: history.stat().st_size > 2 * MOST_TAIL_BYTES, "a longer history")
     federation.kill(coordinator)
     body = history.read_bytes()
-    checkpoint = CheckpointFolder(federation.out).read()
+    checkpoint = CheckpointStore(federation.out).read()
     assert checkpoint is not None
     synced = int(checkpoint.document["history_bytes"])
     if how == "gone":

@@ -1,0 +1,1 @@
+"""Whether a message may count: who sent it, how often, and whether it is whole."""

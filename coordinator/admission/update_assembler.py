@@ -1,0 +1,101 @@
+"""From deliveries to updates: small ones in memory, large ones through the spool."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from fanfold.coordinator.persistence.spool import DamagedUpload, Spool, SpoolFile
+from fanfold.schemas.chunking import Assembly, ChunkHeader
+from fanfold.schemas.errors import MalformedMessageError
+from fanfold.schemas.messages import Update
+from fanfold.schemas.reader_limits import ReaderLimits
+from fanfold.schemas.tensor_codec import decode_tensors
+from fanfold.schemas.tensor_table import Kind
+from fanfold.transport import Delivery
+
+
+class UselessUpdateError(MalformedMessageError):
+    """Raised when an update came whole and is none: sending the same bytes again is no use."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawUpdate:
+    """A whole update, decoded but not judged. Its tensors lie in the buffer it was received in."""
+
+    update: Update
+    tensors: Mapping[str, Tensor]
+    kinds: Mapping[str, Kind]
+    digest: str
+    num_bytes: int
+    file: SpoolFile | None
+
+
+class Assembler:
+    """Puts updates together from their chunks."""
+
+    def __init__(
+        self, spool: Spool, limits: ReaderLimits, *, damaged: Callable[[DamagedUpload], None]
+    ) -> None:
+        """Take nothing larger than `limits` say; `damaged` is told what has to be sent again."""
+        self._spool = spool
+        self._limits = limits
+        self._damaged = damaged
+
+    def header(self, delivery: Delivery) -> ChunkHeader:
+        """Read where a chunk belongs.
+
+        Raises:
+            MalformedMessageError: if it is no chunk of an update, or of one that is too large.
+        """
+        if delivery.kind != Update.KIND:
+            raise MalformedMessageError(
+                f"{str(delivery.kind)[:64]!r} is no message for the results queue"
+            )
+        return ChunkHeader.parse(
+            kind=delivery.kind,
+            headers=delivery.headers,
+            body_length=len(delivery.body),
+            limits=self._limits,
+        )
+
+    def add(self, header: ChunkHeader, delivery: Delivery, now: float) -> RawUpdate | None:
+        """Store a chunk; return its update if that is whole now.
+
+        Raises:
+            MalformedMessageError: if the chunk is damaged.
+            UselessUpdateError: if the update is whole, and none.
+            OSError: if the disk is full.
+        """
+        if header.whole.count == 1:
+            assembly = Assembly(header, self._limits)
+            assembly.add(header, delivery.body)
+            return self._decode(assembly, None)
+        sender = f"{delivery.user_id or ''}/{header.labels.participant or ''}"
+        file = self._spool.add(sender, header, delivery.body, now)
+        for upload in self._spool.take_damaged():
+            self._damaged(upload)
+        if file is None:
+            return None
+        try:
+            return self._decode(file.assembly, file)
+        except MalformedMessageError:
+            self._spool.remove(file)
+            raise
+
+    @staticmethod
+    def _decode(assembly: Assembly, file: SpoolFile | None) -> RawUpdate:
+        try:
+            decoded = assembly.decode()
+            tensors = decode_tensors(decoded)
+        except MalformedMessageError as error:
+            raise UselessUpdateError(str(error)) from error
+        assert isinstance(decoded.message, Update)  # noqa: S101 - place() let nothing else in
+        return RawUpdate(
+            update=decoded.message,
+            tensors=tensors,
+            kinds={entry.name: entry.kind for entry in decoded.entries},
+            digest=assembly.identity.digest,
+            num_bytes=assembly.identity.num_bytes,
+            file=file,
+        )

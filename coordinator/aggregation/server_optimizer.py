@@ -1,0 +1,267 @@
+"""The server's optimizer takes the round's step, with minus the step as gradient.
+
+This is FedOpt (Reddi et al. 2021, Adaptive Federated Optimization, algorithm 1).
+
+Floating tensors of 16 bits and less have a master in float32, which takes the steps: a step of
+0.001 would be lost on a bfloat16 of 1, and Adam's epsilon is 0 in float16. What is published is the
+master, rounded.
+"""
+
+import inspect
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fanfold.coordinator.aggregation import float64
+from fanfold.coordinator.aggregation.running_sum import DELTA, RunningSum
+from fanfold.schemas.errors import InvalidInputError
+
+Argument = float | bool | tuple[float, ...]
+
+_SPARSE_OR_CLOSURE = {"LBFGS", "SparseAdam", "Optimizer"}
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerSpec:
+    """A dense `torch.optim` class and its arguments."""
+
+    name: str
+    arguments: Mapping[str, Argument]
+
+    @property
+    def is_plain_averaging(self) -> bool:
+        """Whether this is FedAvg itself: SGD with lr 1 and nothing else."""
+        rest = {key: value for key, value in self.arguments.items() if key != "lr"}
+        return self.name == "SGD" and self.arguments.get("lr") == 1 and not any(rest.values())
+
+
+def parse_optimizer(spec: str) -> OptimizerSpec:
+    """Read for example `sgd`, `sgd:lr=1,momentum=0.9` or `adam:lr=0.01,betas=0.9/0.99`.
+
+    SGD's lr is 1 unless given.
+
+    Raises:
+        InvalidInputError: if torch has no such dense optimizer, or it does not take such arguments.
+    """
+    word, _, rest = spec.partition(":")
+    classes = {
+        name.lower(): name
+        for name, value in vars(torch.optim).items()
+        if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer)
+    }
+    name = classes.get(word.lower())
+    if name is None or name in _SPARSE_OR_CLOSURE:
+        raise InvalidInputError(
+            f"server optimizer {word!r} is no dense torch.optim class without a closure; "
+            "use for example sgd or adam"
+        )
+    arguments: dict[str, Argument] = {"lr": 1.0} if name == "SGD" else {}
+    for item in filter(None, rest.split(",")):
+        key, _, text = item.partition("=")
+        arguments[key] = _argument(item, text)
+    parsed = OptimizerSpec(name, arguments)
+    if parsed.is_plain_averaging:
+        # Nothing to ask torch: its first optimizer loads its compiler, seconds and 300 MB of it.
+        return parsed
+    trial = torch.nn.Parameter(torch.ones(1))
+    trial.grad = torch.ones(1)
+    try:
+        getattr(torch.optim, name)([trial], **arguments).step()
+    except (TypeError, ValueError, RuntimeError) as error:  # the last one: a rate beyond float32
+        raise InvalidInputError(f"server optimizer {spec!r} is refused by torch: {error}") from None
+    return parsed
+
+
+def _argument(item: str, text: str) -> Argument:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        numbers = tuple(float(number) for number in text.split("/"))
+    except ValueError:
+        raise InvalidInputError(
+            f"server optimizer argument {item!r} must read name=number, name=true or name=0.9/0.999"
+        ) from None
+    if not all(map(math.isfinite, numbers)):
+        raise InvalidInputError(f"server optimizer argument {item!r} must be finite")
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+class ServerOptimizer:
+    """Turns a finished running sum into new values of the global tensors, in place."""
+
+    def __init__(
+        self,
+        spec: OptimizerSpec,
+        tensors: Mapping[str, Tensor],
+        kinds: Mapping[str, str],
+        masters: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Bind the optimizer to the global tensors; those of kind `delta` are what it optimizes.
+
+        Args:
+            spec: the optimizer.
+            tensors: the global tensors by name, changed in place.
+            kinds: by name.
+            masters: those of narrow tensors where they exist already; made of the tensors if None.
+        """
+        self._spec = spec
+        self._tensors = tensors
+        self.masters = dict(masters_of(tensors) if masters is None else masters)
+        """Float32, of the narrow tensors only."""
+        self._exact = {**tensors, **self.masters}
+        self._parameters = {
+            name: torch.nn.Parameter(tensor, requires_grad=False)  # shares the tensor's storage
+            for name, tensor in self._exact.items()
+            if kinds[name] == DELTA
+        }
+        self._optimizer: torch.optim.Optimizer | None = None
+        if not spec.is_plain_averaging and self._parameters:
+            self._optimizer = getattr(torch.optim, spec.name)(
+                list(self._parameters.values()), **spec.arguments
+            )
+
+    @torch.no_grad()
+    def apply(self, running: RunningSum) -> str | None:
+        """Take one step and use the sum up.
+
+        A tensor that nobody sent stays as it is, its momentum included.
+
+        Returns:
+            The name of a tensor that would not be finite any more: then no tensor has changed, but
+            the optimizer's own state may have, so that no other step can follow. None if all is
+            well.
+        """
+        moves: dict[str, Tensor] = {}
+        for name in list(running.sums):
+            if not self._tensors[name].is_floating_point():
+                continue
+            step = running.step(name)
+            if self._optimizer is not None and name in self._parameters:
+                self._parameters[name].grad = step.neg_().to(self._exact[name].dtype)
+            elif self._is_too_far(name, step, running):
+                return name
+            else:
+                moves[name] = step
+        if (broken := self._step(running.holes)) is not None:
+            return broken
+        for name in list(moves):
+            if (beginning := running.beginning(name)) is not None:
+                self._exact[name].masked_fill_(beginning, 0.0)
+            float64.move_by(self._exact[name], moves.pop(name))
+        for name in list(running.sums):
+            self._tensors[name].copy_(running.sums.pop(name))
+        for name, master in self.masters.items():
+            self._tensors[name].copy_(master)
+        return None
+
+    def _is_too_far(self, name: str, step: Tensor, running: RunningSum) -> bool:
+        """Whether a tensor would not be finite after a step, where it is now or begins to be."""
+        tensor = self._exact[name]
+        if name in running.holes:
+            tensor = tensor.masked_fill(running.holes[name], 0.0)
+        return float64.overflows(tensor, step, self._tensors[name].dtype)
+
+    def _step(self, holes: Mapping[str, Tensor]) -> str | None:
+        """Let torch's optimizer step; return a parameter that would not be finite, if there is one.
+
+        Then all parameters are as they were.
+        """
+        if self._optimizer is None:
+            return None
+        moving = {name: each for name, each in self._parameters.items() if each.grad is not None}
+        before = {name: parameter.detach().clone() for name, parameter in moving.items()}
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        broken = next((name for name in moving if not self._is_sound(name, holes.get(name))), None)
+        if broken is not None:
+            for name, values in before.items():
+                moving[name].copy_(values)
+        return broken
+
+    def _is_sound(self, name: str, hole: Tensor | None) -> bool:
+        """Whether a parameter, as it is published, and its state are finite outside of holes."""
+        assert self._optimizer is not None  # noqa: S101 - it stepped
+        parameter = self._parameters[name]
+        kept = self._optimizer.state[parameter].values()
+        tensors = [parameter.to(self._tensors[name].dtype)]
+        tensors += [each for each in kept if isinstance(each, Tensor) and each.is_floating_point()]
+        return all(
+            float64.is_finite(
+                each if hole is None or each.shape != hole.shape else each.masked_fill(hole, 0.0)
+            )
+            for each in tensors
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the optimizer's tensors as `parameter name/state key`, for the checkpoint."""
+        if self._optimizer is None:
+            return {}
+        return {
+            f"{name}/{key}": value
+            for name, parameter in self._parameters.items()
+            for key, value in self._optimizer.state[parameter].items()
+            if isinstance(value, Tensor)
+        }
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `state` returned.
+
+        A run that kept no state so far may go on with any optimizer, which then begins here.
+
+        Raises:
+            InvalidInputError: if it is the state of another optimizer, or of other parameters.
+        """
+        keys: dict[str, set[str]] = {}
+        for path in state:
+            name, _, key = path.rpartition("/")
+            keys.setdefault(name, set()).add(key)
+        kept: dict[tuple[int, ...], set[str]] = {}
+        """By shape, for few shapes differ from what was tried before."""
+        for name, found in keys.items():
+            parameter = self._parameters.get(name)
+            shape = () if parameter is None else _small(parameter.shape)
+            if shape not in kept:
+                kept[shape] = self._state_keys(shape)
+            wanted = kept[shape]
+            if parameter is None or found != wanted:
+                raise InvalidInputError(
+                    f"the checkpoint holds {', '.join(sorted(found))} of the server optimizer for "
+                    f"{name!r}, this one keeps {', '.join(sorted(wanted)) or 'nothing'}; resume "
+                    "with the server optimizer the run had, or start anew with --fresh"
+                )
+        for path, value in state.items():
+            name, _, key = path.rpartition("/")
+            assert self._optimizer is not None  # noqa: S101 - it keeps what is wanted
+            self._optimizer.state[self._parameters[name]][key] = (
+                value.float() if _is_narrow(value) else value.clone()
+            )
+
+    def _state_keys(self, shape: tuple[int, ...]) -> set[str]:
+        """Return what the optimizer keeps for a parameter, as one step with a small one shows.
+
+        Adafactor, for one, keeps other tensors for a matrix than for a vector.
+        """
+        if self._optimizer is None:
+            return set()
+        trial = torch.nn.Parameter(torch.zeros(shape))
+        trial.grad = torch.zeros(shape)
+        optimizer = getattr(torch.optim, self._spec.name)([trial], **self._spec.arguments)
+        optimizer.step()
+        return {key for key, value in optimizer.state[trial].items() if isinstance(value, Tensor)}
+
+
+def masters_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return float32 copies of the narrow floating tensors."""
+    return {name: tensor.float() for name, tensor in tensors.items() if _is_narrow(tensor)}
+
+
+def _is_narrow(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.element_size() < torch.float32.itemsize
+
+
+def _small(shape: torch.Size) -> tuple[int, ...]:
+    """Return a shape of as many dimensions, none longer than 2."""
+    return tuple(min(length, 2) for length in shape)

@@ -1,0 +1,248 @@
+"""Puts a coordinator together from its settings and lets it run."""
+
+import secrets
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+from fanfold.coordinator.admission.sender_check import SenderCheck
+from fanfold.coordinator.admission.update_assembler import Assembler
+from fanfold.coordinator.admission.update_handler import UpdateHandler
+from fanfold.coordinator.aggregation.differential_privacy import DifferentialPrivacy
+from fanfold.coordinator.aggregation.initial_model import (
+    global_tensors,
+    initial_network,
+    load_initial,
+    tensor_kinds,
+)
+from fanfold.coordinator.aggregation.run_state import RunState
+from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
+from fanfold.coordinator.aggregation.staleness import parse_staleness
+from fanfold.coordinator.broker.channel import CoordinatorChannel
+from fanfold.coordinator.broker.encoded_version import version_bytes_of
+from fanfold.coordinator.broker.leadership import Leadership, Stop
+from fanfold.coordinator.broker.publisher import Publisher
+from fanfold.coordinator.committer import Committer
+from fanfold.coordinator.evaluation.evaluator import Evaluator
+from fanfold.coordinator.evaluation.run_result import BEST, RunResult
+from fanfold.coordinator.observer import Observer, Unobserved
+from fanfold.coordinator.persistence.damaged_uploads import DamagedUploads
+from fanfold.coordinator.persistence.run_store import RunStore
+from fanfold.coordinator.rounds.presence import Presence
+from fanfold.coordinator.rounds.reports import Say
+from fanfold.coordinator.rounds.sampling import Sampling
+from fanfold.coordinator.service import Coordinator
+from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.coordinator.settings_warnings import without_effect
+from fanfold.learning import Task, load_task, local_device, local_optimizer, reading, use_huge_pages
+from fanfold.schemas.errors import ConnectionClosedError
+from fanfold.schemas.names import FederationNames
+from fanfold.schemas.tensor_codec import limits_for
+from fanfold.transport import Connection, EventQueue, connection_context
+
+STOP_SECONDS = 5.0
+"""How long a publish under way may go on after SIGTERM."""
+EVENT_QUEUE_BYTES = 16 << 20
+"""What may wait between reading and folding: four chunks keep either busy, more is only memory."""
+WINDOW_VERSIONS = 64
+"""So many whole updates may be unacknowledged; classic queues hold them on disk."""
+LEAST_CHUNK_BYTES = 64 << 10
+"""Of updates in several chunks: smaller ones would fill the window with next to nothing."""
+LEAST_WINDOW, LARGEST_WINDOW = 512, 65_535
+"""In chunks. AMQP counts the window in 16 bits."""
+
+OnReady = Callable[[Callable[[str], None]], None]
+"""Is given the function that stops the service, for a signal handler."""
+
+
+def serve(
+    settings: CoordinatorSettings,
+    *,
+    say: Say,
+    on_ready: OnReady,
+    observer: Observer | None = None,
+) -> RunResult:
+    """Run one coordinator until its run is finished or it is stopped; `observer` sees it work.
+
+    Raises:
+        InvalidInputError: if the task, the folder or the initial parameters cannot be used.
+        LoginRefusedError: if the broker does not let us in.
+        BrokerUnreachableError: if there is no broker within `connect_seconds`.
+    """
+    observer = observer or Unobserved()
+
+    def tell(event: str, fields: dict[str, Any]) -> None:
+        observer.hear(event, fields)
+        say(event, fields)
+
+    local_optimizer(settings.optimizer)  # participants could only say so when they train
+    use_huge_pages()
+    with reading(settings.data):
+        task = load_task(settings.task)(data_dir=settings.data, seed=settings.seed)
+    task.execution = replace(task.execution, device=local_device(settings.device))
+    event_queue = EventQueue(EVENT_QUEUE_BYTES)
+    tls = connection_context(
+        settings.broker,
+        ca_file=settings.ca_file,
+        certificate=settings.certificate,
+        key=settings.key,
+    )
+    consuming, publishing, administering = (
+        Connection(
+            settings.broker,
+            name=f"{settings.federation} coordinator {purpose}",
+            event_queue=event_queue,
+            client_properties={"federation": settings.federation, "role": "coordinator"},
+            heartbeat_seconds=settings.heartbeat_seconds,
+            max_backoff_seconds=settings.reconnect_seconds,
+            tls=tls,
+            certificate_login=settings.certificate is not None,
+        )
+        for purpose in ("consumes", "publishes", "administers")
+    )
+    channel = CoordinatorChannel(
+        FederationNames(settings.federation),
+        consuming=consuming,
+        publishing=publishing,
+        administering=administering,
+        shared_queues=settings.results_queue,
+    )
+
+    def stop(reason: str) -> None:
+        event_queue.put_event(Stop(reason))
+        publishing.close(STOP_SECONDS)  # where the broker is gone, a publish waits for ever
+
+    connections = (publishing, consuming, administering)
+    with ExitStack() as stack:
+        for connection in connections:
+            stack.callback(connection.close)
+        coordinator = assemble(
+            settings,
+            task=task,
+            channel=channel,
+            event_queue=event_queue,
+            say=tell,
+            observer=observer,
+        )
+        for connection in connections:
+            connection.start()
+        on_ready(stop)
+        try:
+            for connection in connections:
+                connection.wait_connected(settings.connect_seconds)
+        except ConnectionClosedError:
+            return coordinator.stop("stopped before there was a broker")
+        return coordinator.run()
+
+
+def assemble(
+    settings: CoordinatorSettings,
+    *,
+    task: Task,
+    channel: CoordinatorChannel,
+    event_queue: EventQueue,
+    say: Say,
+    observer: Observer,
+) -> Coordinator:
+    """Build version 0 and everything around it; nothing is sent yet.
+
+    Raises:
+        InvalidInputError: if the output folder or the initial parameters cannot be used.
+    """
+    network = initial_network(task, settings.seed)
+    tensors = global_tensors(task, network)
+    if settings.initial is not None:
+        load_initial(settings.initial, tensors)
+    kinds = tensor_kinds(network, tensors)
+    privacy = DifferentialPrivacy.of(settings.privacy)
+    if privacy is not None:
+        privacy.check_model(tensors, kinds)
+    run = RunState(
+        run_id=secrets.token_hex(4),
+        tensors=tensors,
+        kinds=kinds,
+        staleness=parse_staleness(settings.staleness),
+        optimizer=parse_optimizer(settings.server_optimizer),
+        limits=settings.limits,
+        privacy=privacy,
+    )
+    limits = limits_for(tensors, least_chunk_bytes=min(LEAST_CHUNK_BYTES, settings.chunk_bytes))
+    window = WINDOW_VERSIONS * (limits.max_bytes // settings.chunk_bytes + 1)
+    store = RunStore(settings.out, limits)
+    presence = Presence()
+    observer.attach(present=lambda: len(presence), is_ready=channel.is_receiving)
+    publisher = Publisher(channel=channel, store=store, deliver=event_queue.put_event)
+    leader = Leadership(
+        settings.federation,
+        channel=channel,
+        publisher=publisher,
+        event_queue=event_queue,
+        store=store,
+        presence=presence,
+        say=say,
+        version_bytes=version_bytes_of(run, settings),
+        window=min(max(window, LEAST_WINDOW), LARGEST_WINDOW),
+        results_bytes=settings.results_bytes,
+    )
+    update_handler = UpdateHandler(
+        run,
+        store=store,
+        channel=channel,
+        assembler=Assembler(
+            store.spool,
+            limits,
+            damaged=DamagedUploads(run, store=store, publisher=publisher, say=say).tell,
+        ),
+        sender_check=SenderCheck(
+            {*settings.shared_login, *(() if settings.require_login else channel.logins)}
+        ),
+        presence=presence,
+        say=say,
+        welcome=leader.welcome,
+        try_again=publisher.send_to_newcomer,
+        max_participants=settings.max_participants,
+        answer=lambda participant, message: publisher.announce(message, to=participant),
+        dead_letter=publisher.dead_letter,
+        observer=observer,
+    )
+    evaluator = Evaluator(
+        task,
+        network,
+        deliver=event_queue.put_event,
+        best=settings.out / BEST,
+        until_accuracy=settings.until_accuracy,
+    )
+    for option, reason in without_effect(settings, can_evaluate=evaluator.has_data).items():
+        say("option_without_effect", {"option": option, "reason": reason})
+    sampling = Sampling(settings.policy, settings.seed)
+    committer = Committer(
+        run,
+        settings=settings,
+        store=store,
+        presence=presence,
+        sampling=sampling,
+        channel=channel,
+        leader=leader,
+        publisher=publisher,
+        update_handler=update_handler,
+        evaluator=evaluator,
+        say=say,
+        observer=observer,
+    )
+    return Coordinator(
+        settings,
+        run=run,
+        store=store,
+        presence=presence,
+        sampling=sampling,
+        channel=channel,
+        leader=leader,
+        publisher=publisher,
+        update_handler=update_handler,
+        committer=committer,
+        evaluator=evaluator,
+        event_queue=event_queue,
+        say=say,
+        observer=observer,
+    )

@@ -1,0 +1,1 @@
+"""The federation on RabbitMQ, as the coordinator declares and uses it."""

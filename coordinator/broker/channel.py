@@ -1,0 +1,258 @@
+"""The coordinator's side of the broker.
+
+The lock that only one can hold, the queues, and what is sent out.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from functools import partial
+
+import structlog
+
+from fanfold.coordinator.broker import queue_arguments
+from fanfold.coordinator.broker.queue_maker import QueueMaker
+from fanfold.schemas.chunking import Chunk
+from fanfold.schemas.errors import NOT_FOUND, RESOURCE_LOCKED, RefusedByBrokerError, UnroutableError
+from fanfold.schemas.names import DEAD_LETTER_KEY, EVENT_KEY, UPDATE_KEY, FederationNames
+from fanfold.transport import Connection, Delivery, Outgoing, Subscription
+
+EVENTS_WINDOW = 256
+DEAD_LETTER_BYTES = 64 << 10
+"""What is kept of one; a person needs no more, and they wait in memory while the broker is full."""
+
+log = structlog.get_logger()
+
+
+class CoordinatorChannel:
+    """Declares what the federation needs, publishes versions, and receives reports.
+
+    Every method waits for the broker's answer. `publish`, `resend` and what `dead_letter` returns
+    are called in the publisher's thread, for they may wait for hours; everything else in the work
+    thread.
+    """
+
+    def __init__(
+        self,
+        names: FederationNames,
+        *,
+        consuming: Connection,
+        publishing: Connection,
+        administering: Connection,
+        shared_queues: str = "classic",
+    ) -> None:
+        """Use three links, and queues of this type for what all participants share.
+
+        A blocked publisher would block its acknowledgements too. And the broker's answer to a
+        declaration would stand behind all updates that are on their way on the same connection,
+        which nobody takes while we wait for the answer.
+        """
+        self._names = names
+        self._consuming = consuming
+        self._publishing = publishing
+        self._administering = administering
+        self._queues = QueueMaker(administering)
+        self._shared: dict[str, object] = {"x-queue-type": shared_queues}
+        if shared_queues == "quorum":
+            # Looking at a quorum queue in the management UI counts as a failed delivery, and 4.x
+            # throws a message away after twenty of them.
+            self._shared["x-delivery-limit"] = 1_000_000
+        self._subscriptions: list[Subscription] = []
+        self._known: set[str] = set()
+
+    @property
+    def logins(self) -> frozenset[str]:
+        """The broker logins that the coordinator itself may use."""
+        return self._consuming.logins
+
+    def take_lock(self) -> bool:
+        """Take the lock that only the living coordinator holds.
+
+        False means that another one holds it.
+        """
+        try:
+            self._consuming.declare_queue(
+                self._names.coordinator_queue, arguments={"x-queue-type": "classic"}, exclusive=True
+            )
+        except RefusedByBrokerError as refusal:
+            if refusal.code in (RESOURCE_LOCKED, NOT_FOUND):  # 404: it lay on a node that is down
+                return False
+            raise
+        return True
+
+    def open(self, *, window: int, results_bytes: int | None) -> None:
+        """Declare exchanges and queues, and begin to receive.
+
+        Args:
+            window: how many chunks of updates may be unacknowledged.
+            results_bytes: as for `declare`.
+        """
+        names = self._names
+        while self._subscriptions:
+            self._consuming.unsubscribe(self._subscriptions.pop())
+        self.declare(results_bytes=results_bytes)
+        for queue, prefetch in ((names.results_queue, window), (names.events_queue, EVENTS_WINDOW)):
+            self._subscriptions.append(
+                self._consuming.subscribe(queue, prefetch=prefetch, consumer_tag="coordinator")
+            )
+
+    def declare(self, *, results_bytes: int | None) -> None:
+        """Make sure that exchanges and queues are there, and bound; what is there stays.
+
+        Args:
+            results_bytes: disk budget of the results queue; participants back off when it is used
+                up.
+        """
+        names, connection = self._names, self._administering
+        connection.declare_exchange(names.parameters_exchange, "fanout")
+        connection.declare_exchange(names.resend_exchange, "direct")
+        connection.declare_exchange(names.reports_exchange, "direct")
+        budget = {"x-max-length-bytes": results_bytes} if results_bytes else {}
+        self._queues.declare(
+            names.results_queue, {**self._shared, **budget, "x-overflow": "reject-publish"}
+        )
+        self._queues.declare(
+            names.events_queue,
+            {**self._shared, **queue_arguments.EVENTS},
+        )
+        self._declare_dead_letters()
+        connection.bind_queue(names.results_queue, names.reports_exchange, UPDATE_KEY)
+        connection.bind_queue(names.events_queue, names.reports_exchange, EVENT_KEY)
+
+    def is_result(self, delivery: Delivery) -> bool:
+        """Whether a delivery came through the results queue."""
+        return delivery.subscription.queue == self._names.results_queue
+
+    def is_receiving(self) -> bool:
+        """Whether reports arrive and versions can be sent at this moment; asked by any thread."""
+        return (
+            self._publishing.connected
+            and bool(self._subscriptions)
+            and all(self._consuming.is_subscribed(each) for each in tuple(self._subscriptions))
+        )
+
+    def is_current(self, subscription: Subscription) -> bool:
+        """Whether this is one of the two subscriptions that reports arrive on now."""
+        return subscription in self._subscriptions
+
+    def holds_lock(self, connection: Connection) -> bool:
+        """Whether this is the link that holds the lock and receives."""
+        return connection is self._consuming
+
+    def publishes_on(self, connection: Connection) -> bool:
+        """Whether this is the link that versions go out on."""
+        return connection is self._publishing
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether all links have a connection now."""
+        return all(
+            connection.connected
+            for connection in (self._consuming, self._publishing, self._administering)
+        )
+
+    def admit(self, participant: str, *, version_bytes: int) -> bool:
+        """Make sure that the participant's queue is there, of the size of one version, and bound.
+
+        Returns:
+            Whether nothing that was published before can reach the participant: the queue is empty
+            and nobody consumes it, because it was made just now or lies abandoned.
+
+        Raises:
+            QueueDownError: if it lies on a node of the cluster that is down.
+        """
+        queue = self._names.participant_queue(participant)
+        bindings = (
+            (self._names.parameters_exchange, ""),
+            (self._names.resend_exchange, participant),
+        )
+        state = self._queues.fit(queue, version_bytes=version_bytes, bindings=bindings)
+        self._known.add(participant)
+        if state is None:  # somebody else's, who knows what it holds; sending twice does no harm
+            return True
+        return not state.num_ready and not state.num_consumers
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Whose queue was seen to since this coordinator started, but for those who went."""
+        return frozenset(self._known)
+
+    def publish(self, chunks: Sequence[Chunk]) -> None:
+        """Send a message to everybody; nobody being there yet is no mistake."""
+        self._publishing.publish(
+            self._outgoing(self._names.parameters_exchange, "", chunks, mandatory=False)
+        )
+
+    def resend(self, participant: str, chunks: Sequence[Chunk]) -> None:
+        """Send a message to one participant.
+
+        Raises:
+            UnroutableError: if its queue is gone; it will say hello.
+        """
+        self._publishing.publish(
+            self._outgoing(self._names.resend_exchange, participant, chunks, mandatory=True)
+        )
+
+    def forget(self, participant: str) -> None:
+        """The participant's queue is gone: until its next hello nothing can reach it."""
+        self._known.discard(participant)
+
+    def forget_all_but(self, participants: AbstractSet[str]) -> None:
+        """The others are gone: what they come back to is seen to when they say hello."""
+        self._known &= participants
+
+    def dead_letter(self, delivery: Delivery, reason: str) -> Callable[[], None]:
+        """Return how to keep a malformed message for a person.
+
+        What is returned holds no more of a large body than is kept of it.
+        """
+        letter = Outgoing(
+            exchange=self._names.resend_exchange,
+            routing_key=DEAD_LETTER_KEY,
+            body=delivery.body[:DEAD_LETTER_BYTES],
+            kind=delivery.kind,
+            message_id=delivery.message_id,
+            headers={
+                "reason": reason[:1024],
+                "sender": delivery.user_id or "unknown",
+                "body_bytes": len(delivery.body),
+            },
+        )
+        return partial(self._keep, letter)
+
+    def _keep(self, letter: Outgoing) -> None:
+        try:
+            self._publishing.publish([letter])
+        except UnroutableError:  # somebody deleted the queue
+            self._declare_dead_letters()
+            self._publishing.publish([letter])
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Acknowledge one delivery."""
+        self._consuming.acknowledge(delivery)
+
+    def acknowledge_up_to(self, delivery: Delivery) -> None:
+        """Acknowledge a delivery and all before it from the same queue."""
+        self._consuming.acknowledge(delivery, multiple=True)
+
+    def _declare_dead_letters(self) -> None:
+        self._queues.declare(
+            self._names.dead_letters_queue,
+            {**self._shared, **queue_arguments.DEAD_LETTERS},
+        )
+        self._administering.bind_queue(
+            self._names.dead_letters_queue, self._names.resend_exchange, DEAD_LETTER_KEY
+        )
+
+    def _outgoing(
+        self, exchange: str, key: str, chunks: Sequence[Chunk], *, mandatory: bool
+    ) -> Iterable[Outgoing]:
+        for chunk in chunks:
+            yield Outgoing(
+                exchange=exchange,
+                routing_key=key,
+                body=chunk.body,
+                kind=chunk.kind,
+                message_id=chunk.message_id,
+                headers=chunk.headers,
+                mandatory=mandatory,
+            )

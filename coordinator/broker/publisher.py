@@ -1,0 +1,232 @@
+"""What the coordinator has the publisher's thread send: versions, small messages, dead letters."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import structlog
+
+from fanfold.coordinator.broker.channel import CoordinatorChannel
+from fanfold.coordinator.broker.encoded_version import EncodedVersion
+from fanfold.coordinator.broker.publisher_thread import PublisherThread, Sent
+from fanfold.coordinator.persistence.run_store import RunStore
+from fanfold.schemas.chunking import cut
+from fanfold.schemas.errors import (
+    NOT_FOUND,
+    ConnectionClosedError,
+    QueueFullError,
+    RefusedByBrokerError,
+    UnroutableError,
+)
+from fanfold.schemas.message_codec import encode
+from fanfold.schemas.messages import Message
+from fanfold.transport import Delivery
+
+MAX_WELCOMES = 3
+"""Who starts again and again gets the current version so many times; a deadline gives it anew."""
+MAX_LETTERS = 256
+"""Dead letters that may wait to be sent."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """What the publisher's thread was asked to send.
+
+    A version or something small, to one or to everybody.
+    """
+
+    encoded_version: EncodedVersion | None = None
+    participant: str | None = None
+    letter: Delivery | None = None
+    """The malformed message that is put aside, without its body."""
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a round waits for it: not for what one sender can have sent at will."""
+        return self.encoded_version is not None or (
+            self.participant is None and self.letter is None
+        )
+
+
+class Publisher:
+    """Gives the publisher's thread its orders, and remembers which of them are still under way.
+
+    Belongs to the coordinator's work thread.
+    """
+
+    def __init__(
+        self, *, channel: CoordinatorChannel, store: RunStore, deliver: Callable[[Sent], None]
+    ) -> None:
+        """Send nothing yet; `deliver` takes the end of each order, from the publisher's thread."""
+        self._channel = channel
+        self._store = store
+        self._encoded_version: EncodedVersion | None = None
+        self._receivers: frozenset[str] | None = None
+        self._must_publish = False
+        """Whether the current version still has to go out, because an exchange was gone."""
+        self._publisher_thread = PublisherThread(deliver)
+        self._num_awaited = self._num_letters = 0
+        self._resends: dict[str, Callable[[], bool]] = {}
+        """Whom the current version is on its way to, one by one, and how to take it back."""
+        self._welcomed: Counter[str] = Counter()
+        """How often a hello was answered with the version, since all were sent it."""
+        self.bytes_down = 0
+        """Bytes sent since the current version was published, to everybody it was sent to."""
+
+    def publish(self, encoded_version: EncodedVersion, *, to: frozenset[str] | None = None) -> None:
+        """Begin to send a version to everybody, or to some only; `is_idle` says when it is out.
+
+        From now on it is the one that is sent again, to those and nobody else.
+        """
+        self._encoded_version, self._receivers = encoded_version, to
+        self.bytes_down = 0
+        self._welcomed.clear()
+        self._publish()
+
+    def withdraw(self) -> None:
+        """Send the current version to nobody any more: its tensors are about to change."""
+        assert self.is_idle  # noqa: S101 - else a version of two halves would be on its way
+        self._encoded_version = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all is out that a round waits for, and the current version's tensors may change.
+
+        Answers and dead letters view no tensors, and one sender could have them sent without end.
+        """
+        return not self._num_awaited and not self._must_publish
+
+    def sent(self, event: Sent) -> bool:
+        """Take what the publisher's thread says about an order of ours.
+
+        Returns:
+            False if something that we declared is gone: then everything is to be declared anew.
+
+        Raises:
+            TransportError: what the broker refuses for good.
+        """
+        sending = event.about
+        assert isinstance(sending, _Sending)  # noqa: S101 - nobody else uses the publisher's thread
+        self._count(sending, -1)
+        if sending.encoded_version is not None and sending.participant is not None:
+            self._resends.pop(sending.participant, None)
+        if sending.letter is not None:
+            self._letter_sent(sending.letter, event.error)
+            return True
+        match event.error:
+            case None:
+                pass
+            case UnroutableError() if sending.participant is not None:
+                self._channel.forget(sending.participant)
+            case QueueFullError() as refusal:  # an operator's policy; the deadline tries again
+                log.warning("a queue takes no more", reason=str(refusal))
+            case RefusedByBrokerError(code=code) if code != NOT_FOUND:
+                raise event.error
+            case UnroutableError() | RefusedByBrokerError() as refusal:
+                log.warning("declaring everything anew", reason=str(refusal))
+                self._must_publish |= sending.encoded_version is self._encoded_version is not None
+                return False
+            case error:
+                raise error
+        return True
+
+    def _letter_sent(self, letter: Delivery, error: Exception | None) -> None:
+        """Acknowledge a malformed message, whether or not it could be kept for a person."""
+        if isinstance(error, ConnectionClosedError):
+            raise error
+        if error is not None:
+            log.warning("a dead letter is not kept", reason=str(error), sender=letter.user_id)
+        self._store.pending_acks.kept(letter)
+        self._channel.acknowledge(letter)
+
+    def widen(self, more: frozenset[str]) -> None:
+        """Let these get the current version too, when it is sent again."""
+        if self._receivers is not None:
+            self._receivers |= more
+
+    def send_again(self, participants: Iterable[str]) -> None:
+        """Begin to send the current version to some only, if they were to get it."""
+        encoded_version = self._encoded_version
+        if encoded_version is None:
+            return
+        for participant in participants:
+            is_receiver = self._receivers is None or participant in self._receivers
+            if is_receiver and participant not in self._resends:
+                self._resends[participant] = self._submit(
+                    partial(self._channel.resend, participant, encoded_version.chunks),
+                    _Sending(encoded_version, participant),
+                )
+                self.bytes_down += encoded_version.num_bytes
+
+    def remind(self, participants: Iterable[str]) -> None:
+        """Send these the current version again, however often they were welcomed with it."""
+        self._welcomed.clear()
+        self.send_again(participants)
+
+    def take_back(self) -> None:
+        """Take back the versions that have not begun to go to one: the round closes without."""
+        for participant, take_back in list(self._resends.items()):
+            if take_back():
+                del self._resends[participant]
+                self._count(_Sending(self._encoded_version, participant), -1)
+                self.bytes_down -= (
+                    0 if self._encoded_version is None else self._encoded_version.num_bytes
+                )
+
+    def send_to_newcomer(self, participant: str) -> None:
+        """Send the current version to one whose queue nothing can be in.
+
+        Who empties its queue again and again waits for the next version, or for the deadline.
+        """
+        if self._welcomed[participant] < MAX_WELCOMES:
+            self._welcomed[participant] += 1
+            self.send_again([participant])
+
+    def announce(self, message: Message, *, to: str | None = None) -> None:
+        """Begin to send a small message to everybody, or to one."""
+        chunks = cut(encode(message), epoch=self._store.epoch if to is None else None)
+        if to is None:
+            self._submit(partial(self._channel.publish, chunks), _Sending())
+        else:
+            self._submit(partial(self._channel.resend, to, chunks), _Sending(participant=to))
+
+    def dead_letter(self, delivery: Delivery, reason: str) -> None:
+        """Begin to put a malformed message aside, unless too many wait for that already."""
+        if self._num_letters < MAX_LETTERS:
+            letter = replace(delivery, body=b"")
+            self._store.pending_acks.put_aside(letter)
+            self._submit(self._channel.dead_letter(delivery, reason), _Sending(letter=letter))
+        else:
+            self._channel.acknowledge(delivery)
+
+    def publish_if_due(self) -> None:
+        """Publish the current version if what it goes through had been gone."""
+        if self._must_publish:
+            self._publish()
+
+    def close(self) -> None:
+        """Send nothing more."""
+        self._publisher_thread.close()
+
+    def _publish(self) -> None:
+        encoded_version = self._encoded_version
+        assert encoded_version is not None  # noqa: S101 - set before
+        self._must_publish = False
+        if self._receivers is None:
+            self._submit(
+                partial(self._channel.publish, encoded_version.chunks), _Sending(encoded_version)
+            )
+            self.bytes_down += encoded_version.num_bytes * len(self._channel.known)
+        else:
+            self.send_again(sorted(self._receivers))
+
+    def _submit(self, action: Callable[[], None], sending: "_Sending") -> Callable[[], bool]:
+        self._count(sending, 1)
+        return self._publisher_thread.submit(action, about=sending)
+
+    def _count(self, sending: "_Sending", change: int) -> None:
+        self._num_awaited += change * sending.is_awaited
+        self._num_letters += change * (sending.letter is not None)

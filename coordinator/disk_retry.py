@@ -1,0 +1,61 @@
+"""What the coordinator does while its folder takes nothing: it says so, and waits."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from fanfold.coordinator.admission.update_handler import UpdateHandler
+from fanfold.coordinator.broker.leadership import Leadership
+from fanfold.coordinator.persistence.epoch import FolderLockedError
+from fanfold.coordinator.rounds.reports import Say
+from fanfold.storage.disk import is_full_disk, until_there_is_room
+
+DISK_PAUSE_SECONDS = 5.0
+LOCK_PAUSE_SECONDS = 0.2
+SHORT_LOCK_SECONDS = 1.0
+"""Whoever takes over holds the lock for a moment only: nothing is said of that."""
+
+
+class DiskRetry:
+    """Repeats what the disk refuses, until a person has mended it.
+
+    Belongs to the coordinator's work thread.
+    """
+
+    def __init__(
+        self, folder: Path, *, leader: Leadership, update_handler: UpdateHandler, say: Say
+    ) -> None:
+        """Wait in `leader`, where a stop is heard."""
+        self._folder = folder
+        self._leader = leader
+        self._update_handler = update_handler
+        self._say = say
+
+    def until_done(self, attempt: Callable[[], None]) -> None:
+        """Repeat `attempt` while the disk refuses it, or another process holds the folder's lock.
+
+        Raises:
+            StoppedError: if somebody wants us to stop meanwhile.
+            OSError: one that does not pass.
+        """
+        began = time.monotonic()
+        until_there_is_room(attempt, lambda error: self._wait(error, since=began))
+
+    def say_why(self, error: OSError) -> None:
+        """Tell people who or what refuses."""
+        folder = {"folder": str(self._folder)}
+        if isinstance(error, FolderLockedError):
+            self._say("folder_locked", {**folder, "holder": error.holder})
+        else:
+            event = "disk_full" if is_full_disk(error) else "disk_refuses"
+            self._say(event, {**folder, "reason": error.strerror})
+
+    def _wait(self, error: OSError, *, since: float) -> None:
+        began = time.monotonic()
+        if isinstance(error, FolderLockedError) and began < since + SHORT_LOCK_SECONDS:
+            self._leader.pause(LOCK_PAUSE_SECONDS)
+        else:
+            self.say_why(error)
+            self._leader.pause(DISK_PAUSE_SECONDS)
+        if self._update_handler.round is not None:  # what waits in the queue meanwhile is in time
+            self._update_handler.round.put_off(time.monotonic() - began)

@@ -1,0 +1,185 @@
+"""Evaluation on held-out data, beside the round and not in it.
+
+One that fails is told and skipped, and one under way when the run stops is given up: neither keeps
+the rounds from going on, or a successor from taking over.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from fanfold.learning import (
+    Task,
+    TrainingAbandoned,
+    named_tensors,
+    reading,
+    replace_tensors,
+    shared_tensors,
+)
+from fanfold.schemas.tensor_codec import num_bytes
+from fanfold.storage import safetensors_file
+
+MOST_PENDING_BYTES = 256 << 20
+"""So much memory versions may take that wait to be evaluated; one always may."""
+STOP_SECONDS = 1.0
+"""So long the end of a run waits for an evaluation to see that it is given up.
+
+Where a task does not see it, the thread works on until the process ends.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What a version is worth: metrics by name, averaged over the held-out examples."""
+
+    version: int
+    metrics: Mapping[str, float]
+    tensors: Mapping[str, Tensor]
+    """The tensors of that version, shared with the network that was evaluated."""
+    failure: str | None = None
+    """Why there are no metrics: what the task's own evaluation raised."""
+
+
+class Evaluator:
+    """Evaluates one version after another in a thread of its own; results come through `deliver`.
+
+    `submit` and `close` belong to the coordinator's work thread; `deliver` is called from the
+    evaluating thread.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        network: nn.Module,
+        *,
+        deliver: Callable[[Evaluated], None],
+        best: Path,
+        until_accuracy: float | None,
+    ) -> None:
+        """Use the task's held-out data, if it has any that fits what is shared.
+
+        A task with private tensors has no network that could be evaluated at the centre.
+
+        Args:
+            task: brings the held-out data and the metrics; is told when to give up.
+            network: is used up by the evaluations.
+            deliver: is called with each result, in the evaluating thread.
+            best: where the best version goes.
+            until_accuracy: what is good enough.
+
+        Raises:
+            TaskError: if the held-out data cannot be read.
+        """
+        self._best = best
+        self._until_accuracy = until_accuracy
+        self._task = task
+        shared = shared_tensors(network, task.shared)
+        has_private_tensors = len(shared) < len(named_tensors(network))
+        with reading(task.data_dir):
+            self._data: Any = None if has_private_tensors else task.test_data()
+        # Without data it would only lie there, a whole model of it.
+        self._network = network if self.has_data else nn.Module()
+        self._deliver = deliver
+        self._thread: threading.Thread | None = None
+        self._submitted: int | None = None
+        self._pending: deque[tuple[int, Mapping[str, Tensor]]] = deque()
+        self._changed = threading.Condition()  # guards what is pending
+        self._is_closed = threading.Event()
+        task.execution = replace(task.execution, should_stop=self._is_closed.is_set)
+        self.last: Evaluated | None = None
+        """The newest result."""
+        self.best_accuracy = -1.0
+        self.is_good_enough = False
+
+    def restore(self, best_accuracy: float) -> None:
+        """Take back what was reached before a restart."""
+        self.best_accuracy = best_accuracy
+        if self._until_accuracy is not None:
+            self.is_good_enough = best_accuracy >= self._until_accuracy
+
+    @property
+    def has_data(self) -> bool:
+        """Whether there is anything to evaluate on."""
+        return self._data is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a result is still to come."""
+        return self._submitted != (self.last.version if self.last else None)
+
+    def submit(self, version: int, tensors: Mapping[str, Tensor]) -> list[int]:
+        """Evaluate a version, unless that was done; the tensors are copied before this returns.
+
+        Return the versions that will never be evaluated, because rounds are faster than this and
+        there is no memory for all of them: the oldest of those that wait.
+        """
+        if not self.has_data or version == self._submitted:
+            return []
+        self._submitted = version
+        copies = {name: tensor.clone() for name, tensor in tensors.items()}
+        room = MOST_PENDING_BYTES - num_bytes(copies)
+        skipped = []
+        with self._changed:
+            while self._pending and sum(num_bytes(each) for _, each in self._pending) > room:
+                skipped.append(self._pending.popleft()[0])
+            self._pending.append((version, copies))
+            self._changed.notify()
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._evaluate_all, name="evaluation", daemon=True
+            )
+            self._thread.start()
+        return skipped
+
+    def take(self, evaluated: Evaluated) -> None:
+        """Take a result that came through `deliver`; the best version is kept.
+
+        Raises:
+            OSError: if the disk refuses; the same result can be taken again.
+        """
+        accuracy = evaluated.metrics.get("accuracy", -1.0)
+        if accuracy > self.best_accuracy:
+            metadata = {"version": str(evaluated.version), "accuracy": str(accuracy)}
+            safetensors_file.replace(self._best, evaluated.tensors, metadata)
+            self.best_accuracy = accuracy
+        if self._until_accuracy is not None and accuracy >= self._until_accuracy:
+            self.is_good_enough = True
+        self.last = evaluated
+
+    def close(self) -> None:
+        """Give up the evaluation under way, and drop those behind it."""
+        self._is_closed.set()
+        with self._changed:
+            self._pending.clear()
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join(STOP_SECONDS)
+
+    def _evaluate_all(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._pending or self._is_closed.is_set())
+                if not self._pending:
+                    return
+                version, tensors = self._pending.popleft()
+            evaluated = self._evaluate(version, tensors)
+            if self._is_closed.is_set():
+                return
+            self._deliver(evaluated)
+
+    def _evaluate(self, version: int, tensors: Mapping[str, Tensor]) -> Evaluated:
+        try:
+            replace_tensors(shared_tensors(self._network, self._task.shared), tensors)
+            metrics = self._task.evaluate(self._network, self._data)
+        except TrainingAbandoned:
+            return Evaluated(version, {}, tensors, failure="it was given up")
+        except BaseException as error:  # noqa: BLE001 - told in words; no run hangs on it
+            # Not the error itself: it would keep alive what filled the memory.
+            failure = f"{type(error).__name__}: {error}"
+            return Evaluated(version, {}, tensors, failure=failure)
+        return Evaluated(version, metrics, tensors)

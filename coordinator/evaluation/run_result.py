@@ -1,0 +1,66 @@
+"""What a run leaves behind in its folder: the last model, the best one, and their hash."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fanfold.coordinator.aggregation.run_state import RunState
+from fanfold.coordinator.evaluation.evaluator import Evaluator
+from fanfold.coordinator.rounds.reports import RoundReports, loss_and_accuracy
+from fanfold.schemas.tensor_codec import parameters_sha256
+from fanfold.storage import safetensors_file
+
+MODEL, BEST = "model.safetensors", "best.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended. `is_finished` is False when it was stopped before the last round."""
+
+    is_finished: bool
+    rounds: int
+    accuracy: float | None
+    model: Path
+    parameters_sha256: str
+
+    def event(self) -> dict[str, Any]:
+        """Return the fields of the event `run_finished`."""
+        return {
+            "rounds": self.rounds,
+            "accuracy": self.accuracy,
+            "model": str(self.model),
+            "parameters_sha256": self.parameters_sha256,
+        }
+
+
+def run_result_of(
+    run: RunState,
+    evaluator: Evaluator,
+    reports: RoundReports,
+    *,
+    folder: Path,
+    is_finished: bool,
+) -> RunResult:
+    """Return how the run stands; its accuracy is that of the last version, where it is known."""
+    accuracy = reports.last.get("accuracy")
+    if evaluator.last is not None:
+        accuracy = loss_and_accuracy(evaluator.last.metrics)["accuracy"]
+    return RunResult(
+        is_finished=is_finished,
+        rounds=run.version,
+        accuracy=accuracy,
+        model=folder / MODEL,
+        parameters_sha256=parameters_sha256(run.tensors),
+    )
+
+
+def write_models(run: RunState, evaluator: Evaluator, folder: Path) -> None:
+    """Write the last model; it is also the best one where accuracy was never measured.
+
+    Raises:
+        OSError: if the disk refuses; it can be tried again.
+    """
+    metadata = {"run": run.run_id, "version": str(run.version)}
+    safetensors_file.replace(folder / MODEL, run.tensors, metadata)
+    if evaluator.best_accuracy < 0:
+        safetensors_file.replace(folder / BEST, run.tensors, metadata)

@@ -1,0 +1,65 @@
+"""Which deliveries wait for a commit, and how they may be acknowledged after it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from fanfold.transport import Delivery, Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class DueAcks:
+    """What may be acknowledged."""
+
+    up_to: Delivery | None = None
+    """This one, and all before it from the same queue."""
+    singly: Sequence[Delivery] = ()
+    """These, and nothing before them."""
+
+
+class PendingAcks:
+    """Deliveries whose effect is not durable yet, and those that are being put aside.
+
+    To acknowledge a delivery and all before it takes one frame for thousands. But a malformed one
+    may be on its way to the dead letters meanwhile: acknowledged with the rest it would be gone
+    before it is kept, and acknowledged again afterwards it would cost the channel.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._waiting: list[Delivery] = []
+        self._aside: set[tuple[Subscription, int]] = set()
+        self.since = 0.0
+        """When the first of those that wait came."""
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def wait(self, delivery: Delivery, now: float) -> None:
+        """Take note of a delivery that may be acknowledged after the next commit."""
+        if not self._waiting:
+            self.since = now
+        self._waiting.append(replace(delivery, body=b"", headers={}))
+
+    def put_aside(self, delivery: Delivery) -> None:
+        """Take note of one that is acknowledged on its own, later."""
+        self._aside.add((delivery.subscription, delivery.tag))
+
+    def kept(self, delivery: Delivery) -> None:
+        """Take note that one that was put aside is acknowledged now."""
+        self._aside.discard((delivery.subscription, delivery.tag))
+
+    def committed(self) -> DueAcks:
+        """Return how to acknowledge what waited; after this, nothing waits."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return DueAcks()
+        current = waiting[-1].subscription  # what an earlier one brought comes again
+        waiting = [each for each in waiting if each.subscription is current]
+        first_aside = min((tag for queue, tag in self._aside if queue is current), default=None)
+        together = [each for each in waiting if first_aside is None or each.tag < first_aside]
+        return DueAcks(together[-1] if together else None, waiting[len(together) :])
+
+    def forget(self) -> None:
+        """Drop all: they came on a connection that is gone, and will come again."""
+        self._waiting.clear()
+        self._aside.clear()

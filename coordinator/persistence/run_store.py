@@ -1,0 +1,251 @@
+"""What makes a run survive its coordinator: commit first, acknowledge then, publish after.
+
+A commit makes the spool durable, then the history, then the checkpoint; only then are deliveries
+acknowledged.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+from torch import Tensor
+
+from fanfold.coordinator.persistence.checkpoint_store import Basis, Checkpoint, CheckpointStore
+from fanfold.coordinator.persistence.epoch import Epoch
+from fanfold.coordinator.persistence.history import (
+    COUNTING,
+    History,
+    committed_in,
+    damage_of,
+    lost_updates,
+)
+from fanfold.coordinator.persistence.history_chain import Committed, DamagedHistoryError
+from fanfold.coordinator.persistence.pending_acks import DueAcks, PendingAcks
+from fanfold.coordinator.persistence.spool import Spool, SpoolFile
+from fanfold.coordinator.rounds.reports import Say
+from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.reader_limits import ReaderLimits
+
+log = structlog.get_logger()
+
+
+class RunStore:
+    """The checkpoint, the history and the spool of one run, and which deliveries wait for a commit.
+
+    Belongs to the coordinator's work thread.
+    """
+
+    def __init__(self, folder: Path, limits: ReaderLimits) -> None:
+        """Use `folder`, creating it if need be.
+
+        Raises:
+            InvalidInputError: if it cannot be written to.
+        """
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.spool = Spool(folder / "spool", limits)
+            for name in ("history.jsonl", "lock"):
+                (folder / name).touch()
+        except OSError as error:
+            raise InvalidInputError(
+                f"--out {folder} cannot be written to ({error.strerror}); choose another folder"
+            ) from None
+        self.checkpoint = CheckpointStore(folder)
+        self._epoch = Epoch(folder)
+        self._history: History | None = None
+        self.pending_acks = PendingAcks()
+        self._folded: list[SpoolFile] = []
+        self.lost: list[dict[str, Any]] = []
+        """Updates that a checkpoint counted which is damaged now."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether they were loaded, so that they can be written to."""
+        return self._history is not None
+
+    @property
+    def history(self) -> History:
+        """The history, once it was opened."""
+        if self._history is None:
+            raise RuntimeError("the history was not opened")
+        return self._history
+
+    def load(
+        self, *, fresh: bool, say: Say, accept_lost_history: bool = False
+    ) -> Checkpoint | None:
+        """Open the history, and return the checkpoint to go on from, if there is one.
+
+        Args:
+            fresh: begin anew: what an earlier run left is removed, which is said.
+            say: is told what was removed or lost.
+            accept_lost_history: go on with what is left of a history that is damaged.
+
+        Raises:
+            InvalidInputError: if there are checkpoints, but none that can be read; or a history
+                of counted updates without one; or a history that is damaged; or a disk that fails.
+        """
+        try:
+            return self._load(fresh=fresh, say=say, accept_lost_history=accept_lost_history)
+        except OSError as error:
+            raise InvalidInputError(
+                f"--out {self.folder} cannot be read or written ({error.strerror}); mend that and "
+                "start again"
+            ) from None
+
+    def _load(self, *, fresh: bool, say: Say, accept_lost_history: bool) -> Checkpoint | None:
+        path = self.folder / "history.jsonl"
+        if fresh:
+            self._remove(path, say)
+        checkpoint = self.checkpoint.read()
+        if checkpoint is None and any(lost_updates(path, 0)):
+            raise InvalidInputError(
+                f"{path} tells of a run, but its checkpoint is gone; restore it, choose another "
+                "--out, or remove what is left with --fresh"
+            )
+        committed = Committed() if checkpoint is None else committed_in(checkpoint.document)
+        known = committed.num_bytes + len(committed.tail.encode())
+        if checkpoint is not None:
+            # An earlier start that was killed before its first commit may have found some, too.
+            events = COUNTING if checkpoint.is_previous else {"updates_lost"}
+            self.lost = list(lost_updates(path, known, events=events))
+        damage = damage_of(path, committed)
+        if damage is not None and not accept_lost_history:
+            raise InvalidInputError(
+                f"{damage}; restore it from a backup, or go on with what is left of it with "
+                "--accept-lost-history: the run can then not be replayed"
+            )
+        self._history = History(path, committed) if damage is None else self._accept(damage, say)
+        if checkpoint is None:
+            self.spool.clear()
+        self.spool.take_over()
+        if self.lost:
+            self._history.append({"event": "updates_lost", "updates": self.lost})
+            fields = {"updates_lost": len(self.lost), "folder": str(self.folder)}
+            say("checkpoint_damaged", fields)
+        return checkpoint
+
+    def _accept(self, damage: DamagedHistoryError, say: Say) -> History:
+        """Keep a damaged history beside, and go on with what is intact of it."""
+        path = self.folder / "history.jsonl"
+        aside = path.with_name(f"history.damaged.{self.epoch}.jsonl")
+        shutil.copyfile(path, aside)
+        history = History(path, damage.intact)
+        history.append({"event": "history_lost", "epoch": self.epoch, "lines": damage.num_lines})
+        fields = {"folder": str(self.folder), "lines_left": damage.num_lines}
+        say("history_lost", {**fields, "damaged": str(aside), "reason": str(damage)})
+        return history
+
+    def _remove(self, history: Path, say: Say) -> None:
+        """Remove what an earlier run left, and say so; its epoch stays, lest it come again."""
+        results = [self.folder / name for name in ("model.safetensors", "best.safetensors")]
+        left = [*self.checkpoint.paths, *(path for path in results if path.exists())]
+        if history.stat().st_size:
+            left.append(history)
+        if left:
+            names = sorted(path.name for path in left)
+            say("run_removed", {"folder": str(self.folder), "files": names})
+        for path in left:
+            path.unlink()
+        history.touch()
+
+    @property
+    def epoch(self) -> int:
+        """The one that this coordinator took; 0 before it did."""
+        return self._epoch.number
+
+    def take_epoch(self) -> None:
+        """Take the next epoch, durably, once nobody else is in the middle of writing.
+
+        From now on nobody but us writes these books: so they are read after it, not before.
+
+        Raises:
+            InvalidInputError: if the epoch's file holds no number.
+            FolderLockedError: if somebody else is in the middle of writing.
+            OSError: if the disk refuses; it can be tried again.
+        """
+        with self._epoch.locked():
+            self._epoch.take(above=self.checkpoint.epoch())
+
+    def check_epoch(self) -> None:
+        """Make sure that these are still our books; whatever is written into them asks again.
+
+        Raises:
+            SupersededError: if another coordinator took an epoch since.
+            InvalidInputError: if the epoch's file holds no number.
+        """
+        try:
+            self._epoch.check()
+        except OSError as error:
+            log.warning("the epoch cannot be read", reason=error.strerror)
+
+    @contextmanager
+    def ours(self) -> Iterator[None]:
+        """Write while these are our books: whoever wants to take them over waits for the end.
+
+        Raises:
+            SupersededError: if another coordinator took an epoch since.
+            FolderLockedError: if another one is in the middle of writing.
+        """
+        with self._epoch.locked():
+            self._epoch.check()
+            yield
+
+    def folded(self, file: SpoolFile) -> None:
+        """Take note of a spool file that goes once the sum it went into is committed."""
+        self._folded.append(file)
+
+    def commit(
+        self,
+        document: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+        *,
+        basis: Basis | None = None,
+    ) -> DueAcks:
+        """Make everything durable, and return what may be acknowledged now.
+
+        Where the last commit had the same `basis`, only what may have changed since is written.
+
+        Raises:
+            OSError: if the disk refuses; nothing is to be acknowledged, and the same commit can be
+                tried again.
+            SupersededError: if these are another coordinator's books by now.
+        """
+        with self.ours():
+            self.spool.sync()
+            self.checkpoint.write({**document, **self.history.commit()}, tensors, basis=basis)
+            for file in self._folded:
+                self.spool.remove(file)
+        self._folded.clear()
+        return self.pending_acks.committed()
+
+    def keep_spool(self) -> DueAcks:
+        """Make parts of uploads durable, where nothing else was counted.
+
+        Return what may be acknowledged now.
+
+        Raises:
+            OSError: if the disk refuses.
+            SupersededError: if these are another coordinator's books by now.
+        """
+        with self.ours():
+            self.spool.sync()
+        return self.pending_acks.committed()
+
+    def flush(self) -> None:
+        """Show all lines of the history to its readers.
+
+        Raises:
+            OSError: if the disk refuses.
+            SupersededError: if these are another coordinator's books by now.
+        """
+        with self.ours():
+            self.history.flush()
+
+    def close(self) -> None:
+        """Close the history."""
+        if self._history is not None:
+            self._history.close()

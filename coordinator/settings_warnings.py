@@ -1,0 +1,55 @@
+"""Settings that somebody chose and that change nothing in what else was chosen.
+
+They are no mistakes, and a run goes on with them; but whoever set them believes otherwise.
+"""
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
+from fanfold.coordinator.settings import RoundSettings
+
+PRIVACY_SETTINGS = ("dp_at", "dp_delta", "dp_divisor")
+
+
+def without_effect(settings: RoundSettings, *, can_evaluate: bool) -> dict[str, str]:
+    """Return the options that have no effect, each with why.
+
+    Args:
+        settings: those of a coordinator or of a simulation; a default value is nobody's choice.
+        can_evaluate: whether there is held-out data where versions are made.
+
+    Example:
+        >>> without_effect(RoundSettings(steps=5, epochs=2), can_evaluate=True)
+        {'--epochs': '--steps stands instead of it'}
+    """
+    policy = settings.policy
+    found = {}
+    if policy.max_staleness == 0:
+        found["staleness"] = "no stale update is counted; add --max-staleness or another --mode"
+    if isinstance(policy.goal, int) and policy.goal < policy.quorum:
+        found["goal"] = f"no round closes with less than --quorum {policy.quorum}"
+    if settings.steps is not None:
+        found["epochs"] = "--steps stands instead of it"
+    if settings.optimizer.lower() != "sgd":
+        found["momentum"] = f"the optimizer {settings.optimizer} takes none"
+    if not can_evaluate:
+        reason = "the task has no held-out data for the coordinator, or tensors that stay private"
+        found |= dict.fromkeys(("until_accuracy", "evaluate_every"), reason)
+    if getattr(settings, "dp_clip", None) is None:
+        found |= dict.fromkeys(PRIVACY_SETTINGS, "nothing is private without --dp-clip")
+    return chosen(settings, found)
+
+
+def chosen(settings: BaseModel, reasons: Mapping[str, str]) -> dict[str, str]:
+    """Return the reasons under the names of options, of those settings that are no default."""
+    return {
+        f"--{name.replace('_', '-')}": reason
+        for name, reason in reasons.items()
+        if _is_chosen(settings, name)
+    }
+
+
+def _is_chosen(settings: BaseModel, name: str) -> bool:
+    field = type(settings).model_fields.get(name)
+    return field is not None and getattr(settings, name) != field.default

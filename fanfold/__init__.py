@@ -1,0 +1,1 @@
+"""Fanfold: asynchronous federated learning over RabbitMQ."""

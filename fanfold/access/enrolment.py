@@ -1,0 +1,187 @@
+"""Letting participants in one by one, each with a login that can do nothing but take part.
+
+RabbitMQ's permissions are three patterns over the names of queues and exchanges. A participant may
+configure nothing, write to the federation's reports exchange, and read its own queue; what that
+leaves open is told in `docs/security.md`.
+"""
+
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from fanfold.access.credentials import Credentials
+from fanfold.access.management import ManagementClient
+from fanfold.coordinator.broker.queue_arguments import participant_queue_arguments
+from fanfold.schemas.errors import FanfoldError, InvalidInputError
+from fanfold.schemas.names import FederationNames, check_identifier
+
+TAG = "fanfold"
+"""On every login that we made, so that `revoke` removes no other. RabbitMQ grants it nothing."""
+PARTICIPANT_LIMITS = {"max-connections": 4, "max-channels": 16}
+"""A participant has two connections; twice that lets it come back before the broker notices."""
+COORDINATOR_LIMITS = {"max-connections": 8, "max-channels": 32}
+_PASSWORD_BYTES = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """Makes and removes logins of one federation on one broker."""
+
+    management: ManagementClient
+    names: FederationNames
+    vhost: str = "/"
+    brokers: Sequence[str] = ()
+    """What the credentials name; by default what the broker says it listens on."""
+    ca_file: Path | None = None
+    certificate: Path | None = None
+    """Log in with this client certificate, whose common name is the id, and no password."""
+    key: Path | None = field(default=None, repr=False)
+
+    def enroll_participant(self, participant: str) -> Credentials:
+        """Make a participant's login, queue and bindings.
+
+        Raises:
+            InvalidInputError: if the id cannot be one, or the broker has such a login already.
+            TransportError: if the management API refuses something; then nothing of ours is left.
+        """
+        check_identifier("the participant", participant)
+        names = self.names
+        self._refuse_known(participant)
+        self._declare_exchanges()
+        queue = names.participant_queue(participant)
+        arguments = {"x-queue-type": "classic", **participant_queue_arguments(version_bytes=0)}
+        is_new = self.management.get("queues", self.vhost, queue) is None
+        try:
+            if is_new:
+                self.management.put(
+                    "queues", self.vhost, queue, body={"durable": True, "arguments": arguments}
+                )
+            self._bind(names.parameters_exchange, queue, "")
+            self._bind(names.resend_exchange, queue, participant)
+            return self._make_login(
+                participant,
+                role="participant",
+                permissions={
+                    "configure": "^$",
+                    "write": _exactly(names.reports_exchange),
+                    "read": _exactly(queue),
+                },
+                limits=PARTICIPANT_LIMITS,
+            )
+        except FanfoldError:
+            self._remove(participant, queue=is_new)  # one that was there has somebody's version
+            raise
+
+    def enroll_coordinator(self, login: str) -> Credentials:
+        """Make the coordinator's login: everything of this federation, and nothing else.
+
+        Raises:
+            InvalidInputError: if the login cannot be one, or the broker has it already.
+            TransportError: if the management API refuses something; then nothing is left.
+        """
+        check_identifier("the login", login)
+        self._refuse_known(login)
+        everything = f"^{re.escape(self.names.federation)}\\..*$"
+        permissions = dict.fromkeys(("configure", "write", "read"), everything)
+        try:
+            return self._make_login(
+                login, role="coordinator", permissions=permissions, limits=COORDINATOR_LIMITS
+            )
+        except FanfoldError:
+            self.management.delete("users", login)
+            raise
+
+    def revoke(self, login: str) -> None:
+        """End the connections of a login that we made, and remove it with its queue.
+
+        Raises:
+            InvalidInputError: if there is no such login, or it is not one of ours.
+        """
+        check_identifier("the login", login)
+        user = self.management.get("users", login)
+        if user is None:
+            raise InvalidInputError(f"the broker has no login {login!r}; nothing to revoke")
+        if TAG not in _tags(user):
+            raise InvalidInputError(
+                f"the broker's login {login!r} was not made by `fanfold enroll`; "
+                "remove it with RabbitMQ's own tools if you mean it"
+            )
+        self._remove(login, queue=True)
+
+    def _remove(self, login: str, *, queue: bool) -> None:
+        """The login first, so that it cannot come back; then what it held."""
+        self.management.delete("users", login)
+        for connection in self.management.get("connections") or []:
+            if connection.get("user") == login:
+                self.management.delete("connections", connection["name"])
+        if queue:
+            self.management.delete("queues", self.vhost, self.names.participant_queue(login))
+
+    def _refuse_known(self, login: str) -> None:
+        if self.management.get("users", login) is not None:
+            raise InvalidInputError(
+                f"the broker has a login {login!r} already; choose another id, or "
+                f"`fanfold revoke {login}` first"
+            )
+
+    def _declare_exchanges(self) -> None:
+        names = self.names
+        for name, kind in (
+            (names.parameters_exchange, "fanout"),
+            (names.resend_exchange, "direct"),
+            (names.reports_exchange, "direct"),
+        ):
+            body = {"type": kind, "durable": True}
+            self.management.put("exchanges", self.vhost, name, body=body)
+
+    def _bind(self, exchange: str, queue: str, key: str) -> None:
+        path = ("bindings", self.vhost, "e", exchange, "q", queue)
+        self.management.post(*path, body={"routing_key": key})
+
+    def _make_login(
+        self, login: str, *, role: Any, permissions: dict[str, str], limits: dict[str, int]
+    ) -> Credentials:
+        """Permissions and limits come right after the login: until then it can do nothing."""
+        password = None if self.certificate else secrets.token_urlsafe(_PASSWORD_BYTES)
+        secret = {"password_hash": ""} if password is None else {"password": password}
+        credentials = Credentials(
+            role=role,
+            federation=self.names.federation,
+            login=login,
+            password=None if password is None else SecretStr(password),
+            brokers=tuple(self.brokers) or self._listening(),
+            ca_file=self.ca_file and self.ca_file.resolve(),
+            certificate=self.certificate and self.certificate.resolve(),
+            key=self.key and self.key.resolve(),
+        )
+        self.management.put("users", login, body={**secret, "tags": TAG})
+        for name, value in limits.items():
+            self.management.put("user-limits", login, name, body={"value": value})
+        self.management.put("permissions", self.vhost, login, body=permissions)
+        return credentials
+
+    def _listening(self) -> tuple[str, ...]:
+        """Where the broker listens for AMQP, with TLS if it does at all, on the API's host."""
+        listeners = self.management.get("overview")["listeners"]
+        ports = {listener["protocol"]: listener["port"] for listener in listeners}
+        host = f"[{self.management.host}]" if ":" in self.management.host else self.management.host
+        vhost = "" if self.vhost == "/" else "/" + self.vhost.replace("/", "%2F")
+        if "amqp/ssl" in ports:
+            return (f"amqps://{host}:{ports['amqp/ssl']}{vhost}",)
+        return (f"amqp://{host}:{ports['amqp']}{vhost}",)
+
+
+def _exactly(name: str) -> str:
+    """RabbitMQ anchors no pattern by itself, and a dot is any character."""
+    return f"^{re.escape(name)}$"
+
+
+def _tags(user: dict[str, Any]) -> list[str]:
+    """RabbitMQ says them as a list since 3.9, and as one text with commas before."""
+    tags: str | list[str] = user.get("tags", [])
+    return tags.split(",") if isinstance(tags, str) else tags

@@ -1,0 +1,181 @@
+"""What an operator does once: `fanfold enroll`, `fanfold revoke`, `fanfold certificates`.
+
+Commands import what they need only when they run, so that `--help` answers at once.
+"""
+
+import getpass
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fanfold.cli.help import ExampledCommand
+from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.names import FederationNames
+from fanfold.transport import client_context
+
+if TYPE_CHECKING:
+    from fanfold.access.management import ManagementClient
+
+MANAGEMENT_VARIABLE = "FANFOLD_MANAGEMENT_URL"
+PASSWORD_VARIABLE = "FANFOLD_MANAGEMENT_PASSWORD"  # noqa: S105 - the name of a variable
+
+ManagementUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--management",
+        metavar="URL",
+        help="The broker's management API, http(s)://admin@host:15672; the password from the URL, "
+        f"from {PASSWORD_VARIABLE}, or asked for. Also {MANAGEMENT_VARIABLE}.",
+    ),
+]
+Federation = Annotated[str, typer.Option("--federation", help="Name of the federation.")]
+Vhost = Annotated[str, typer.Option("--vhost", help="Virtual host of the federation.")]
+InsecureHttp = Annotated[
+    bool,
+    typer.Option(
+        "--insecure-http",
+        help="Send passwords unencrypted to a management API on another machine.",
+    ),
+]
+CaFile = Annotated[
+    Path | None, typer.Option("--ca-file", help="PEM file of the CAs to trust; goes along.")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (enroll, revoke, certificates):
+        app.command(cls=ExampledCommand)(command)
+
+
+def enroll(
+    participant: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="The participant's id and broker login.")
+    ] = None,
+    *,
+    coordinator: Annotated[
+        bool, typer.Option("--coordinator", help="Enrol the coordinator instead.")
+    ] = False,
+    management: ManagementUrl = None,
+    federation: Federation = "fanfold",
+    vhost: Vhost = "/",
+    broker: Annotated[
+        list[str] | None,
+        typer.Option("--broker", help="Broker URL for the credentials, without a login."),
+    ] = None,
+    ca_file: CaFile = None,
+    insecure_http: InsecureHttp = False,
+    certificate: Annotated[
+        Path | None,
+        typer.Option("--certificate", help="Log in with this client certificate, no password."),
+    ] = None,
+    key: Annotated[Path | None, typer.Option("--key", help="The certificate's key.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Credentials file; - prints it (default ID.credentials.json)."),
+    ] = None,
+) -> None:
+    """Let one participant (or the coordinator) into the broker, and write its credentials."""
+    from fanfold.access.enrolment import Enrolment  # noqa: PLC0415 - see above
+
+    login = participant or ("coordinator" if coordinator else None)
+    if login is None:
+        raise InvalidInputError("name the participant: fanfold enroll ID, or --coordinator")
+    path = out or Path(f"{login}.credentials.json")
+    if path.exists():
+        raise InvalidInputError(f"{path} is there already; name another --out")
+    enrolment = Enrolment(
+        _management(management, ca_file, insecure_http=insecure_http),
+        FederationNames(federation),
+        vhost=vhost,
+        brokers=tuple(broker or ()),
+        ca_file=ca_file,
+        certificate=certificate,
+        key=key,
+    )
+    if coordinator:
+        credentials = enrolment.enroll_coordinator(login)
+    else:
+        credentials = enrolment.enroll_participant(login)
+    if str(path) == "-":
+        sys.stdout.write(credentials.text() + "\n")
+        return
+    try:
+        credentials.write(path)
+    except InvalidInputError:
+        enrolment.revoke(login)  # a login whose password nobody has is of no use
+        raise
+    sys.stdout.write(f"{login} is enrolled in {federation}; its credentials are in {path}\n")
+
+
+def revoke(
+    participant: Annotated[str, typer.Argument(metavar="ID", help="Whom to remove.")],
+    *,
+    management: ManagementUrl = None,
+    federation: Federation = "fanfold",
+    vhost: Vhost = "/",
+    ca_file: CaFile = None,
+    insecure_http: InsecureHttp = False,
+) -> None:
+    """End a participant's connections, and remove its login and queue."""
+    from fanfold.access.enrolment import Enrolment  # noqa: PLC0415 - see above
+
+    api = _management(management, ca_file, insecure_http=insecure_http)
+    enrolment = Enrolment(api, FederationNames(federation), vhost=vhost)
+    enrolment.revoke(participant)
+    sys.stdout.write(f"{participant} is revoked: its login and its queue are gone\n")
+
+
+def certificates(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the private CA.")],
+    *,
+    host: Annotated[
+        list[str] | None,
+        typer.Option("--host", help="Name or address of the broker; repeatable."),
+    ] = None,
+    client: Annotated[
+        list[str] | None,
+        typer.Option("--client", help="Make a certificate for this broker login; repeatable."),
+    ] = None,
+) -> None:
+    """Make a private CA, a certificate for the broker, and certificates for logins."""
+    try:
+        from fanfold.access.certificates import Authority  # noqa: PLC0415 - an optional dependency
+    except ImportError:
+        raise InvalidInputError(
+            "making certificates takes the cryptography package: pip install 'fanfold[tls]'"
+        ) from None
+
+    authority = Authority.in_folder(folder)
+    made: list[Path] = []
+    if host or not (folder / "server.pem").exists():
+        made += authority.issue_server(host or ["localhost", "127.0.0.1"])
+    for login in client or ():
+        made += authority.issue_client(login)
+    for path in (folder / "ca.pem", *made):
+        sys.stdout.write(f"{path}\n")
+
+
+def _management(
+    url: str | None, ca_file: Path | None, *, insecure_http: bool
+) -> "ManagementClient":
+    """Take the password from the URL, the environment, or the person at the terminal."""
+    from fanfold.access.management import ManagementClient, parts_of  # noqa: PLC0415 - see above
+
+    url = url or os.environ.get(MANAGEMENT_VARIABLE)
+    if not url:
+        raise InvalidInputError(
+            f"name the management API with --management or {MANAGEMENT_VARIABLE}"
+        )
+    parts = parts_of(url)
+    login = None
+    if parts.username and not parts.password:
+        password = os.environ.get(PASSWORD_VARIABLE)
+        if password is None and sys.stdin.isatty():
+            password = getpass.getpass(f"Password of {parts.username} at {parts.host}: ")
+        login = (parts.username, password or "")
+    tls = client_context(ca_file=ca_file) if parts.scheme == "https" else None
+    return ManagementClient(url, login=login, tls=tls, insecure_http=insecure_http)

@@ -1,0 +1,218 @@
+"""The command line: `fanfold local`, `coordinator`, `participant`, `status`, `simulate`, `replay`.
+
+Commands import what they run only when they run: torch takes seconds, and `--help` should not.
+"""
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fanfold.access import credentials as credentials_file
+from fanfold.cli import access_commands, logs
+from fanfold.cli.help import GroupedCommand
+from fanfold.cli.options import options_of, read
+from fanfold.cli.settings import (
+    CoordinatorSettings,
+    LocalSettings,
+    ParticipantSettings,
+    ReplaySettings,
+    RoundSettings,
+    SimulationSettings,
+    StatusSettings,
+)
+from fanfold.cli.signals import end, end_now, stop_on_signals
+from fanfold.cli.view import Beside, JsonView, LinesView, LiveView, View
+from fanfold.local import lifeline
+from fanfold.monitoring.endpoint import Endpoint, release
+from fanfold.monitoring.tensorboard import EventFile
+from fanfold.schemas.errors import FanfoldError, InvalidInputError, TransportError
+
+FAILED, WRONG_INPUT = 1, 2
+
+app = typer.Typer(
+    name="fanfold",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # our texts hold colons and brackets that are no markup
+    pretty_exceptions_enable=False,
+)
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per line on standard output.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Begin anew, whatever --out holds.")]
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"fanfold {release()}\n")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", help="Show the version and exit.", callback=_say_version, is_eager=True
+    ),
+]
+Watch = Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")]
+CredentialsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--credentials",
+        envvar=credentials_file.VARIABLE,
+        metavar="FILE",
+        help="File that `fanfold enroll` made: broker, login and federation.",
+    ),
+]
+
+
+@app.callback()
+def program(*, _version: Version = False) -> None:
+    """Asynchronous federated learning over RabbitMQ."""
+
+
+@app.command(cls=GroupedCommand)
+@options_of(LocalSettings)
+def local(*, json: Json = False, fresh: Fresh = False, **options: Any) -> None:
+    """Run a whole federation on this machine, on a private RabbitMQ unless --broker names one."""
+    from fanfold.local.federation import run  # noqa: PLC0415 - see above
+
+    settings = read(LocalSettings, options | ({"resume": "no"} if fresh else {}))
+    logs.set_up(settings.log_format)
+    sys.exit(run(settings, view=_view(json), on_ready=stop_on_signals))
+
+
+@app.command(cls=GroupedCommand)
+@options_of(CoordinatorSettings)
+def coordinator(
+    *, json: Json = False, fresh: Fresh = False, credentials: CredentialsFile = None, **options: Any
+) -> None:
+    """Own the rounds of one federation."""
+    options |= {"resume": "no"} if fresh else {}
+    settings = read(CoordinatorSettings, options, credentials, role="coordinator")
+    from fanfold.coordinator.assembly import serve  # noqa: PLC0415 - see above
+    from fanfold.coordinator.metrics import CoordinatorMetrics  # noqa: PLC0415 - see above
+
+    logs.set_up(settings.log_format, federation=settings.federation)
+    lifeline.hold()
+    with ExitStack() as stack:
+        view = _view(json)
+        metrics = CoordinatorMetrics(federation=settings.federation, version=release())
+        if settings.metrics_port is not None:
+            stack.enter_context(Endpoint(settings.metrics_port, metrics))
+        if settings.tensorboard is not None:
+            view = Beside(view, stack.enter_context(EventFile(settings.tensorboard)).hear)
+        stack.enter_context(view)
+        outcome = serve(settings, say=view.say, on_ready=stop_on_signals, observer=metrics)
+        if outcome.is_finished:
+            view.say("run_finished", outcome.event())
+    if not outcome.is_finished:
+        end(FAILED)
+
+
+@app.command(cls=GroupedCommand)
+@options_of(ParticipantSettings)
+def participant(*, json: Json = False, credentials: CredentialsFile = None, **options: Any) -> None:
+    """Take part in a federation with this machine's private data."""
+    settings = read(ParticipantSettings, options, credentials, role="participant")
+    from fanfold.participant.assembly import serve  # noqa: PLC0415 - see above
+    from fanfold.participant.metrics import ParticipantMetrics  # noqa: PLC0415 - see above
+
+    logs.set_up(settings.log_format, federation=settings.federation, participant=settings.id)
+    lifeline.hold()
+    with ExitStack() as stack:
+        view = stack.enter_context(JsonView() if json else LinesView())
+        metrics = ParticipantMetrics(federation=settings.federation, version=release())
+        if settings.metrics_port is not None:
+            stack.enter_context(Endpoint(settings.metrics_port, metrics))
+
+        def say(event: str, fields: dict[str, Any]) -> None:
+            if event == "slot_claimed":  # from here on it has a name
+                logs.bind(participant=fields["participant"])
+            view.say(event, fields)
+
+        is_over = serve(settings, say=say, on_ready=stop_on_signals, observer=metrics)
+    if not is_over:
+        end_now()
+
+
+@app.command(cls=GroupedCommand)
+@options_of(StatusSettings)
+def status(
+    *,
+    json: Json = False,
+    watch: Watch = False,
+    credentials: CredentialsFile = None,
+    **options: Any,
+) -> None:
+    """Show who is there, what each is doing, the round and the queues."""
+    from fanfold.monitoring.status.watch import watch as look  # noqa: PLC0415 - as above
+
+    settings = read(StatusSettings, options, credentials)
+    logs.set_up(settings.log_format, federation=settings.federation)
+    look(settings, json=json, repeat=watch, on_ready=stop_on_signals)
+
+
+@app.command(cls=GroupedCommand)
+@options_of(RoundSettings, SimulationSettings)
+def simulate(*, json: Json = False, **options: Any) -> None:
+    """Train a simulated federation in one process, in simulated time, without a broker."""
+    from fanfold.simulation.rounds import rounds_of  # noqa: PLC0415 - as above
+    from fanfold.simulation.simulate import run  # noqa: PLC0415 - as above
+
+    settings = read(SimulationSettings, options)
+    logs.set_up(settings.log_format)
+    with _view(json) as view:
+        outcomes = run(
+            settings,
+            lambda mode: rounds_of(mode, settings, options),
+            say=view.say,
+            on_ready=stop_on_signals,
+        )
+    if not all(outcome.is_finished for outcome in outcomes.values()):
+        sys.exit(FAILED)
+
+
+@app.command(cls=GroupedCommand)
+@options_of(ReplaySettings)
+def replay(*, json: Json = False, **options: Any) -> None:
+    """Train every update of a run's history anew, in memory, and compare the parameters' hash."""
+    from fanfold.runs.replay import replay as replay_run  # noqa: PLC0415 - as above
+
+    settings = read(ReplaySettings, options)
+    logs.set_up(settings.log_format)
+    with JsonView() if json else LinesView() as view:
+        replayed = replay_run(settings, say=view.say)
+        view.say("replayed", replayed.event())
+    if not replayed.agrees:
+        sys.exit(FAILED)
+
+
+access_commands.add_to(app)
+
+
+def main() -> None:
+    """Run the command line; what the user can mend is told in one sentence."""
+    try:
+        app(standalone_mode=True)
+    except (InvalidInputError, TransportError) as error:
+        _fail(error, WRONG_INPUT)
+    except FanfoldError as error:
+        _fail(error, FAILED)
+    except ValueError as error:
+        from fanfold.learning import LearningError  # noqa: PLC0415 - loaded by now, or not the cause
+
+        if not isinstance(error, LearningError):
+            raise
+        _fail(error, WRONG_INPUT)
+
+
+def _fail(error: Exception, code: int) -> None:
+    sys.stderr.write(f"fanfold: {error}\n")
+    end(code)
+
+
+def _view(json: bool) -> View:
+    if json:
+        return JsonView()
+    return LiveView() if sys.stdout.isatty() else LinesView()

@@ -1,0 +1,108 @@
+"""The help of commands: options in groups, two examples at the end, in plain text."""
+
+from typing import Any
+
+from pydantic import BaseModel
+from typer.core import TyperCommand
+
+WHO, FILES, BROKER, PRIVACY = "What and who", "Files and reports", "Broker", "Privacy"
+REST = "Options"
+ORDER = (WHO, "Rounds", "Training", "Speed", FILES, BROKER, PRIVACY, REST)
+
+_BY_SETTINGS = {
+    "TrainingSettings": "Training",
+    "RoundSettings": "Rounds",
+    "SpeedSettings": "Speed",
+}
+_NAMES = {
+    WHO: ("task", "seed", "partition", "partition_index", "mode"),
+    FILES: (
+        *("out", "resume", "accept_lost_history", "initial", "commit_seconds", "commit_updates"),
+        "state_dir",
+        *("metrics_port", "tensorboard", "log_format", "plot"),
+    ),
+    BROKER: (
+        *("broker", "ca_file", "certificate", "key", "shared_login", "require_login"),
+        *("heartbeat_seconds", "chunk_bytes", "connect_seconds", "reconnect_seconds"),
+        *("results_queue", "results_bytes", "management", "insecure_http", "keep_broker"),
+    ),
+}
+_BY_NAME = {name: group for group, names in _NAMES.items() for name in names}
+
+
+def group_of(model: type[BaseModel], name: str) -> str:
+    """Return the heading under which the help shows an option, by the settings that define it."""
+    if name.startswith("dp_"):
+        return PRIVACY
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    for each in reversed(model.__mro__):  # what a derived model changes belongs where it came from
+        if issubclass(each, BaseModel) and name in each.model_fields:
+            return _BY_SETTINGS.get(each.__name__, WHO)
+    return REST
+
+
+EXAMPLES = {
+    "local": (
+        "fanfold local --participants 8 --rounds 30 --out runs/first",
+        "fanfold local --task radiology:Radiology --mode buffered --goal 3 --json",
+    ),
+    "coordinator": (
+        "fanfold coordinator --broker amqp://me:secret@broker --min-participants 3",
+        "fanfold coordinator --credentials coordinator.credentials.json --out runs/scans",
+    ),
+    "participant": (
+        "fanfold participant --broker amqp://me:secret@broker --id charite --data /data",
+        "fanfold participant --credentials charite.credentials.json --state-dir state",
+    ),
+    "status": (
+        "fanfold status --broker amqp://me:secret@broker --management http://localhost:15672",
+        "fanfold status --credentials coordinator.credentials.json --watch",
+    ),
+    "simulate": (
+        "fanfold simulate --participants 50 --mode all --goal 10 --simulated-hours 0.5",
+        "fanfold simulate --mode async --speeds every:10:20 --dropout 0.1 --no-plot",
+    ),
+    "replay": (
+        "fanfold replay --out runs/first",
+        "fanfold replay --out runs/scans --partition-of charite=0 --partition-of uke=1",
+    ),
+    "enroll": (
+        "fanfold enroll charite --management https://admin@broker:15671 --ca-file ca.pem",
+        "fanfold enroll --coordinator --broker amqps://broker.example.org",
+    ),
+    "revoke": (
+        "fanfold revoke charite --management https://admin@broker:15671 --ca-file ca.pem",
+        "fanfold revoke charite --federation scans --vhost hospitals",
+    ),
+    "certificates": (
+        "fanfold certificates certificates --host broker.example.org --host 10.0.0.7",
+        "fanfold certificates certificates --client charite --client coordinator",
+    ),
+}
+
+
+class ExampledCommand(TyperCommand):
+    """A command whose help ends with two examples."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write them as they are typed, a line each."""
+        with formatter.section("Examples"):
+            for example in EXAMPLES[str(ctx.command.name)]:
+                formatter.write(f"  {example}\n")
+
+
+class GroupedCommand(ExampledCommand):
+    """A command whose options stand under the headings that they were given."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write one section for each heading; typer's own do so only with rich's markup."""
+        groups: dict[str, list[tuple[str, str]]] = {title: [] for title in ORDER}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                groups[getattr(parameter, "rich_help_panel", None) or REST].append(record)
+        for title, records in groups.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)

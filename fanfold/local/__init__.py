@@ -1,0 +1,1 @@
+"""A whole federation on one machine: a private broker, and services as child processes."""

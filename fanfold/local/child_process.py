@@ -1,0 +1,97 @@
+"""One service as a child process: what it prints is a log, but for the coordinator's events."""
+
+import json
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+LOG_LINES = 12
+
+
+class ChildProcess:
+    """A process of ours that ends when we do, because its standard input is its lifeline."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        log: Path,
+        tells_events: bool,
+        happened: Callable[[tuple[str, dict[str, Any]]], None],
+    ) -> None:
+        """Start it.
+
+        Args:
+            name: tells it from the others.
+            command: the program and its arguments.
+            environment: all of it.
+            log: where it writes; a file that is there.
+            tells_events: whether its standard output is one event per line.
+            happened: is called from a thread of ours with each event and its fields, and at the
+                end with `process_ended`, its name and its exit code.
+        """
+        self.name = name
+        self._log = log
+        self._happened = happened
+        with log.open("ab") as stream:
+            self._process = subprocess.Popen(  # noqa: S603 - our own command
+                command,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE if tells_events else stream,
+                stderr=stream,
+                text=True,
+                errors="replace",
+            )
+        threading.Thread(target=self._listen, name=f"hears {name}", daemon=True).start()
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self._process.terminate()
+
+    def wait(self) -> int:
+        """Wait for its end and return its exit code."""
+        return self._process.wait()
+
+    def close(self, seconds: float) -> None:
+        """Give it so long to end, and then no choice."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+    def last_words(self) -> str:
+        """Return why it ended: the sentence of a mistake, or else the last lines of its log."""
+        lines = self._log.read_text(errors="replace").splitlines()
+        if lines and lines[-1].startswith("fanfold: "):
+            return lines[-1].removeprefix("fanfold: ")
+        return "\n".join([f"the end of {self._log}:", *lines[-LOG_LINES:]])
+
+    def _listen(self) -> None:
+        if self._process.stdout is not None:
+            with self._process.stdout as lines, self._log.open("a") as log:
+                for line in lines:
+                    event = _event(line)
+                    if event is None:
+                        log.write(line)
+                        log.flush()
+                    else:
+                        self._happened(event)
+        code = self._process.wait()
+        self._happened(("process_ended", {"name": self.name, "code": code}))
+
+
+def _event(line: str) -> tuple[str, dict[str, Any]] | None:
+    """Return what a line tells; None if it is no event but what some library printed."""
+    try:
+        fields = json.loads(line)
+        return fields.pop("event"), fields
+    except (json.JSONDecodeError, AttributeError, KeyError):
+        return None

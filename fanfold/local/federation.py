@@ -1,0 +1,300 @@
+"""A whole federation on one machine: broker, coordinator and participants as processes."""
+
+import os
+import queue
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from fanfold.cli.options import BROKER_VARIABLE
+from fanfold.cli.settings import CoordinatorSettings, ExamplePrivacySettings, LocalSettings
+from fanfold.cli.view import JsonView, View
+from fanfold.learning import local_device, local_optimizer
+from fanfold.local.broker_node import BrokerNode
+from fanfold.local.child_process import ChildProcess
+from fanfold.local.lifeline import VARIABLE
+from fanfold.participant.assembly import build_task
+from fanfold.participant.settings import ParticipantSettings
+from fanfold.schemas.errors import InvalidInputError
+from fanfold.storage.disk import create
+
+LEAVE_SECONDS = 15.0
+OWN_BROKER = {"connect_seconds": 90.0, "reconnect_seconds": 0.5}
+"""Services start while their broker boots, and are to notice at once when it is up."""
+FAILED, WRONG_INPUT = 1, 2
+
+Say = Callable[[str, dict[str, Any]], None]
+
+
+def run(
+    settings: LocalSettings, *, view: View, on_ready: Callable[[Callable[[str], None]], None]
+) -> int:
+    """Run the federation and return its exit code.
+
+    Raises:
+        InvalidInputError: if the output folder cannot be written to, or there is no RabbitMQ.
+        LearningError: if there is no such task, data folder, device or optimizer.
+        BrokerUnreachableError: if the private broker does not start.
+    """
+    check_input(settings)
+    logs = _log_folder(settings)
+    with ExitStack() as stack:
+        node = None
+        if not settings.broker:
+            node = stack.enter_context(
+                BrokerNode.start(management=settings.keep_broker, wait=False)
+            )
+            settings = settings.model_copy(update={"broker": (node.url,), **OWN_BROKER})
+        stack.enter_context(view)
+        if settings.keep_broker and node is None:
+            reason = "the broker is not ours: --broker or the environment names it"
+            view.say("option_without_effect", {"option": "--keep-broker", "reason": reason})
+        kept = node if settings.keep_broker else None
+        say: Say = view.say
+        if kept is not None:
+            password_file = settings.out / "management-password"
+            stack.callback(password_file.unlink, missing_ok=True)
+            say = _with_broker(view, kept, password_file)
+        federation = Federation(settings, logs, say=say)
+        on_ready(federation.stop)
+        stack.callback(federation.close)
+        federation.start()
+        if node is not None:
+            node.wait_ready()
+            view.say("broker_started", {"broker": "a private RabbitMQ node on this machine"})
+        code = federation.run()
+        if kept is not None and code == 0:
+            until_stopped: queue.SimpleQueue[str] = queue.SimpleQueue()
+            on_ready(until_stopped.put)
+            until_stopped.get()
+        return code
+
+
+def check_input(settings: LocalSettings) -> None:
+    """Find the mistakes that every process would complain of, before there are any.
+
+    No data is read here: that may take long, and belongs to the participants.
+
+    Raises:
+        LearningError: if there is no such task, data folder, device or optimizer.
+    """
+    local_optimizer(settings.optimizer)
+    local_device(settings.device)
+    build_task(
+        ParticipantSettings.model_validate(
+            {
+                "id": _name(0),
+                "task": settings.task,
+                "data": settings.data,
+                "partition": settings.partition,
+                "num_partitions": settings.participants,
+                "seed": settings.seed,
+            }
+        )
+    )
+
+
+class Federation:
+    """One coordinator and its participants as child processes.
+
+    `stop` may be called from any thread, all else from one.
+    """
+
+    def __init__(self, settings: LocalSettings, logs: Path, *, say: Say) -> None:
+        self._settings = settings
+        self._say = say
+        self._logs = logs
+        self._environment = os.environ | {
+            BROKER_VARIABLE: " ".join(settings.broker),
+            VARIABLE: "1",
+        }
+        self._happened: queue.SimpleQueue[tuple[str, dict[str, Any]]] = queue.SimpleQueue()
+        self._coordinator: ChildProcess | None = None
+        self._participants: dict[str, ChildProcess] = {}
+        self._is_stopping = False
+        self._wrong_input: list[str] | None = []
+        """What participants that ended said was wrong with their input; None once one had none."""
+
+    def start(self) -> None:
+        """Start everybody."""
+        flags = ["coordinator", *_flags(self._coordinator_settings()), "--json"]
+        self._coordinator = self._child("coordinator", flags)
+        for index in range(self._settings.participants):
+            name = _name(index)
+            flags = ["participant", *self._participant_flags(name, index)]
+            self._participants[name] = self._child(name, flags)
+
+    def run(self) -> int:
+        """Pass on the coordinator's events until it ends, and return the exit code of the whole.
+
+        What made everything end is told once, on standard error.
+        """
+        assert self._coordinator is not None  # noqa: S101 - after start()
+        while True:
+            event, fields = self._happened.get()
+            if event != "process_ended":
+                self._say(event, fields)
+            elif fields["name"] == self._coordinator.name:
+                break
+            else:
+                self._participant_ended(**fields)
+        code = self._coordinator.wait()
+        if not self._participants and self._wrong_input:
+            sys.stderr.write(f"fanfold: {self._wrong_input[0]}\n")
+            return WRONG_INPUT
+        if code and not self._is_stopping:
+            sys.stderr.write(f"fanfold: {self._coordinator.last_words()}\n")
+        return code if code >= 0 else FAILED  # a negative one is the signal that killed it
+
+    def stop(self, _reason: str) -> None:
+        """Ask the coordinator to end; the rest follows."""
+        self._is_stopping = True
+        if self._coordinator is not None:
+            self._coordinator.terminate()
+
+    def close(self) -> None:
+        """Let everybody leave, and end who does not."""
+        self._is_stopping = True
+        children = [*self._participants.values()]
+        if self._coordinator is not None:
+            children.append(self._coordinator)
+        for child in children:
+            child.terminate()
+        for child in children:
+            child.close(LEAVE_SECONDS)
+
+    def _child(self, name: str, flags: list[str]) -> ChildProcess:
+        child = ChildProcess(
+            name,
+            [sys.executable, "-m", "fanfold", *flags],
+            environment=self._environment,
+            log=self._logs / f"{name}.log",
+            tells_events=flags[-1] == "--json",
+            happened=self._happened.put,
+        )
+        if self._is_stopping:  # asked to, while we were still starting
+            child.terminate()
+        return child
+
+    def _coordinator_settings(self) -> CoordinatorSettings:
+        settings = self._settings
+        fields = CoordinatorSettings.model_fields
+        chosen = {name: getattr(settings, name) for name in fields}
+        # Only what differs: some checks ask whether a setting was given at all.
+        values = {name: x for name, x in chosen.items() if x != fields[name].get_default()}
+        values["broker"] = ()  # through the environment: it holds a password
+        values["threads"] = settings.threads or max(
+            1, (os.cpu_count() or 1) // settings.participants
+        )
+        return CoordinatorSettings(**values)
+
+    def _participant_flags(self, name: str, index: int) -> list[str]:
+        settings = self._settings
+        states = settings.state_dir
+        has_noise = settings.dp_clip is not None and settings.dp_at == "participant"
+        if states is None and (has_noise or settings.dp_sgd_clip is not None):
+            # Noise must not be drawn twice, and what is spent stays spent.
+            states = settings.out / "participants"
+        choices = {field: getattr(settings, field) for field in ExamplePrivacySettings.model_fields}
+        if choices["device_memory_fraction"] is None:
+            # An even share: the first to come would take all that the others need.
+            choices["device_memory_fraction"] = round(1 / settings.participants, 6)
+        flags = {
+            "federation": settings.federation,
+            "id": name,
+            "task": settings.task,
+            "partition": settings.partition,
+            "partition-index": index,
+            "num-partitions": settings.participants,
+            "seed": settings.seed,
+            "device": settings.device,
+            "data": settings.data,
+            "state-dir": states and states / name,
+            "ca-file": settings.ca_file,
+            "certificate": settings.certificate,
+            "key": settings.key,
+            "heartbeat-seconds": settings.heartbeat_seconds,
+            "chunk-bytes": settings.chunk_bytes,
+            "connect-seconds": settings.connect_seconds,
+            "reconnect-seconds": settings.reconnect_seconds,
+            "log-format": settings.log_format,
+        }
+        given = [f"--{flag}={value}" for flag, value in flags.items() if value is not None]
+        return given + _flags(ExamplePrivacySettings(**choices))
+
+    def _participant_ended(self, name: str, code: int) -> None:
+        """The others go on; with nobody left there is nothing to wait for."""
+        child = self._participants.pop(name)
+        child.close(0)
+        if self._is_stopping:
+            return
+        reason = child.last_words()
+        if code != WRONG_INPUT:
+            self._wrong_input = None
+        elif self._wrong_input is not None:
+            self._wrong_input.append(reason)
+        self._say("participant_exited", {"participant": name, "code": code, "reason": reason})
+        if not self._participants:
+            self.stop("nobody is left")
+
+
+def _name(index: int) -> str:
+    return f"participant-{index}"
+
+
+def _log_folder(settings: LocalSettings) -> Path:
+    """Return the folder in which everybody has an empty log, ready to be written to."""
+    logs = settings.out / "logs"
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+        for name in ("coordinator", *map(_name, range(settings.participants))):
+            (logs / f"{name}.log").write_bytes(b"")
+    except OSError as error:
+        raise InvalidInputError(
+            f"--out {settings.out} cannot be written to ({error.strerror}); choose another folder"
+        ) from None
+    return logs
+
+
+def _with_broker(view: View, kept: BrokerNode, password_file: Path) -> Say:
+    """Tell where the broker that stays is to be looked at, just before the last event.
+
+    People at the terminal are told the password; what programs print ends in logs, so they are
+    told the file that holds it.
+    """
+
+    def told(event: str, fields: dict[str, Any]) -> None:
+        if event == "run_finished":
+            password_file.unlink(missing_ok=True)
+            create(password_file, kept.password.encode())
+            address = {
+                "management": kept.management_url,
+                "user": kept.user,
+                "password_file": str(password_file),
+            }
+            secret = {} if isinstance(view, JsonView) else {"password": kept.password}
+            view.say("broker_kept", address | secret)
+        view.say(event, fields)
+
+    return told
+
+
+def _flags(settings: BaseModel) -> list[str]:
+    """Return the command line that says what is not a default."""
+    flags = []
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        option = name.replace("_", "-")
+        if value == field.get_default():
+            continue
+        if isinstance(value, tuple):
+            flags += [f"--{option}={each}" for each in value]
+        elif isinstance(value, bool):
+            flags.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            flags.append(f"--{option}={value}")
+    return flags

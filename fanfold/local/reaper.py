@@ -1,0 +1,40 @@
+"""Child processes that must not outlive their parent, however it ends."""
+
+import subprocess
+from pathlib import Path
+
+# It outlives us by a moment. The last line on its standard input names the process groups to end,
+# and the end of that input, which comes however we die, ends them. A shell, because it is small and
+# on every machine.
+_SCRIPT = """
+folder=$1
+while read -r line; do groups=$line; done
+for group in $groups; do kill -s KILL -- "-$group" 2>/dev/null; done
+[ -n "$folder" ] || exit 0
+for attempt in 1 2 3 4 5; do rm -rf -- "$folder" 2>/dev/null && exit 0; sleep 0.2; done
+"""
+
+
+class Reaper:
+    """A process that kills what it watches, and removes a folder, as soon as we are gone."""
+
+    def __init__(self, *, remove: Path | None) -> None:
+        """Start it; `remove` is the folder that goes too."""
+        self._process = subprocess.Popen(  # noqa: S603 - our own constant script
+            ["/bin/sh", "-c", _SCRIPT, "keeper", str(remove or "")],
+            stdin=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # a Ctrl-C in the terminal must not reach it
+        )
+
+    def watch(self, *leaders: subprocess.Popen[bytes]) -> None:
+        """Watch these processes, each with its process group, instead of the ones before."""
+        if self._process.stdin:
+            self._process.stdin.write(" ".join(str(leader.pid) for leader in leaders) + "\n")
+            self._process.stdin.flush()
+
+    def release(self) -> None:
+        """Let it do its work now, and wait for that. A second call does nothing."""
+        if self._process.stdin and not self._process.stdin.closed:
+            self._process.stdin.close()
+        self._process.wait()

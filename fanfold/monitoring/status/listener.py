@@ -1,0 +1,125 @@
+"""Overhears a federation's events and versions, through queues of its own."""
+
+import secrets
+import time
+
+from fanfold.coordinator.admission.event_decoder import read_event
+from fanfold.monitoring.status.picture import Picture
+from fanfold.schemas.chunk_header import ChunkHeader
+from fanfold.schemas.errors import (
+    NOT_FOUND,
+    BrokerUnreachableError,
+    ConnectionLostError,
+    MalformedMessageError,
+    RefusedByBrokerError,
+)
+from fanfold.schemas.names import EVENT_KEY, FederationNames
+from fanfold.schemas.reader_limits import ReaderLimits
+from fanfold.transport import (
+    Connected,
+    Connection,
+    Delivery,
+    Disconnected,
+    EventQueue,
+    Subscription,
+)
+
+EVENTS_LENGTH = 10_000
+ANY_SIZE = ReaderLimits(max_bytes=1 << 53)
+
+
+class Listener:
+    """Puts what it hears into a picture. Belongs to one thread.
+
+    Its two queues are exclusive: they go with the connection. The one for versions keeps a single
+    chunk and drops the others, and hands out one for each `look`, so that watching a federation
+    with a large model costs one chunk a look and not the model.
+    """
+
+    def __init__(
+        self,
+        names: FederationNames,
+        picture: Picture,
+        *,
+        connection: Connection,
+        event_queue: EventQueue,
+    ) -> None:
+        """Hear nothing yet."""
+        self._names = names
+        self._picture = picture
+        self._connection = connection
+        self._event_queue = event_queue
+        self._queue = names.status_queue(secrets.token_hex(4))
+        self._versions: Subscription | None = None
+        self._seen: Delivery | None = None
+        self.problem: str | None = None
+        """Why nothing can be heard, in words."""
+
+    def look(self) -> None:
+        """Listen, if that is possible now, and let the next chunk of a version come."""
+        if self._versions is None:
+            self._listen()
+        if self._seen is not None:
+            self._connection.acknowledge(self._seen)
+            self._seen = None
+
+    def hear(self, event: object) -> None:
+        """Take an event of the link."""
+        match event:
+            case Delivery() if event.subscription is self._versions:
+                self._seen = event
+                self._take_version(event)
+            case Delivery():
+                self._connection.acknowledge(event)
+                self._take_event(event)
+            case Disconnected():
+                self._versions = self._seen = None
+                self.problem = f"no connection to the broker: {event.reason}"
+            case Connected():
+                self.problem = None
+
+    def _listen(self) -> None:
+        names, connection = self._names, self._connection
+        events, versions = f"{self._queue}.events", f"{self._queue}.versions"
+        try:
+            for queue, length in ((events, EVENTS_LENGTH), (versions, 1)):
+                arguments = {
+                    "x-queue-type": "classic",
+                    "x-max-length": length,
+                    "x-overflow": "drop-head",
+                }
+                connection.declare_queue(queue, arguments=arguments, exclusive=True)
+            connection.bind_queue(events, names.reports_exchange, EVENT_KEY)
+            connection.bind_queue(versions, names.parameters_exchange)
+            connection.subscribe(events, prefetch=256, consumer_tag="status, events")
+            self._versions = connection.subscribe(
+                versions, prefetch=1, consumer_tag="status, versions"
+            )
+        except RefusedByBrokerError as refusal:
+            self.problem = (
+                f"no coordinator has opened the federation {names.federation!r} on this broker yet"
+                if refusal.code == NOT_FOUND
+                else f"this login may not listen: {refusal}"
+            )
+        except (ConnectionLostError, BrokerUnreachableError) as error:
+            self.problem = str(error)
+        else:
+            self.problem = None
+
+    def _take_event(self, delivery: Delivery) -> None:
+        try:
+            self._picture.overheard(read_event(delivery), time.monotonic())
+        except MalformedMessageError:
+            return  # the coordinator will say so: it gets the same one
+
+    def _take_version(self, delivery: Delivery) -> None:
+        try:
+            header = ChunkHeader.parse(
+                kind=delivery.kind,
+                headers=delivery.headers,
+                body_length=len(delivery.body),
+                limits=ANY_SIZE,
+            )
+        except MalformedMessageError:
+            return
+        self._picture.published(header.labels, header.epoch)

@@ -1,0 +1,162 @@
+"""What is known of a federation, put together from the queues and from what is overheard.
+
+Plain values; times are seconds of one monotonic clock, read by the caller.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from fanfold.monitoring.status.queues import QueueNews
+from fanfold.schemas.chunk_header import Labels
+from fanfold.schemas.messages import Goodbye, Hello, Message, Progress
+from fanfold.schemas.names import FederationNames
+
+
+@dataclass(slots=True)
+class ParticipantNews:
+    """What a participant said of itself."""
+
+    heard_at: float
+    doing: str = ""
+    version: int | None = None
+    step: int = 0
+    steps: int = 0
+    device: str = ""
+    examples: int | None = None
+
+
+@dataclass(slots=True)
+class Picture:
+    """A federation as it looks from outside. What is None is not known."""
+
+    federation: str
+    run: str | None = None
+    epoch: int | None = None
+    version: int | None = None
+    """The newest version that was seen or heard of."""
+    queues: list[QueueNews] | None = None
+    cannot_see: list[str] = field(default_factory=list)
+    """What is missing, and why, in words."""
+    _participants: dict[str, ParticipantNews] = field(default_factory=dict)
+
+    def overheard(self, event: Message, now: float) -> None:
+        """Take a hello, a progress report or a goodbye."""
+        match event:
+            case Hello():
+                news = self._news(event.participant, now)
+                news.doing, news.version = "joining", event.version
+                news.device, news.examples = event.device, event.num_examples
+            case Progress():
+                news = self._news(event.participant, now)
+                news.doing, news.version = event.phase, event.version
+                news.step, news.steps = event.step, event.steps
+                self.published(Labels(run=event.run, version=event.version), None)
+            case Goodbye():
+                self._news(event.participant, now).doing = "left"
+
+    def published(self, labels: Labels, epoch: int | None) -> None:
+        """Take note of a version: seen on its way, or held by somebody."""
+        if labels.run != self.run:
+            self.run, self.version = labels.run, None
+        if labels.version is not None:
+            self.version = max(labels.version, self.version or 0)
+        if epoch is not None:
+            self.epoch = epoch
+
+    @property
+    def round(self) -> int | None:
+        """The open round: the one that makes the next version."""
+        return None if self.version is None else self.version + 1
+
+    @property
+    def coordinator(self) -> bool | None:
+        """Whether a coordinator holds the lock."""
+        if self.queues is None:
+            return None
+        office = FederationNames(self.federation).coordinator_queue
+        return any(queue.name == office for queue in self.queues)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether waiting would tell nothing more: everybody who is connected was heard."""
+        if self.queues is None:
+            return False
+        connected = {
+            name for name, queue in self._queue_by_participant().items() if queue.consumers
+        }
+        return connected <= set(self._participants) and (self.version is not None or not connected)
+
+    def participants(self, now: float) -> list[dict[str, Any]]:
+        """Return a row for each participant that has a queue or was heard, by id."""
+        queues = self._queue_by_participant()
+        return [
+            self._row(name, queues.get(name), self._participants.get(name), now)
+            for name in sorted(queues.keys() | self._participants.keys())
+        ]
+
+    def document(self, now: float) -> dict[str, Any]:
+        """Return everything as plain values, for `--json`."""
+        return {
+            "federation": self.federation,
+            "coordinator": self.coordinator,
+            "run": self.run,
+            "epoch": self.epoch,
+            "version": self.version,
+            "round": self.round,
+            "participants": self.participants(now),
+            "queues": None if self.queues is None else [asdict(queue) for queue in self.queues],
+            "cannot_see": self.cannot_see,
+        }
+
+    def _news(self, participant: str, now: float) -> ParticipantNews:
+        news = self._participants.setdefault(participant, ParticipantNews(now))
+        news.heard_at = now
+        return news
+
+    def _queue_by_participant(self) -> dict[str, QueueNews]:
+        prefix = FederationNames(self.federation).participant_queue("x").removesuffix("x")
+        return {
+            queue.name.removeprefix(prefix): queue
+            for queue in self.queues or ()
+            if queue.name.startswith(prefix)
+        }
+
+    @staticmethod
+    def _row(
+        name: str, queue: QueueNews | None, news: ParticipantNews | None, now: float
+    ) -> dict[str, Any]:
+        return {
+            "participant": name,
+            "here": _is_here(queue, news),
+            "doing": _doing(queue, news),
+            "version": news and news.version,
+            "step": news.step if news and news.steps else None,
+            "steps": news.steps if news and news.steps else None,
+            "device": (news and news.device) or None,
+            "examples": news and news.examples,
+            "ready": queue and queue.ready,
+            "unacknowledged": queue and queue.unacknowledged,
+            "heard_seconds_ago": news and round(now - news.heard_at, 1),
+        }
+
+
+def _is_here(queue: QueueNews | None, news: ParticipantNews | None) -> bool | None:
+    if queue is not None:
+        return queue.consumers > 0
+    return None if news is None else news.doing != "left"
+
+
+def _doing(queue: QueueNews | None, news: ParticipantNews | None) -> str:
+    """What it said last; failing that, what its queue tells."""
+    if queue is not None and not queue.consumers:
+        return "away, a version is waiting" if queue.ready else "away"
+    if news is not None:
+        return news.doing
+    return "at work" if queue is not None and queue.unacknowledged else "waiting"
+
+
+def other_queues(picture: Picture) -> Iterable[QueueNews]:
+    """Return the queues that are no participant's own, nor ours."""
+    prefixes = (f"{picture.federation}.participant.", f"{picture.federation}.status.")
+    return [queue for queue in picture.queues or () if not queue.name.startswith(prefixes)]

@@ -1,0 +1,161 @@
+"""Looks at a federation, once or again and again."""
+
+import ssl
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from json import dumps
+from pathlib import Path
+
+from rich.live import Live
+
+from fanfold.access.management import ManagementClient
+from fanfold.cli.settings import StatusSettings
+from fanfold.monitoring.status import show
+from fanfold.monitoring.status.listener import Listener
+from fanfold.monitoring.status.picture import Picture
+from fanfold.monitoring.status.queues import QueueNews, queues_of
+from fanfold.schemas.errors import TransportError
+from fanfold.schemas.names import FederationNames
+from fanfold.transport import Address, Connection, EventQueue, client_context, connection_context
+
+LOOK_SECONDS = 2.0
+ANSWER_SECONDS = 10.0
+"""Of the management API: there is more to show than the queues."""
+NO_MANAGEMENT = "queues, and who is connected but silent: name the management API with --management"
+
+ReadQueues = Callable[[], list[QueueNews]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """An event that ends a watch."""
+
+    reason: str
+
+
+def watch(
+    settings: StatusSettings,
+    *,
+    json: bool,
+    repeat: bool,
+    on_ready: Callable[[Callable[[str], None]], None],
+) -> None:
+    """Show a federation once all is known that can be, or again and again until stopped.
+
+    Raises:
+        InvalidInputError: if an address is none.
+        LoginRefusedError: if the broker does not let us in.
+        BrokerUnreachableError: if there is no broker within `connect_seconds`.
+    """
+    picture = Picture(settings.federation)
+    event_queue = EventQueue()
+    on_ready(lambda reason: event_queue.put_event(Stop(reason)))
+    tls = _tls(settings)
+    connection = Connection(
+        settings.broker,
+        name=f"{settings.federation} status",
+        event_queue=event_queue,
+        client_properties={"federation": settings.federation, "role": "status"},
+        tls=tls,
+        certificate_login=settings.certificate is not None,
+    )
+    with connection:
+        read_queues = _queues_reader(settings, tls)
+        connection.wait_connected(settings.connect_seconds)
+        listener = Listener(
+            FederationNames(settings.federation),
+            picture,
+            connection=connection,
+            event_queue=event_queue,
+        )
+        with _shown(json=json, repeat=repeat) as shown:
+            until = float("inf") if repeat else time.monotonic() + settings.listen_seconds
+            while True:
+                listener.look()
+                _look_at_queues(picture, read_queues, listener)
+                is_last = not repeat and (picture.is_complete or time.monotonic() >= until)
+                shown(picture, is_last)
+                if is_last or not _listen(
+                    event_queue, listener, min(LOOK_SECONDS, until - time.monotonic())
+                ):
+                    return
+
+
+def _tls(settings: StatusSettings) -> ssl.SSLContext | None:
+    """Return what both TLS with the broker and https are held to, None where neither is used."""
+    files: dict[str, Path | None] = {
+        "ca_file": settings.ca_file,
+        "certificate": settings.certificate,
+        "key": settings.key,
+    }
+    if settings.management and settings.management.startswith("https:"):
+        connection_context(settings.broker)  # minds the login guest
+        return client_context(**files)
+    return connection_context(settings.broker, **files)
+
+
+def _queues_reader(settings: StatusSettings, tls: ssl.SSLContext | None) -> ReadQueues | None:
+    """Return what asks the management API; None where none is named."""
+    if not settings.management:
+        return None
+    broker = Address.parse(settings.broker[0])
+    management = ManagementClient(
+        settings.management,
+        login=(broker.login, broker.password or ""),
+        tls=tls,
+        insecure_http=settings.insecure_http,
+        timeout_seconds=ANSWER_SECONDS,
+    )
+    return partial(queues_of, management, broker.vhost, settings.federation)
+
+
+def _look_at_queues(picture: Picture, read: ReadQueues | None, listener: Listener) -> None:
+    picture.cannot_see = []
+    picture.queues = None
+    if read is None:
+        picture.cannot_see.append(NO_MANAGEMENT)
+    else:
+        try:
+            picture.queues = read()
+        except TransportError as error:
+            picture.cannot_see.append(f"queues: {error}")
+    if listener.problem is not None:
+        picture.cannot_see.append(f"events and versions: {listener.problem}")
+
+
+def _listen(event_queue: EventQueue, listener: Listener, seconds: float) -> bool:
+    """Take what happens for so long; False if somebody wants us to stop."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        event = event_queue.get(left)
+        if isinstance(event, Stop):
+            return False
+        listener.hear(event)
+    return True
+
+
+@contextmanager
+def _shown(*, json: bool, repeat: bool) -> Iterator[Callable[[Picture, bool], None]]:
+    """Give a function that shows a picture; lines and JSON wait for the last one, or for all."""
+    if json:
+        yield lambda picture, is_last: _print(
+            [dumps(picture.document(time.monotonic()))] if is_last or repeat else []
+        )
+    elif sys.stdout.isatty():
+        with Live(auto_refresh=False) as live:
+            yield lambda picture, _: live.update(
+                show.table(picture, time.monotonic()), refresh=True
+            )
+    else:
+        yield lambda picture, is_last: _print(
+            list(show.lines(picture, time.monotonic())) if is_last or repeat else []
+        )
+
+
+def _print(texts: list[str]) -> None:
+    sys.stdout.write("".join(f"{text}\n" for text in texts))
+    sys.stdout.flush()

@@ -1,0 +1,97 @@
+"""A run's curves as a TensorBoard event file, with tensorboardX's messages and checksum.
+
+The file is written here, in the caller's thread: `SummaryWriter` leaves that to a thread that ends
+with the first error of the disk, after which its full queue holds up the caller for ever, and
+`EventsWriter` waits for the disk with every point. A file is a row of records, each
+`length (uint64) | checksum of the length | data | checksum of the data`, little endian.
+"""
+
+import os
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+from fanfold.schemas.errors import InvalidInputError
+
+SCALARS = ("loss", "accuracy", "updates", "examples", "seconds", "bytes_down", "bytes_up")
+
+log = structlog.get_logger()
+
+
+class EventFile:
+    """One file in a folder that `tensorboard --logdir` shows. Use it as a context manager.
+
+    A disk that fails later costs points of a curve, and never the run.
+
+    Args:
+        folder: where it goes; every start of a coordinator begins another file, which TensorBoard
+            joins.
+
+    Raises:
+        InvalidInputError: if it cannot be written there, or tensorboardX is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from tensorboardX.proto import event_pb2, summary_pb2  # noqa: PLC0415 - an extra
+            from tensorboardX.record_writer import masked_crc32c  # noqa: PLC0415 - as above
+        except ImportError:
+            raise InvalidInputError(
+                "--tensorboard takes the tensorboardX package: pip install 'fanfold[tensorboard]'"
+            ) from None
+        self._event, self._summary = event_pb2.Event, summary_pb2.Summary
+        self._checksum = masked_crc32c
+        name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{os.getpid()}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = (folder / name).open("ab")
+            self._write(self._event(wall_time=time.time(), file_version="brain.Event:2"))
+        except OSError as error:
+            raise InvalidInputError(
+                f"--tensorboard {folder} cannot be written to ({error.strerror}); "
+                "choose another folder"
+            ) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self._file.close()
+        except OSError as refusal:
+            log.warning("the last points of --tensorboard are lost", reason=refusal.strerror)
+
+    def hear(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Write the numbers of a closed round; other events have no curve."""
+        if event != "round_closed":
+            return
+        scalars = {f"round/{name}": fields[name] for name in SCALARS}
+        scalars |= {f"metrics/{name}": value for name, value in fields.get("metrics", {}).items()}
+        self.add(fields["round"], {tag: x for tag, x in scalars.items() if x is not None})
+
+    def add(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Write one point of each curve."""
+        values = [self._summary.Value(tag=tag, simple_value=x) for tag, x in scalars.items()]
+        summary = self._summary(value=values)
+        try:
+            self._write(self._event(wall_time=time.time(), step=step, summary=summary))
+        except OSError as error:  # the file's buffer keeps what did not fit, and tries it again
+            log.warning("no room for a point of --tensorboard", round=step, reason=error.strerror)
+
+    def _write(self, event: Any) -> None:
+        data = event.SerializeToString()
+        length = struct.pack("<Q", len(data))
+        sums = (struct.pack("<I", self._checksum(part)) for part in (length, data))
+        self._file.write(length + next(sums) + data + next(sums))
+        self._file.flush()

@@ -1,0 +1,273 @@
+"""Replays a run in memory from its history: proof that the model is what its updates make it.
+
+Every update that the history names is trained anew from its base version and folded in the order
+it records, by the same classes that the coordinator and the participants run on. The same training
+gives the same bits on the same kind of machine with as many threads, so the last parameters have
+the hash of the run's own, however often it was killed on the way.
+
+Not so with private tensors or top-k (their state is part of the input), nor with privacy noise,
+nor on a GPU without deterministic algorithms: such a run is refused or does not agree.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fanfold.cli.settings import ReplaySettings
+from fanfold.coordinator.aggregation.initial_model import (
+    global_tensors,
+    initial_network,
+    load_initial,
+    tensor_kinds,
+)
+from fanfold.coordinator.aggregation.run_state import RunState, UpdateLimits
+from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
+from fanfold.coordinator.aggregation.staleness import parse_staleness
+from fanfold.coordinator.persistence.checkpoint_store import CheckpointStore
+from fanfold.coordinator.persistence.history import committed_history, committed_in
+from fanfold.coordinator.persistence.history_chain import Committed, DamagedHistoryError
+from fanfold.coordinator.rounds.reports import Say
+from fanfold.coordinator.settings import RoundSettings
+from fanfold.learning import load_task
+from fanfold.schemas.encodings import Encoding
+from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.message_codec import Decoded, Encoded, decode
+from fanfold.schemas.messages import GlobalParameters, TrainingPlan, Update
+from fanfold.schemas.reader_limits import ReaderLimits
+from fanfold.schemas.tensor_codec import decode_tensors, encode_tensors, parameters_sha256
+from fanfold.simulation.participants import Participants, Share
+from fanfold.storage import safetensors_file
+
+UNLIMITED = ReaderLimits(max_bytes=1 << 53)
+ANY_DIGEST = "0" * 64
+"""Nothing is refused here: what the history names was accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What came out, and whether it is what the run's checkpoint holds."""
+
+    rounds: int
+    updates: int
+    parameters_sha256: str
+    agrees: bool
+
+    def event(self) -> dict[str, Any]:
+        """Return the fields of the event `replayed`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """A version as participants received it."""
+
+    tensors: Mapping[str, Tensor]
+    plan: TrainingPlan
+    encoding: str
+
+
+def replay(settings: ReplaySettings, *, say: Say) -> Replayed:
+    """Replay the run in `settings.out`, as far as its checkpoint goes.
+
+    Raises:
+        InvalidInputError: if there is no run, or one that cannot be replayed on this machine.
+    """
+    rounds, recorded, committed = _recorded(settings.out)
+    records = [
+        record
+        for record in _history(settings.out / "history.jsonl", committed)
+        if record["event"] == "started"
+        or (record["event"] in ("round", "commit") and record["round"] <= rounds)
+    ]
+    if not records or records[0]["event"] != "started":
+        raise InvalidInputError(f"{settings.out} holds no history that says how its run began")
+    if any(record.get("private") for record in records):
+        raise InvalidInputError(
+            "the noise of a differentially private run comes from the system and is kept nowhere: "
+            "such a run cannot be replayed"
+        )
+    rules = RoundSettings.model_validate(records[0]["settings"])
+    names = _by_partition(_participants(records), settings)
+    share = Share(
+        rules.task, settings.data, settings.partition, len(names), rules.seed, settings.device
+    )
+    replayer = _Replayer(rules, records[0]["run"], Participants(names, share, lambda: False), names)
+    last_needed = {
+        update["base_version"]: record["round"]
+        for record in records
+        if record["event"] == "round"
+        for update in record["updates"]
+    }
+    for record in records:
+        if record["event"] == "started":
+            replayer.start(RoundSettings.model_validate(record["settings"]))
+        elif record["event"] == "commit":
+            replayer.fold(record["updates"])
+        else:
+            replayer.play(record, last_needed)
+            say("round_replayed", {"round": record["round"], "updates": len(record["updates"])})
+    ours = parameters_sha256(replayer.run.tensors)
+    return Replayed(replayer.run.version, replayer.num_updates, ours, ours == recorded)
+
+
+class _Replayer:
+    """The run, and the versions that are still somebody's base."""
+
+    def __init__(
+        self, rules: RoundSettings, run_id: str, participants: Participants, names: list[str]
+    ) -> None:
+        """Begin at version 0, as the coordinator did."""
+        task = load_task(rules.task)(seed=rules.seed)
+        network = initial_network(task, rules.seed)
+        tensors = global_tensors(task, network)
+        if rules.initial is not None:
+            load_initial(rules.initial, tensors)
+        self.run = RunState(
+            run_id=run_id,
+            tensors=tensors,
+            kinds=tensor_kinds(network, tensors),
+            staleness=parse_staleness(rules.staleness),
+            optimizer=parse_optimizer(rules.server_optimizer),
+            limits=UpdateLimits(),
+        )
+        self.num_updates = 0
+        self._rules = rules
+        self._participants = participants
+        self._index = {name: index for index, name in enumerate(names)}
+        self._versions: dict[int, _Version] = {}
+
+    def start(self, rules: RoundSettings) -> None:
+        """Publish the current version under the settings of a coordinator that starts."""
+        if Encoding.from_setting(rules.encoding).fraction is not None:
+            raise InvalidInputError(
+                f"encoding {rules.encoding} keeps a memory with each participant, which no history "
+                "holds: such a run cannot be replayed"
+            )
+        self._rules = rules
+        self.run.go_on_with(
+            staleness=parse_staleness(rules.staleness),
+            optimizer=parse_optimizer(rules.server_optimizer),
+        )
+        self._publish()
+
+    def fold(self, updates: Sequence[Mapping[str, Any]]) -> None:
+        """Train and fold what was committed while its round was open.
+
+        A restart after it may have changed the rules: those of before count for these.
+        """
+        for entry in updates:
+            self._fold(entry)
+
+    def play(self, record: Mapping[str, Any], last_needed: Mapping[int, int]) -> None:
+        """Train and fold what made one round, and close it."""
+        self.fold(record["updates"][len(self.run.contributions) :])
+        self.run.close_round()
+        self._publish()
+        for version in list(self._versions):
+            if version < self.run.version and last_needed.get(version, 0) <= record["round"]:
+                del self._versions[version]
+
+    def _fold(self, entry: Mapping[str, Any]) -> None:
+        base = self._versions[entry["base_version"]]
+        index = self._index[entry["participant"]]
+        trained = self._participants.train(
+            index, base.tensors, version=entry["base_version"], plan=base.plan
+        )
+        update = Update(
+            run=self.run.run_id,
+            participant=entry["participant"],
+            base_version=entry["base_version"],
+            base_digest=ANY_DIGEST,
+            num_examples=trained.num_examples,
+        )
+        sent = encode_tensors(update, trained.tensors, kinds=trained.kinds, encoding=base.encoding)
+        folded = self.run.fold(update, decode_tensors(_received(sent)), ANY_DIGEST)
+        for name in ("staleness", "num_examples", "weight"):
+            if getattr(folded, name) != entry[name]:
+                raise InvalidInputError(
+                    f"{update.participant}'s update of version {update.base_version} had {name} "
+                    f"{entry[name]}, here it has {getattr(folded, name)}; name the partition, the "
+                    "number of partitions and the data of the run"
+                )
+        self.num_updates += 1
+
+    def _publish(self) -> None:
+        rules = self._rules
+        message = GlobalParameters(
+            run=self.run.run_id,
+            version=self.run.version,
+            rounds=rules.rounds,
+            plan=rules.plan(),
+            encoding=rules.encoding,
+        )
+        sent = encode_tensors(message, self.run.tensors, encoding=rules.encoding_down)
+        tensors = decode_tensors(_received(sent))
+        self._versions[self.run.version] = _Version(tensors, message.plan, rules.encoding)
+
+
+def _history(path: Path, committed: Committed) -> Iterator[dict[str, Any]]:
+    """Yield the records of a history that is whole."""
+    try:
+        for record in committed_history(path, committed):
+            if record["event"] == "history_lost":
+                raise InvalidInputError(
+                    f"{path} lost what followed its first {record['lines']} lines; such a run "
+                    "cannot be replayed"
+                )
+            yield record
+    except DamagedHistoryError as damage:
+        raise InvalidInputError(f"{damage}; such a run cannot be replayed") from None
+
+
+def _recorded(folder: Path) -> tuple[int, str, Committed]:
+    """Return the checkpoint's version, the hash of its parameters, and how long its history is."""
+    try:
+        checkpoint = CheckpointStore(folder).peek()
+    except safetensors_file.DamagedFileError as error:
+        raise InvalidInputError(str(error)) from None
+    if checkpoint is None:
+        raise InvalidInputError(f"{folder} holds no checkpoint of a run")
+    prefix = "parameters/"
+    tensors = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in checkpoint.tensors.items()
+        if name.startswith(prefix)
+    }
+    document = checkpoint.document
+    return document["run"]["version"], parameters_sha256(tensors), committed_in(document)
+
+
+def _participants(records: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {
+        update["participant"]
+        for record in records
+        if record["event"] == "round"
+        for update in record["updates"]
+    }
+
+
+def _by_partition(participants: set[str], settings: ReplaySettings) -> list[str]:
+    """Return who had which part of the data: as told, or else as the end of the name says."""
+    told = dict(item.rpartition("=")[::2] for item in settings.partition_of)
+    index: dict[int, str] = {}
+    for name in sorted(participants):
+        digits = told.get(name) or (re.search(r"\d+$", name) or [""])[0]
+        if not digits.isdecimal() or int(digits) in index:
+            raise InvalidInputError(
+                f"which part of the data {name} had is not known; say --partition-of {name}=0"
+            )
+        index[int(digits)] = name
+    count = settings.num_partitions or max(index, default=0) + 1
+    if max(index, default=0) >= count:
+        raise InvalidInputError(f"{index[max(index)]} is not one of {count} partitions")
+    return [index.get(part, f"nobody-{part}") for part in range(count)]
+
+
+def _received(encoded: Encoded) -> Decoded:
+    """Return what a reader makes of a message, in a buffer of its own."""
+    whole = memoryview(bytearray().join(encoded.buffers))
+    return decode(whole, kind=encoded.message.KIND, limits=UNLIMITED)

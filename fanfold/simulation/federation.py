@@ -1,0 +1,206 @@
+"""The world of a simulated federation: the coordinator's run, and real trainings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from fanfold.coordinator.aggregation.initial_model import (
+    global_tensors,
+    initial_network,
+    load_initial,
+    tensor_kinds,
+)
+from fanfold.coordinator.aggregation.run_state import Contribution, Refusal, RunState
+from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
+from fanfold.coordinator.aggregation.staleness import parse_staleness
+from fanfold.coordinator.settings import RoundSettings
+from fanfold.learning import Task
+from fanfold.participant.trainer import TrainedUpdate
+from fanfold.schemas.chunking import cut
+from fanfold.schemas.error_feedback import encode_update
+from fanfold.schemas.message_codec import Decoded, Encoded, decode
+from fanfold.schemas.messages import GlobalParameters, Update
+from fanfold.schemas.reader_limits import ReaderLimits
+from fanfold.schemas.tensor_codec import decode_tensors, encode_tensors
+from fanfold.simulation.participants import Participants
+from fanfold.simulation.round_recorder import RoundRecorder
+
+UNLIMITED = ReaderLimits(max_bytes=1 << 53)
+
+
+@dataclass(slots=True)
+class HeldVersion:
+    """A version that somebody trains on, or will: as it arrives after encoding and decoding."""
+
+    tensors: Mapping[str, Tensor]
+    digest: str
+    holders: int = 0
+
+
+class SimulatedFederation:
+    """Publishes, trains, folds and closes as the services do, with the same messages and bytes.
+
+    What a participant would be refused for its document alone is not trained. With private tensors
+    that is a difference: they are as the last training that was needed left them.
+    """
+
+    def __init__(
+        self,
+        settings: RoundSettings,
+        *,
+        run_id: str,
+        task: Task,
+        participants: Participants,
+        names: list[str],
+        example_seconds: float,
+        recorder: RoundRecorder,
+    ) -> None:
+        """Build version 0, as the coordinator does.
+
+        Raises:
+            InvalidInputError: if the initial parameters cannot be used.
+        """
+        self._settings = settings
+        self._participants = participants
+        self._names = names
+        self._example_seconds = example_seconds
+        self._recorder = recorder
+        self.network: nn.Module = initial_network(task, settings.seed)
+        tensors = global_tensors(task, self.network)
+        if settings.initial is not None:
+            load_initial(settings.initial, tensors)
+        self.run = RunState(
+            run_id=run_id,
+            tensors=tensors,
+            kinds=tensor_kinds(self.network, tensors),
+            staleness=parse_staleness(settings.staleness),
+            optimizer=parse_optimizer(settings.server_optimizer),
+            limits=settings.limits,
+        )
+        self._held: dict[int, HeldVersion] = {}
+        self.last_refusal = "none"
+        """Of whom the last update was refused, and why."""
+        self._version_bytes = 0
+
+    @property
+    def version(self) -> int:
+        """The current version."""
+        return self.run.version
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last round was closed, or a version is good enough."""
+        return self.run.version >= self._settings.rounds or self._recorder.is_good_enough
+
+    def hold(self, version: int) -> None:
+        """One more will need this version."""
+        if version not in self._held:
+            self._held[version] = self._encoded_version()  # asked for first when it is published
+        self._held[version].holders += 1
+
+    def let_go(self, version: int) -> None:
+        """The last one who lets go of a version lets go of its tensors."""
+        held = self._held[version]
+        held.holders -= 1
+        if not held.holders:
+            del self._held[version]
+
+    def publish(self, num_receivers: int) -> None:
+        """Say under which digest the current version goes out."""
+        self.run.announced(self._held[self.version].digest)
+        self._recorder.open_round()
+        self.resend(num_receivers)
+
+    def resend(self, num_receivers: int) -> None:
+        """Count the bytes that go down."""
+        self._recorder.bytes_down += num_receivers * self._version_bytes
+
+    def training_seconds(self, participant: int) -> float:
+        """Return the seconds of a training on the median machine: so many for each example."""
+        settings, num_examples = self._settings, self._participants.num_examples(participant)
+        if settings.steps is not None:
+            return self._example_seconds * settings.steps * min(settings.batch_size, num_examples)
+        return self._example_seconds * settings.epochs * num_examples
+
+    def answer(self, participant: int, base_version: int) -> int | None:
+        """Train and fold; return the staleness of the update, or None if it was refused."""
+        held = self._held[base_version]
+        update = Update(
+            run=self.run.run_id,
+            participant=self._names[participant],
+            base_version=base_version,
+            base_digest=held.digest,
+            num_examples=self._participants.num_examples(participant),
+        )
+        outcome: Refusal | Contribution | None = self.run.judge(update, "")
+        if outcome is None:
+            outcome = self._train_and_fold(participant, update, held)
+        if isinstance(outcome, Refusal):
+            self._recorder.refused[outcome.reason] += 1
+            self.last_refusal = f"{update.participant}, {outcome}"
+            return None
+        return outcome.staleness
+
+    def close_round(self, now: float, seconds: float) -> None:
+        """Aggregate, write the history, evaluate if that is due."""
+        contributions = self.run.close_round()
+        self._recorder.close_round(
+            self.run, contributions, now=now, seconds=seconds, is_last=self.is_over
+        )
+
+    def _encoded_version(self) -> HeldVersion:
+        message = GlobalParameters(
+            run=self.run.run_id,
+            version=self.run.version,
+            rounds=self._settings.rounds,
+            plan=self._settings.plan(),
+            encoding=self._settings.encoding,
+        )
+        encoded = encode_tensors(
+            message,
+            self.run.tensors,
+            kinds=self.run.kinds,
+            encoding=self._settings.encoding_down,
+        )
+        self._version_bytes = encoded.num_bytes
+        return HeldVersion(decode_tensors(_received(encoded)), _digest(encoded))
+
+    def _train_and_fold(
+        self, participant: int, update: Update, held: HeldVersion
+    ) -> Refusal | Contribution:
+        trained = self._participants.train(
+            participant, held.tensors, version=update.base_version, plan=self._settings.plan()
+        )
+        update = update.model_copy(update={"metrics": dict(trained.metrics)})
+        encoded = self._encode(participant, update, trained)
+        decoded = _received(encoded)
+        tensors = decode_tensors(decoded)
+        kinds = {entry.name: entry.kind for entry in decoded.entries}
+        refusal = self.run.inspect(tensors, kinds)
+        if refusal is not None:
+            return refusal
+        self._recorder.received(update, encoded.num_bytes)
+        return self.run.fold(update, tensors, _digest(encoded))
+
+    def _encode(self, participant: int, update: Update, trained: TrainedUpdate) -> Encoded:
+        """Encode as the coordinator asks; what top-k leaves out goes into the next update."""
+        residuals = self._participants.residuals
+        encoded, residuals[participant] = encode_update(
+            update,
+            trained.tensors,
+            residuals.get(participant, {}),
+            kinds=trained.kinds,
+            encoding=self._settings.encoding,
+        )
+        return encoded
+
+
+def _received(encoded: Encoded) -> Decoded:
+    """Return what a reader makes of a message, in a buffer of its own."""
+    whole = memoryview(bytearray().join(encoded.buffers))
+    return decode(whole, kind=encoded.message.KIND, limits=UNLIMITED)
+
+
+def _digest(encoded: Encoded) -> str:
+    return cut(encoded)[0].header.whole.digest

@@ -1,0 +1,132 @@
+"""The history of a simulated run, in the coordinator's own format, with simulated seconds."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from torch import Tensor
+
+from fanfold.coordinator.aggregation.metric_means import weighted_means
+from fanfold.coordinator.aggregation.run_state import Contribution, RunState
+from fanfold.coordinator.persistence.history import History
+from fanfold.coordinator.rounds.reports import Say
+from fanfold.schemas.messages import Update
+from fanfold.simulation.loop import EPOCH
+
+Evaluate = Callable[[int, Mapping[str, Tensor]], Mapping[str, float]]
+"""Measures a version, given its number and tensors, on held-out data."""
+
+
+class RoundRecorder:
+    """Counts what happens in the open round, and writes it down when the round closes.
+
+    Evaluation takes no simulated time.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        *,
+        evaluate: Evaluate | None,
+        evaluate_every: int,
+        evaluate_seconds: float | None,
+        until_accuracy: float | None,
+        say: Say,
+    ) -> None:
+        """Write to `history`.
+
+        Args:
+            history: an empty one.
+            evaluate: None where there is no held-out data: then loss and accuracy are the means of
+                what participants report.
+            evaluate_every: rounds between two evaluations.
+            evaluate_seconds: simulated seconds between two evaluations, instead of that.
+            until_accuracy: what is good enough.
+            say: is told every round whose accuracy is known.
+        """
+        self._history = history
+        self._evaluate = evaluate
+        self._evaluate_every = evaluate_every
+        self._evaluate_seconds = evaluate_seconds
+        self._until_accuracy = until_accuracy
+        self._say = say
+        self._evaluate_at = 0.0
+        self._reported: list[tuple[int, Mapping[str, float]]] = []
+        self._bytes_up = 0
+        self.bytes_down = 0
+        self.refused: Counter[str] = Counter()
+        self.num_updates = 0
+        """Updates folded since the beginning."""
+        self.accuracy: float | None = None
+        """Of the version that was evaluated last."""
+        self.is_good_enough = False
+
+    def open_round(self) -> None:
+        """Count from zero."""
+        self._reported, self._bytes_up, self.bytes_down = [], 0, 0
+        self.refused = Counter()
+
+    def received(self, update: Update, num_bytes: int) -> None:
+        """Take note of an update that is folded."""
+        self._reported.append((update.num_examples, update.metrics))
+        self._bytes_up += num_bytes
+        self.num_updates += 1
+
+    def close_round(
+        self,
+        run: RunState,
+        contributions: list[Contribution],
+        *,
+        now: float,
+        seconds: float,
+        is_last: bool,
+    ) -> None:
+        """Write down how a version came to be, and what it is worth if that is due."""
+        self._history.append(
+            {
+                "event": "round",
+                "run": run.run_id,
+                "epoch": EPOCH,
+                "round": run.version,
+                "updates": [asdict(contribution) for contribution in contributions],
+                "refused": dict(self.refused),
+            }
+        )
+        metrics = self._metrics(run, now, is_last=is_last)
+        record: dict[str, Any] = {
+            "round": run.version,
+            "version": run.version,
+            "updates": len(contributions),
+            "examples": sum(contribution.num_examples for contribution in contributions),
+            "loss": metrics.get("loss"),
+            "accuracy": metrics.get("accuracy"),
+            "seconds": round(seconds, 6),
+            "bytes_down": self.bytes_down,
+            "bytes_up": self._bytes_up,
+        }
+        if metrics and self._evaluate is not None:
+            record["metrics"] = dict(metrics)
+        self._history.append({"event": "round_closed", **record})
+        if record["accuracy"] is not None:
+            self.accuracy = record["accuracy"]
+            self._say("round_closed", record)
+
+    def _metrics(self, run: RunState, now: float, *, is_last: bool) -> Mapping[str, float]:
+        if self._evaluate is None:
+            return weighted_means(self._reported)
+        if not (is_last or self._is_due(run.version, now)):
+            return {}
+        metrics = self._evaluate(run.version, run.tensors)
+        accuracy = metrics.get("accuracy")
+        if self._until_accuracy is not None and accuracy is not None:
+            self.is_good_enough = accuracy >= self._until_accuracy
+        return metrics
+
+    def _is_due(self, version: int, now: float) -> bool:
+        if self._evaluate_seconds is None:
+            return version % self._evaluate_every == 0
+        if now < self._evaluate_at:
+            return False
+        self._evaluate_at = now + self._evaluate_seconds
+        return True

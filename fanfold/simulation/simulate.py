@@ -1,0 +1,254 @@
+"""Runs one simulation per mode, one after the other, and draws them together."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fanfold.cli.settings import SimulationSettings
+from fanfold.coordinator.aggregation.run_state import DivergedError
+from fanfold.coordinator.persistence.history import History, started
+from fanfold.coordinator.rounds.policy import Mode
+from fanfold.coordinator.rounds.reports import Say
+from fanfold.coordinator.settings import RoundSettings
+from fanfold.learning import (
+    Task,
+    TrainingAbandoned,
+    load_task,
+    local_device,
+    named_tensors,
+    reading,
+    replace_tensors,
+    shared_tensors,
+)
+from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.tensor_codec import parameters_sha256
+from fanfold.simulation import plot
+from fanfold.simulation.federation import SimulatedFederation
+from fanfold.simulation.loop import EventLoop, StuckError
+from fanfold.simulation.participants import Participants, Share
+from fanfold.simulation.round_recorder import Evaluate, RoundRecorder
+from fanfold.simulation.rounds import without_effect
+from fanfold.simulation.speeds import slowness
+from fanfold.storage import safetensors_file
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationResult:
+    """How one simulated run ended. `is_finished` is False when somebody stopped it."""
+
+    is_finished: bool
+    rounds: int
+    updates: int
+    seconds: float
+    accuracy: float | None
+    history: Path
+    parameters_sha256: str
+
+
+def run(
+    settings: SimulationSettings,
+    rounds_of: Callable[[Mode], RoundSettings],
+    *,
+    say: Say,
+    on_ready: Callable[[Callable[[str], None]], None],
+) -> dict[Mode, SimulationResult]:
+    """Simulate every mode and return how each ended; none after one that was stopped.
+
+    Args:
+        settings: what is simulated.
+        rounds_of: the rules of the rounds, by mode.
+        say: is told what happens.
+        on_ready: is given the function that stops the simulation.
+
+    Raises:
+        InvalidInputError: if task, data, speeds or the folder cannot be used.
+        StuckError: if a run can never go on.
+        DivergedError: if a round would ruin the model; the last good one is written.
+    """
+    if settings.plot:
+        plot.check_matplotlib()
+    stopped = threading.Event()
+    on_ready(lambda _reason: stopped.set())
+    outcomes: dict[Mode, SimulationResult] = {}
+    for mode in settings.modes:
+        if not stopped.is_set():
+            outcomes[mode] = simulate(
+                settings, rounds_of(mode), say=say, should_stop=stopped.is_set
+            )
+    if settings.plot and not stopped.is_set():
+        picture = settings.out / "accuracy.png"
+        histories: dict[str, Path] = {mode: outcome.history for mode, outcome in outcomes.items()}
+        plot.draw(histories, picture, title=_title(settings))
+        say("plot_written", {"plot": str(picture)})
+    return outcomes
+
+
+def simulate(
+    settings: SimulationSettings,
+    rounds: RoundSettings,
+    *,
+    say: Say,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> SimulationResult:
+    """Simulate one run."""
+    folder = _folder(settings.out / rounds.mode)
+    names = [f"participant-{index}" for index in range(settings.participants)]
+    with reading(settings.data):
+        task = load_task(rounds.task)(data_dir=settings.data, seed=rounds.seed)
+    task.execution = replace(
+        task.execution, device=local_device(settings.device), should_stop=should_stop
+    )
+    share = Share(
+        rounds.task,
+        settings.data,
+        settings.partition,
+        settings.participants,
+        rounds.seed,
+        settings.device,
+    )
+    history = History(folder / "history.jsonl")
+    evaluate = _evaluation(task, say)
+    idle = without_effect(settings, rounds, can_evaluate=evaluate is not None)
+    for option, reason in idle.items():
+        say("option_without_effect", {"option": option, "reason": reason})
+    recorder = RoundRecorder(
+        history,
+        evaluate=evaluate,
+        evaluate_every=rounds.evaluate_every,
+        evaluate_seconds=settings.evaluate_seconds,
+        until_accuracy=rounds.until_accuracy,
+        say=say,
+    )
+    federation = SimulatedFederation(
+        rounds,
+        run_id=f"simulated-{rounds.mode}-{rounds.seed}",
+        task=task,
+        participants=Participants(names, share, should_stop),
+        names=names,
+        example_seconds=settings.example_seconds,
+        recorder=recorder,
+    )
+    history.append(started(rounds, run=federation.run.run_id, epoch=1, version=0))
+    say("run_started", _started(settings, rounds, federation.run.run_id))
+    hours = settings.simulated_hours
+    loop = EventLoop(
+        federation,
+        names,
+        slowness(settings.speeds, settings.participants, rounds.seed),
+        policy=rounds.policy,
+        seed=rounds.seed,
+        dropout=settings.dropout,
+        until_seconds=float("inf") if hours is None else hours * plot.HOUR_SECONDS,
+        should_stop=should_stop,
+    )
+    torch.set_num_threads(rounds.threads or 1)  # many small steps: threads would only wait
+    try:
+        loop.run()
+    except StuckError as stuck:
+        raise StuckError(f"{stuck} The last refusal: {federation.last_refusal}") from None
+    except DivergedError:
+        # The last good model.
+        _finish(folder, federation, recorder, loop, is_finished=False, say=say)
+        raise
+    except TrainingAbandoned:  # stopped in the middle of a training or an evaluation
+        return _finish(folder, federation, recorder, loop, is_finished=False, say=say)
+    finally:
+        history.flush()
+        history.close()
+    return _finish(folder, federation, recorder, loop, is_finished=not should_stop(), say=say)
+
+
+def _finish(
+    folder: Path,
+    federation: SimulatedFederation,
+    recorder: RoundRecorder,
+    loop: EventLoop,
+    *,
+    is_finished: bool,
+    say: Say,
+) -> SimulationResult:
+    tensors = federation.run.tensors
+    metadata = {"run": federation.run.run_id, "version": str(federation.version)}
+    safetensors_file.replace(folder / "model.safetensors", tensors, metadata)
+    outcome = SimulationResult(
+        is_finished=is_finished,
+        rounds=federation.version,
+        updates=recorder.num_updates,
+        seconds=loop.now,
+        accuracy=recorder.accuracy,
+        history=folder / "history.jsonl",
+        parameters_sha256=parameters_sha256(tensors),
+    )
+    if is_finished:
+        fields: dict[str, Any] = {
+            "mode": folder.name,
+            "rounds": outcome.rounds,
+            "updates": outcome.updates,
+            "simulated_seconds": outcome.seconds,
+            "accuracy": outcome.accuracy,
+            "history": str(outcome.history),
+            "parameters_sha256": outcome.parameters_sha256,
+        }
+        say("simulation_finished", fields)
+    return outcome
+
+
+def _evaluation(task: Task, say: Say) -> Evaluate | None:
+    """Return how to measure a version; None without held-out data, or with private tensors.
+
+    An evaluation that fails is told and skipped, as the coordinator does.
+    """
+    with reading(task.data_dir):
+        network: nn.Module = task.network()
+        shared = shared_tensors(network, task.shared)
+        data = task.test_data() if len(shared) == len(named_tensors(network)) else None
+    if data is None:
+        return None
+
+    def evaluate(version: int, tensors: Mapping[str, Tensor]) -> Mapping[str, float]:
+        try:
+            replace_tensors(shared, tensors)
+            return task.evaluate(network, data)
+        except TrainingAbandoned:
+            raise
+        except Exception as error:  # noqa: BLE001 - told in words
+            reason = f"{type(error).__name__}: {error}"
+            say("evaluation_failed", {"version": version, "reason": reason})
+            return {}
+
+    return evaluate
+
+
+def _folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "history.jsonl").open("ab"):
+            pass
+    except OSError as error:
+        raise InvalidInputError(
+            f"--out {folder} cannot be written to ({error.strerror}); choose another folder"
+        ) from None
+    return folder
+
+
+def _started(settings: SimulationSettings, rounds: RoundSettings, run_id: str) -> dict[str, Any]:
+    return {
+        "run": run_id,
+        "mode": rounds.mode,
+        "version": 0,
+        "rounds": rounds.rounds if settings.simulated_hours is None else None,
+        "task": rounds.task,
+        "participants": settings.participants,
+        "speeds": settings.speeds,
+        "dropout": settings.dropout,
+    }
+
+
+def _title(settings: SimulationSettings) -> str:
+    dropout = f", dropout {settings.dropout:g}" if settings.dropout else ""
+    return f"{settings.participants} simulated participants, {settings.speeds}{dropout}"

@@ -1,0 +1,155 @@
+"""The participant's side of the broker.
+
+Reads one queue, writes to one exchange, declares nothing.
+"""
+
+from collections.abc import Iterable
+
+from fanfold.schemas.chunking import Chunk, cut
+from fanfold.schemas.errors import BrokerUnreachableError, QueueDownError, RefusedByBrokerError
+from fanfold.schemas.message_codec import encode
+from fanfold.schemas.messages import Message
+from fanfold.schemas.names import EVENT_KEY, UPDATE_KEY, FederationNames
+from fanfold.transport import Connection, Delivery, Outgoing, Subscription
+
+NODE_IS_DOWN = "is down or inaccessible"
+"""The broker's words, in a 404, about a queue's own node."""
+
+
+class ParticipantChannel:
+    """Consumes this participant's queue on one link and publishes on another.
+
+    `publish_update` belongs to the work thread, everything else to the service's thread.
+    `give_up_update` ends a `publish_update` that waits for a broker that is gone.
+    """
+
+    def __init__(
+        self,
+        names: FederationNames,
+        participant: str,
+        *,
+        consuming: Connection,
+        publishing: Connection,
+    ) -> None:
+        """Use two links: a blocked publisher would block its acknowledgements too."""
+        self._exchange = names.reports_exchange
+        self._queue = names.participant_queue(participant)
+        self._participant = participant
+        self._consuming = consuming
+        self._publishing = publishing
+        self._subscription: Subscription | None = None
+        self._is_uploading = False
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether versions can arrive."""
+        return self._subscription is not None
+
+    def is_receiving(self) -> bool:
+        """Whether versions arrive and updates can be sent at this moment; asked by any thread."""
+        subscription = self._subscription
+        return (
+            self._publishing.connected
+            and subscription is not None
+            and self._consuming.is_subscribed(subscription)
+        )
+
+    def is_mine(self, connection: Connection) -> bool:
+        """Whether this is the link that versions arrive on."""
+        return connection is self._consuming
+
+    def is_current(self, subscription: Subscription) -> bool:
+        """Whether this is the subscription that versions arrive on now."""
+        return subscription is self._subscription
+
+    def subscribe(self, prefetch: int) -> None:
+        """Consume the queue, alone.
+
+        Raises:
+            RefusedByBrokerError: 404 if there is no queue yet, 403 if another instance has it.
+            QueueDownError: if it lies on a broker node that is down.
+            ConnectionLostError: if there is no connection.
+        """
+        if self._subscription is not None:
+            self._consuming.unsubscribe(self._subscription)
+            self._subscription = None
+        try:
+            self._subscription = self._consuming.subscribe(
+                self._queue, prefetch=prefetch, exclusive=True, consumer_tag=self._participant
+            )
+        except RefusedByBrokerError as refusal:
+            if NODE_IS_DOWN in refusal.text:
+                raise QueueDownError(self._queue) from None
+            raise
+
+    def lost(self) -> None:
+        """The subscription is gone."""
+        self._subscription = None
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Acknowledge a delivery."""
+        self._consuming.acknowledge(delivery)
+
+    def tell(self, event: Message, *, timeout_seconds: float) -> None:
+        """Publish a hello, a progress report or a goodbye.
+
+        While an update is on its way, which may take an hour, the other link carries it. That one
+        must not be blocked by a broker that takes no messages, so then nothing is said.
+
+        Raises:
+            RefusedByBrokerError: 404 if there is no coordinator yet, who declares the exchange.
+            UnroutableError: likewise.
+            BrokerUnreachableError: if it is not confirmed in time, or nobody takes anything now.
+        """
+        connection = self._publishing
+        if self._is_uploading:
+            if connection.blocked:
+                raise BrokerUnreachableError("the broker takes no messages now")
+            connection = self._consuming
+        self._publish(connection, EVENT_KEY, cut(encode(event)), timeout_seconds)
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether there is a connection to publish on."""
+        return self._publishing.connected
+
+    def give_up_update(self) -> None:
+        """Make a `publish_update` that is under way raise `PublishCancelledError`."""
+        self._publishing.cancel_publish()
+
+    def publish_update(self, chunks: Iterable[Chunk]) -> None:
+        """Publish an update and wait, however long it takes, until the broker has it.
+
+        Raises:
+            PublishCancelledError: if `give_up_update` was called meanwhile.
+            QueueFullError: if the results queue takes no more now.
+            RefusedByBrokerError: if the exchange is gone.
+            UnroutableError: if the results queue is gone.
+        """
+        self._is_uploading = True
+        try:
+            self._publish(self._publishing, UPDATE_KEY, chunks, None)
+        finally:
+            self._is_uploading = False
+
+    def _publish(
+        self,
+        connection: Connection,
+        key: str,
+        chunks: Iterable[Chunk],
+        timeout_seconds: float | None,
+    ) -> None:
+        connection.publish(
+            (
+                Outgoing(
+                    exchange=self._exchange,
+                    routing_key=key,
+                    body=chunk.body,
+                    kind=chunk.kind,
+                    message_id=chunk.message_id,
+                    headers=chunk.headers,
+                )
+                for chunk in chunks
+            ),
+            timeout_seconds=timeout_seconds,
+        )

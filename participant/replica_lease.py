@@ -1,0 +1,171 @@
+"""A replica without a name takes a free slot: the slot is its id and its share of the data.
+
+So `docker compose up --scale participant=8` needs no list of ids. A slot is an exclusive queue
+`F.slot.i`, which the broker gives to one connection at a time and frees when that ends, however it
+ends. There are as many shares as slots; who finds none free waits, and takes over from whoever
+leaves.
+"""
+
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+from fanfold.participant.connections import connection_of
+from fanfold.participant.settings import ParticipantSettings
+from fanfold.schemas.errors import (
+    NOT_FOUND,
+    RESOURCE_LOCKED,
+    ConnectionLostError,
+    FanfoldError,
+    QueueDownError,
+    RefusedByBrokerError,
+)
+from fanfold.schemas.names import FederationNames
+from fanfold.transport import Connected, EventQueue
+
+RETRY_SECONDS = 1.0
+
+log = structlog.get_logger()
+Say = Callable[[str, dict[str, Any]], None]
+Stop = Callable[[str], None]
+
+
+class LeaseLostError(FanfoldError):
+    """Raised when another replica took the slot while our connection was lost."""
+
+
+class ReplicaLease:
+    """Claims one slot and holds it until the end of the context, through lost connections.
+
+    The broker may take a while to notice that our old connection is dead, so a slot that is taken
+    after a reconnect is asked for again during three heartbeats before it counts as lost.
+    """
+
+    def __init__(self, settings: ParticipantSettings, *, tls: ssl.SSLContext | None) -> None:
+        """Connect nowhere yet."""
+        if settings.slots is None:
+            raise ValueError("a slot holder needs a number of slots")
+        self._settings = settings
+        self._num_slots = settings.slots
+        self._names = FederationNames(settings.federation)
+        self._event_queue = EventQueue()
+        self._connection = connection_of(
+            settings, "claims a slot", event_queue=self._event_queue, tls=tls
+        )
+        self._told = threading.Event()
+        self._reason = ""
+        self._thread = threading.Thread(target=self._keep, name="slot", daemon=True)
+        self._slot = -1
+        self._on_lost: Stop = lambda _: None
+        self.is_lost = False
+
+    def __enter__(self) -> Self:
+        self._connection.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop("done")
+        if self._thread.ident:
+            self._thread.join()
+        self._connection.close()
+
+    def stop(self, reason: str) -> None:
+        """Stop waiting; called from any thread."""
+        self._reason = self._reason or reason
+        self._told.set()
+        self._event_queue.put_event(None)
+
+    def pass_on(self, stop: Stop) -> None:
+        """From now on `stop` is told when the slot is lost, and what was told us before.
+
+        A slot that was lost before is told as well, however the two threads meet.
+        """
+        self._on_lost = stop
+        if self.is_lost:
+            self._tell_lost()
+        elif self._told.is_set():
+            stop(self._reason)
+
+    def claim(self, say: Say) -> ParticipantSettings | None:
+        """Take a free slot, waiting for one if need be; None if told to stop before.
+
+        Returns:
+            The settings of a participant whose id and share of the data are the slot's.
+
+        Raises:
+            BrokerUnreachableError: if there is no broker within `connect_seconds`.
+            LoginRefusedError: if the broker does not let us in.
+        """
+        self._connection.wait_connected(self._settings.connect_seconds)
+        has_waited = False
+        while not self._told.is_set():
+            for slot in range(self._num_slots):
+                if self._take(slot):
+                    return self._claimed(slot, say)
+            if not has_waited:
+                say("waiting_for_slot", {"slots": self._num_slots})
+                has_waited = True
+            self._told.wait(RETRY_SECONDS)
+        return None
+
+    def _claimed(self, slot: int, say: Say) -> ParticipantSettings:
+        self._slot = slot
+        self._thread.start()
+        settings = self._settings
+        name = f"slot-{slot}"
+        say("slot_claimed", {"participant": name, "slots": self._num_slots})
+        return settings.model_copy(
+            update={
+                "id": name,
+                "partition_index": slot,
+                "num_partitions": self._num_slots,
+                "state_dir": settings.state_dir and settings.state_dir / name,
+            }
+        )
+
+    def _take(self, slot: int) -> bool:
+        try:
+            self._connection.declare_queue(
+                self._names.slot_queue(slot),
+                arguments={"x-queue-type": "classic"},
+                exclusive=True,
+            )
+        except RefusedByBrokerError as refusal:
+            if refusal.code in (RESOURCE_LOCKED, NOT_FOUND):  # 404: its node went with it
+                return False
+            raise
+        except (ConnectionLostError, QueueDownError):
+            return False
+        return True
+
+    def _keep(self) -> None:
+        """Take the slot again after every reconnect."""
+        while not self._told.is_set():
+            if isinstance(self._event_queue.get(None), Connected) and not self._take_again():
+                self.is_lost = not self._told.is_set()
+                if self.is_lost:
+                    log.warning("slot lost", slot=self._slot)
+                    self._tell_lost()
+                return
+
+    def _tell_lost(self) -> None:
+        self._on_lost(f"another replica has slot {self._slot}")
+
+    def _take_again(self) -> bool:
+        until = time.monotonic() + 3 * self._connection.heartbeat_seconds
+        while not self._take(self._slot):
+            if not self._connection.connected:
+                return True  # Connected brings us back
+            if time.monotonic() > until or self._told.wait(RETRY_SECONDS):
+                return False
+        return True

@@ -1,0 +1,24 @@
+"""Files that outlive a power cut."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from fanfold.schemas.errors import InvalidInputError
+from fanfold.storage.disk import replacing
+
+
+def unusable(folder: Path, error: OSError) -> InvalidInputError:
+    """Return the error of a state folder that cannot be used."""
+    return InvalidInputError(
+        f"--state-dir {folder} cannot be used ({error.strerror}); choose another folder"
+    )
+
+
+def replace(path: Path, buffers: Iterable[bytes | memoryview]) -> None:
+    """Replace a file as a whole: afterwards the new one is on the disk, before it the old one.
+
+    Raises:
+        OSError: if the disk refuses; the old file is still there.
+    """
+    with replacing(path) as file:
+        file.writelines(buffers)

@@ -1,0 +1,77 @@
+"""The folder of a participant's state: one process at a time, and only while it holds the id.
+
+An old pod may still train when the new one starts. Read too early, what it keeps at last would be
+lost; used by both, what top-k owes would be sent twice.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+from fanfold.participant import state_files
+from fanfold.participant.training_state import TrainingState
+from fanfold.schemas.reader_limits import ReaderLimits
+
+
+class StateFolder:
+    """Gives out what is remembered, for as long as nobody else can. Belongs to the work thread."""
+
+    def __init__(self, folder: Path | None, limits: ReaderLimits) -> None:
+        """Read nothing yet; None remembers in memory alone.
+
+        Raises:
+            InvalidInputError: if the folder cannot be used.
+        """
+        self.folder = folder
+        self._limits = limits
+        self._lock: int | None = None
+        self._training_state = TrainingState(None, limits) if folder is None else None
+        if folder is None:
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / "probe.incoming"  # a folder to read is not enough
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise state_files.unusable(folder, error) from None
+
+    def take(self) -> TrainingState | None:
+        """Return what is remembered, read if it is not in hand; None while another process has it.
+
+        Call it only while the id is held.
+
+        Raises:
+            InvalidInputError: if the folder cannot be used, or what it holds is damaged.
+        """
+        if self._training_state is None and self.folder is not None:
+            try:
+                if self._lock is None:
+                    self._lock = _locked(self.folder / "lock")
+                if self._lock is not None:
+                    self._training_state = TrainingState(self.folder, self._limits)
+            except OSError as error:
+                raise state_files.unusable(self.folder, error) from None
+        return self._training_state
+
+    def let_go(self) -> None:
+        """Leave the folder to who holds the id now; `take` reads it anew."""
+        if self.folder is not None:
+            self._training_state = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _locked(path: Path) -> int | None:
+    """Lock a file and return its descriptor; None while another process has the lock."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor

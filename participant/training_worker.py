@@ -1,0 +1,290 @@
+"""The training worker.
+
+One thread that trains, encodes and uploads one version at a time, while the service listens.
+"""
+
+import queue
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import structlog
+from torch import Tensor
+
+from fanfold.learning import LearningError, Task, TrainingAbandoned
+from fanfold.participant.channel import ParticipantChannel
+from fanfold.participant.observer import Observer, Unobserved
+from fanfold.participant.state_folder import StateFolder
+from fanfold.participant.trainer import TrainedUpdate, Trainer
+from fanfold.participant.training_state import FILE, TrainingState, restore_private
+from fanfold.participant.update_privacy import private_update
+from fanfold.participant.version_receiver import Version
+from fanfold.participant.worker_events import (
+    ABANDON_SECONDS,
+    Abandoned,
+    Activity,
+    Answered,
+    Failed,
+    Forgotten,
+    Told,
+    last_words,
+)
+from fanfold.schemas.chunking import Chunk, cut
+from fanfold.schemas.error_feedback import encode_update
+from fanfold.schemas.errors import (
+    FanfoldError,
+    InvalidInputError,
+    MessageTooLargeError,
+    PublishCancelledError,
+    QueueFullError,
+    RefusedByBrokerError,
+    UnroutableError,
+)
+from fanfold.schemas.message_codec import Encoded
+from fanfold.schemas.messages import GlobalParameters, Update, UpdateRefused
+from fanfold.schemas.tensor_codec import decode_tensors
+from fanfold.storage.disk import is_full_disk, until_there_is_room
+from fanfold.transport import Backoff
+
+log = structlog.get_logger()
+
+UPLOADS_AGAIN = Backoff(0.5, 30.0)
+DISK_PAUSE_SECONDS = 5.0
+STATE_PAUSE_SECONDS = 1.0
+LAST_SECONDS = 0.5
+"""For work that is over, and only has to say so."""
+
+
+class TrainingWorker:
+    """`submit` and `abandon` are called from the service's thread.
+
+    Results come through `deliver`.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        trainer: Trainer,
+        *,
+        participant: str,
+        state: StateFolder,
+        channel: ParticipantChannel,
+        chunk_bytes: int,
+        deliver: Callable[[object], None],
+        observer: Observer | None = None,
+    ) -> None:
+        """Use `task` and `trainer` from the slot's thread only."""
+        self._trainer = trainer
+        self._participant = participant
+        self._state = state
+        self._training_state: TrainingState | None = None
+        self._is_age_told = False
+        self._channel = channel
+        self._chunk_bytes = chunk_bytes
+        self._deliver = deliver
+        self._observer = observer or Unobserved()
+        self._abandoned = threading.Event()
+        self._orders: queue.Queue[Version | UpdateRefused | None] = queue.Queue()
+        # A daemon: a task that never asks whether it should stop must not keep the process alive.
+        threading.Thread(target=self._serve, name="work", daemon=True).start()
+        self.activity = Activity()
+        task.execution = replace(
+            task.execution, should_stop=self._abandoned.is_set, on_step=self._on_step
+        )
+
+    def submit(self, version: Version) -> None:
+        """Answer a version: with the kept update if there is one, else by training."""
+        self._orders.put(version)
+
+    def refused(self, note: UpdateRefused) -> None:
+        """Draw the conclusions of an update that was not counted, once the work in hand is done."""
+        self._orders.put(note)
+
+    def let_go(self) -> None:
+        """Leave the state folder to another process, once the work in hand is done."""
+        self._orders.put(None)
+
+    def abandon(self) -> None:
+        """End the training between two batches, and an upload wherever it is."""
+        self._abandoned.set()
+        self._channel.give_up_update()
+
+    def close(self) -> bool:
+        """Abandon the work; False if it goes on all the same, because the task does not ask."""
+        was_told = self._abandoned.is_set()
+        self.abandon()
+        done, seconds = self._orders.all_tasks_done, LAST_SECONDS if was_told else ABANDON_SECONDS
+        with done:
+            is_idle = done.wait_for(lambda: not self._orders.unfinished_tasks, seconds)
+        if is_idle:
+            self._state.let_go()
+        return is_idle
+
+    def _serve(self) -> None:
+        while True:
+            match self._orders.get():
+                case Version() as version:
+                    self._work(version)
+                case UpdateRefused() as note:
+                    self._learn(note)
+                case None:
+                    self._state.let_go()
+            self._orders.task_done()
+
+    def _work(self, version: Version) -> None:
+        structlog.contextvars.bind_contextvars(run=version.run, version=version.number)
+        try:
+            training_state = self._remember()
+            self._tell_age(training_state, version)
+            encoded, trained = training_state.answer_to(version), None
+            if encoded is None and version.assembly is None:
+                self._deliver(Forgotten(version))
+                return
+            if encoded is None:
+                encoded, trained = self._train(version, training_state)
+            with self._observer.phase("upload"):
+                is_confirmed = self._upload(encoded)
+        except TrainingAbandoned:
+            self._deliver(Abandoned(version))
+        except BaseException as error:  # noqa: BLE001 - raised again in the service's thread
+            self._deliver(Failed(version, error, last_words(error, (FanfoldError, LearningError))))
+        else:
+            answer = Answered(version, encoded.num_bytes, trained)
+            self._deliver(answer if is_confirmed else Abandoned(version))
+        finally:
+            self.activity = Activity()
+
+    def _remember(self) -> TrainingState:
+        """Return what is remembered; wait while another process uses the folder."""
+        is_told = False
+        while (training_state := self._state.take()) is None:
+            if not is_told:
+                self._deliver(Told("state_dir_taken", {"folder": str(self._state.folder)}))
+            is_told = True
+            if self._abandoned.wait(STATE_PAUSE_SECONDS):
+                raise TrainingAbandoned(0, 0)
+        if training_state is not self._training_state:
+            restore_private(self._trainer.private_tensors, training_state.private)
+            self._training_state, self._is_age_told = training_state, False
+        return training_state
+
+    def _tell_age(self, training_state: TrainingState, version: Version) -> None:
+        """Say once of what was taken up if it is not of the version before this one.
+
+        Whoever was away for long knows why. A folder from an old backup looks the same.
+        """
+        last = (
+            training_state.last_update
+            if training_state.has_state and not self._is_age_told
+            else None
+        )
+        self._is_age_told = True
+        if last is not None and last.run == version.run and last.base_version < version.number - 1:
+            fields = {"version": last.base_version, "newest": version.number, "file": FILE}
+            self._deliver(Told("state_is_older", fields))
+
+    def _train(
+        self, version: Version, training_state: TrainingState
+    ) -> tuple[Encoded, TrainedUpdate]:
+        self.activity = Activity("training")
+        if version.assembly is None:
+            raise ValueError("a version without its bytes cannot be trained on")
+        with self._observer.phase("decode"):
+            decoded = version.assembly.decode()
+            tensors = decode_tensors(decoded)
+        message = decoded.message
+        assert isinstance(message, GlobalParameters)  # noqa: S101 - the reader holds nothing else
+        # What is owed carries no noise: it must not leave beside what does.
+        owed = {} if message.privacy else training_state.owed_to(message.run)
+        with self._observer.phase("train"):
+            trained = self._trainer.train(
+                tensors, version=message.version, plan=message.plan, owed=owed
+            )
+        if message.privacy is not None:
+            trained = private_update(
+                trained,
+                message.privacy,
+                base=tensors,
+                encoding=message.encoding,
+                is_kept=training_state.is_durable,
+            )
+        update = Update(
+            run=message.run,
+            participant=self._participant,
+            base_version=message.version,
+            base_digest=version.digest,
+            num_examples=trained.num_examples,
+            metrics=dict(trained.metrics),
+        )
+        with self._observer.phase("encode"):
+            encoded, left = encode_update(
+                update, trained.tensors, owed, kinds=trained.kinds, encoding=message.encoding
+            )
+            self._keep(training_state, encoded, left)
+        return encoded, trained
+
+    def _keep(
+        self, training_state: TrainingState, encoded: Encoded, residual: dict[str, Tensor]
+    ) -> None:
+        """Keep the update and what goes with it; a disk that refuses is waited for."""
+        private = self._trainer.private_tensors
+        until_there_is_room(
+            lambda: training_state.keep(encoded, residual=residual, private=private),
+            self.await_disk,
+        )
+
+    def _learn(self, note: UpdateRefused) -> None:
+        try:
+            self._remember().refused(note)
+        except TrainingAbandoned:
+            log.warning("told to stop before the state folder was free")
+        except (OSError, InvalidInputError) as error:
+            log.warning("--state-dir does not say that an update was refused", reason=str(error))
+
+    def await_disk(self, error: OSError) -> None:
+        """Pause before the next attempt to write; called in the slot's thread.
+
+        Raises:
+            TrainingAbandoned: if told to stop.
+        """
+        event = "disk_full" if is_full_disk(error) else "disk_refuses"
+        fields = {"folder": str(self._state.folder), "reason": error.strerror}
+        self._deliver(Told(event, fields))
+        if self._abandoned.wait(DISK_PAUSE_SECONDS):
+            raise TrainingAbandoned(self.activity.step, self.activity.steps)
+
+    def _upload(self, encoded: Encoded) -> bool:
+        """Publish until the broker has it; False if told to stop before.
+
+        A results queue that is full, or gone until a coordinator makes it anew, is waited for.
+        """
+        self.activity = Activity("uploading")
+        chunks = cut(encoded, chunk_bytes=self._chunk_bytes)
+        failures = 0
+        while True:
+            try:
+                self._channel.publish_update(self._until_abandoned(chunks))
+            except PublishCancelledError:
+                return False
+            except MessageTooLargeError:
+                raise  # waiting would not help
+            except (QueueFullError, UnroutableError, RefusedByBrokerError) as error:
+                log.warning("update not taken yet", reason=str(error))
+                failures += 1
+                # a generator of its own: torch and `random` may be seeded for a training
+                if self._abandoned.wait(UPLOADS_AGAIN.seconds(failures, random.Random().random())):
+                    return False
+            else:
+                return True
+
+    def _until_abandoned(self, chunks: Sequence[Chunk]) -> Iterator[Chunk]:
+        """Yield chunks; asked for the first one, the publish is under way and can be given up."""
+        for chunk in chunks:
+            if self._abandoned.is_set():
+                raise PublishCancelledError("told to stop")
+            yield chunk
+
+    def _on_step(self, step: int, steps: int, _loss: Any) -> None:
+        self.activity.step, self.activity.steps = step, steps

@@ -1,0 +1,72 @@
+"""What a private run asks of an update before it leaves this machine."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from torch import Tensor
+
+from fanfold.learning import clip_factor, joint_norm, secure_normal
+from fanfold.participant.trainer import TrainedUpdate
+from fanfold.schemas.encodings import Encoding
+from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.messages import PrivacyPlan
+
+
+def private_update(
+    trained: TrainedUpdate,
+    plan: PrivacyPlan,
+    *,
+    base: Mapping[str, Tensor],
+    encoding: str,
+    is_kept: bool,
+) -> TrainedUpdate:
+    """Return an update that tells nothing but its deltas, clipped and noisy if that is ours to do.
+
+    Every update counts as one example, and what was measured on private data stays here. Call it
+    once for each version: a second drawing of noise would be a second answer about the same data.
+
+    Args:
+        trained: what local training made.
+        plan: the coordinator's rules.
+        base: the tensors of the version.
+        encoding: of the update.
+        is_kept: whether the update outlives this process.
+
+    Raises:
+        InvalidInputError: if such an update cannot be private.
+    """
+    floating = {name for name, tensor in base.items() if tensor.is_floating_point()}
+    deltas = {
+        name: trained.tensors[name] for name, kind in trained.kinds.items() if kind == "delta"
+    }
+    if deltas.keys() != floating:
+        raise InvalidInputError(
+            "a private run takes the deltas of all shared tensors; this task has frozen layers or "
+            f"floating buffers ({', '.join(sorted(floating - deltas.keys())[:3])}); keep them out "
+            "with `shared`"
+        )
+    if Encoding.from_setting(encoding).fraction is not None:
+        raise InvalidInputError(
+            "a private run does not go with top-k, whose choice of values tells"
+        )
+    if plan.at == "participant":
+        if not is_kept:
+            raise InvalidInputError(
+                "noise must never be drawn twice for the same version, so the noisy update has to "
+                "outlive a restart; name a folder with --state-dir"
+            )
+        factor = clip_factor(joint_norm(deltas), plan.clip)
+        deltas = {
+            name: (delta.double() * factor + secure_normal(delta.shape, plan.noise * plan.clip)).to(
+                delta.dtype
+            )
+            for name, delta in deltas.items()
+        }
+    return replace(
+        trained,
+        tensors=deltas,
+        kinds=dict.fromkeys(deltas, "delta"),
+        num_examples=1,
+        metrics={},
+        seconds=0.0,
+    )

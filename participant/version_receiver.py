@@ -1,0 +1,251 @@
+"""Which version to train on, from the chunks in this participant's queue.
+
+The newest complete version wins. Within a run newer is (epoch, version). Another run is newer than
+the one that is held, because a queue keeps its order; a past run only with a later epoch than it
+was left with. Older versions, and the headless rest of one whose start was dropped, are
+acknowledged and thrown away. No broker here: deliveries go in, decisions come out.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fanfold.schemas.chunking import Assembly, ChunkHeader
+from fanfold.schemas.errors import InvalidInputError, MalformedMessageError
+from fanfold.schemas.messages import GlobalParameters, Message
+from fanfold.schemas.reader_limits import ReaderLimits
+from fanfold.transport import Delivery
+
+Say = Callable[[str, dict[str, Any]], None]
+
+
+def _unsaid(_event: str, _fields: dict[str, Any]) -> None:
+    """Tell nobody."""
+
+
+@dataclass(slots=True)
+class Version:
+    """A version on its way in, in training, or answered."""
+
+    run: str
+    epoch: int
+    number: int
+    digest: str
+    num_chunks: int
+    assembly: Assembly | None
+    """Its bytes; None once it is answered, when they are needed no more."""
+    deliveries: dict[int, Delivery] = field(default_factory=dict)
+    """What to acknowledge when it is done with, by chunk, without the bodies."""
+    seen_again: set[int] = field(default_factory=set)
+    """The chunks that came once more after it was answered."""
+    num_bytes: int = 0
+    """Length of the whole message."""
+    began_at: float = field(default_factory=time.monotonic)
+    """When its first chunk was here."""
+
+    def summary(self, now: float) -> dict[str, Any]:
+        """Return what people are told of a version that is whole now."""
+        return {
+            "run": self.run,
+            "version": self.number,
+            "bytes": self.num_bytes,
+            "seconds": round(now - self.began_at, 6),
+        }
+
+
+class VersionReceiver:
+    """Takes deliveries in order. Belongs to the thread that calls `take`."""
+
+    def __init__(
+        self, limits: ReaderLimits, acknowledge: Callable[[Delivery], None], *, say: Say = _unsaid
+    ) -> None:
+        """Take nothing larger than `limits` say.
+
+        `acknowledge` is called for what is done with, `say` with what a person should know.
+        """
+        self._limits = limits
+        self._acknowledge = acknowledge
+        self._say = say
+        self._past_runs: dict[str, int] = {}
+        """The newest epoch seen of each run that another one followed."""
+        self.held: Version | None = None
+        """The version in training, or the last one that was answered."""
+        self.incoming: Version | None = None
+        """A newer one on its way in."""
+        self._told = ("", -1)
+        """The run and the epoch that were last told to be older."""
+
+    def take(self, delivery: Delivery) -> Message | None:
+        """Take one delivery; return its message if it is a small one that carries no tensors.
+
+        Raises:
+            MalformedMessageError: if it is no chunk of a message for a participant; it is
+                acknowledged.
+            InvalidInputError: if it is of a version that no network of our size could be.
+        """
+        self._check_size(delivery)
+        try:
+            header = ChunkHeader.parse(
+                kind=delivery.kind,
+                headers=delivery.headers,
+                body_length=len(delivery.body),
+                limits=self._limits,
+            )
+            if header.kind == GlobalParameters.KIND:
+                self._take_chunk(header, delivery)
+                return None
+            assembly = Assembly(header, self._limits)
+            whole = assembly.add(header, delivery.body)
+            self._acknowledge(delivery)
+            return assembly.decode().message if whole else None
+        except MalformedMessageError:
+            self._acknowledge(delivery)
+            raise
+
+    def start(self) -> Version | None:
+        """Hold the incoming version if it is whole, and return it.
+
+        The one that was held must be answered.
+        """
+        if (
+            self.incoming is None
+            or self.incoming.assembly is None
+            or not self.incoming.assembly.complete
+        ):
+            return None
+        self.held, self.incoming = self.incoming, None
+        return self.held
+
+    def answer(self) -> None:
+        """The held version's update is confirmed: acknowledge it and let its bytes go."""
+        if self.held is not None:
+            self._settle(self.held)
+
+    def was_sent_again(self) -> bool:
+        """Whether the answered version has come whole once more since.
+
+        Its sender wants the answer again.
+        """
+        held = self.held
+        if held is None or len(held.seen_again) < held.num_chunks:
+            return False
+        held.seen_again.clear()
+        return True
+
+    def forget_answer(self) -> None:
+        """The answer to the held version is not kept any more: take its bytes if it comes again."""
+        if self.held is not None and self.held.assembly is None:
+            self.held = None
+
+    def forget_run(self, run: str) -> None:
+        """The run is over: nothing of it is worth waiting for."""
+        if self.incoming is not None and self.incoming.run == run:
+            self._settle(self.incoming)
+            self.incoming = None
+
+    def disconnected(self) -> None:
+        """Forget the deliveries of a lost subscription: they come again, and are recognised."""
+        for version in (self.held, self.incoming):
+            if version is not None:
+                version.deliveries.clear()
+
+    def _check_size(self, delivery: Delivery) -> None:
+        """Only the coordinator writes to this queue: what is too large is no attack."""
+        size = delivery.headers.get("bytes")
+        if (
+            delivery.kind == GlobalParameters.KIND
+            and isinstance(size, int)
+            and size > self._limits.max_bytes
+        ):
+            raise InvalidInputError(
+                "the coordinator trains another network than this participant's task: its version "
+                f"has {size} bytes, and this network's at most {self._limits.max_bytes}; "
+                "start both with the same --task"
+            )
+
+    def _take_chunk(self, header: ChunkHeader, delivery: Delivery) -> None:
+        labels = header.labels
+        if labels.run is None or header.epoch is None or labels.version is None:
+            raise MalformedMessageError(
+                "global parameters without run, epoch and version in their headers"
+            )
+        if self.held is not None and header.whole.digest == self.held.digest:
+            self._take_held(self.held, header, delivery)
+        elif self.incoming is not None and header.whole.digest == self.incoming.digest:
+            self._add(self.incoming, header, delivery)
+        elif self._is_newer(labels.run, (header.epoch, labels.version)):
+            if self.incoming is not None:
+                self._settle(self.incoming)
+            self.incoming = Version(
+                run=labels.run,
+                epoch=header.epoch,
+                number=labels.version,
+                digest=header.whole.digest,
+                num_chunks=header.whole.count,
+                assembly=Assembly(header, self._limits),
+                num_bytes=header.whole.num_bytes,
+            )
+            self._add(self.incoming, header, delivery)
+        else:
+            self._tell_older_epoch(labels.run, labels.version, header.epoch)
+            self._acknowledge(delivery)
+
+    def _take_held(self, held: Version, header: ChunkHeader, delivery: Delivery) -> None:
+        """In training: adopt the redelivery. Answered: note that it came again."""
+        held.epoch = max(held.epoch, header.epoch or 0)
+        if held.assembly is not None:
+            self._adopt(held, header, delivery)
+        else:
+            held.seen_again.add(header.index)
+            self._acknowledge(delivery)
+
+    def _add(self, incoming: Version, header: ChunkHeader, delivery: Delivery) -> None:
+        assert incoming.assembly is not None  # noqa: S101 - it goes when settled
+        incoming.epoch = max(incoming.epoch, header.epoch or 0)
+        try:
+            incoming.assembly.add(header, delivery.body)
+        except MalformedMessageError:
+            self._settle(incoming)
+            self.incoming = None
+            raise
+        self._adopt(incoming, header, delivery)
+
+    def _adopt(self, version: Version, header: ChunkHeader, delivery: Delivery) -> None:
+        """Keep one delivery of each chunk.
+
+        A coordinator that was killed while it published leaves the beginning of a version in the
+        queue, and its successor sends all of it: if both stayed unacknowledged, the prefetch
+        window would be full before the last chunk came.
+        """
+        if header.index in version.deliveries:
+            self._acknowledge(delivery)
+        else:
+            version.deliveries[header.index] = replace(delivery, body=b"")
+
+    def _is_newer(self, run: str, order: tuple[int, int]) -> bool:
+        """Order within a run; a past run comes back only with a coordinator started since."""
+        newest = self.incoming or self.held
+        if newest is None:
+            return True
+        if run == newest.run:
+            return order > (newest.epoch, newest.number)
+        if order[0] <= self._past_runs.get(run, -1):
+            return False
+        self._past_runs[newest.run] = newest.epoch
+        return True
+
+    def _tell_older_epoch(self, run: str, version: int, epoch: int) -> None:
+        """Say once that a coordinator is not listened to, because a later one was here before."""
+        newest = self.incoming or self.held
+        known = newest.epoch if newest and newest.run == run else self._past_runs.get(run, -1)
+        if epoch < known and self._told != (run, epoch):
+            self._told = (run, epoch)
+            fields = {"run": run, "version": version, "epoch": epoch, "newest_epoch": known}
+            self._say("version_of_older_epoch", fields)
+
+    def _settle(self, version: Version) -> None:
+        for delivery in version.deliveries.values():
+            self._acknowledge(delivery)
+        version.deliveries.clear()
+        version.assembly = None

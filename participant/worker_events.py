@@ -1,0 +1,129 @@
+"""What the service and its training worker say to each other; the service needs no torch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from fanfold.participant.version_receiver import Version
+from fanfold.schemas.errors import FanfoldError
+from fanfold.schemas.messages import UpdateRefused
+
+
+class Training(Protocol):
+    """What the service tells about a training; `TrainedUpdate` has more."""
+
+    @property
+    def history(self) -> Sequence[Mapping[str, float]]:
+        """Means over examples for each pass of the training."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+
+
+MAX_REASON_CHARACTERS = 1024
+"""Of a goodbye."""
+ABANDON_SECONDS = 5.0
+"""How long the end of work that was abandoned is waited for: a batch, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The update of a version is confirmed by the broker."""
+
+    version: Version
+    num_bytes: int
+    trained: Training | None
+    """None where a kept update was sent again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """The work was told to stop before the update was confirmed."""
+
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """A version was answered whose update is not kept any more, and its bytes are gone, too."""
+
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The work ended with an exception."""
+
+    version: Version
+    error: BaseException
+    words: str
+    """What the centre is told of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """An event that ends the service in an orderly way.
+
+    Put into the event queue from any thread.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Something that people should know, as an event with its fields."""
+
+    event: str
+    fields: dict[str, Any]
+
+
+def last_words(
+    error: BaseException, ours: tuple[type[BaseException], ...] = (FanfoldError,)
+) -> str:
+    """Return what the centre is told of an error that ends a participant.
+
+    Only a sentence of `ours` travels: one of a user's code may hold private data.
+    """
+    if isinstance(error, ours):
+        return str(error)[:MAX_REASON_CHARACTERS]
+    return f"it failed with {type(error).__name__}; its own log says more"
+
+
+Phase = Literal["downloading", "training", "uploading", "waiting"]
+
+
+@dataclass(slots=True)
+class Activity:
+    """What the slot is doing, written by its thread and read by the service's."""
+
+    phase: Phase = "waiting"
+    step: int = 0
+    steps: int = 0
+
+
+class Worker(Protocol):
+    """Works on one version at a time in a thread of its own.
+
+    The service's thread calls; the results come back as events.
+    """
+
+    @property
+    def activity(self) -> Activity:
+        """What it is doing now."""
+
+    def submit(self, version: Version) -> None:
+        """Answer a version with its update."""
+
+    def refused(self, note: UpdateRefused) -> None:
+        """Take note that an update was not counted."""
+
+    def let_go(self) -> None:
+        """Leave the state folder to who holds the id now, once the work in hand is done."""
+
+    def abandon(self) -> None:
+        """End the work soon."""
+
+    def close(self) -> bool:
+        """Abandon the work; False if it goes on all the same."""

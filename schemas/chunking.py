@@ -1,0 +1,295 @@
+"""Cutting a message into chunks, and putting chunks together again.
+
+Each byte is hashed once on either side: a chunk's digest is the sha256 of its body, the digest of
+the whole is the sha256 over the chunks' digests.
+"""
+
+import mmap
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Protocol
+
+from fanfold.schemas.chunk_header import (
+    MAX_CHUNK_BYTES,
+    MAX_CHUNKS,
+    MIN_CHUNK_BYTES,
+    ChunkHeader,
+    Labels,
+    WholeMessage,
+)
+from fanfold.schemas.errors import InvalidInputError, MalformedMessageError
+from fanfold.schemas.message_codec import Decoded, Encoded, decode
+from fanfold.schemas.reader_limits import ReaderLimits
+
+__all__ = [
+    "DEFAULT_CHUNK_BYTES",
+    "Assembly",
+    "Buffer",
+    "Chunk",
+    "ChunkHeader",
+    "Labels",
+    "MemoryBuffer",
+    "WholeMessage",
+    "check_cut",
+    "cut",
+]
+
+DEFAULT_CHUNK_BYTES = 4 * 1024 * 1024
+_SMALL_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One AMQP message, but for the exchange and the routing key."""
+
+    header: ChunkHeader
+    body: bytes | memoryview
+    """A view where the chunk lies within one tensor: whoever publishes it makes bytes of it."""
+
+    @property
+    def kind(self) -> str:
+        """The AMQP property `type`."""
+        return self.header.kind
+
+    @property
+    def message_id(self) -> str:
+        """The AMQP property `message_id`."""
+        return self.header.message_id
+
+    @property
+    def headers(self) -> dict[str, str | int]:
+        """The AMQP headers."""
+        return self.header.headers()
+
+
+def check_cut(num_bytes: int, chunk_bytes: int) -> None:
+    """Check that a message of `num_bytes` may be cut in chunks of `chunk_bytes`.
+
+    Raises:
+        InvalidInputError: if not.
+    """
+    if not MIN_CHUNK_BYTES <= chunk_bytes <= MAX_CHUNK_BYTES:
+        raise InvalidInputError(
+            f"chunk_bytes is {chunk_bytes}; choose {MIN_CHUNK_BYTES} to {MAX_CHUNK_BYTES}, "
+            "because RabbitMQ 4 refuses bodies from 16 MiB on"
+        )
+    if num_bytes > MAX_CHUNKS * chunk_bytes:
+        raise InvalidInputError(
+            f"a message of {num_bytes} bytes has more than {MAX_CHUNKS} chunks of {chunk_bytes} "
+            "bytes, and AMQP counts no further; choose --chunk-bytes "
+            f"{-(-num_bytes // MAX_CHUNKS)} or more"
+        )
+
+
+def cut(
+    encoded: Encoded, *, chunk_bytes: int = DEFAULT_CHUNK_BYTES, epoch: int | None = None
+) -> list[Chunk]:
+    """Return the chunks of a message; all but the last have exactly `chunk_bytes` bytes.
+
+    Args:
+        encoded: the message.
+        chunk_bytes: at least 1 KiB, below 16 MiB, and so many that 65,535 chunks are enough.
+        epoch: the coordinator's, for what a coordinator sends.
+
+    Raises:
+        InvalidInputError: if no message may be cut like that.
+    """
+    check_cut(encoded.num_bytes, chunk_bytes)
+    bodies = list(_bodies(encoded.buffers, chunk_bytes))
+    digests = [sha256(body).digest() for body in bodies]
+    whole = WholeMessage(
+        kind=encoded.message.KIND,
+        digest=sha256(b"".join(digests)).hexdigest(),
+        count=len(bodies),
+        chunk_bytes=chunk_bytes,
+        num_bytes=encoded.num_bytes,
+        labels=Labels.of(encoded.message),
+    )
+    return [
+        Chunk(ChunkHeader(whole, index, digest, epoch), body)
+        for index, (body, digest) in enumerate(zip(bodies, digests, strict=True))
+    ]
+
+
+def _bodies(buffers: Iterable[memoryview], chunk_bytes: int) -> Iterator[bytes | memoryview]:
+    """Yield the chunks: a view where one lies within one buffer, joined where it spans several."""
+    pieces: list[memoryview] = []
+    room = chunk_bytes
+    for buffer in buffers:
+        rest = buffer
+        while rest.nbytes:
+            pieces.append(rest[:room])
+            rest = rest[room:]
+            room -= pieces[-1].nbytes
+            if not room:
+                yield _joined(pieces)
+                pieces, room = [], chunk_bytes
+    if pieces:
+        yield _joined(pieces)
+
+
+def _joined(pieces: list[memoryview]) -> bytes | memoryview:
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+class Buffer(Protocol):
+    """Where the bytes of one message are put together."""
+
+    @property
+    def num_bytes(self) -> int:
+        """How many bytes it holds."""
+
+    def put(self, offset: int, body: bytes | memoryview) -> None:
+        """Store bytes; what was announced has been checked."""
+
+    def view(self) -> memoryview:
+        """Return all bytes without a copy, writable by whoever got them."""
+
+
+class MemoryBuffer:
+    """Room in this process's memory."""
+
+    def __init__(self, buffer: memoryview) -> None:
+        """Use a writable buffer.
+
+        Raises:
+            ValueError: if it is read-only.
+        """
+        self._buffer = buffer.cast("B")
+        if self._buffer.readonly:
+            raise ValueError("the buffer is not writable")
+
+    @classmethod
+    def of(cls, num_bytes: int) -> "MemoryBuffer":
+        """Ask for memory that the system hands out page by page as chunks arrive.
+
+        So an announcement alone takes none.
+        """
+        if num_bytes <= _SMALL_BYTES:
+            # Memory that was used before is not handed out page by page, which is a third of the
+            # cost of receiving a small message.
+            return cls(memoryview(bytearray(num_bytes)))
+        # ACCESS_COPY makes it private to this process, and not shared memory.
+        pages = mmap.mmap(-1, num_bytes, access=mmap.ACCESS_COPY)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            with suppress(OSError):  # a kernel without them; five times faster where there are any
+                pages.madvise(mmap.MADV_HUGEPAGE)
+        return cls(memoryview(pages))
+
+    @property
+    def num_bytes(self) -> int:
+        """How many bytes it holds."""
+        return self._buffer.nbytes
+
+    def put(self, offset: int, body: bytes | memoryview) -> None:
+        """Copy bytes to their place."""
+        self._buffer[offset : offset + len(body)] = body
+
+    def view(self) -> memoryview:
+        """Return the buffer."""
+        return self._buffer
+
+
+class Assembly:
+    """One message being received, its chunks in any order, into one room made at once.
+
+    It belongs to one thread at a time. The room is what tensors are built on later, and lives as
+    long as any of them.
+    """
+
+    def __init__(
+        self, first: ChunkHeader, limits: ReaderLimits, buffer: Buffer | None = None
+    ) -> None:
+        """Make room for the message that `first` is a chunk of; `first` itself is added later.
+
+        Args:
+            first: any chunk's place, parsed with the same limits.
+            limits: the reader's bounds.
+            buffer: of exactly the message's size, such as a file; memory by default.
+        """
+        self.identity = first.whole
+        self._limits = limits
+        self._buffer = buffer or MemoryBuffer.of(first.whole.num_bytes)
+        if self._buffer.num_bytes != first.whole.num_bytes:
+            raise ValueError(f"the buffer is not {first.whole.num_bytes} bytes")
+        self._digests: dict[int, bytes] = {}
+
+    @property
+    def missing(self) -> int:
+        """Chunks still to come."""
+        return self.identity.count - len(self._digests)
+
+    @property
+    def complete(self) -> bool:
+        """True once every chunk is there, and the digest of the whole was right."""
+        return not self.missing
+
+    @property
+    def received(self) -> Mapping[int, bytes]:
+        """The raw digest of every chunk that is there, by index: what `restore` takes."""
+        return MappingProxyType(self._digests)
+
+    def add(self, header: ChunkHeader, body: bytes | memoryview) -> bool:
+        """Put a chunk in its place and return whether the message is complete.
+
+        A chunk that is there already changes nothing.
+
+        Raises:
+            MalformedMessageError: if the chunk is of another message, or has another digest than
+                announced, or if it is the last one and the digest of the whole is wrong: then
+                nothing of this message can be used.
+        """
+        if header.whole != self.identity:
+            raise MalformedMessageError("the chunk belongs to another message")
+        if header.index in self._digests:
+            if self._digests[header.index] != header.chunk_digest:
+                raise MalformedMessageError(f"chunk {header.index} came with two digests")
+            return self.complete
+        if len(body) != header.length or sha256(body).digest() != header.chunk_digest:
+            raise MalformedMessageError(f"the body of chunk {header.index} has another digest")
+        self._buffer.put(header.offset, body)
+        self._digests[header.index] = header.chunk_digest
+        if self.complete:
+            self._check_digest()
+        return self.complete
+
+    def restore(self, received: Mapping[int, bytes]) -> None:
+        """Count as received what lies in the supplied room from an earlier life.
+
+        Only what still has its digest counts; the rest has to be sent again.
+        """
+        if not received:
+            return
+        there = self._buffer.view()
+        for index, digest in received.items():
+            header = ChunkHeader(self.identity, index, digest)
+            chunk = there[header.offset : header.offset + header.length]
+            if sha256(chunk).digest() == digest:
+                self._digests[index] = digest
+        if self.complete:
+            self._check_digest()
+
+    def whole(self) -> memoryview:
+        """Return the bytes of the complete message, without a copy."""
+        if not self.complete:
+            raise ValueError(f"{self.missing} chunks of the message are missing")
+        return self._buffer.view()
+
+    def decode(self) -> Decoded:
+        """Return the complete message, which must be what its labels said on the outside.
+
+        Raises:
+            MalformedMessageError: if it is not.
+        """
+        decoded = decode(self.whole(), kind=self.identity.kind, limits=self._limits)
+        if Labels.of(decoded.message) != self.identity.labels:
+            raise MalformedMessageError("the message is not what its chunks' headers say")
+        return decoded
+
+    def _check_digest(self) -> None:
+        digests = b"".join(self._digests[index] for index in range(self.identity.count))
+        if sha256(digests).hexdigest() != self.identity.digest:
+            raise MalformedMessageError("the digest of the whole message is wrong")

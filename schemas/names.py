@@ -1,0 +1,91 @@
+"""The names of a federation's exchanges and queues, as an operator reads them in the UI."""
+
+import re
+from dataclasses import dataclass
+
+from fanfold.schemas.errors import InvalidInputError
+
+UPDATE_KEY = "update"
+EVENT_KEY = "event"
+DEAD_LETTER_KEY = ".dead-letters"
+"""On the resend exchange, which participants cannot write to; no participant has such an id."""
+
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def is_identifier(value: str) -> bool:
+    """Whether `value` is 1 to 64 letters, digits, `_` and `-`."""
+    return _IDENTIFIER.fullmatch(value) is not None
+
+
+def check_identifier(what: str, value: str) -> str:
+    """Return `value` if it can name a federation or a participant.
+
+    Raises:
+        InvalidInputError: if it is not 1 to 64 letters, digits, `_` and `-`.
+    """
+    if not is_identifier(value):
+        raise InvalidInputError(
+            f"{what} {value!r} must be 1 to 64 letters, digits, '_' or '-'; choose another name"
+        )
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class FederationNames:
+    """All names of one federation.
+
+    No exchange shares a name with a queue, because permissions cannot tell them apart.
+    """
+
+    federation: str
+
+    def __post_init__(self) -> None:
+        check_identifier("the federation", self.federation)
+
+    @property
+    def parameters_exchange(self) -> str:
+        """Fanout: global parameters to everybody."""
+        return f"{self.federation}.parameters"
+
+    @property
+    def resend_exchange(self) -> str:
+        """Direct, routing key is the participant's id: the same message to one participant."""
+        return f"{self.federation}.resend"
+
+    @property
+    def reports_exchange(self) -> str:
+        """Direct, keys `update` and `event`: all that a participant may write to."""
+        return f"{self.federation}.reports"
+
+    def participant_queue(self, participant: str) -> str:
+        """Return the name of that participant's own queue, bound to both exchanges above."""
+        return f"{self.federation}.participant.{check_identifier('the participant', participant)}"
+
+    def slot_queue(self, slot: int) -> str:
+        """Return the name of a slot: exclusive, whoever holds it takes part as `slot-i`."""
+        return f"{self.federation}.slot.{slot}"
+
+    @property
+    def coordinator_queue(self) -> str:
+        """Exclusive: whoever holds it is the living coordinator."""
+        return f"{self.federation}.coordinator"
+
+    @property
+    def results_queue(self) -> str:
+        """Updates on their way to the coordinator."""
+        return f"{self.federation}.results"
+
+    @property
+    def events_queue(self) -> str:
+        """Hello, progress and goodbye on their way to the coordinator."""
+        return f"{self.federation}.events"
+
+    @property
+    def dead_letters_queue(self) -> str:
+        """What was refused as malformed, kept for a person to look at."""
+        return f"{self.federation}.dead-letters"
+
+    def status_queue(self, observer: str) -> str:
+        """Return the beginning of the names of an onlooker's exclusive queues."""
+        return f"{self.federation}.status.{check_identifier('the observer', observer)}"

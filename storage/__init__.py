@@ -1,0 +1,1 @@
+"""The ground: files that outlive a power cut, full disks, safetensors files."""

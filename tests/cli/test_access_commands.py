@@ -1,0 +1,121 @@
+"""`fanfold enroll` and `fanfold revoke`, as an operator types them, at a real broker."""
+
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nodes import BrokerNode
+from typer.testing import CliRunner
+
+from fanfold.access.credentials import Credentials
+from fanfold.access.management import ManagementClient
+from fanfold.cli.commands import app
+from fanfold.cli.options import read
+from fanfold.cli.settings import CoordinatorSettings, ParticipantSettings
+from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.names import FederationNames
+
+FEDERATION, VHOST = "ward-9", "administration"
+Run = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def management(broker_node: BrokerNode) -> Iterator[str]:
+    """The management address with the administrator's login, and a vhost."""
+    broker_node.create_vhost(VHOST)
+    login = f"{broker_node.user}:{broker_node.password}"
+    yield str(broker_node.management_url).replace("//", f"//{login}@")
+    broker_node.delete_vhost(VHOST)
+
+
+@pytest.fixture
+def run(management: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command in an empty folder, with the address in the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FANFOLD_MANAGEMENT_URL", management)
+
+    def invoke(*arguments: str) -> Any:
+        place = ("--federation", FEDERATION, "--vhost", VHOST)
+        return CliRunner().invoke(app, [*arguments, *place])
+
+    return invoke
+
+
+def test_a_participant_is_enrolled_and_revoked(run: Run, management: str, tmp_path: Path) -> None:
+    """Its credentials lie in a file of its owner's; afterwards login and queue are gone."""
+    api, queue = ManagementClient(management), FederationNames(FEDERATION).participant_queue("anna")
+    assert "anna is enrolled in ward-9" in run("enroll", "anna").output
+    path = tmp_path / "anna.credentials.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert Credentials.read(path).role == "participant"
+    assert api.get("queues", VHOST, queue) is not None
+
+    again = run("enroll", "anna")
+    assert isinstance(again.exception, InvalidInputError)
+    assert "is there already" in str(again.exception)
+
+    assert "anna is revoked" in run("revoke", "anna").output
+    assert api.get("users", "anna") is None
+    assert api.get("queues", VHOST, queue) is None
+
+
+def test_a_file_is_for_the_command_that_it_was_made_for(run: Run, tmp_path: Path) -> None:
+    """The coordinator's is refused by `fanfold participant`, and the other way round."""
+    run("enroll", "--coordinator", "chief-9")
+    run("enroll", "bert")
+    chief, bert = tmp_path / "chief-9.credentials.json", tmp_path / "bert.credentials.json"
+
+    assert read(CoordinatorSettings, {}, chief, role="coordinator").require_login
+    assert read(ParticipantSettings, {}, bert, role="participant").id == "bert"
+    with pytest.raises(InvalidInputError, match="is for `fanfold coordinator`, and this is"):
+        read(ParticipantSettings, {"id": "bert"}, chief, role="participant")
+    with pytest.raises(InvalidInputError, match="is for `fanfold participant`, and this is"):
+        read(CoordinatorSettings, {}, bert, role="coordinator")
+    for login in ("chief-9", "bert"):
+        run("revoke", login)
+
+
+def test_a_failed_enrolment_leaves_a_queue_that_was_there(
+    run: Run, management: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds somebody's version; what was made for the enrolment is gone."""
+    api, names = ManagementClient(management), FederationNames(FEDERATION)
+    api.put("queues", VHOST, names.participant_queue("cleo"), body={"durable": True})
+    # What the broker says to a limit that is no number.
+    monkeypatch.setattr("fanfold.access.enrolment.PARTICIPANT_LIMITS", {"max-connections": "many"})
+
+    assert run("enroll", "cleo").exception is not None
+    assert run("enroll", "dora").exception is not None
+    assert api.get("users", "cleo") is None
+    assert api.get("queues", VHOST, names.participant_queue("cleo")) is not None
+    assert api.get("queues", VHOST, names.participant_queue("dora")) is None
+
+
+@pytest.mark.parametrize("command", ["enroll", "revoke"])
+def test_passwords_are_not_sent_in_clear_to_another_machine(run: Run, command: str) -> None:
+    """Unless an option says that this is insecure; nothing answers at this address."""
+    address = ("--management", "http://admin:hush@192.0.2.1:9")
+    refused = run(command, "eve", *address)
+    assert isinstance(refused.exception, InvalidInputError)
+    assert "unencrypted to 192.0.2.1" in str(refused.exception)
+    assert "hush" not in str(refused.exception)
+
+
+def test_what_is_missing_is_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The id, and where the broker is."""
+    assert "name the participant" in str(run("enroll").exception)
+    monkeypatch.delenv("FANFOLD_MANAGEMENT_URL")
+    assert "name the management API" in str(run("revoke", "eve").exception)
+
+
+def test_the_password_may_come_from_the_environment(
+    run: Run, broker_node: BrokerNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it stands in no command line; `-` prints the credentials instead of writing them."""
+    address = str(broker_node.management_url).replace("//", f"//{broker_node.user}@")
+    monkeypatch.setenv("FANFOLD_MANAGEMENT_PASSWORD", broker_node.password)
+    printed = run("enroll", "fay", "--management", address, "--out", "-").output
+    assert Credentials.model_validate_json(printed).login == "fay"
+    run("revoke", "fay")

@@ -1,0 +1,188 @@
+"""Facts about what a coordinator makes of its books when it comes back."""
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from fanfold.coordinator.aggregation.differential_privacy import DifferentialPrivacy
+from fanfold.coordinator.aggregation.refusals import UpdateLimits
+from fanfold.coordinator.aggregation.run_state import RunState
+from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
+from fanfold.coordinator.aggregation.staleness import parse_staleness
+from fanfold.coordinator.broker.leadership import StoppedError
+from fanfold.coordinator.committer import Committer
+from fanfold.coordinator.disk_retry import DISK_PAUSE_SECONDS
+from fanfold.coordinator.evaluation.evaluator import Evaluator
+from fanfold.coordinator.observer import Unobserved
+from fanfold.coordinator.persistence.run_store import RunStore
+from fanfold.coordinator.rounds.presence import Presence
+from fanfold.coordinator.rounds.sampling import Sampling
+from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.schemas.messages import Update
+from fanfold.schemas.reader_limits import ReaderLimits
+from tests.federation.tiny_tasks import Tiny
+
+
+class Life:
+    """One life of a coordinator, without its broker."""
+
+    def __init__(self, folder: Path, *, leader: Any = None) -> None:
+        task = Tiny()
+        network = task.network()
+        settings = CoordinatorSettings(out=folder, dp_clip=1.0, dp_noise=1.0)
+        tensors = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        self.run = RunState(
+            run_id="r",
+            tensors=tensors,
+            kinds=dict.fromkeys(tensors, "delta"),
+            staleness=parse_staleness("constant"),
+            optimizer=parse_optimizer("sgd:lr=1"),
+            limits=UpdateLimits(),
+            privacy=DifferentialPrivacy.of(settings.privacy),
+        )
+        self.store = RunStore(folder, ReaderLimits(max_bytes=1 << 20))
+        self.said: list[str] = []
+        self.fields: list[dict[str, Any]] = []
+        self.evaluator = Evaluator(
+            task, network, deliver=lambda _: None, best=folder / "best", until_accuracy=None
+        )
+        nobody: Any = None
+        self.committer = Committer(
+            self.run,
+            settings=settings,
+            store=self.store,
+            presence=Presence(),
+            sampling=Sampling(settings.policy, 0),
+            channel=nobody,
+            leader=leader,
+            publisher=nobody,
+            update_handler=cast("Any", SimpleNamespace(round=None, committed=lambda: None)),
+            evaluator=self.evaluator,
+            say=self._say,
+            observer=Unobserved(),
+        )
+        self.committer.take_epoch()
+        self.committer.load(fresh=False)
+
+    def _say(self, event: str, fields: dict[str, Any]) -> None:
+        self.said.append(event)
+        self.fields.append(fields)
+
+    def round(self, participant: str) -> None:
+        """Close a round of one update, and commit it."""
+        self.fold(participant)
+        names = [
+            {"participant": each.participant, "base_version": each.base_version, "digest": "d"}
+            for each in self.run.close_round()
+        ]
+        self.store.history.append({"event": "round", "updates": names})
+        document, tensors = self.run.state()
+        reports = {"last": {}, "waiting": []}
+        state = {"run": document, "reports": reports, "best_accuracy": -1.0, "present": []}
+        self.store.commit({**state, "sample": None}, tensors)
+
+    def fold(self, participant: str) -> None:
+        """Fold an update into the open round."""
+        self.run.announced("0" * 64)
+        update = Update(
+            run="r",
+            participant=participant,
+            base_version=self.run.version,
+            base_digest="0" * 64,
+            num_examples=1,
+        )
+        zeros = {name: tensor * 0 for name, tensor in self.run.tensors.items()}
+        self.run.fold(update, zeros, f"{self.run.version}")
+
+    def close(self) -> None:
+        self.evaluator.close()
+        self.store.close()
+
+
+def test_what_a_damaged_checkpoint_counted_stays_paid_for(tmp_path: Path) -> None:
+    """Its version was published with a noise that nobody can take back; the round runs again."""
+    first = Life(tmp_path)
+    for participant in ("ann", "bob"):
+        first.round(participant)
+    assert first.run.privacy_ledger.counts == {"ann": 1, "bob": 1}
+    first.close()
+    newest = tmp_path / "checkpoint.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    second = Life(tmp_path)
+    assert second.said == ["checkpoint_damaged", "run_resumed"]
+    assert second.run.version == 1
+    assert second.run.privacy_ledger.counts == {"ann": 1, "bob": 1}
+    second.round("bob")
+    assert second.run.privacy_ledger.counts == {"ann": 1, "bob": 2}
+    second.close()
+
+
+class Waiting:
+    """An office in which somebody does something in the pause, and then stops the service."""
+
+    def __init__(self, *meanwhile: Callable[[], object]) -> None:
+        self.meanwhile = list(meanwhile)
+        self.paused = 0.0
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(min(seconds, 0.2))  # short locks are timed with the system's clock
+        self.paused += seconds
+        if self.paused < 2:
+            return
+        if not self.meanwhile:
+            raise StoppedError("enough")
+        self.meanwhile.pop(0)()
+
+
+def test_who_stands_by_behind_a_stopped_coordinator_says_so_and_can_be_stopped(
+    tmp_path: Path,
+) -> None:
+    """Its process holds the lock on the folder, and goes on with it if it is woken up."""
+    first = Life(tmp_path)
+    first.round("ann")
+    with first.store.ours():
+        leader = Waiting()
+        with pytest.raises(StoppedError, match="enough"):
+            Life(tmp_path, leader=leader)
+    assert leader.paused > DISK_PAUSE_SECONDS
+    first.close()
+
+
+def test_who_stands_by_takes_over_when_the_stopped_one_is_ended(tmp_path: Path) -> None:
+    first = Life(tmp_path)
+    first.round("ann")
+    with ExitStack() as held:
+        held.enter_context(first.store.ours())
+        second = Life(tmp_path, leader=Waiting(held.close))
+    assert second.said[0] == "folder_locked"
+    assert second.fields[0] == {
+        "folder": str(tmp_path),
+        "holder": f"process {os.getpid()} on {socket.gethostname()}",
+    }
+    assert second.run.version == 1
+    first.close()
+    second.close()
+
+
+def test_a_commit_in_an_open_round_writes_its_progress_alone(tmp_path: Path) -> None:
+    """And the next coordinator goes on with what it counted."""
+    first = Life(tmp_path)
+    first.committer.commit()
+    base = (tmp_path / "checkpoint.safetensors").read_bytes()
+    for participant in ("ann", "bob"):
+        first.fold(participant)
+        first.committer.commit()
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == base
+    first.close()
+    second = Life(tmp_path)
+    assert [each.participant for each in second.run.contributions] == ["ann", "bob"]
+    assert second.run.running.sums.keys() == first.run.running.sums.keys()
+    assert second.said == ["run_resumed"]
+    second.close()

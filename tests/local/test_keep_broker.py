@@ -1,0 +1,29 @@
+"""What `fanfold local --keep-broker` says of the broker that stays."""
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from nodes import BrokerNode
+
+from fanfold.cli.view import JsonView, LinesView
+from fanfold.local.federation import _with_broker
+
+
+def test_people_are_told_the_login_and_programs_a_file(
+    broker_node: BrokerNode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What programs print ends in logs; the file is its owner's alone."""
+    path = tmp_path / "management-password"
+    for view in (LinesView(), JsonView()):
+        with view:
+            _with_broker(view, broker_node, path)("run_finished", {"rounds": 1})
+    told = capsys.readouterr().out.splitlines()
+
+    assert f"user {broker_node.user}, password {broker_node.password}" in told[0]
+    kept = json.loads(told[2])
+    assert (kept["event"], kept["user"]) == ("broker_kept", broker_node.user)
+    assert broker_node.password not in told[2]
+    assert Path(kept["password_file"]).read_text() == broker_node.password
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -1,0 +1,56 @@
+"""A training worker that trains the digits for one step, over a desk without a broker."""
+
+import queue
+from pathlib import Path
+from typing import Any
+
+from fanfold.learning import load_task
+from fanfold.participant.state_folder import StateFolder
+from fanfold.participant.trainer import Trainer
+from fanfold.participant.training_worker import TrainingWorker
+from fanfold.participant.version_receiver import Version
+from fanfold.schemas.chunking import Assembly, cut
+from fanfold.schemas.messages import GlobalParameters, TrainingPlan
+from fanfold.schemas.reader_limits import ReaderLimits
+from fanfold.schemas.tensor_codec import encode_tensors
+
+LIMITS = ReaderLimits(max_bytes=1 << 20)
+
+
+class FakeChannel:
+    """Takes every update."""
+
+    def __init__(self) -> None:
+        self.published = 0
+
+    def publish_update(self, chunks: Any) -> None:
+        self.published += len(list(chunks))
+
+    def give_up_update(self) -> None:
+        pass
+
+
+def worker_over(
+    folder: Path | None, channel: FakeChannel, *, chunk_bytes: int = 1 << 20
+) -> tuple[TrainingWorker, Version, "queue.Queue[object]"]:
+    """A slot that is asked to train the digits for a step, and what it delivers."""
+    task = load_task("digits")()
+    message = GlobalParameters(
+        run="run", version=0, rounds=1, plan=TrainingPlan(steps=1, threads=1), encoding="float32"
+    )
+    chunks = cut(encode_tensors(message, task.network().state_dict()))
+    assembly = Assembly(chunks[0].header, LIMITS)
+    for chunk in chunks:
+        assembly.add(chunk.header, chunk.body)
+    version = Version("run", 1, 0, chunks[0].header.whole.digest, len(chunks), assembly)
+    delivered: queue.Queue[object] = queue.Queue()
+    made = TrainingWorker(
+        task,
+        Trainer(task, "ann"),
+        participant="ann",
+        state=StateFolder(folder, LIMITS),
+        channel=channel,  # type: ignore[arg-type] - the two methods that a slot calls
+        chunk_bytes=chunk_bytes,
+        deliver=delivered.put,
+    )
+    return made, version, delivered

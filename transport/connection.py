@@ -1,0 +1,285 @@
+"""A connection to the broker that any thread can use and that comes back when it is lost."""
+
+import itertools
+import ssl
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from pika.channel import Channel
+
+from fanfold.schemas.errors import InvalidInputError, PublishCancelledError
+from fanfold.transport.addresses import Address
+from fanfold.transport.event_queue import EventQueue
+from fanfold.transport.events import Delivery, Outgoing, QueueState, Subscription
+from fanfold.transport.io.session import Session
+
+DEFAULT_WINDOW_BYTES = 16 * 1024 * 1024
+
+
+class Connection:
+    """One AMQP connection, owned by one I/O thread.
+
+    Threads: every public method may be called from any thread except the I/O thread, and none of
+    them touches pika: they post to the I/O thread, which owns connection, channels and timers, and
+    which never runs code of the caller. `acknowledge` returns at once; `publish` and whatever asks
+    the broker something block the calling thread until the broker has answered.
+
+    What happens comes out of `event_queue`, in order: deliveries, and the events in
+    `fanfold.transport.events`. After a lost connection the link connects again by itself, but it
+    declares and subscribes nothing by itself: on `Connected` the caller runs its own procedure.
+    Only `publish` lives through reconnects, by sending again what was not confirmed.
+
+    Closing, in this order: stop consuming, let a running `publish` finish, send the last
+    acknowledgements, close the channels, close the connection, end the thread.
+
+    Example:
+        >>> with Connection(["amqp://localhost"], name="example") as connection:
+        ...     connection.wait_connected(10)
+        ...     connection.declare_queue("letters")
+        ...     connection.publish([Outgoing("", "letters", b"hello", "Letter", "letters/1")])
+
+    Args:
+        urls: brokers of one cluster, `amqp://` or `amqps://`; one of them is enough.
+        name: what the management UI calls the connection.
+        event_queue: where deliveries and events go; links may share one.
+        client_properties: more that the management UI is to show.
+        heartbeat_seconds: a peer silent for so long is dead; 30 to 60 suits the open internet. A
+            URL with `?heartbeat=` has its own.
+        tls: for `amqps://`, instead of the system's certificates.
+        certificate_login: log in with the client certificate of `tls` where a URL has no password.
+        window_bytes: how much `publish` sends ahead of the broker's confirmations.
+        max_backoff_seconds: the longest pause between attempts to connect.
+
+    Raises:
+        InvalidInputError: if a URL is not one, or there is none.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        name: str,
+        event_queue: EventQueue | None = None,
+        client_properties: Mapping[str, str] | None = None,
+        heartbeat_seconds: int = 60,
+        tls: ssl.SSLContext | None = None,
+        certificate_login: bool = False,
+        window_bytes: int = DEFAULT_WINDOW_BYTES,
+        max_backoff_seconds: float = 60.0,
+    ) -> None:
+        if not urls:
+            raise InvalidInputError("name a broker with --broker or FANFOLD_BROKER_URL")
+        self.name = name
+        self.event_queue = EventQueue() if event_queue is None else event_queue
+        self._tags = itertools.count(1)
+        self._session = Session(
+            self,
+            [Address.parse(url) for url in urls],
+            heartbeat_seconds=heartbeat_seconds,
+            client_properties=client_properties or {},
+            tls=tls,
+            certificate_login=certificate_login,
+            window_bytes=window_bytes,
+            max_backoff_seconds=max_backoff_seconds,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Link {self.name!r} to {self.url_without_password}>"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._session.connected
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker takes no messages on this connection now; it still delivers."""
+        return self._session.blocked
+
+    @property
+    def login(self) -> str:
+        """The user name of the connection, or of the first URL before there was one."""
+        return self._session.address.login
+
+    @property
+    def logins(self) -> frozenset[str]:
+        """The user names of all URLs: one of them is that of the connection."""
+        return frozenset(address.login for address in self._session.addresses)
+
+    @property
+    def heartbeat_seconds(self) -> int:
+        """The longest heartbeat of any URL."""
+        return max(self._session.heartbeats)
+
+    @property
+    def url_without_password(self) -> str:
+        """The broker of the connection, or the first one before there was one."""
+        return str(self._session.address)
+
+    def start(self) -> None:
+        """Start the I/O thread, which starts to connect."""
+        self._session.start()
+
+    def wait_connected(self, timeout_seconds: float) -> None:
+        """Wait for a connection.
+
+        Raises:
+            LoginRefusedError: if the broker refuses login or vhost, after a few tries.
+            InsecureBrokerError: if TLS with it cannot be trusted or spoken, after a few tries.
+            BrokerUnreachableError: if there is none in time; the link goes on trying.
+            ConnectionClosedError: if the link was closed.
+        """
+        self._session.wait_connected(timeout_seconds)
+
+    def declare_exchange(self, name: str, kind: Literal["fanout", "direct"]) -> None:
+        """Make a durable exchange, or find it as it is described.
+
+        Raises:
+            RefusedByBrokerError: 406 if one of that name is of another kind, 403 without the right.
+            ConnectionLostError: if there is no connection, or it is lost meanwhile.
+        """
+        self._session.operate(
+            lambda channel, answer: channel.exchange_declare(
+                name, kind, durable=True, callback=answer
+            )
+        )
+
+    def declare_queue(
+        self,
+        name: str,
+        *,
+        arguments: Mapping[str, object] | None = None,
+        exclusive: bool = False,
+        bindings: Sequence[tuple[str, str]] = (),
+    ) -> QueueState:
+        """Make a queue, or find it as it is described. Durable, or exclusive to this connection.
+
+        With `bindings`, pairs of exchange and routing key, it is bound too, in the same single
+        wait for the broker; what the answer counts came in before or through them.
+
+        Raises:
+            RefusedByBrokerError: 406 if it exists with other arguments, 405 if another connection
+                has it exclusively, 403 without the right.
+            QueueDownError: if the queue lies on a node that is down; the connection goes with it.
+            ConnectionLostError: if there is no connection, or it is lost meanwhile.
+        """
+
+        def declare(channel: Channel, answer: Callable[[Any], None]) -> None:
+            ask = partial(
+                channel.queue_declare,
+                name,
+                durable=not exclusive,
+                exclusive=exclusive,
+                arguments=dict(arguments or {}),
+            )
+            if bindings:
+                ask()  # without an answer, and so are these; the same question at the end has one
+                for exchange, routing_key in bindings:
+                    channel.queue_bind(name, exchange, routing_key)
+            ask(callback=answer)
+
+        answer = self._session.ask_queue(
+            name,
+            partial(
+                self._session.operate,
+                declare,
+            ),
+        )
+        found = answer.method
+        return QueueState(found.queue, found.message_count, found.consumer_count)
+
+    def delete_queue(self, name: str) -> None:
+        """Delete a queue and what is in it; a queue that does not exist is fine."""
+        self._session.operate(lambda channel, answer: channel.queue_delete(name, callback=answer))
+
+    def bind_queue(self, queue: str, exchange: str, routing_key: str = "") -> None:
+        """Let `queue` receive what `exchange` gets with `routing_key`.
+
+        Raises:
+            RefusedByBrokerError: 404 if either does not exist, 403 without the right.
+            ConnectionLostError: if there is no connection, or it is lost meanwhile.
+        """
+        self._session.operate(
+            lambda channel, answer: channel.queue_bind(
+                queue, exchange, routing_key, callback=answer
+            )
+        )
+
+    def subscribe(
+        self, queue: str, *, prefetch: int, exclusive: bool = False, consumer_tag: str = ""
+    ) -> Subscription:
+        """Consume `queue` into the event queue, on a channel of its own.
+
+        Args:
+            queue: what to read.
+            prefetch: how many deliveries may be unacknowledged at a time, at least 1.
+            exclusive: refuse to share the queue with another consumer.
+            consumer_tag: for the management UI; made up from the link's name by default.
+
+        Raises:
+            RefusedByBrokerError: 404 no such queue, 403 no right or another consumer has it
+                exclusively, 405 locked by another connection.
+            QueueDownError: if the queue lies on a node that is down; the connection goes with it.
+            ConnectionLostError: if there is no connection, or it is lost meanwhile.
+        """
+        tag = consumer_tag or f"{self.name}-{next(self._tags)}"
+        subscription = Subscription(queue, tag, prefetch)
+        subscribe = self._session.subscriptions.subscribe
+        return self._session.ask_queue(queue, partial(subscribe, subscription, exclusive=exclusive))
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """End a subscription: the broker takes back what is not acknowledged."""
+        self._session.subscriptions.unsubscribe(subscription)
+
+    def is_subscribed(self, subscription: Subscription) -> bool:
+        """Whether deliveries of this subscription can still come."""
+        return self.connected and subscription in self._session.subscriptions
+
+    def publish(
+        self, messages: Iterable[Outgoing], *, timeout_seconds: float | None = None
+    ) -> None:
+        """Publish and wait until the broker has confirmed every message.
+
+        Messages are taken from the iterable as the window has room, so a long one need not be in
+        memory. Calls from several threads go one after another, never mixed. After an error some
+        of the messages may have arrived; publish them all again, with the same ids.
+
+        Raises:
+            UnroutableError: a mandatory message found no queue.
+            QueueFullError: a queue refuses more.
+            RefusedByBrokerError: 404 no such exchange, 403 no right, 406 too large.
+            BrokerUnreachableError: time is up; without a timeout it waits for as long as it takes.
+            PublishCancelledError: `cancel_publish` was called.
+            ConnectionClosedError: the link was closed.
+        """
+        self._session.turns.publish(messages, timeout_seconds)
+
+    def cancel_publish(self) -> None:
+        """Make the `publish` that is under way, if there is one, raise `PublishCancelledError`."""
+        self._session.turns.fail(PublishCancelledError(f"{self!r}: the publish was given up"))
+
+    def acknowledge(self, delivery: Delivery, *, multiple: bool = False) -> None:
+        """Acknowledge a delivery, or with `multiple` all before it on its subscription too.
+
+        Never blocks. If the subscription has ended meanwhile the broker has taken the delivery
+        back: then this does nothing but log one warning per subscription.
+        """
+        self._session.subscriptions.acknowledge(delivery, multiple=multiple)
+
+    def close(self, drain_seconds: float = 5.0) -> None:
+        """Close in good order, and within `drain_seconds` or a little more. Twice is fine."""
+        self._session.close(drain_seconds)

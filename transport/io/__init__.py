@@ -1,0 +1,1 @@
+"""What runs on the I/O thread, the only one that calls pika."""

@@ -1,0 +1,81 @@
+"""One call of `publish`: the caller's side and the I/O thread's side of it."""
+
+import threading
+import time
+from collections import deque
+
+from fanfold.schemas.errors import BrokerUnreachableError
+from fanfold.transport.events import ENVELOPE_BYTES, Outgoing
+
+
+class PublishBatch:
+    """Messages on their way from a caller to the publisher, with a bound on bytes in doubt.
+
+    The caller hands over and waits; the I/O thread takes, confirms and fails. A message counts
+    from the moment it is handed over until it is confirmed, sent or not: that bounds memory also
+    while there is no connection.
+    """
+
+    def __init__(self, window_bytes: int, deadline: float | None) -> None:
+        self._window_bytes = window_bytes
+        self._deadline = deadline
+        self._changed = threading.Condition()
+        self._num_bytes = 0
+        self._num_messages = 0
+        self._error: Exception | None = None
+        self.to_send: deque[Outgoing] = deque()
+
+    def hand_over(self, message: Outgoing) -> None:
+        """Wait until the window has room, then queue the message. Called by the publishing thread.
+
+        Raises:
+            TransportError: if this or an earlier message of the batch failed, or time is up.
+        """
+        size = _weight(message)
+        with self._changed:
+            self._wait_for(size)
+            self._num_bytes += size
+            self._num_messages += 1
+            self.to_send.append(message)
+
+    def wait_confirmed(self) -> None:
+        """Wait until nothing is in doubt. Called by the publishing thread.
+
+        Raises:
+            TransportError: if a message failed, or time is up.
+        """
+        with self._changed:
+            self._wait_for(None)
+
+    def confirmed(self, message: Outgoing) -> None:
+        """Free the room that the message took. Called by the I/O thread."""
+        with self._changed:
+            self._num_bytes -= _weight(message)
+            self._num_messages -= 1
+            self._changed.notify_all()
+
+    def fail(self, error: Exception) -> None:
+        """Make the caller's next or current wait raise. Called by the I/O thread."""
+        with self._changed:
+            self._error = self._error or error
+            self._changed.notify_all()
+
+    def _wait_for(self, size: int | None) -> None:
+        """Wait for room for `size` bytes, None for an empty window."""
+
+        def ready() -> bool:
+            room = size is not None and self._num_bytes + size <= self._window_bytes
+            return self._error is not None or not self._num_messages or room
+
+        remaining = None if self._deadline is None else self._deadline - time.monotonic()
+        in_time = self._changed.wait_for(ready, remaining)
+        if self._error is not None:
+            raise self._error
+        if not in_time:
+            raise BrokerUnreachableError(
+                f"the broker did not confirm in time: {self._num_messages} messages are in doubt"
+            )
+
+
+def _weight(message: Outgoing) -> int:
+    return len(message.body) + ENVELOPE_BYTES

@@ -1,0 +1,176 @@
+"""Getting a connection, and another one whenever it is lost."""
+
+import logging
+import random
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+import pika
+from pika.adapters.select_connection import IOLoop
+
+from fanfold.schemas.errors import InsecureBrokerError, LoginRefusedError
+from fanfold.transport.addresses import Address
+from fanfold.transport.backoff import Backoff
+from fanfold.transport.errors import translate
+from fanfold.transport.io.pika_patches import abort
+
+_logger = logging.getLogger(__name__)
+
+_FIRST_RETRY_SECONDS = 0.2
+_MAX_LOGIN_TRIES = 3
+_STABLE_SECONDS = 5.0  # a connection that lived for less has only been another failure
+_HOPELESS = (LoginRefusedError, InsecureBrokerError)
+"""Trying again mends neither, but a broker that is starting up may take a moment to mean it."""
+
+
+def connection_properties(name: str) -> dict[str, str]:
+    """Return what the management UI shows about the connection called `name`."""
+    try:
+        release = version("fanfold")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        release = "unknown"
+    words = {"product": "Fanfold", "version": release, "information": "federated learning"}
+    return {"connection_name": name, **words}  # pika's own words would name pika instead
+
+
+class Reconnector:
+    """Keeps one connection alive, to any broker of a list. I/O thread only.
+
+    The third refused login ends it, unless that login has worked before: then the broker is being
+    rebuilt, and waiting is right.
+
+    Args:
+        loop: the I/O thread's.
+        addresses: the brokers.
+        connected: called with a connection that is open, and where it goes.
+        disconnected: called with why when that is closed.
+        finished: called when there will be no more connections: without an error after `stop`,
+            with one when the login is refused.
+        heartbeat_seconds: a peer silent for so long is dead.
+        client_properties: what the management UI shows.
+        tls: for addresses with TLS, instead of the system's certificates.
+        max_backoff_seconds: the longest pause between two rounds of attempts.
+    """
+
+    def __init__(
+        self,
+        loop: IOLoop,
+        addresses: Sequence[Address],
+        *,
+        connected: Callable[[pika.SelectConnection, Address], None],
+        disconnected: Callable[[Exception], None],
+        finished: Callable[[Exception | None], None],
+        heartbeat_seconds: int,
+        client_properties: Mapping[str, str],
+        tls: ssl.SSLContext | None,
+        certificate_login: bool,
+        max_backoff_seconds: float,
+    ) -> None:
+        self._loop = loop
+        self._connected = connected
+        self._disconnected = disconnected
+        self._finished = finished
+        # Of our own: a draw from the module's generator would shift what a seeded training draws.
+        self._random = random.Random()
+        self._addresses = self._random.sample(addresses, len(addresses))  # over the brokers
+        self._heartbeat_seconds = heartbeat_seconds
+        self._client_properties = client_properties
+        self._tls = tls
+        self._certificate_login = certificate_login
+        self._backoff = Backoff(_FIRST_RETRY_SECONDS, max_backoff_seconds)
+        self._connection: pika.SelectConnection | None = None
+        self._stopping = False
+        self._tries = 0
+        self._failures = 0
+        self._refusals = 0
+        self._login_worked = False
+        self._opened_at = 0.0
+        self.last_error: Exception | None = None
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether no more connections are wanted."""
+        return self._stopping
+
+    def connect(self) -> None:
+        """Try the next broker of the list."""
+        if self._stopping:
+            return
+        address = self._addresses[self._tries % len(self._addresses)]
+        self._tries += 1
+        self._connection = pika.SelectConnection(
+            address.parameters(
+                heartbeat_seconds=self._heartbeat_seconds,
+                client_properties=self._client_properties,
+                tls=self._tls,
+                certificate_login=self._certificate_login,
+            ),
+            on_open_callback=lambda connection: self._on_open(connection, address),
+            on_open_error_callback=lambda _, error: self._on_open_error(address, error),
+            on_close_callback=lambda _, error: self._on_closed(error),
+            custom_ioloop=self._loop,
+        )
+
+    def drop(self) -> None:
+        """Let go of the connection without a word, and get another one."""
+        if self._connection is not None and not self._stopping:
+            abort(self._connection)
+
+    def stop(self) -> None:
+        """Close the connection, or the attempt to get one, and finish."""
+        self._stopping = True
+        if self._connection is None:
+            self._finished(None)
+        elif not self._connection.is_closing:
+            self._connection.close()
+
+    def abort(self) -> None:
+        """Finish without waiting for the broker."""
+        self._stopping = True
+        if self._connection is None:
+            self._finished(None)
+        else:
+            abort(self._connection)
+
+    def _on_open(self, connection: pika.SelectConnection, address: Address) -> None:
+        self._opened_at = time.monotonic()
+        self._login_worked = True
+        self._connected(connection, address)
+
+    def _on_open_error(self, address: Address, error: BaseException) -> None:
+        self._connection = None
+        ours = translate(error)
+        self.last_error = type(ours)(f"{address}: {ours}")
+        if self._stopping:
+            self._finished(None)
+            return
+        if isinstance(ours, _HOPELESS) and not self._login_worked:
+            self._refusals += 1
+            if self._refusals == _MAX_LOGIN_TRIES:
+                self._stopping = True
+                self._finished(self.last_error)
+                return
+        self._retry()
+
+    def _on_closed(self, error: Exception) -> None:
+        self._connection = None
+        if time.monotonic() - self._opened_at >= _STABLE_SECONDS:
+            self._failures = 0
+        self._disconnected(error)
+        if self._stopping:
+            self._finished(None)
+        else:
+            self.last_error = translate(error)
+            self._retry()
+
+    def _retry(self) -> None:
+        """Go round the list once for every pause."""
+        self._failures += 1
+        rounds, place = divmod(self._failures - 1, len(self._addresses))
+        pause = 0.0
+        if place == 0:
+            pause = self._backoff.seconds(rounds + 1, self._random.random())
+        _logger.info("no connection, next try in %.1f s: %s", pause, self.last_error)
+        self._loop.call_later(pause, self.connect)

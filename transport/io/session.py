@@ -1,0 +1,197 @@
+"""What a link is made of: one broker connection after another, and what lives on them."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pika
+
+from fanfold.schemas.errors import BrokerUnreachableError, ConnectionLostError, QueueDownError
+from fanfold.transport.addresses import Address
+from fanfold.transport.errors import describe, refused_connection
+from fanfold.transport.events import Blocked, Connected, Disconnected, Ended, Unblocked
+from fanfold.transport.io.confirming_publisher import ConfirmingPublisher
+from fanfold.transport.io.declarations import Declarations, Operation
+from fanfold.transport.io.io_thread import IOThread
+from fanfold.transport.io.pika_patches import read_any_headers, read_in_larger_pieces
+from fanfold.transport.io.publish_turns import PublishTurns
+from fanfold.transport.io.reconnector import Reconnector, connection_properties
+from fanfold.transport.io.subscriptions import Subscriptions
+
+if TYPE_CHECKING:
+    from fanfold.transport.connection import Connection
+
+_T = TypeVar("_T")
+
+ANSWER_SECONDS = 20.0
+"""A living queue answers in milliseconds, behind hours of disk work in seconds."""
+_FAREWELL_SECONDS = 1.0  # what the broker gets at least to answer a goodbye
+
+
+class Session:
+    """Owns the I/O thread and tells everything on it when a connection comes and goes.
+
+    Args:
+        owner: what events name, and whose event queue takes them.
+        addresses: brokers of one cluster.
+        heartbeat_seconds: as for `Connection`, likewise the rest.
+        client_properties: in addition to name and version.
+        tls: None for the system's certificates.
+        window_bytes: how much is sent ahead of confirmations.
+        max_backoff_seconds: the longest pause between attempts.
+
+    Attributes:
+        addresses: as given.
+        address: where the connection goes, or went last; the first one before there was one.
+        heartbeats: of each address, in seconds.
+        connected: whether there is a connection now.
+        io: the I/O thread.
+        subscriptions: the subscriptions.
+        turns: what publishes.
+    """
+
+    def __init__(
+        self,
+        owner: Connection,
+        addresses: Sequence[Address],
+        *,
+        heartbeat_seconds: int,
+        client_properties: Mapping[str, str],
+        tls: ssl.SSLContext | None,
+        certificate_login: bool,
+        window_bytes: int,
+        max_backoff_seconds: float,
+    ) -> None:
+        read_in_larger_pieces()
+        read_any_headers()
+        self._owner = owner
+        self._event_queue = owner.event_queue
+        self.addresses = addresses
+        self.address = addresses[0]
+        self.heartbeats = [each.heartbeat_seconds or heartbeat_seconds for each in addresses]
+        self.connected = False
+        self._changed = threading.Condition()
+        self.io = IOThread(owner.name, self._event_queue, ended=self._on_ended)
+        self._reconnector = Reconnector(
+            self.io.loop,
+            addresses,
+            connected=self._on_connected,
+            disconnected=self._on_disconnected,
+            finished=self.io.stop,
+            heartbeat_seconds=heartbeat_seconds,
+            client_properties=connection_properties(owner.name) | dict(client_properties),
+            tls=tls,
+            certificate_login=certificate_login,
+            max_backoff_seconds=max_backoff_seconds,
+        )
+        self._declarations = Declarations()
+        self._publisher = ConfirmingPublisher()
+        self.turns = PublishTurns(self.io, self._publisher, window_bytes)
+        self.subscriptions = Subscriptions(
+            self.io, self._event_queue, name=owner.name, patience_seconds=min(self.heartbeats) / 3
+        )
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker takes no messages now."""
+        return self._publisher.blocked
+
+    def start(self) -> None:
+        """Start to connect."""
+        self.io.start(self._reconnector)
+
+    def wait_connected(self, timeout_seconds: float) -> None:
+        """Wait for a connection; see `Connection.wait_connected`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.connected or self.io.ended, timeout_seconds)
+            if self.connected:
+                return
+        self.io.check_open()
+        brokers = ", ".join(map(str, self.addresses))
+        raise BrokerUnreachableError(
+            f"no broker answered within {timeout_seconds:g} s at {brokers}"
+            f" ({self._reconnector.last_error or 'no attempt has ended yet'})"
+        )
+
+    def operate(self, operation: Operation, patience_seconds: float | None = None) -> Any:
+        """Have the broker do something and return its answer."""
+        answer: Future[Any] = Future()
+        run = partial(self._declarations.run, operation, answer)
+        return self.io.ask(run, answer, patience_seconds)
+
+    def ask_queue(self, queue: str, ask: Callable[[float], _T]) -> _T:
+        """Have `ask` ask for an answer that the queue's own process has to give.
+
+        A cluster of RabbitMQ 4 keeps silent, for hours, about a classic queue whose node vanished
+        from the network. What was asked cannot be taken back but with the connection.
+
+        Raises:
+            QueueDownError: if there is no answer; `connected` is False then until there is another
+                connection.
+        """
+        try:
+            return ask(ANSWER_SECONDS)
+        except TimeoutError:
+            dropped: Future[None] = Future()
+            self.io.ask(partial(self._drop, dropped), dropped)
+            raise QueueDownError(queue) from None
+
+    def close(self, drain_seconds: float) -> None:
+        """Close in the order that `Connection` describes."""
+        deadline = time.monotonic() + drain_seconds
+        if self.io.shut():
+            self.io.post(self.subscriptions.cancel)
+            self.turns.wait_idle(drain_seconds)
+            self.io.post(self.subscriptions.flush)
+            self.io.post(self._reconnector.stop)
+        if not self.io.join(max(_FAREWELL_SECONDS, deadline - time.monotonic())):
+            self.io.post(self._reconnector.abort)
+            self.io.join()
+
+    # The rest belongs to the I/O thread.
+
+    def _drop(self, dropped: Future[None]) -> None:
+        self.connected = False  # at once: who waits for a connection must not find this one
+        self._reconnector.drop()
+        dropped.set_result(None)
+
+    def _on_connected(self, connection: pika.SelectConnection, address: Address) -> None:
+        connection.add_on_connection_blocked_callback(self._on_blocked)
+        connection.add_on_connection_unblocked_callback(self._on_unblocked)
+        self.address = address
+        self._declarations.connected(connection)
+        self.subscriptions.connected(connection)
+        self._publisher.connected(connection, address.login)
+        self._event_queue.put_event(Connected(self._owner))
+        with self._changed:
+            self.connected = True
+            self._changed.notify_all()
+
+    def _on_disconnected(self, error: Exception) -> None:
+        self.connected = False
+        self._declarations.disconnected(ConnectionLostError(describe(error)))
+        self.subscriptions.disconnected()
+        self._publisher.disconnected(refused_connection(error))
+        self._event_queue.put_event(Disconnected(self._owner, describe(error)))
+
+    def _on_blocked(self, _connection: pika.SelectConnection, frame: Any) -> None:
+        self._publisher.blocked = True
+        self._event_queue.put_event(Blocked(self._owner, frame.method.reason))
+
+    def _on_unblocked(self, _connection: pika.SelectConnection, _frame: object) -> None:
+        self._publisher.blocked = False
+        self._publisher.send()
+        self._event_queue.put_event(Unblocked(self._owner))
+
+    def _on_ended(self, reason: Exception) -> None:
+        self.turns.fail(reason)
+        if not self.io.is_closing:
+            self._event_queue.put_event(Ended(self._owner, reason))
+        with self._changed:
+            self._changed.notify_all()

@@ -1,0 +1,151 @@
+"""All subscriptions of a link, and the acknowledgements on their way to the broker."""
+
+import logging
+import time
+from collections import deque
+from concurrent.futures import Future
+from functools import partial
+from weakref import WeakSet
+
+import pika
+
+from fanfold.schemas.errors import ConnectionLostError
+from fanfold.transport.errors import UNSENDABLE, translate
+from fanfold.transport.event_queue import EventQueue
+from fanfold.transport.events import Delivery, Subscription, SubscriptionLost
+from fanfold.transport.io.consumer import Consumer
+from fanfold.transport.io.io_thread import IOThread
+
+_logger = logging.getLogger(__name__)
+
+
+class Subscriptions:
+    """Starts and stops consumers and brings acknowledgements to the one they belong to.
+
+    `subscribe`, `unsubscribe` and `acknowledge` may be called from any thread but the I/O thread,
+    everything else belongs to that.
+
+    Args:
+        io: the I/O thread.
+        event_queue: where deliveries go.
+        name: the link's, for warnings.
+        patience_seconds: how long the I/O thread may wait for room in the event queue before it
+            turns to its timers, the heartbeats among them.
+    """
+
+    def __init__(
+        self, io: IOThread, event_queue: EventQueue, *, name: str, patience_seconds: float
+    ) -> None:
+        self._io = io
+        self._event_queue = event_queue
+        self._name = name
+        self._patience_seconds = patience_seconds
+        self._connection: pika.SelectConnection | None = None
+        self._subscriptions: dict[Subscription, Consumer] = {}
+        self._turn_ends: float | None = None
+        self._acknowledgements: deque[tuple[Subscription, int, bool]] = deque()
+        self._acknowledging = False
+        self._warned: WeakSet[Subscription] = WeakSet()
+
+    def subscribe(
+        self, subscription: Subscription, patience_seconds: float, *, exclusive: bool
+    ) -> Subscription:
+        """Start a consumer; see `Connection.subscribe`."""
+        started: Future[Subscription] = Future()
+        start = partial(self._start, subscription, exclusive, started)
+        return self._io.ask(start, started, patience_seconds)
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Close a consumer's channel and wait for that."""
+        done: Future[None] = Future()
+        self._io.ask(partial(self._close, subscription, done), done)
+
+    def acknowledge(self, delivery: Delivery, *, multiple: bool) -> None:
+        """Have a delivery acknowledged soon; never blocks."""
+        self._acknowledgements.append((delivery.subscription, delivery.tag, multiple))
+        # One wake-up for many acknowledgements: `flush` lowers the flag before it looks.
+        if not self._acknowledging and not self._io.ended:
+            self._acknowledging = True
+            self._io.post_unhurried(self.flush)
+
+    def __contains__(self, subscription: Subscription) -> bool:
+        return subscription in self._subscriptions
+
+    def connected(self, connection: pika.SelectConnection) -> None:
+        """Use this connection from now on."""
+        self._connection = connection
+
+    def disconnected(self) -> None:
+        """Forget all consumers: they went with their connection."""
+        self._connection = None
+        self._subscriptions.clear()
+
+    def cancel(self) -> None:
+        """Take no more deliveries."""
+        for consumer in self._subscriptions.values():
+            consumer.cancel()
+
+    def flush(self) -> None:
+        """Send the acknowledgements that have gathered."""
+        self._acknowledging = False
+        while self._acknowledgements:
+            subscription, tag, multiple = self._acknowledgements.popleft()
+            consumer = self._subscriptions.get(subscription)
+            if consumer is not None:
+                consumer.acknowledge(tag, multiple=multiple)
+            elif subscription not in self._warned:
+                self._warned.add(subscription)
+                _logger.warning(
+                    "%s: too late to acknowledge on %s, the broker has taken its deliveries back",
+                    self._name,
+                    subscription.consumer_tag,
+                )
+
+    def _start(
+        self, subscription: Subscription, exclusive: bool, started: "Future[Subscription]"
+    ) -> None:
+        if self._connection is None or not self._connection.is_open:
+            started.set_exception(ConnectionLostError("there is no connection to the broker"))
+            return
+        started.add_done_callback(partial(self._forget_refused, subscription))
+        try:
+            self._subscriptions[subscription] = Consumer(
+                self._connection,
+                subscription,
+                exclusive=exclusive,
+                started=started,
+                deliver=self._on_delivery,
+                lost=self._on_lost,
+            )
+        except UNSENDABLE as error:
+            started.set_exception(translate(error))
+
+    def _forget_refused(self, subscription: Subscription, started: "Future[Subscription]") -> None:
+        if started.exception() is not None:
+            self._subscriptions.pop(subscription, None)
+
+    def _close(self, subscription: Subscription, done: "Future[None]") -> None:
+        self.flush()
+        consumer = self._subscriptions.pop(subscription, None)
+        if consumer is None:
+            done.set_result(None)
+        else:
+            consumer.close(done)
+
+    def _on_delivery(self, delivery: Delivery) -> None:
+        """Hand over a delivery, with one patience for all that one turn of the loop reads."""
+        if self._turn_ends is None:
+            self._turn_ends = time.monotonic() + self._patience_seconds
+            self._io.loop.call_later(0, self._end_turn)
+        self._event_queue.put(
+            delivery,
+            patience_seconds=max(0.0, self._turn_ends - time.monotonic()),
+            hurried=lambda: self._io.is_wanted,
+        )
+
+    def _end_turn(self) -> None:
+        self._turn_ends = None
+
+    def _on_lost(self, subscription: Subscription, code: int, text: str) -> None:
+        if self._subscriptions.pop(subscription, None) is not None:
+            self._event_queue.put_event(SubscriptionLost(subscription, code, text))

@@ -1,1 +1,0 @@
-"""Warren: asynchronous federated learning over RabbitMQ."""
