@@ -39,12 +39,12 @@ def run(url: str, *, num_bytes: int, participants: int, rounds: int) -> list[flo
         rounds: how many rounds, at least 1.
     """
     connection = _connect(url)
-    inbox, outbox = connection.channel(), connection.channel()
-    outbox.confirm_delivery()
-    outbox.exchange_declare(PARAMETERS, "fanout")
-    inbox.queue_delete(RESULTS)
-    inbox.queue_declare(RESULTS, durable=True, arguments=CLASSIC)
-    inbox.basic_qos(prefetch_count=COORDINATOR_WINDOW)
+    receiving, sending = connection.channel(), connection.channel()
+    sending.confirm_delivery()
+    sending.exchange_declare(PARAMETERS, "fanout")
+    receiving.queue_delete(RESULTS)
+    receiving.queue_declare(RESULTS, durable=True, arguments=CLASSIC)
+    receiving.basic_qos(prefetch_count=COORDINATOR_WINDOW)
 
     # Forked, because 64 interpreters take a while to start; there are no threads here.
     context = multiprocessing.get_context("fork")
@@ -66,49 +66,49 @@ def run(url: str, *, num_bytes: int, participants: int, rounds: int) -> list[flo
         for _ in range(rounds):
             began = time.perf_counter()
             for body in _chunks(memoryview(parameters).cast("B")):
-                outbox.basic_publish(PARAMETERS, "", body, pika.BasicProperties(delivery_mode=2))
-            _collect(inbox, total, num_bytes * participants)
+                sending.basic_publish(PARAMETERS, "", body, pika.BasicProperties(delivery_mode=2))
+            _collect(receiving, total, num_bytes * participants)
             _write(Path(folder) / "model", memoryview(parameters).cast("B"))
             seconds.append(time.perf_counter() - began)
 
     for process in processes:
         process.join()
-    inbox.queue_delete(RESULTS)
-    outbox.exchange_delete(PARAMETERS)
+    receiving.queue_delete(RESULTS)
+    sending.exchange_delete(PARAMETERS)
     connection.close()
     return seconds
 
 
 def _participate(url: str, index: int, num_bytes: int, rounds: int, ready: Barrier) -> None:
     connection = _connect(url)
-    inbox, outbox = connection.channel(), connection.channel()
-    outbox.confirm_delivery()
-    inbox.basic_qos(prefetch_count=PARTICIPANT_WINDOW)
+    receiving, sending = connection.channel(), connection.channel()
+    sending.confirm_delivery()
+    receiving.basic_qos(prefetch_count=PARTICIPANT_WINDOW)
     queue = f"floor.participant.{index}"
-    inbox.queue_declare(queue, durable=True, arguments=CLASSIC)
-    inbox.queue_purge(queue)
-    inbox.queue_bind(queue, PARAMETERS)
+    receiving.queue_declare(queue, durable=True, arguments=CLASSIC)
+    receiving.queue_purge(queue)
+    receiving.queue_bind(queue, PARAMETERS)
     ready.wait()
     buffer = bytearray(num_bytes)
     for _ in range(rounds):
         filled = 0
-        for body in _receive(inbox, queue, num_bytes):
+        for body in _receive(receiving, queue, num_bytes):
             buffer[filled : filled + len(body)] = body
             filled += len(body)
         for number, body in enumerate(_chunks(memoryview(buffer))):
             properties = pika.BasicProperties(delivery_mode=2, headers={"chunk": number})
-            outbox.basic_publish("", RESULTS, body, properties)
-    inbox.queue_delete(queue)
+            sending.basic_publish("", RESULTS, body, properties)
+    receiving.queue_delete(queue)
     connection.close()
 
 
-def _collect(inbox: BlockingChannel, total: np.ndarray, missing: int) -> None:
+def _collect(receiving: BlockingChannel, total: np.ndarray, missing: int) -> None:
     """Add up what the participants send until all of it is there."""
-    for method, properties, body in inbox.consume(RESULTS):
+    for method, properties, body in receiving.consume(RESULTS):
         begin = properties.headers["chunk"] * CHUNK_BYTES // 4
         values = np.frombuffer(body, dtype=np.float32)
         total[begin : begin + len(values)] += values
-        inbox.basic_ack(method.delivery_tag)
+        receiving.basic_ack(method.delivery_tag)
         missing -= len(body)
         if not missing:
             return

@@ -28,7 +28,7 @@ from fanfold.schemas.message_codec import Decoded, Encoded, TensorBytes, encode
 from fanfold.schemas.messages import GlobalParameters, Update, UpdateRefused
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.reader_limits import ReaderLimits
-from fanfold.transport import Connection, EventQueue
+from fanfold.transport import Connection, EventBuffer
 
 LIMITS = ReaderLimits(max_bytes=2 << 30)
 NUM_EXAMPLES = 10
@@ -38,12 +38,12 @@ class IdentityWorker:
     """Answers without training; the uploads are as real as those of the `TrainingWorker`."""
 
     def __init__(
-        self, participant: str, channel: ParticipantChannel, event_queue: EventQueue
+        self, participant: str, channel: ParticipantChannel, event_buffer: EventBuffer
     ) -> None:
-        """Deliver what happens into `event_queue`."""
+        """Deliver what happens into `event_buffer`."""
         self._participant = participant
         self._channel = channel
-        self._event_queue = event_queue
+        self._event_buffer = event_buffer
         self._delta = memoryview(b"")
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="work")
         self.activity = Activity()
@@ -71,9 +71,9 @@ class IdentityWorker:
             encoded = self._update(version)
             self._channel.publish_update(cut(encoded))
         except BaseException as error:  # noqa: BLE001 - raised again in the service's thread
-            self._event_queue.put_event(Failed(version, error, last_words(error)))
+            self._event_buffer.put_event(Failed(version, error, last_words(error)))
         else:
-            self._event_queue.put_event(Answered(version, encoded.num_bytes, None))
+            self._event_buffer.put_event(Answered(version, encoded.num_bytes, None))
 
     def _update(self, version: Version) -> Encoded:
         assert version.assembly is not None  # noqa: S101 - the reader gives whole versions only
@@ -110,10 +110,12 @@ class IdentityWorker:
 def take_part(federation: str, name: str) -> None:
     """Be one participant until SIGTERM."""
     settings = ParticipantSettings(federation=federation, id=name, progress_seconds=2.0)
-    event_queue = EventQueue()
+    event_buffer = EventBuffer()
     urls = os.environ[BROKER_VARIABLE].split()
     consuming, publishing = (
-        Connection(urls, name=f"{federation} participant {name} {purpose}", event_queue=event_queue)
+        Connection(
+            urls, name=f"{federation} participant {name} {purpose}", event_buffer=event_buffer
+        )
         for purpose in ("consumes", "publishes")
     )
     channel = ParticipantChannel(
@@ -123,8 +125,8 @@ def take_part(federation: str, name: str) -> None:
         settings,
         channel=channel,
         receiver=VersionReceiver(LIMITS, channel.acknowledge),
-        worker=IdentityWorker(name, channel, event_queue),
-        event_queue=event_queue,
+        worker=IdentityWorker(name, channel, event_buffer),
+        event_buffer=event_buffer,
         membership=Membership(
             channel,
             name,
@@ -136,7 +138,7 @@ def take_part(federation: str, name: str) -> None:
     )
 
     def stop(*_: object) -> None:
-        threading.Thread(target=event_queue.put_event, args=(Stop("SIGTERM"),)).start()
+        threading.Thread(target=event_buffer.put_event, args=(Stop("SIGTERM"),)).start()
 
     signal.signal(signal.SIGTERM, stop)
     with consuming, publishing:

@@ -39,11 +39,11 @@ from fanfold.learning import Task, load_task, local_device, local_optimizer, rea
 from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.tensor_codec import limits_for
-from fanfold.transport import Connection, EventQueue, connection_context
+from fanfold.transport import Connection, EventBuffer, connection_context
 
 STOP_SECONDS = 5.0
 """How long a publish under way may go on after SIGTERM."""
-EVENT_QUEUE_BYTES = 16 << 20
+EVENT_BUFFER_BYTES = 16 << 20
 """What may wait between reading and folding: four chunks keep either busy, more is only memory."""
 WINDOW_VERSIONS = 64
 """So many whole updates may be unacknowledged; classic queues hold them on disk."""
@@ -81,7 +81,7 @@ def serve(
     with reading(settings.data):
         task = load_task(settings.task)(data_dir=settings.data, seed=settings.seed)
     task.execution = replace(task.execution, device=local_device(settings.device))
-    event_queue = EventQueue(EVENT_QUEUE_BYTES)
+    event_buffer = EventBuffer(EVENT_BUFFER_BYTES)
     tls = connection_context(
         settings.broker,
         ca_file=settings.ca_file,
@@ -92,7 +92,7 @@ def serve(
         Connection(
             settings.broker,
             name=f"{settings.federation} coordinator {purpose}",
-            event_queue=event_queue,
+            event_buffer=event_buffer,
             client_properties={"federation": settings.federation, "role": "coordinator"},
             heartbeat_seconds=settings.heartbeat_seconds,
             max_backoff_seconds=settings.reconnect_seconds,
@@ -110,7 +110,7 @@ def serve(
     )
 
     def stop(reason: str) -> None:
-        event_queue.put_event(Stop(reason))
+        event_buffer.put_event(Stop(reason))
         publishing.close(STOP_SECONDS)  # where the broker is gone, a publish waits for ever
 
     connections = (publishing, consuming, administering)
@@ -121,7 +121,7 @@ def serve(
             settings,
             task=task,
             channel=channel,
-            event_queue=event_queue,
+            event_buffer=event_buffer,
             say=tell,
             observer=observer,
         )
@@ -141,7 +141,7 @@ def assemble(
     *,
     task: Task,
     channel: CoordinatorChannel,
-    event_queue: EventQueue,
+    event_buffer: EventBuffer,
     say: Say,
     observer: Observer,
 ) -> Coordinator:
@@ -172,12 +172,12 @@ def assemble(
     store = RunStore(settings.out, limits)
     presence = Presence()
     observer.attach(present=lambda: len(presence), is_ready=channel.is_receiving)
-    publisher = Publisher(channel=channel, store=store, deliver=event_queue.put_event)
+    publisher = Publisher(channel=channel, store=store, deliver=event_buffer.put_event)
     leader = Leadership(
         settings.federation,
         channel=channel,
         publisher=publisher,
-        event_queue=event_queue,
+        event_buffer=event_buffer,
         store=store,
         presence=presence,
         say=say,
@@ -209,7 +209,7 @@ def assemble(
     evaluator = Evaluator(
         task,
         network,
-        deliver=event_queue.put_event,
+        deliver=event_buffer.put_event,
         best=settings.out / BEST,
         until_accuracy=settings.until_accuracy,
     )
@@ -242,7 +242,7 @@ def assemble(
         update_handler=update_handler,
         committer=committer,
         evaluator=evaluator,
-        event_queue=event_queue,
+        event_buffer=event_buffer,
         say=say,
         observer=observer,
     )

@@ -27,7 +27,7 @@ from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.coordinator.upkeep import AllRefusedError, Upkeep
 from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.messages import RunFinished
-from fanfold.transport import Delivery, EventQueue
+from fanfold.transport import Delivery, EventBuffer
 
 
 class Coordinator:
@@ -47,7 +47,7 @@ class Coordinator:
         update_handler: UpdateHandler,
         committer: Committer,
         evaluator: Evaluator,
-        event_queue: EventQueue,
+        event_buffer: EventBuffer,
         say: Say,
         observer: Observer,
     ) -> None:
@@ -63,7 +63,7 @@ class Coordinator:
         self._publisher = publisher
         self._update_handler = update_handler
         self._evaluator = evaluator
-        self._event_queue = event_queue
+        self._event_buffer = event_buffer
         self._say = say
         self._observer = observer
         self._committer = committer
@@ -112,7 +112,7 @@ class Coordinator:
             self._committer.last_commit()
             raise
         except ConnectionClosedError:
-            stop = self._event_queue.find(Stop, 0)
+            stop = self._event_buffer.find(Stop, 0)
             if stop is None:
                 raise
             return self.stop(stop.reason)
@@ -196,14 +196,14 @@ class Coordinator:
         """Whether the round closes now.
 
         A deadline closes it only once everything is read that came before: after a long pause
-        many an update is in time and still in the event queue.
+        many an update is in time and still in the event buffer.
         """
         present = self._presence.names
         if not opened.may_close(time.monotonic(), present):
             self._unread = None
             return False
         if self._unread is None:
-            self._unread = len(self._event_queue)
+            self._unread = len(self._event_buffer)
         self._unread -= 1
         return self._unread < 0 or opened.is_full(present)
 
@@ -279,7 +279,7 @@ class Coordinator:
             math.inf if opened is None else self._upkeep.due_at(opened),
             full_until if now < full_until else math.inf,
         )
-        return self._event_queue.get(
+        return self._event_buffer.get(
             None if first == math.inf else max(0.0, first - now),
             leave_deliveries=is_full and now < full_until,
         )

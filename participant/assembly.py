@@ -31,7 +31,7 @@ from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.tensor_codec import limits_for
-from fanfold.transport import EventQueue
+from fanfold.transport import EventBuffer
 
 
 def serve(
@@ -110,13 +110,13 @@ def _take_part(
     state = StateFolder(settings.state_dir, limits)
     load_optimizers()
 
-    event_queue = EventQueue()
+    event_buffer = EventBuffer()
     properties = {"participant": settings.id, "device": str(device)}
     consuming, publishing = (
         connection_of(
             settings,
             f"{settings.id} {does}",
-            event_queue=event_queue,
+            event_buffer=event_buffer,
             tls=tls,
             properties=properties,
         )
@@ -135,7 +135,7 @@ def _take_part(
         state=state,
         channel=channel,
         chunk_bytes=settings.chunk_bytes,
-        deliver=event_queue.put_event,
+        deliver=event_buffer.put_event,
         observer=observer,
     )
     observer.attach(
@@ -146,7 +146,7 @@ def _take_part(
         channel=channel,
         receiver=VersionReceiver(limits, channel.acknowledge, say=tell),
         worker=worker,
-        event_queue=event_queue,
+        event_buffer=event_buffer,
         membership=Membership(
             channel,
             settings.id,
@@ -158,7 +158,7 @@ def _take_part(
     )
 
     def stop(reason: str) -> None:
-        event_queue.put_event(Stop(reason))
+        event_buffer.put_event(Stop(reason))
         if not publishing.connected:  # a goodbye or an upload would wait for ever
             publishing.close()
 

@@ -3,7 +3,7 @@
 import ssl
 
 from fanfold.participant.settings import ParticipantSettings
-from fanfold.transport import Connection, EventQueue, connection_context
+from fanfold.transport import Connection, EventBuffer, connection_context
 
 
 def tls_of(settings: ParticipantSettings) -> ssl.SSLContext | None:
@@ -24,7 +24,7 @@ def connection_of(
     settings: ParticipantSettings,
     purpose: str,
     *,
-    event_queue: EventQueue,
+    event_buffer: EventBuffer,
     tls: ssl.SSLContext | None,
     properties: dict[str, str] | None = None,
 ) -> Connection:
@@ -33,14 +33,14 @@ def connection_of(
     Args:
         settings: which broker, and who we are there.
         purpose: goes into the name of the connection, as the management UI shows it.
-        event_queue: where its events go.
+        event_buffer: where its events go.
         tls: what `tls_of` returned.
         properties: more that the management UI is to show.
     """
     return Connection(
         settings.broker,
         name=f"{settings.federation} participant {purpose}",
-        event_queue=event_queue,
+        event_buffer=event_buffer,
         client_properties={
             "federation": settings.federation,
             "role": "participant",

@@ -26,7 +26,7 @@ from fanfold.schemas.errors import (
     RefusedByBrokerError,
 )
 from fanfold.schemas.names import FederationNames
-from fanfold.transport import Connected, EventQueue
+from fanfold.transport import Connected, EventBuffer
 
 RETRY_SECONDS = 1.0
 
@@ -53,9 +53,9 @@ class ReplicaLease:
         self._settings = settings
         self._num_slots = settings.slots
         self._names = FederationNames(settings.federation)
-        self._event_queue = EventQueue()
+        self._event_buffer = EventBuffer()
         self._connection = connection_of(
-            settings, "claims a slot", event_queue=self._event_queue, tls=tls
+            settings, "claims a slot", event_buffer=self._event_buffer, tls=tls
         )
         self._told = threading.Event()
         self._reason = ""
@@ -83,7 +83,7 @@ class ReplicaLease:
         """Stop waiting; called from any thread."""
         self._reason = self._reason or reason
         self._told.set()
-        self._event_queue.put_event(None)
+        self._event_buffer.put_event(None)
 
     def pass_on(self, stop: Stop) -> None:
         """From now on `stop` is told when the slot is lost, and what was told us before.
@@ -151,7 +151,7 @@ class ReplicaLease:
     def _keep(self) -> None:
         """Take the slot again after every reconnect."""
         while not self._told.is_set():
-            if isinstance(self._event_queue.get(None), Connected) and not self._take_again():
+            if isinstance(self._event_buffer.get(None), Connected) and not self._take_again():
                 self.is_lost = not self._told.is_set()
                 if self.is_lost:
                     log.warning("slot lost", slot=self._slot)

@@ -39,7 +39,7 @@ from fanfold.transport import (
     Delivery,
     Disconnected,
     Ended,
-    EventQueue,
+    EventBuffer,
     SubscriptionLost,
     Unblocked,
 )
@@ -65,7 +65,7 @@ class Participant:
         channel: ParticipantChannel,
         receiver: VersionReceiver,
         worker: Worker,
-        event_queue: EventQueue,
+        event_buffer: EventBuffer,
         membership: Membership,
         say: Say,
     ) -> None:
@@ -74,7 +74,7 @@ class Participant:
         self._channel = channel
         self._receiver = receiver
         self._worker = worker
-        self._event_queue = event_queue
+        self._event_buffer = event_buffer
         self._membership = membership
         self._say = say
         self._window = 1
@@ -103,7 +103,7 @@ class Participant:
         """
         try:
             while not self._has_left:
-                self._handle(self._event_queue.get(self._seconds_to_next_duty()))
+                self._handle(self._event_buffer.get(self._seconds_to_next_duty()))
                 self._do_duties()
                 self._work()
         except BaseException as error:

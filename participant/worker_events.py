@@ -65,7 +65,7 @@ class Failed:
 class Stop:
     """An event that ends the service in an orderly way.
 
-    Put into the event queue from any thread.
+    Put into the event buffer from any thread.
     """
 
     reason: str

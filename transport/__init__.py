@@ -3,7 +3,7 @@
 from fanfold.transport.addresses import Address, is_loopback, safe_url
 from fanfold.transport.backoff import Backoff
 from fanfold.transport.connection import Connection
-from fanfold.transport.event_queue import EventQueue
+from fanfold.transport.event_buffer import EventBuffer
 from fanfold.transport.events import (
     Blocked,
     Connected,
@@ -29,7 +29,7 @@ __all__ = [
     "Disconnected",
     "Ended",
     "Event",
-    "EventQueue",
+    "EventBuffer",
     "Outgoing",
     "QueueState",
     "Subscription",

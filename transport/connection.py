@@ -11,7 +11,7 @@ from pika.channel import Channel
 
 from fanfold.schemas.errors import InvalidInputError, PublishCancelledError
 from fanfold.transport.addresses import Address
-from fanfold.transport.event_queue import EventQueue
+from fanfold.transport.event_buffer import EventBuffer
 from fanfold.transport.events import Delivery, Outgoing, QueueState, Subscription
 from fanfold.transport.io.session import Session
 
@@ -26,7 +26,7 @@ class Connection:
     which never runs code of the caller. `acknowledge` returns at once; `publish` and whatever asks
     the broker something block the calling thread until the broker has answered.
 
-    What happens comes out of `event_queue`, in order: deliveries, and the events in
+    What happens comes out of `event_buffer`, in order: deliveries, and the events in
     `fanfold.transport.events`. After a lost connection the link connects again by itself, but it
     declares and subscribes nothing by itself: on `Connected` the caller runs its own procedure.
     Only `publish` lives through reconnects, by sending again what was not confirmed.
@@ -43,7 +43,7 @@ class Connection:
     Args:
         urls: brokers of one cluster, `amqp://` or `amqps://`; one of them is enough.
         name: what the management UI calls the connection.
-        event_queue: where deliveries and events go; links may share one.
+        event_buffer: where deliveries and events go; links may share one.
         client_properties: more that the management UI is to show.
         heartbeat_seconds: a peer silent for so long is dead; 30 to 60 suits the open internet. A
             URL with `?heartbeat=` has its own.
@@ -61,7 +61,7 @@ class Connection:
         urls: Sequence[str],
         *,
         name: str,
-        event_queue: EventQueue | None = None,
+        event_buffer: EventBuffer | None = None,
         client_properties: Mapping[str, str] | None = None,
         heartbeat_seconds: int = 60,
         tls: ssl.SSLContext | None = None,
@@ -72,7 +72,7 @@ class Connection:
         if not urls:
             raise InvalidInputError("name a broker with --broker or FANFOLD_BROKER_URL")
         self.name = name
-        self.event_queue = EventQueue() if event_queue is None else event_queue
+        self.event_buffer = EventBuffer() if event_buffer is None else event_buffer
         self._tags = itertools.count(1)
         self._session = Session(
             self,
@@ -222,7 +222,7 @@ class Connection:
     def subscribe(
         self, queue: str, *, prefetch: int, exclusive: bool = False, consumer_tag: str = ""
     ) -> Subscription:
-        """Consume `queue` into the event queue, on a channel of its own.
+        """Consume `queue` into the event buffer, on a channel of its own.
 
         Args:
             queue: what to read.

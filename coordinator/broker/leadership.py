@@ -11,7 +11,7 @@ from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.rounds.presence import Presence
 from fanfold.coordinator.rounds.reports import Say
 from fanfold.schemas.errors import ConnectionLostError, QueueDownError
-from fanfold.transport import Connected, EventQueue
+from fanfold.transport import Connected, EventBuffer
 
 STANDBY_SECONDS = 2.0
 
@@ -45,7 +45,7 @@ class Leadership:
         *,
         channel: CoordinatorChannel,
         publisher: Publisher,
-        event_queue: EventQueue,
+        event_buffer: EventBuffer,
         store: RunStore,
         presence: Presence,
         say: Say,
@@ -57,7 +57,7 @@ class Leadership:
         self._federation = federation
         self._channel = channel
         self._publisher = publisher
-        self._event_queue = event_queue
+        self._event_buffer = event_buffer
         self._store = store
         self._presence = presence
         self._say = say
@@ -74,7 +74,7 @@ class Leadership:
     def enter(self) -> None:
         """Wait for the connections and the lock; stand by for as long as another one holds it."""
         while not isinstance(
-            event := self._event_queue.get(None), Connected
+            event := self._event_buffer.get(None), Connected
         ) or not self._channel.holds_lock(event.connection):
             self.check_stop(event)
         self._hold_lock()
@@ -148,7 +148,7 @@ class Leadership:
 
     def pause(self, seconds: float) -> None:
         """Wait, but no longer than until somebody wants us to stop; all else is read later."""
-        stop = self._event_queue.find(Stop, seconds)
+        stop = self._event_buffer.find(Stop, seconds)
         if stop is not None:
             raise StoppedError(stop.reason)
 

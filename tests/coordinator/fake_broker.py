@@ -1,6 +1,6 @@
 """A coordinator over links that go nowhere, on a clock that only moves when nothing is left to do.
 
-What the broker would say is put into the event queue by the test; what it is asked can be made to
+What the broker would say is put into the event buffer by the test; what it is asked can be made to
 fail.
 """
 
@@ -28,7 +28,7 @@ from fanfold.schemas.messages import GlobalParameters, Hello, Message, Update
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.tensor_codec import encode_tensors
-from fanfold.transport import Connected, Delivery, EventQueue, Outgoing, QueueState, Subscription
+from fanfold.transport import Connected, Delivery, EventBuffer, Outgoing, QueueState, Subscription
 from tests.federation.tiny_tasks import Tiny
 
 LOGIN = "lab"
@@ -49,7 +49,7 @@ class Clock:
         return self.now
 
 
-class FastEventQueue(EventQueue):
+class FastEventBuffer(EventBuffer):
     """Where nothing comes, the time that one would have waited is over at once."""
 
     def __init__(self, clock: Clock) -> None:
@@ -152,7 +152,7 @@ class FakeBroker:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock = Clock()
         monkeypatch.setattr(time, "monotonic", self.clock)
-        self.event_queue = FastEventQueue(self.clock)
+        self.event_buffer = FastEventBuffer(self.clock)
         self.consuming = FakeConnection("consumes")
         self.publishing = FakeConnection("publishes")
         self.administering = FakeConnection("administers")
@@ -170,7 +170,7 @@ class FakeBroker:
         """Called likewise, when one has gone out to this participant."""
         self.publishing.published = self._published
         there: Any = self.consuming
-        self.event_queue.put_event(Connected(there))
+        self.event_buffer.put_event(Connected(there))
 
     def coordinator(self, task: Task | None = None, **settings: Any) -> Coordinator:
         given = {"out": self._folder, "federation": "f", "device": "cpu", "min_participants": 1}
@@ -186,7 +186,7 @@ class FakeBroker:
                 publishing=publishing,
                 administering=administering,
             ),
-            event_queue=self.event_queue,
+            event_buffer=self.event_buffer,
             say=self._say,
             observer=Unobserved(),
         )
@@ -206,9 +206,9 @@ class FakeBroker:
         body: bytes | None = None,
         **headers: str | int,
     ) -> int:
-        """Put a delivery into the event queue, perhaps altered, and return its tag."""
+        """Put a delivery into the event buffer, perhaps altered, and return its tag."""
         self._tags += 1
-        self.event_queue.put(
+        self.event_buffer.put(
             Delivery(
                 self.consuming.subscriptions[f"f.{queue}"],
                 self._tags,
@@ -254,7 +254,7 @@ class FakeBroker:
             self.stop()
 
     def stop(self) -> None:
-        self.event_queue.put_event(Stop("the test is over"))
+        self.event_buffer.put_event(Stop("the test is over"))
 
     def _published(self, messages: list[Outgoing]) -> None:
         first = messages[0]

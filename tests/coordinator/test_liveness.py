@@ -59,14 +59,14 @@ def test_the_office_is_taken_once_all_connections_are_there(
     """The lock is held meanwhile, and nothing is declared."""
     answering(broker, "ann")
     broker.administering.connected = False
-    find = broker.event_queue.find
+    find = broker.event_buffer.find
 
     def found(kind: Any, seconds: float) -> Any:
         assert not broker.administering.asked
         broker.administering.connected = True
         return find(kind, seconds)
 
-    monkeypatch.setattr(broker.event_queue, "find", found)
+    monkeypatch.setattr(broker.event_buffer, "find", found)
     assert broker.run(rounds=1).is_finished
 
 
@@ -87,7 +87,7 @@ def test_a_queue_that_is_down_in_the_middle_of_a_run_is_waited_for(broker: FakeB
         down = broker.administering.fails["declare_queue f.results"]
         down += [QueueDownError("f.results") for _ in range(3)]
         (results, _) = coordinator._channel._subscriptions
-        broker.event_queue.put_event(SubscriptionLost(results, 404, "gone"))
+        broker.event_buffer.put_event(SubscriptionLost(results, 404, "gone"))
 
     def answer(participant: str, version: int) -> None:
         broker.update(participant, version)
@@ -233,7 +233,7 @@ def test_a_connection_that_ends_by_itself_ends_the_coordinator(broker: FakeBroke
     """With an error: alive and deaf it would be of no use to anybody."""
     anything: Any = None
     dead = ConnectionClosedError("the link 'consumes' failed: ZeroDivisionError()")
-    broker.event_queue.put_event(Ended(anything, dead))
+    broker.event_buffer.put_event(Ended(anything, dead))
     with pytest.raises(ConnectionClosedError, match="failed: ZeroDivisionError"):
         broker.run(rounds=1)
 
@@ -287,6 +287,8 @@ def test_malformed_messages_are_acknowledged_once_and_after_they_are_kept(
 def test_a_subscription_of_the_past_is_no_news(broker: FakeBroker) -> None:
     """Its successor was made already."""
     answering(broker, "ann")
-    broker.event_queue.put_event(SubscriptionLost(Subscription("f.results", "old", 1), 404, "gone"))
+    broker.event_buffer.put_event(
+        SubscriptionLost(Subscription("f.results", "old", 1), 404, "gone")
+    )
     assert broker.run(rounds=1).is_finished
     assert broker.consuming.asked.count("subscribe f.results") == 1

@@ -12,7 +12,7 @@ from fanfold.participant.training_state import TrainingState
 from fanfold.participant.worker_events import Failed
 from fanfold.schemas import chunking
 from fanfold.schemas.errors import ConnectionClosedError, InvalidInputError, MessageTooLargeError
-from fanfold.transport import Ended, EventQueue
+from fanfold.transport import Ended, EventBuffer
 from tests.participant.small_worker import LIMITS, FakeChannel, worker_over
 
 DEAD = ConnectionClosedError("the link 'publishes' failed: ZeroDivisionError()")
@@ -44,19 +44,19 @@ class Idle:
 
 def left_over(event: object, error: type[Exception], words: str) -> list[str]:
     """The reasons of the goodbyes of a participant that an event ends with an error."""
-    event_queue, idle = EventQueue(), Idle()
+    event_buffer, idle = EventBuffer(), Idle()
     anything: Any = idle
     participant = Participant(
         ParticipantSettings(id="ann"),
         channel=NOBODY,
         receiver=NOBODY,
         worker=anything,
-        event_queue=event_queue,
+        event_buffer=event_buffer,
         membership=anything,
         say=lambda *_: None,
     )
     participant._channel = type("Desk", (), {"is_subscribed": True})()
-    event_queue.put_event(event)
+    event_buffer.put_event(event)
     with pytest.raises(error, match=words):
         participant.run()
     return idle.reasons

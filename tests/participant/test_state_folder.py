@@ -16,7 +16,7 @@ from fanfold.participant.training_state import FILE, TrainingState
 from fanfold.participant.version_receiver import VersionReceiver
 from fanfold.participant.worker_events import Abandoned, Answered, Forgotten, Stop, Told
 from fanfold.schemas.errors import InvalidInputError, RefusedByBrokerError
-from fanfold.transport import EventQueue
+from fanfold.transport import EventBuffer
 from tests.participant.small_worker import LIMITS, FakeChannel, worker_over
 from tests.participant.test_training_state import encoded, keep
 
@@ -110,14 +110,14 @@ class Taken:
 
     is_subscribed = False
 
-    def __init__(self, event_queue: EventQueue) -> None:
-        self._event_queue = event_queue
+    def __init__(self, event_buffer: EventBuffer) -> None:
+        self._event_buffer = event_buffer
 
     def subscribe(self, _prefetch: int) -> None:
         raise RefusedByBrokerError(403, "queue in use by another client, exclusive access refused")
 
     def let_go(self) -> None:
-        self._event_queue.put_event(Stop("the folder is free"))
+        self._event_buffer.put_event(Stop("the folder is free"))
 
     def goodbye(self, *_: object) -> None:
         pass
@@ -128,14 +128,14 @@ class Taken:
 
 def test_who_finds_its_id_taken_leaves_the_folder(tmp_path: Path) -> None:
     """Else one process would hold the id and another the folder, for ever."""
-    event_queue = EventQueue()
-    taken: Any = Taken(event_queue)
+    event_buffer = EventBuffer()
+    taken: Any = Taken(event_buffer)
     participant = Participant(
         ParticipantSettings(id="ann", state_dir=tmp_path),
         channel=taken,
         receiver=VersionReceiver(LIMITS, lambda _: None),
         worker=taken,
-        event_queue=event_queue,
+        event_buffer=event_buffer,
         membership=taken,
         say=lambda *_: None,
     )

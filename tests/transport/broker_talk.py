@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from fanfold.transport import Connection, EventQueue, Outgoing
+from fanfold.transport import Connection, EventBuffer, Outgoing
 
 OpenConnection = Callable[..., Connection]
 WAIT_SECONDS = 30.0
@@ -16,10 +16,10 @@ def letter(queue: str, number: int = 0, body: bytes = b"hello", **more: Any) -> 
     return Outgoing("", queue, body, "Letter", f"{queue}/{number}", **more)
 
 
-def expect(event_queue: EventQueue, kind: type[_T], seconds: float = WAIT_SECONDS) -> _T:
+def expect(event_buffer: EventBuffer, kind: type[_T], seconds: float = WAIT_SECONDS) -> _T:
     """The next event of that type; those before it are thrown away."""
     deadline = time.monotonic() + seconds
-    while (event := event_queue.get(max(0.0, deadline - time.monotonic()))) is not None:
+    while (event := event_buffer.get(max(0.0, deadline - time.monotonic()))) is not None:
         if isinstance(event, kind):
             return event
     raise AssertionError(f"no {kind.__name__} within {seconds} s")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from broker_talk import OpenConnection
 
-from fanfold.transport import Connection, EventQueue
+from fanfold.transport import Connection, EventBuffer
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -40,5 +40,5 @@ def queue() -> str:
 
 @pytest.fixture
 def connection(open_connection: OpenConnection) -> Connection:
-    """A link that has a connection, with an event queue of its own."""
-    return open_connection(event_queue=EventQueue())
+    """A link that has a connection, with an event buffer of its own."""
+    return open_connection(event_buffer=EventBuffer())

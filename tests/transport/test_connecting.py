@@ -14,7 +14,7 @@ from fanfold.schemas.errors import (
     InvalidInputError,
     LoginRefusedError,
 )
-from fanfold.transport import Connected, Connection, EventQueue, safe_url
+from fanfold.transport import Connected, Connection, EventBuffer, safe_url
 from fanfold.transport.addresses import Address
 from fanfold.transport.backoff import Backoff
 
@@ -88,15 +88,15 @@ def test_a_port_that_is_no_broker_is_unreachable(free_port: int) -> None:
 
 def test_one_living_broker_of_several_is_enough(broker_url: str, free_port: int) -> None:
     """Whichever comes first in the shuffled list; the link says where it is."""
-    event_queue = EventQueue()
+    event_buffer = EventBuffer()
     dead = f"amqp://127.0.0.1:{free_port}"
     with Connection(
-        [dead, dead, broker_url, dead], name="test", event_queue=event_queue
+        [dead, dead, broker_url, dead], name="test", event_buffer=event_buffer
     ) as connection:
         connection.wait_connected(30)
         assert connection.url_without_password == safe_url(broker_url)
         assert connection.login == Address.parse(broker_url).login
-        event = event_queue.get(1)
+        event = event_buffer.get(1)
         assert isinstance(event, Connected)
         assert event.connection is connection
 

@@ -16,7 +16,7 @@ def test_what_is_published_arrives_as_it_was_sent(connection: Connection, queue:
     connection.subscribe(queue, prefetch=10)
     connection.publish([letter(queue, 7, bytes(range(256)), headers={"version": 3, "run": "r"})])
 
-    delivery = expect(connection.event_queue, Delivery)
+    delivery = expect(connection.event_buffer, Delivery)
 
     assert delivery.body == bytes(range(256))
     assert (delivery.kind, delivery.message_id) == ("Letter", f"{queue}/7")
@@ -30,7 +30,7 @@ def test_acknowledgements_of_several_threads_all_arrive(connection: Connection, 
     connection.declare_queue(queue)
     subscription = connection.subscribe(queue, prefetch=1000)
     connection.publish([letter(queue, n) for n in range(800)])
-    deliveries = [expect(connection.event_queue, Delivery) for _ in range(800)]
+    deliveries = [expect(connection.event_buffer, Delivery) for _ in range(800)]
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(connection.acknowledge, deliveries))
@@ -47,12 +47,12 @@ def test_unsubscribing_gives_back_what_is_not_acknowledged(
     connection.declare_queue(queue)
     subscription = connection.subscribe(queue, prefetch=10)
     connection.publish([letter(queue, n) for n in range(3)])
-    deliveries = [expect(connection.event_queue, Delivery) for _ in range(3)]
+    deliveries = [expect(connection.event_buffer, Delivery) for _ in range(3)]
     connection.acknowledge(deliveries[1], multiple=True)
     connection.unsubscribe(subscription)
 
     connection.subscribe(queue, prefetch=10)
-    again = expect(connection.event_queue, Delivery)
+    again = expect(connection.event_buffer, Delivery)
 
     assert again.message_id == f"{queue}/2"
     assert again.redelivered
@@ -65,7 +65,7 @@ def test_a_late_acknowledgement_is_dropped_with_one_warning(
     connection.declare_queue(queue)
     subscription = connection.subscribe(queue, prefetch=10)
     connection.publish([letter(queue, n) for n in range(2)])
-    late = [expect(connection.event_queue, Delivery) for _ in range(2)]
+    late = [expect(connection.event_buffer, Delivery) for _ in range(2)]
     connection.unsubscribe(subscription)
 
     with caplog.at_level(logging.WARNING, "transport"):
@@ -90,12 +90,12 @@ def test_a_deleted_queue_ends_the_subscription_and_nothing_else(
     lost, kept = (connection.subscribe(name, prefetch=1) for name in (queue, other))
     connection.delete_queue(queue)
 
-    event = expect(connection.event_queue, SubscriptionLost)
+    event = expect(connection.event_buffer, SubscriptionLost)
     connection.publish([letter(other)])
 
     assert event.subscription is lost
     assert event.code == 404
-    assert expect(connection.event_queue, Delivery).subscription is kept
+    assert expect(connection.event_buffer, Delivery).subscription is kept
 
 
 def test_an_unknown_queue_is_refused_with_404(connection: Connection, queue: str) -> None:
@@ -127,8 +127,8 @@ def test_prefetch_bounds_what_is_unacknowledged(connection: Connection, queue: s
     connection.declare_queue(queue)
     connection.subscribe(queue, prefetch=2)
     connection.publish([letter(queue, n) for n in range(3)])
-    first, _ = (expect(connection.event_queue, Delivery) for _ in range(2))
+    first, _ = (expect(connection.event_buffer, Delivery) for _ in range(2))
 
     assert connection.declare_queue(queue).num_ready == 1
     connection.acknowledge(first)
-    assert expect(connection.event_queue, Delivery).message_id == f"{queue}/2"
+    assert expect(connection.event_buffer, Delivery).message_id == f"{queue}/2"

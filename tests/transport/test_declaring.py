@@ -57,8 +57,8 @@ def test_a_binding_routes_by_its_key(connection: Connection, queue: str) -> None
     connection.publish([Outgoing(exchange, "update", b"1", "Letter", "1")])
     connection.publish([Outgoing(exchange, "event", b"2", "Letter", "2", mandatory=False)])
     connection.subscribe(queue, prefetch=2)
-    assert expect(connection.event_queue, Delivery).message_id == "1"
-    assert len(connection.event_queue) == 0
+    assert expect(connection.event_buffer, Delivery).message_id == "1"
+    assert len(connection.event_buffer) == 0
 
 
 def test_binding_to_what_is_not_there_is_refused_with_404(

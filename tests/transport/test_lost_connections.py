@@ -47,17 +47,17 @@ def test_a_killed_broker_loses_no_chunk_of_a_publish(
     with ThreadPoolExecutor(1) as pool:
         outcome = pool.submit(connection.publish, chunks())
         killed.wait(30)
-        expect(connection.event_queue, Disconnected)
+        expect(connection.event_buffer, Disconnected)
         assert not outcome.done()
         broker_node.resume()
         outcome.result(90)
-    expect(connection.event_queue, Connected)
+    expect(connection.event_buffer, Connected)
 
     count = connection.declare_queue(queue).num_ready
     connection.subscribe(queue, prefetch=1000)
     numbers = []
     for _ in range(count):
-        delivery = expect(connection.event_queue, Delivery)
+        delivery = expect(connection.event_buffer, Delivery)
         number = int(delivery.message_id.rpartition("/")[2])
         assert delivery.body == number.to_bytes(4, "big") * (CHUNK_BYTES // 4)
         numbers.append(number)
@@ -74,17 +74,17 @@ def test_a_forced_close_is_followed_by_a_new_connection(
     """Deliveries, then Disconnected, then Connected; nothing is subscribed by itself."""
     connection.declare_queue(queue)
     subscription = connection.subscribe(queue, prefetch=1)
-    expect(connection.event_queue, Connected)
+    expect(connection.event_buffer, Connected)
     connection.publish([letter(queue)])
     broker_node.ctl("close_all_connections", "--global", "an operator says so")
 
-    delivery = expect(connection.event_queue, Delivery)
-    assert "an operator says so" in expect(connection.event_queue, Disconnected).reason
-    expect(connection.event_queue, Connected)
+    delivery = expect(connection.event_buffer, Delivery)
+    assert "an operator says so" in expect(connection.event_buffer, Disconnected).reason
+    expect(connection.event_buffer, Connected)
     connection.acknowledge(delivery)  # too late
     assert not connection.is_subscribed(subscription)
     connection.subscribe(queue, prefetch=1)
-    again = expect(connection.event_queue, Delivery)
+    again = expect(connection.event_buffer, Delivery)
     assert again.redelivered
     assert again.message_id == delivery.message_id
 
@@ -105,7 +105,7 @@ def test_a_question_in_flight_fails_with_its_connection(
         with ThreadPoolExecutor(2) as pool:
             question = pool.submit(ask)
             publish = pool.submit(connection.publish, [letter(queue)])
-            reason = expect(connection.event_queue, Disconnected).reason  # the broker fell silent
+            reason = expect(connection.event_buffer, Disconnected).reason  # the broker fell silent
             with pytest.raises(ConnectionLostError, match="heartbeat"):
                 question.result(10)
             assert "heartbeat" in reason
@@ -167,7 +167,7 @@ def test_closing_lets_a_running_publish_finish(open_connection: OpenConnection, 
     connection.declare_queue(queue)
     connection.publish([letter(queue, n) for n in range(3)])
     connection.subscribe(queue, prefetch=3)
-    deliveries = [expect(connection.event_queue, Delivery) for _ in range(3)]
+    deliveries = [expect(connection.event_buffer, Delivery) for _ in range(3)]
     started = threading.Event()
 
     def slow() -> Iterator[Outgoing]:
@@ -195,8 +195,8 @@ def test_a_bug_in_the_io_thread_ends_the_connection_in_words(
         raise ZeroDivisionError("a bug")
 
     connection._session.io.post(bug)
-    assert expect(connection.event_queue, Disconnected)
-    ended = expect(connection.event_queue, Ended)
+    assert expect(connection.event_buffer, Disconnected)
+    ended = expect(connection.event_buffer, Ended)
     assert (ended.connection, "ZeroDivisionError" in str(ended.error)) == (connection, True)
     with pytest.raises(ConnectionClosedError, match="'test' failed: ZeroDivisionError"):
         connection.declare_queue("q")
@@ -208,7 +208,7 @@ def test_a_connection_that_is_closed_has_not_ended_by_itself(
 ) -> None:
     connection = open_connection()
     connection.close()
-    assert connection.event_queue.find(Ended, 0) is None
+    assert connection.event_buffer.find(Ended, 0) is None
 
 
 @contextmanager
@@ -234,10 +234,10 @@ def test_an_overdue_acknowledgement_ends_the_subscription(
         connection.declare_queue(queue)
         connection.publish([letter(queue)])
         connection.subscribe(queue, prefetch=1)
-        delivery = expect(connection.event_queue, Delivery)
-        lost = expect(connection.event_queue, SubscriptionLost)
+        delivery = expect(connection.event_buffer, Delivery)
+        lost = expect(connection.event_buffer, SubscriptionLost)
     assert lost.code == 406
     assert "timed out" in lost.text
     connection.acknowledge(delivery)  # too late
     connection.subscribe(queue, prefetch=1)
-    assert expect(connection.event_queue, Delivery).redelivered
+    assert expect(connection.event_buffer, Delivery).redelivered

@@ -1,4 +1,4 @@
-"""Too much to take: full event queues, busy interpreters, brokers short of memory."""
+"""Too much to take: full event buffers, busy interpreters, brokers short of memory."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from fanfold.transport import (
     Connection,
     Delivery,
     Disconnected,
-    EventQueue,
+    EventBuffer,
     Subscription,
     Unblocked,
 )
@@ -23,9 +23,11 @@ from fanfold.transport.events import ENVELOPE_BYTES
 ROOM = 2 * (500_000 + 2 * ENVELOPE_BYTES)
 
 
-def press_into(event_queue: EventQueue, open_connection: OpenConnection, queue: str) -> Connection:
-    """Have 20 deliveries of 500 kB wait for `event_queue`, and return the link that reads them."""
-    connection: Connection = open_connection(event_queue=event_queue, heartbeat_seconds=60)
+def press_into(
+    event_buffer: EventBuffer, open_connection: OpenConnection, queue: str
+) -> Connection:
+    """Have 20 deliveries of 500 kB wait for `event_buffer`, and return the link that reads them."""
+    connection: Connection = open_connection(event_buffer=event_buffer, heartbeat_seconds=60)
     connection.declare_queue(queue)
     connection.subscribe(queue, prefetch=20)
     # By another link: a thread that somebody waits for does not wait for room.
@@ -38,91 +40,91 @@ def delivery(num_bytes: int) -> Delivery:
     return Delivery(subscription, 1, False, "Letter", "1", None, {}, bytes(num_bytes))
 
 
-def test_an_event_queue_holds_deliveries_back_but_no_events() -> None:
+def test_an_event_buffer_holds_deliveries_back_but_no_events() -> None:
     """A second delivery waits until the first is taken; an event does not wait."""
-    event_queue = EventQueue(max_bytes=10)
-    event_queue.put(delivery(8), patience_seconds=0)
+    event_buffer = EventBuffer(max_bytes=10)
+    event_buffer.put(delivery(8), patience_seconds=0)
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(event_queue.put, delivery(8), patience_seconds=60)
-        event_queue.put_event("an event")
-        assert len(event_queue) == 2
-        assert isinstance(event_queue.get(1), Delivery)
+        waiting = pool.submit(event_buffer.put, delivery(8), patience_seconds=60)
+        event_buffer.put_event("an event")
+        assert len(event_buffer) == 2
+        assert isinstance(event_buffer.get(1), Delivery)
         waiting.result(30)
-    assert event_queue.get(1) == "an event"
-    assert isinstance(event_queue.get(1), Delivery)
-    assert event_queue.get(0) is None
-    assert event_queue.num_bytes == 0
+    assert event_buffer.get(1) == "an event"
+    assert isinstance(event_buffer.get(1), Delivery)
+    assert event_buffer.get(0) is None
+    assert event_buffer.num_bytes == 0
 
 
-def test_a_delivery_larger_than_the_event_queue_enters_when_it_is_empty() -> None:
+def test_a_delivery_larger_than_the_event_buffer_enters_when_it_is_empty() -> None:
     """Otherwise it could never be read."""
-    event_queue = EventQueue(max_bytes=10)
-    event_queue.put(delivery(1000), patience_seconds=60)
-    assert 1000 < event_queue.num_bytes < 1000 + 2 * ENVELOPE_BYTES
+    event_buffer = EventBuffer(max_bytes=10)
+    event_buffer.put(delivery(1000), patience_seconds=60)
+    assert 1000 < event_buffer.num_bytes < 1000 + 2 * ENVELOPE_BYTES
 
 
 def test_a_message_without_a_body_weighs_something_too() -> None:
     """Otherwise empty messages with large headers would fill the memory, uncounted."""
-    event_queue = EventQueue()
+    event_buffer = EventBuffer()
     headers = {"x": "y" * 1000}
     for _ in range(100):
-        event_queue.put(replace(delivery(0), headers=headers), patience_seconds=0)
-    assert event_queue.num_bytes > 100 * (1000 + ENVELOPE_BYTES)
-    while event_queue.get(0):
+        event_buffer.put(replace(delivery(0), headers=headers), patience_seconds=0)
+    assert event_buffer.num_bytes > 100 * (1000 + ENVELOPE_BYTES)
+    while event_buffer.get(0):
         pass
-    assert event_queue.num_bytes == 0
+    assert event_buffer.num_bytes == 0
 
 
 def test_patience_ends() -> None:
     """An I/O thread has heartbeats to send, so nothing is held back for ever."""
-    event_queue = EventQueue(max_bytes=10)
+    event_buffer = EventBuffer(max_bytes=10)
     for _ in range(3):
-        event_queue.put(delivery(8), patience_seconds=0)
-    assert len(event_queue) == 3
+        event_buffer.put(delivery(8), patience_seconds=0)
+    assert len(event_buffer) == 3
 
 
 def test_a_slow_reader_holds_the_broker_back(open_connection: OpenConnection, queue: str) -> None:
-    """20 deliveries of 500 kB pass through an event queue of room for two."""
-    event_queue = EventQueue(max_bytes=ROOM)
-    press_into(event_queue, open_connection, queue)
-    eventually(lambda: event_queue.num_bytes > 1_000_000)
+    """20 deliveries of 500 kB pass through an event buffer of room for two."""
+    event_buffer = EventBuffer(max_bytes=ROOM)
+    press_into(event_buffer, open_connection, queue)
+    eventually(lambda: event_buffer.num_bytes > 1_000_000)
     for number in range(20):
-        assert event_queue.num_bytes <= ROOM
-        assert expect(event_queue, Delivery).message_id == f"{queue}/{number}"
+        assert event_buffer.num_bytes <= ROOM
+        assert expect(event_buffer, Delivery).message_id == f"{queue}/{number}"
 
 
-def test_acknowledging_lets_nothing_into_a_full_event_queue(
+def test_acknowledging_lets_nothing_into_a_full_event_buffer(
     open_connection: OpenConnection, queue: str
 ) -> None:
     """It can wait until there is room; what is large cannot be taken in for each small one."""
-    event_queue = EventQueue(max_bytes=ROOM)
-    connection = press_into(event_queue, open_connection, queue)
-    taken = [expect(event_queue, Delivery) for _ in range(5)]
-    eventually(lambda: event_queue.num_bytes > 1_000_000)
+    event_buffer = EventBuffer(max_bytes=ROOM)
+    connection = press_into(event_buffer, open_connection, queue)
+    taken = [expect(event_buffer, Delivery) for _ in range(5)]
+    eventually(lambda: event_buffer.num_bytes > 1_000_000)
     for each in taken:
         connection.acknowledge(each)
         time.sleep(0.05)  # a thread that is called to something else is back within a millisecond
-        assert event_queue.num_bytes <= ROOM
+        assert event_buffer.num_bytes <= ROOM
 
 
-def test_a_full_event_queue_does_not_keep_heartbeats_back(
+def test_a_full_event_buffer_does_not_keep_heartbeats_back(
     open_connection: OpenConnection, queue: str
 ) -> None:
     """Forty deliveries that find no room share one wait: the connection lives."""
-    event_queue = EventQueue(max_bytes=1)
-    connection = open_connection(event_queue=event_queue, heartbeat_seconds=1)
-    expect(event_queue, Connected)
+    event_buffer = EventBuffer(max_bytes=1)
+    connection = open_connection(event_buffer=event_buffer, heartbeat_seconds=1)
+    expect(event_buffer, Connected)
     connection.declare_queue(queue)
     connection.publish([letter(queue, n) for n in range(40)])
     connection.subscribe(queue, prefetch=40)
-    eventually(lambda: len(event_queue) == 40)
+    eventually(lambda: len(event_buffer) == 40)
     assert connection.connected
-    assert all(isinstance(event_queue.get(1), Delivery) for _ in range(40))
+    assert all(isinstance(event_buffer.get(1), Delivery) for _ in range(40))
 
 
 def test_a_post_never_waits_for_room(open_connection: OpenConnection, queue: str) -> None:
-    """Eight threads ask 25 questions each while deliveries press into a full event queue."""
-    connection = open_connection(event_queue=EventQueue(max_bytes=1), heartbeat_seconds=60)
+    """Eight threads ask 25 questions each while deliveries press into a full event buffer."""
+    connection = open_connection(event_buffer=EventBuffer(max_bytes=1), heartbeat_seconds=60)
     connection.declare_queue(queue)
     connection.publish([letter(queue, n) for n in range(300)])
     connection.subscribe(queue, prefetch=300)
@@ -138,9 +140,9 @@ def test_heartbeats_go_out_while_a_thread_burns_the_interpreter(
     open_connection: OpenConnection, queue: str
 ) -> None:
     """Four seconds of Python in another thread, heartbeats of one second, one connection."""
-    event_queue = EventQueue()
-    connection = open_connection(event_queue=event_queue, heartbeat_seconds=1)
-    expect(event_queue, Connected)
+    event_buffer = EventBuffer()
+    connection = open_connection(event_buffer=event_buffer, heartbeat_seconds=1)
+    expect(event_buffer, Connected)
     connection.declare_queue(queue)
     burnt = threading.Event()
 
@@ -154,11 +156,11 @@ def test_heartbeats_go_out_while_a_thread_burns_the_interpreter(
     assert burnt.wait(60)
     connection.publish([letter(queue)])
     assert connection.connected
-    assert not any(isinstance(event, Disconnected) for event in _all(event_queue))
+    assert not any(isinstance(event, Disconnected) for event in _all(event_buffer))
 
 
-def _all(event_queue: EventQueue) -> list[object]:
-    return [event_queue.get(0) for _ in range(len(event_queue))]
+def _all(event_buffer: EventBuffer) -> list[object]:
+    return [event_buffer.get(0) for _ in range(len(event_buffer))]
 
 
 def test_a_broker_short_of_memory_only_delays_a_publish(
@@ -166,8 +168,8 @@ def test_a_broker_short_of_memory_only_delays_a_publish(
 ) -> None:
     """Blocked, then Unblocked, then confirmed; a link that only reads goes on meanwhile."""
     writer, reader = (
-        open_connection(event_queue=EventQueue()),
-        open_connection(event_queue=EventQueue()),
+        open_connection(event_buffer=EventBuffer()),
+        open_connection(event_buffer=EventBuffer()),
     )
     writer.declare_queue(queue)
     writer.publish([letter(queue, 1)])
@@ -175,13 +177,13 @@ def test_a_broker_short_of_memory_only_delays_a_publish(
         try:
             broker_node.ctl("set_vm_memory_high_watermark", "0.0000001")
             outcome = pool.submit(writer.publish, [letter(queue, 2)])
-            assert "memory" in expect(writer.event_queue, Blocked).reason
+            assert "memory" in expect(writer.event_buffer, Blocked).reason
             reader.subscribe(queue, prefetch=2)
-            reader.acknowledge(expect(reader.event_queue, Delivery))
+            reader.acknowledge(expect(reader.event_buffer, Delivery))
             assert not outcome.done()
         finally:
             broker_node.ctl("set_vm_memory_high_watermark", "0.4")
-        expect(writer.event_queue, Unblocked)
+        expect(writer.event_buffer, Unblocked)
         outcome.result(30)
-    assert expect(reader.event_queue, Delivery).message_id == f"{queue}/2"
+    assert expect(reader.event_buffer, Delivery).message_id == f"{queue}/2"
     assert writer.connected

@@ -40,7 +40,7 @@ def test_a_long_stream_passes_through_a_small_window(
     connection.publish(letter(queue, n, bytes(size)) for n, size in enumerate(sizes))
 
     connection.subscribe(queue, prefetch=100)
-    assert [len(expect(connection.event_queue, Delivery).body) for _ in sizes] == sizes
+    assert [len(expect(connection.event_buffer, Delivery).body) for _ in sizes] == sizes
 
 
 def test_a_memoryview_is_published_as_its_bytes(connection: Connection, queue: str) -> None:
@@ -48,7 +48,7 @@ def test_a_memoryview_is_published_as_its_bytes(connection: Connection, queue: s
     connection.declare_queue(queue)
     connection.publish([replace(letter(queue), body=memoryview(b"0123456789")[2:5])])
     connection.subscribe(queue, prefetch=1)
-    assert expect(connection.event_queue, Delivery).body == b"234"
+    assert expect(connection.event_buffer, Delivery).body == b"234"
 
 
 def test_a_mandatory_message_without_a_queue_is_an_error(
@@ -85,7 +85,7 @@ def test_a_full_queue_refuses_and_takes_again_when_there_is_room(
 
     subscription = connection.subscribe(queue, prefetch=2)
     for _ in range(2):
-        connection.acknowledge(expect(connection.event_queue, Delivery))
+        connection.acknowledge(expect(connection.event_buffer, Delivery))
     connection.unsubscribe(subscription)
     connection.publish([letter(queue, 10)])
 
@@ -148,7 +148,7 @@ def test_batches_of_several_threads_are_not_mixed(connection: Connection, queue:
 
     connection.subscribe(queue, prefetch=200)
     ids = [
-        int(expect(connection.event_queue, Delivery).message_id.rpartition("/")[2])
+        int(expect(connection.event_buffer, Delivery).message_id.rpartition("/")[2])
         for _ in range(200)
     ]
     starts = ids[::50]

@@ -39,7 +39,7 @@ def test_who_asks_is_told_and_the_connection_is_made_anew(
                 ask(connection, queue)
         finally:
             broker_node.wake()
-        events = [type(connection.event_queue.get(30)) for _ in range(3)]
+        events = [type(connection.event_buffer.get(30)) for _ in range(3)]
         assert events == [Connected, Disconnected, Connected]
 
         monkeypatch.undo()

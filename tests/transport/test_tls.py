@@ -107,7 +107,7 @@ def test_a_client_certificate_is_a_login(node: BrokerNode, authority: Authority)
         connection.declare_queue("of-alice")
         connection.subscribe("of-alice", prefetch=1)
         connection.publish([Outgoing("", "of-alice", b"x", "Letter", "1")])
-        while not isinstance(event := connection.event_queue.get(15), Delivery):
+        while not isinstance(event := connection.event_buffer.get(15), Delivery):
             assert event is not None
         assert event.user_id == "alice"
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pika.adapters.select_connection import IOLoop
 
 from fanfold.schemas.errors import ConnectionClosedError
-from fanfold.transport.event_queue import EventQueue
+from fanfold.transport.event_buffer import EventBuffer
 from fanfold.transport.io.reconnector import Reconnector
 
 _logger = logging.getLogger(__name__)
@@ -24,16 +24,16 @@ class IOThread:
 
     Args:
         name: the link's, for errors.
-        event_queue: a post interrupts the wait of a delivery for room in it.
+        event_buffer: a post interrupts the wait of a delivery for room in it.
         ended: called in the thread as the last thing, with the reason.
     """
 
     def __init__(
-        self, name: str, event_queue: EventQueue, *, ended: Callable[[Exception], None]
+        self, name: str, event_buffer: EventBuffer, *, ended: Callable[[Exception], None]
     ) -> None:
         self.loop = IOLoop()
         self._name = name
-        self._event_queue = event_queue
+        self._event_buffer = event_buffer
         self._on_ended = ended
         self._thread: threading.Thread | None = None
         self._calls: deque[Callable[[], object]] = deque()
@@ -65,13 +65,13 @@ class IOThread:
         self._thread.start()
 
     def post(self, callback: Callable[[], object]) -> None:
-        """Run `callback` in the thread soon, even if that waits for room in the event queue.
+        """Run `callback` in the thread soon, even if that waits for room in the event buffer.
 
-        Each such interruption lets one delivery into an event queue that is full.
+        Each such interruption lets one delivery into an event buffer that is full.
         """
         self._calls.append(callback)
         self.loop.add_callback_threadsafe(self._run_one)
-        self._event_queue.look_again()
+        self._event_buffer.look_again()
 
     def post_unhurried(self, callback: Callable[[], object]) -> None:
         """Run `callback` in the thread once that waits for no room."""

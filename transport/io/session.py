@@ -38,7 +38,7 @@ class Session:
     """Owns the I/O thread and tells everything on it when a connection comes and goes.
 
     Args:
-        owner: what events name, and whose event queue takes them.
+        owner: what events name, and whose event buffer takes them.
         addresses: brokers of one cluster.
         heartbeat_seconds: as for `Connection`, likewise the rest.
         client_properties: in addition to name and version.
@@ -71,13 +71,13 @@ class Session:
         read_in_larger_pieces()
         read_any_headers()
         self._owner = owner
-        self._event_queue = owner.event_queue
+        self._event_buffer = owner.event_buffer
         self.addresses = addresses
         self.address = addresses[0]
         self.heartbeats = [each.heartbeat_seconds or heartbeat_seconds for each in addresses]
         self.connected = False
         self._changed = threading.Condition()
-        self.io = IOThread(owner.name, self._event_queue, ended=self._on_ended)
+        self.io = IOThread(owner.name, self._event_buffer, ended=self._on_ended)
         self._reconnector = Reconnector(
             self.io.loop,
             addresses,
@@ -94,7 +94,7 @@ class Session:
         self._publisher = ConfirmingPublisher()
         self.turns = PublishTurns(self.io, self._publisher, window_bytes)
         self.subscriptions = Subscriptions(
-            self.io, self._event_queue, name=owner.name, patience_seconds=min(self.heartbeats) / 3
+            self.io, self._event_buffer, name=owner.name, patience_seconds=min(self.heartbeats) / 3
         )
 
     @property
@@ -168,7 +168,7 @@ class Session:
         self._declarations.connected(connection)
         self.subscriptions.connected(connection)
         self._publisher.connected(connection, address.login)
-        self._event_queue.put_event(Connected(self._owner))
+        self._event_buffer.put_event(Connected(self._owner))
         with self._changed:
             self.connected = True
             self._changed.notify_all()
@@ -178,20 +178,20 @@ class Session:
         self._declarations.disconnected(ConnectionLostError(describe(error)))
         self.subscriptions.disconnected()
         self._publisher.disconnected(refused_connection(error))
-        self._event_queue.put_event(Disconnected(self._owner, describe(error)))
+        self._event_buffer.put_event(Disconnected(self._owner, describe(error)))
 
     def _on_blocked(self, _connection: pika.SelectConnection, frame: Any) -> None:
         self._publisher.blocked = True
-        self._event_queue.put_event(Blocked(self._owner, frame.method.reason))
+        self._event_buffer.put_event(Blocked(self._owner, frame.method.reason))
 
     def _on_unblocked(self, _connection: pika.SelectConnection, _frame: object) -> None:
         self._publisher.blocked = False
         self._publisher.send()
-        self._event_queue.put_event(Unblocked(self._owner))
+        self._event_buffer.put_event(Unblocked(self._owner))
 
     def _on_ended(self, reason: Exception) -> None:
         self.turns.fail(reason)
         if not self.io.is_closing:
-            self._event_queue.put_event(Ended(self._owner, reason))
+            self._event_buffer.put_event(Ended(self._owner, reason))
         with self._changed:
             self._changed.notify_all()

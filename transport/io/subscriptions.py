@@ -11,7 +11,7 @@ import pika
 
 from fanfold.schemas.errors import ConnectionLostError
 from fanfold.transport.errors import UNSENDABLE, translate
-from fanfold.transport.event_queue import EventQueue
+from fanfold.transport.event_buffer import EventBuffer
 from fanfold.transport.events import Delivery, Subscription, SubscriptionLost
 from fanfold.transport.io.consumer import Consumer
 from fanfold.transport.io.io_thread import IOThread
@@ -27,17 +27,17 @@ class Subscriptions:
 
     Args:
         io: the I/O thread.
-        event_queue: where deliveries go.
+        event_buffer: where deliveries go.
         name: the link's, for warnings.
-        patience_seconds: how long the I/O thread may wait for room in the event queue before it
+        patience_seconds: how long the I/O thread may wait for room in the event buffer before it
             turns to its timers, the heartbeats among them.
     """
 
     def __init__(
-        self, io: IOThread, event_queue: EventQueue, *, name: str, patience_seconds: float
+        self, io: IOThread, event_buffer: EventBuffer, *, name: str, patience_seconds: float
     ) -> None:
         self._io = io
-        self._event_queue = event_queue
+        self._event_buffer = event_buffer
         self._name = name
         self._patience_seconds = patience_seconds
         self._connection: pika.SelectConnection | None = None
@@ -137,7 +137,7 @@ class Subscriptions:
         if self._turn_ends is None:
             self._turn_ends = time.monotonic() + self._patience_seconds
             self._io.loop.call_later(0, self._end_turn)
-        self._event_queue.put(
+        self._event_buffer.put(
             delivery,
             patience_seconds=max(0.0, self._turn_ends - time.monotonic()),
             hurried=lambda: self._io.is_wanted,
@@ -148,4 +148,4 @@ class Subscriptions:
 
     def _on_lost(self, subscription: Subscription, code: int, text: str) -> None:
         if self._subscriptions.pop(subscription, None) is not None:
-            self._event_queue.put_event(SubscriptionLost(subscription, code, text))
+            self._event_buffer.put_event(SubscriptionLost(subscription, code, text))

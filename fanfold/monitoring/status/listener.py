@@ -20,7 +20,7 @@ from fanfold.transport import (
     Connection,
     Delivery,
     Disconnected,
-    EventQueue,
+    EventBuffer,
     Subscription,
 )
 
@@ -42,13 +42,13 @@ class Listener:
         picture: Picture,
         *,
         connection: Connection,
-        event_queue: EventQueue,
+        event_buffer: EventBuffer,
     ) -> None:
         """Hear nothing yet."""
         self._names = names
         self._picture = picture
         self._connection = connection
-        self._event_queue = event_queue
+        self._event_buffer = event_buffer
         self._queue = names.status_queue(secrets.token_hex(4))
         self._versions: Subscription | None = None
         self._seen: Delivery | None = None

@@ -20,7 +20,7 @@ from fanfold.monitoring.status.picture import Picture
 from fanfold.monitoring.status.queues import QueueNews, queues_of
 from fanfold.schemas.errors import TransportError
 from fanfold.schemas.names import FederationNames
-from fanfold.transport import Address, Connection, EventQueue, client_context, connection_context
+from fanfold.transport import Address, Connection, EventBuffer, client_context, connection_context
 
 LOOK_SECONDS = 2.0
 ANSWER_SECONDS = 10.0
@@ -52,13 +52,13 @@ def watch(
         BrokerUnreachableError: if there is no broker within `connect_seconds`.
     """
     picture = Picture(settings.federation)
-    event_queue = EventQueue()
-    on_ready(lambda reason: event_queue.put_event(Stop(reason)))
+    event_buffer = EventBuffer()
+    on_ready(lambda reason: event_buffer.put_event(Stop(reason)))
     tls = _tls(settings)
     connection = Connection(
         settings.broker,
         name=f"{settings.federation} status",
-        event_queue=event_queue,
+        event_buffer=event_buffer,
         client_properties={"federation": settings.federation, "role": "status"},
         tls=tls,
         certificate_login=settings.certificate is not None,
@@ -70,7 +70,7 @@ def watch(
             FederationNames(settings.federation),
             picture,
             connection=connection,
-            event_queue=event_queue,
+            event_buffer=event_buffer,
         )
         with _shown(json=json, repeat=repeat) as shown:
             until = float("inf") if repeat else time.monotonic() + settings.listen_seconds
@@ -80,7 +80,7 @@ def watch(
                 is_last = not repeat and (picture.is_complete or time.monotonic() >= until)
                 shown(picture, is_last)
                 if is_last or not _listen(
-                    event_queue, listener, min(LOOK_SECONDS, until - time.monotonic())
+                    event_buffer, listener, min(LOOK_SECONDS, until - time.monotonic())
                 ):
                     return
 
@@ -127,11 +127,11 @@ def _look_at_queues(picture: Picture, read: ReadQueues | None, listener: Listene
         picture.cannot_see.append(f"events and versions: {listener.problem}")
 
 
-def _listen(event_queue: EventQueue, listener: Listener, seconds: float) -> bool:
+def _listen(event_buffer: EventBuffer, listener: Listener, seconds: float) -> bool:
     """Take what happens for so long; False if somebody wants us to stop."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
-        event = event_queue.get(left)
+        event = event_buffer.get(left)
         if isinstance(event, Stop):
             return False
         listener.hear(event)

@@ -23,7 +23,7 @@ def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBroker:
 
 def come_back(broker: FakeBroker) -> None:
     connection: Any = broker.consuming
-    broker.event_queue.put_event(Connected(connection))
+    broker.event_buffer.put_event(Connected(connection))
 
 
 def test_who_was_superseded_says_so_and_does_not_stand_by(

@@ -161,14 +161,14 @@ def test_a_poisoned_message_is_delivered_and_ends_nothing(
 ) -> None:
     """The broker takes it; with pika's own reader it would end every connection that reads it."""
     connection: Connection = open_connection()
-    expect(connection.event_queue, Connected)
+    expect(connection.event_buffer, Connected)
     connection.declare_queue(queue)
     raw.basic_publish("", queue, b"body", Poisoned(raw_table(POISON[what], b"I\0\0\0\7")))
     connection.subscribe(queue, prefetch=10)
-    delivery = expect(connection.event_queue, Delivery)
+    delivery = expect(connection.event_buffer, Delivery)
     assert (delivery.body, delivery.kind) == (b"body", "Letter")
     assert delivery.headers.get("y") in (None, 7)  # a table that cannot be read is empty
     connection.acknowledge(delivery)
     eventually(lambda: connection.declare_queue(queue).num_ready == 0)
     assert connection.connected
-    assert not isinstance(connection.event_queue.get(0), Disconnected)
+    assert not isinstance(connection.event_buffer.get(0), Disconnected)

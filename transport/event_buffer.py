@@ -9,21 +9,21 @@ from fanfold.transport.events import Delivery, weight
 
 Kind = TypeVar("Kind")
 
-DEFAULT_EVENT_QUEUE_BYTES = 64 * 1024 * 1024
+DEFAULT_EVENT_BUFFER_BYTES = 64 * 1024 * 1024
 
 
 def _never() -> bool:
     return False
 
 
-class EventQueue:
+class EventBuffer:
     """Deliveries and events in the order in which they happened, bounded in bytes.
 
     Deliveries wait for room, which fills the socket's buffers and so slows the broker down. Events
     weigh nothing and never wait. Any thread may put, one thread gets.
     """
 
-    def __init__(self, max_bytes: int = DEFAULT_EVENT_QUEUE_BYTES) -> None:
+    def __init__(self, max_bytes: int = DEFAULT_EVENT_BUFFER_BYTES) -> None:
         self._max_bytes = max_bytes
         self._num_bytes = 0
         self._events: deque[object] = deque()
@@ -47,7 +47,7 @@ class EventQueue:
     ) -> None:
         """Add a delivery once there is room for it, or once patience ends: nothing is refused.
 
-        An empty event queue has room for a delivery of any size.
+        An empty event buffer has room for a delivery of any size.
 
         Args:
             delivery: what arrived.
