@@ -51,7 +51,7 @@ def load_task(name: str) -> type[Task]:
     if task is None:
         raise TaskError(f"the module {module_name!r} has no class {class_name!r}")
     if not (isinstance(task, type) and issubclass(task, Task)):
-        raise TaskError(f"{name} is not a task: it does not derive from fanfold.learning.Task")
+        raise TaskError(f"{name} is not a task: it does not derive from fanfold.Task")
     if inspect.isabstract(task):
         missing_methods = ", ".join(sorted(task.__abstractmethods__))
         raise TaskError(f"the task {name} does not write {missing_methods}")

@@ -7,9 +7,7 @@ The same `Client` methods serve a participant that gets its parameters from anyw
 
 import torch
 
-from fanfold.learning import Client, FederatedNet, TrainingPlan, evaluate
-from fanfold.learning.digits import Digits
-from fanfold.learning.parameters import flatten, nest
+from fanfold import Client, Digits, FederatedNet, TrainingPlan
 
 NUM_CLIENTS, ROUNDS = 4, 5
 
@@ -26,13 +24,17 @@ def main(rounds: int = ROUNDS) -> float:
     network, held_out, accuracy = FederatedNet(), Digits().test_data(), 0.0
     for number in range(1, rounds + 1):
         parameters = network.get_parameters()
-        mean = {name: torch.zeros_like(tensor) for name, tensor in flatten(parameters).items()}
+        mean = {
+            layer: {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
+            for layer, tensors in parameters.items()
+        }
         for client in clients:
-            trained = flatten(client.train(parameters))
-            for name, tensor in trained.items():
-                mean[name] += tensor.cpu() * (client.get_dataset_size() / total)
-        network.apply_parameters(nest(mean))
-        loss, accuracy = evaluate(network, held_out)
+            weight = client.get_dataset_size() / total
+            for layer, tensors in client.train(parameters).items():
+                for name, tensor in tensors.items():
+                    mean[layer][name] += weight * tensor.cpu()
+        network.apply_parameters(mean)
+        loss, accuracy = network.evaluate(held_out)
         print(f"round {number}: loss {loss:.4f}, accuracy {accuracy:.4f}")
     return accuracy
 

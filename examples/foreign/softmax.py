@@ -3,18 +3,29 @@
 fanfold coordinator --task softmax:Softmax --federation foreign
 """
 
+import gzip
+from pathlib import Path
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from fanfold.learning import Task
-from fanfold.learning.digits import DARKEST, NUM_TRAIN, read_idx
+from fanfold import Task
+
+FOLDER = Path(__file__).parents[2] / "learning" / "digits"
+NUM_TRAIN = 1437
 
 
 def digits() -> TensorDataset:
     """All 1,797 images as 64 pixels in 0 .. 1, float32, and their labels, int64."""
-    images = read_idx("images.idx3-ubyte.gz").reshape(-1, 64) / DARKEST
-    return TensorDataset(images, read_idx("labels.idx1-ubyte.gz").long())
+    images, labels = read("images.idx3", header=16), read("labels.idx1", header=8)
+    return TensorDataset(images.reshape(-1, 64) / 16, labels.long())
+
+
+def read(name: str, *, header: int) -> Tensor:
+    """The bytes of a file behind its header, uint8."""
+    raw = gzip.decompress((FOLDER / f"{name}-ubyte.gz").read_bytes())
+    return torch.frombuffer(bytearray(raw), dtype=torch.uint8, offset=header)
 
 
 class Softmax(Task):

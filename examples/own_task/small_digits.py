@@ -7,8 +7,7 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from fanfold.learning import Task
-from fanfold.learning.digits import NUM_TRAIN, load_digits
+from fanfold import Digits, Task
 
 
 class SmallDigits(Task):
@@ -20,11 +19,10 @@ class SmallDigits(Task):
 
     def train_data(self) -> TensorDataset:
         """This participant's share; a real one reads what lies in `self.data_dir`."""
-        images, labels = load_digits()
-        mine = torch.tensor(self.part_of(labels[:NUM_TRAIN].tolist()))
+        images, labels = Digits().train_data().tensors
+        mine = torch.tensor(self.part_of(labels.tolist()))
         return TensorDataset(images[mine], labels[mine])
 
     def test_data(self) -> TensorDataset:
         """Held out: the coordinator evaluates every version on it."""
-        images, labels = load_digits()
-        return TensorDataset(images[NUM_TRAIN:], labels[NUM_TRAIN:])
+        return Digits().test_data()

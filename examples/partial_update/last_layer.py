@@ -5,8 +5,7 @@
 Versions still carry all layers, so that whoever joins has the whole network.
 """
 
-from fanfold.learning import FederatedNet
-from fanfold.learning.digits import Digits
+from fanfold import Digits, FederatedNet
 
 
 class LastLayer(Digits):

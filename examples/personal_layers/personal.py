@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from fanfold.learning.digits import Digits
+from fanfold import Digits
 
 
 class Personal(Digits):

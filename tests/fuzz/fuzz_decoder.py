@@ -35,7 +35,7 @@ try:
 except ImportError:
     atheris = None
 
-with atheris.instrument_imports(include=["schemas"]) if atheris else nullcontext():
+with atheris.instrument_imports(include=["fanfold"]) if atheris else nullcontext():
     import fuzz_target
 
     from fanfold.schemas.chunking import Assembly, ChunkHeader, cut

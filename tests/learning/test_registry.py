@@ -11,11 +11,11 @@ from fanfold.learning.digits import Digits
 def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user's module in the current directory, which is not on Python's path."""
     (tmp_path / "own_tasks.py").write_text(
-        "from fanfold import learning\n"
-        "class Good(learning.Task):\n"
+        "import fanfold\n"
+        "class Good(fanfold.Task):\n"
         "    def network(self): ...\n"
         "    def train_data(self): ...\n"
-        "class Half(learning.Task):\n"
+        "class Half(fanfold.Task):\n"
         "    def network(self): ...\n"
         "class Other: ...\n"
         "number = 3\n"
@@ -58,7 +58,7 @@ def test_a_task_in_the_current_directory_is_found() -> None:
         ("own_tasks:Missing", "the module 'own_tasks' has no class 'Missing'"),
         (
             "own_tasks:Other",
-            "own_tasks:Other is not a task: it does not derive from fanfold.learning.Task",
+            "own_tasks:Other is not a task: it does not derive from fanfold.Task",
         ),
         ("own_tasks:number", "own_tasks:number is not a task"),
         ("own_tasks:Half", "the task own_tasks:Half does not write train_data"),
