@@ -168,8 +168,8 @@ class Connection:
     ) -> QueueState:
         """Make a queue, or find it as it is described. Durable, or exclusive to this connection.
 
-        With `bindings`, pairs of exchange and routing key, it is bound too, in the same single
-        wait for the broker; what the answer counts came in before or through them.
+        With `bindings`, pairs of exchange and routing key, it is bound too, in the same call. What
+        the answer counts is from before that: who consumes or fills the queue later is not in it.
 
         Raises:
             RefusedByBrokerError: 406 if it exists with other arguments, 405 if another connection
@@ -186,11 +186,14 @@ class Connection:
                 exclusive=exclusive,
                 arguments=dict(arguments or {}),
             )
-            if bindings:
-                ask()  # without an answer, and so are these; the same question at the end has one
-                for exchange, routing_key in bindings:
-                    channel.queue_bind(name, exchange, routing_key)
-            ask(callback=answer)
+
+            def bind(found: Any) -> None:
+                *others, (exchange, routing_key) = bindings
+                for each in others:
+                    channel.queue_bind(name, *each)  # without an answer: the last one's comes after
+                channel.queue_bind(name, exchange, routing_key, callback=lambda _: answer(found))
+
+            ask(callback=bind if bindings else answer)
 
         answer = self._session.ask_queue(
             name,

@@ -51,7 +51,7 @@ class QueueMaker:
     ) -> QueueState | None:
         """Have a participant's queue hold one version of this size, and never two; bind it.
 
-        Where all is as it should be that is one call to the broker: hundreds of participants are
+        Where all is as it should be that is two trips to the broker: hundreds of participants are
         seen to one after the other.
 
         Args:

@@ -2,13 +2,15 @@
 
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from broker_talk import OpenConnection, eventually, expect, letter
 from nodes import BrokerNode
+from pika.channel import Channel
 
 from fanfold.schemas.errors import ConnectionLostError, RefusedByBrokerError, TransportError
-from fanfold.transport import Connection, Delivery, Outgoing
+from fanfold.transport import Connection, Delivery, Outgoing, Subscription
 
 
 def test_a_queue_with_other_arguments_is_refused_with_406(
@@ -137,3 +139,28 @@ def test_a_queue_is_declared_and_bound_in_one_call(connection: Connection, queue
     with pytest.raises(RefusedByBrokerError, match="404"):
         connection.declare_queue(queue, bindings=[(f"{queue}.nothing", "")])
     assert connection.declare_queue(queue).num_ready == 2
+
+
+def test_who_consumes_a_queue_while_it_is_bound_is_not_counted(
+    connection: Connection,
+    open_connection: OpenConnection,
+    queue: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The answer tells what the queue was like before: nothing could have reached its consumer."""
+    exchange = f"{queue}.exchange"
+    connection.declare_exchange(exchange, "direct")
+    connection.declare_queue(queue)
+    consumer, bind = open_connection(), Channel.queue_bind
+
+    def attached(*args: Any, **kwargs: Any) -> None:
+        if not consumers:
+            consumers.append(consumer.subscribe(queue, prefetch=1))
+        bind(*args, **kwargs)
+
+    consumers: list[Subscription] = []
+    monkeypatch.setattr(Channel, "queue_bind", attached)
+    state = connection.declare_queue(queue, bindings=[(exchange, "one"), (exchange, "two")])
+    assert len(consumers) == 1
+    assert state.num_consumers == 0
+    assert connection.declare_queue(queue).num_consumers == 1
