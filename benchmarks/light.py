@@ -22,13 +22,13 @@ from fanfold.participant.membership import Membership
 from fanfold.participant.service import Participant
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.participant.version_receiver import Version, VersionReceiver
-from fanfold.participant.worker_events import Activity, Answered, Failed, Stop, last_words
+from fanfold.participant.worker_events import Activity, Answered, Failed, last_words
 from fanfold.schemas.chunking import cut
 from fanfold.schemas.message_codec import Decoded, Encoded, TensorBytes, encode
 from fanfold.schemas.messages import GlobalParameters, Update, UpdateRefused
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.reader_limits import ReaderLimits
-from fanfold.transport import Connection, EventBuffer
+from fanfold.transport import Connection, EventBuffer, Stop
 
 LIMITS = ReaderLimits(max_bytes=2 << 30)
 NUM_EXAMPLES = 10

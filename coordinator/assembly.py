@@ -21,7 +21,7 @@ from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.broker.encoded_version import version_bytes_of
-from fanfold.coordinator.broker.leadership import Leadership, Stop
+from fanfold.coordinator.broker.leadership import Leadership
 from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.committer import Committer
 from fanfold.coordinator.evaluation.evaluator import Evaluator
@@ -39,7 +39,7 @@ from fanfold.learning import Task, load_task, local_device, local_optimizer, rea
 from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.tensor_codec import limits_for
-from fanfold.transport import Connection, EventBuffer, connection_context
+from fanfold.transport import Connection, EventBuffer, Stop, connection_context
 
 STOP_SECONDS = 5.0
 """How long a publish under way may go on after SIGTERM."""

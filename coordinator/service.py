@@ -10,7 +10,7 @@ from fanfold.coordinator.admission.update_handler import UpdateHandler
 from fanfold.coordinator.aggregation.run_state import DivergedError, RunState
 from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.broker.encoded_version import EncodedVersion, encode_version
-from fanfold.coordinator.broker.leadership import Leadership, Stop, StoppedError
+from fanfold.coordinator.broker.leadership import Leadership, StoppedError
 from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.broker.publisher_thread import Sent
 from fanfold.coordinator.broker.recovery import Recovery
@@ -27,7 +27,7 @@ from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.coordinator.upkeep import AllRefusedError, Upkeep
 from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.messages import RunFinished
-from fanfold.transport import Delivery, EventBuffer
+from fanfold.transport import Delivery, EventBuffer, Stop
 
 
 class Coordinator:

@@ -26,12 +26,11 @@ from fanfold.participant.state_folder import StateFolder
 from fanfold.participant.trainer import Trainer
 from fanfold.participant.training_worker import TrainingWorker
 from fanfold.participant.version_receiver import VersionReceiver
-from fanfold.participant.worker_events import Stop
 from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.tensor_codec import limits_for
-from fanfold.transport import EventBuffer
+from fanfold.transport import EventBuffer, Stop
 
 
 def serve(

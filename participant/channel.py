@@ -10,7 +10,7 @@ from fanfold.schemas.errors import BrokerUnreachableError, QueueDownError, Refus
 from fanfold.schemas.message_codec import encode
 from fanfold.schemas.messages import Message
 from fanfold.schemas.names import EVENT_KEY, UPDATE_KEY, FederationNames
-from fanfold.transport import Connection, Delivery, Outgoing, Subscription
+from fanfold.transport import Connection, ConnectionId, Delivery, Subscription, outgoing
 
 NODE_IS_DOWN = "is down or inaccessible"
 """The broker's words, in a 404, about a queue's own node."""
@@ -54,9 +54,9 @@ class ParticipantChannel:
             and self._consuming.is_subscribed(subscription)
         )
 
-    def is_mine(self, connection: Connection) -> bool:
-        """Whether this is the link that versions arrive on."""
-        return connection is self._consuming
+    def is_mine(self, connection: ConnectionId) -> bool:
+        """Whether this is the connection that versions arrive on."""
+        return connection is self._consuming.id
 
     def is_current(self, subscription: Subscription) -> bool:
         """Whether this is the subscription that versions arrive on now."""
@@ -139,17 +139,4 @@ class ParticipantChannel:
         chunks: Iterable[Chunk],
         timeout_seconds: float | None,
     ) -> None:
-        connection.publish(
-            (
-                Outgoing(
-                    exchange=self._exchange,
-                    routing_key=key,
-                    body=chunk.body,
-                    kind=chunk.kind,
-                    message_id=chunk.message_id,
-                    headers=chunk.headers,
-                )
-                for chunk in chunks
-            ),
-            timeout_seconds=timeout_seconds,
-        )
+        connection.publish(outgoing(chunks, self._exchange, key), timeout_seconds=timeout_seconds)

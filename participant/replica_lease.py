@@ -32,7 +32,6 @@ RETRY_SECONDS = 1.0
 
 log = structlog.get_logger()
 Say = Callable[[str, dict[str, Any]], None]
-Stop = Callable[[str], None]
 
 
 class LeaseLostError(FanfoldError):
@@ -61,7 +60,7 @@ class ReplicaLease:
         self._reason = ""
         self._thread = threading.Thread(target=self._keep, name="slot", daemon=True)
         self._slot = -1
-        self._on_lost: Stop = lambda _: None
+        self._on_lost: Callable[[str], None] = lambda _: None
         self.is_lost = False
 
     def __enter__(self) -> Self:
@@ -85,7 +84,7 @@ class ReplicaLease:
         self._told.set()
         self._event_buffer.put_event(None)
 
-    def pass_on(self, stop: Stop) -> None:
+    def pass_on(self, stop: Callable[[str], None]) -> None:
         """From now on `stop` is told when the slot is lost, and what was told us before.
 
         A slot that was lost before is told as well, however the two threads meet.

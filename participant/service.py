@@ -17,7 +17,6 @@ from fanfold.participant.worker_events import (
     Answered,
     Failed,
     Forgotten,
-    Stop,
     Told,
     Worker,
     last_words,
@@ -40,6 +39,7 @@ from fanfold.transport import (
     Disconnected,
     Ended,
     EventBuffer,
+    Stop,
     SubscriptionLost,
     Unblocked,
 )

@@ -62,16 +62,6 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """An event that ends the service in an orderly way.
-
-    Put into the event buffer from any thread.
-    """
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Told:
     """Something that people should know, as an event with its fields."""
 

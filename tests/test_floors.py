@@ -29,6 +29,63 @@ ONE_ROOM = {"pika": "transport", "msgpack": "schemas"}
 LEARNING_KNOWS = {"torch", "torchvision"}
 
 
+def module_of(path: Path) -> str:
+    """The name under which a file is imported."""
+    parts = list(path.relative_to(ROOT).with_suffix("").parts)
+    if parts[-1] == "__init__":
+        parts.pop()
+    return ".".join(parts if parts[0] == "fanfold" else ["fanfold", *parts])
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its name; the rooms are links, which are not followed."""
+    folders = [ROOT / package for package in PACKAGES]
+    links = {ROOT / "fanfold" / room for room in ROOMS}
+    return {
+        module_of(path): path
+        for folder in folders
+        for path in sorted(folder.rglob("*.py"))
+        if not links & set(path.parents)
+    }
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Which modules each module names in its imports, wherever they stand.
+
+    Those under `if TYPE_CHECKING:` and those inside functions count. That Python runs a package's
+    `__init__` before a module in it does not.
+    """
+    known = modules()
+    graph: dict[str, set[str]] = {name: set() for name in known}
+    for name, path in known.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                graph[name] |= {each.name for each in node.names} & known.keys()
+            elif isinstance(node, ast.ImportFrom) and node.module in known:
+                inside = {f"{node.module}.{each.name}" for each in node.names} & known.keys()
+                names_all = len(inside) == len(node.names)
+                graph[name] |= inside if names_all else {node.module, *inside}
+    return graph
+
+
+def circle_in(graph: dict[str, set[str]]) -> list[str]:
+    """Return the modules of one circle, the first one again at the end; none if there is none."""
+    done: set[str] = set()
+
+    def walk(name: str, way: list[str]) -> list[str]:
+        if name in way:
+            return [*way[way.index(name) :], name]
+        if name in done:
+            return []
+        for each in sorted(graph[name]):
+            if circle := walk(each, [*way, name]):
+                return circle
+        done.add(name)
+        return []
+
+    return next((circle for name in sorted(graph) if (circle := walk(name, []))), [])
+
+
 def room_of(module: str) -> str:
     first, _, rest = module.partition(".")
     room = rest.partition(".")[0]
@@ -60,6 +117,19 @@ def test_a_floor_stands_only_on_those_below(package: str) -> None:
         if name in PACKAGES and name not in allowed
     ]
     assert not wrong
+
+
+def test_no_module_imports_itself_over_others() -> None:
+    """Not for types either: what stands in a circle can only be read and changed as one."""
+    graph = import_graph()
+    assert graph["fanfold.transport.io.session"] > {"fanfold.transport.events"}
+    assert circle_in(graph) == []
+
+
+def test_a_circle_is_found() -> None:
+    """The search sees one that does not begin at its first module."""
+    graph = {"a": {"b"}, "b": {"c", "d"}, "c": set[str](), "d": {"b"}}
+    assert circle_in(graph) == ["b", "d", "b"]
 
 
 @pytest.mark.parametrize("dependency", ONE_ROOM)

@@ -12,7 +12,7 @@ from pika.channel import Channel
 from fanfold.schemas.errors import InvalidInputError, PublishCancelledError
 from fanfold.transport.addresses import Address
 from fanfold.transport.event_buffer import EventBuffer
-from fanfold.transport.events import Delivery, Outgoing, QueueState, Subscription
+from fanfold.transport.events import ConnectionId, Delivery, Outgoing, QueueState, Subscription
 from fanfold.transport.io.session import Session
 
 DEFAULT_WINDOW_BYTES = 16 * 1024 * 1024
@@ -72,11 +72,13 @@ class Connection:
         if not urls:
             raise InvalidInputError("name a broker with --broker or FANFOLD_BROKER_URL")
         self.name = name
+        self.id = ConnectionId(name)
         self.event_buffer = EventBuffer() if event_buffer is None else event_buffer
         self._tags = itertools.count(1)
         self._session = Session(
-            self,
+            self.id,
             [Address.parse(url) for url in urls],
+            event_buffer=self.event_buffer,
             heartbeat_seconds=heartbeat_seconds,
             client_properties=client_properties or {},
             tls=tls,

@@ -1,13 +1,21 @@
 """What goes into a link and what comes out of it: plain values, no pika."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from fanfold.transport.connection import Connection
+from fanfold.schemas.chunking import Chunk
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ConnectionId:
+    """Which `Connection` an event is about: equal to the `id` of that one alone.
+
+    Attributes:
+        name: what the management UI calls the connection.
+    """
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,29 @@ class Outgoing:
     message_id: str
     headers: Mapping[str, str | int] = field(default_factory=dict)
     mandatory: bool = True
+
+
+def outgoing(
+    chunks: Iterable[Chunk], exchange: str, routing_key: str, *, mandatory: bool = True
+) -> Iterator[Outgoing]:
+    """Yield chunks of a message as what is published, one by one.
+
+    Args:
+        chunks: in the order in which they are to be sent.
+        exchange: as in `Outgoing`, likewise the rest.
+        routing_key: the same for all.
+        mandatory: the same for all.
+    """
+    for chunk in chunks:
+        yield Outgoing(
+            exchange=exchange,
+            routing_key=routing_key,
+            body=chunk.body,
+            kind=chunk.kind,
+            message_id=chunk.message_id,
+            headers=chunk.headers,
+            mandatory=mandatory,
+        )
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -86,14 +117,14 @@ class QueueState:
 class Connected:
     """The link has a connection. Nothing is declared or subscribed on it yet."""
 
-    connection: Connection
+    connection: ConnectionId
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
     """The connection is gone, all subscriptions with it; the link tries to get another one."""
 
-    connection: Connection
+    connection: ConnectionId
     reason: str
 
 
@@ -110,7 +141,7 @@ class SubscriptionLost:
 class Blocked:
     """The broker is short of memory or disk and takes no messages; publishing waits."""
 
-    connection: Connection
+    connection: ConnectionId
     reason: str
 
 
@@ -118,15 +149,22 @@ class Blocked:
 class Unblocked:
     """The broker takes messages again."""
 
-    connection: Connection
+    connection: ConnectionId
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
     """The link will never have a connection again, and nobody closed it: a refused login, a bug."""
 
-    connection: Connection
+    connection: ConnectionId
     error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Somebody wants the service to end in good order; any thread may put it into the buffer."""
+
+    reason: str
 
 
 ENVELOPE_BYTES = 1024
@@ -143,5 +181,5 @@ def weight(delivery: Delivery) -> int:
 
 
 Event: TypeAlias = (
-    Connected | Disconnected | SubscriptionLost | Blocked | Unblocked | Ended | Delivery
+    Connected | Disconnected | SubscriptionLost | Blocked | Unblocked | Ended | Stop | Delivery
 )

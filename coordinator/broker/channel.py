@@ -3,7 +3,7 @@
 The lock that only one can hold, the queues, and what is sent out.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 
@@ -14,7 +14,14 @@ from fanfold.coordinator.broker.queue_maker import QueueMaker
 from fanfold.schemas.chunking import Chunk
 from fanfold.schemas.errors import NOT_FOUND, RESOURCE_LOCKED, RefusedByBrokerError, UnroutableError
 from fanfold.schemas.names import DEAD_LETTER_KEY, EVENT_KEY, UPDATE_KEY, FederationNames
-from fanfold.transport import Connection, Delivery, Outgoing, Subscription
+from fanfold.transport import (
+    Connection,
+    ConnectionId,
+    Delivery,
+    Outgoing,
+    Subscription,
+    outgoing,
+)
 
 EVENTS_WINDOW = 256
 DEAD_LETTER_BYTES = 64 << 10
@@ -134,13 +141,13 @@ class CoordinatorChannel:
         """Whether this is one of the two subscriptions that reports arrive on now."""
         return subscription in self._subscriptions
 
-    def holds_lock(self, connection: Connection) -> bool:
-        """Whether this is the link that holds the lock and receives."""
-        return connection is self._consuming
+    def holds_lock(self, connection: ConnectionId) -> bool:
+        """Whether this is the connection that holds the lock and receives."""
+        return connection is self._consuming.id
 
-    def publishes_on(self, connection: Connection) -> bool:
-        """Whether this is the link that versions go out on."""
-        return connection is self._publishing
+    def publishes_on(self, connection: ConnectionId) -> bool:
+        """Whether this is the connection that versions go out on."""
+        return connection is self._publishing.id
 
     @property
     def is_connected(self) -> bool:
@@ -179,7 +186,7 @@ class CoordinatorChannel:
     def publish(self, chunks: Sequence[Chunk]) -> None:
         """Send a message to everybody; nobody being there yet is no mistake."""
         self._publishing.publish(
-            self._outgoing(self._names.parameters_exchange, "", chunks, mandatory=False)
+            outgoing(chunks, self._names.parameters_exchange, "", mandatory=False)
         )
 
     def resend(self, participant: str, chunks: Sequence[Chunk]) -> None:
@@ -188,9 +195,7 @@ class CoordinatorChannel:
         Raises:
             UnroutableError: if its queue is gone; it will say hello.
         """
-        self._publishing.publish(
-            self._outgoing(self._names.resend_exchange, participant, chunks, mandatory=True)
-        )
+        self._publishing.publish(outgoing(chunks, self._names.resend_exchange, participant))
 
     def forget(self, participant: str) -> None:
         """The participant's queue is gone: until its next hello nothing can reach it."""
@@ -242,17 +247,3 @@ class CoordinatorChannel:
         self._administering.bind_queue(
             self._names.dead_letters_queue, self._names.resend_exchange, DEAD_LETTER_KEY
         )
-
-    def _outgoing(
-        self, exchange: str, key: str, chunks: Sequence[Chunk], *, mandatory: bool
-    ) -> Iterable[Outgoing]:
-        for chunk in chunks:
-            yield Outgoing(
-                exchange=exchange,
-                routing_key=key,
-                body=chunk.body,
-                kind=chunk.kind,
-                message_id=chunk.message_id,
-                headers=chunk.headers,
-                mandatory=mandatory,
-            )

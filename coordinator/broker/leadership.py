@@ -1,7 +1,6 @@
 """The lock that one living coordinator holds, and who may come to it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import structlog
 
@@ -11,18 +10,11 @@ from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.rounds.presence import Presence
 from fanfold.coordinator.rounds.reports import Say
 from fanfold.schemas.errors import ConnectionLostError, QueueDownError
-from fanfold.transport import Connected, EventBuffer
+from fanfold.transport import Connected, EventBuffer, Stop
 
 STANDBY_SECONDS = 2.0
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """An event that ends the service in an orderly way; any thread may put it into the queue."""
-
-    reason: str
 
 
 class StoppedError(Exception):

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from fanfold.coordinator.assembly import assemble
 from fanfold.coordinator.broker.channel import CoordinatorChannel
-from fanfold.coordinator.broker.leadership import Stop
 from fanfold.coordinator.evaluation.run_result import RunResult
 from fanfold.coordinator.observer import Unobserved
 from fanfold.coordinator.service import Coordinator
@@ -28,7 +27,16 @@ from fanfold.schemas.messages import GlobalParameters, Hello, Message, Update
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.tensor_codec import encode_tensors
-from fanfold.transport import Connected, Delivery, EventBuffer, Outgoing, QueueState, Subscription
+from fanfold.transport import (
+    Connected,
+    ConnectionId,
+    Delivery,
+    EventBuffer,
+    Outgoing,
+    QueueState,
+    Stop,
+    Subscription,
+)
 from tests.federation.tiny_tasks import Tiny
 
 LOGIN = "lab"
@@ -77,7 +85,7 @@ class FakeConnection:
     """Says yes to everything, except where `fails` holds errors under the name of what is asked."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.id = ConnectionId(name)
         self.connected = True
         self.logins = frozenset({LOGIN})
         self.fails: dict[str, list[Exception | None]] = defaultdict(list)
@@ -169,8 +177,7 @@ class FakeBroker:
         self.on_resent: Callable[[str, int], object] = lambda _participant, _version: None
         """Called likewise, when one has gone out to this participant."""
         self.publishing.published = self._published
-        there: Any = self.consuming
-        self.event_buffer.put_event(Connected(there))
+        self.event_buffer.put_event(Connected(self.consuming.id))
 
     def coordinator(self, task: Task | None = None, **settings: Any) -> Coordinator:
         given = {"out": self._folder, "federation": "f", "device": "cpu", "min_participants": 1}

@@ -177,12 +177,10 @@ def test_only_the_publishing_connection_says_whether_the_broker_takes_anything(
 ) -> None:
     """A lost connection beside it changes nothing."""
     recovery = broker.coordinator()._recovery
-    publishing: Any = broker.publishing
-    administering: Any = broker.administering
-    recovery.notice(Blocked(publishing, "low on memory"))
-    recovery.notice(Disconnected(administering, "reset"))
+    recovery.notice(Blocked(broker.publishing.id, "low on memory"))
+    recovery.notice(Disconnected(broker.administering.id, "reset"))
     assert recovery.is_blocked
-    recovery.notice(Disconnected(publishing, "reset"))
+    recovery.notice(Disconnected(broker.publishing.id, "reset"))
     assert not recovery.is_blocked
 
 
@@ -231,9 +229,8 @@ def test_what_comes_during_the_last_evaluation_is_acknowledged_in_time(
 
 def test_a_connection_that_ends_by_itself_ends_the_coordinator(broker: FakeBroker) -> None:
     """With an error: alive and deaf it would be of no use to anybody."""
-    anything: Any = None
     dead = ConnectionClosedError("the link 'consumes' failed: ZeroDivisionError()")
-    broker.event_buffer.put_event(Ended(anything, dead))
+    broker.event_buffer.put_event(Ended(broker.publishing.id, dead))
     with pytest.raises(ConnectionClosedError, match="failed: ZeroDivisionError"):
         broker.run(rounds=1)
 

@@ -90,18 +90,17 @@ def test_nobody_is_reminded_and_nobody_is_late_while_the_broker_takes_nothing(
     broker: FakeBroker,
 ) -> None:
     """Neither can participants send anything: ten minutes of that are nobody's silence."""
-    publishing: Any = broker.publishing
     broker.hello("ann", "bob")
     looks: list[float] = []
 
     def begin(_version: int) -> None:
-        broker.event_buffer.put_event(Blocked(publishing, "low on memory"))
+        broker.event_buffer.put_event(Blocked(broker.publishing.id, "low on memory"))
 
     def look(what: str) -> None:
         if what == "declare_exchange f.parameters" and broker.run_id:
             looks.append(broker.clock.now)
             if len(looks) == 10:
-                broker.event_buffer.put_event(Unblocked(publishing))
+                broker.event_buffer.put_event(Unblocked(broker.publishing.id))
                 broker.update("ann", 0)
 
     broker.on_version, broker.administering.on_ask = begin, look

@@ -14,9 +14,9 @@ from fanfold.participant.settings import ParticipantSettings
 from fanfold.participant.state_folder import StateFolder
 from fanfold.participant.training_state import FILE, TrainingState
 from fanfold.participant.version_receiver import VersionReceiver
-from fanfold.participant.worker_events import Abandoned, Answered, Forgotten, Stop, Told
+from fanfold.participant.worker_events import Abandoned, Answered, Forgotten, Told
 from fanfold.schemas.errors import InvalidInputError, RefusedByBrokerError
-from fanfold.transport import EventBuffer
+from fanfold.transport import EventBuffer, Stop
 from tests.participant.small_worker import LIMITS, FakeChannel, worker_over
 from tests.participant.test_training_state import encoded, keep
 

@@ -98,7 +98,7 @@ def test_one_living_broker_of_several_is_enough(broker_url: str, free_port: int)
         assert connection.login == Address.parse(broker_url).login
         event = event_buffer.get(1)
         assert isinstance(event, Connected)
-        assert event.connection is connection
+        assert event.connection is connection.id
 
 
 def test_a_connection_without_an_address_says_how_to_give_one() -> None:

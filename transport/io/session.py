@@ -1,21 +1,27 @@
 """What a link is made of: one broker connection after another, and what lives on them."""
 
-from __future__ import annotations
-
 import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import pika
 
 from fanfold.schemas.errors import BrokerUnreachableError, ConnectionLostError, QueueDownError
 from fanfold.transport.addresses import Address
 from fanfold.transport.errors import describe, refused_connection
-from fanfold.transport.events import Blocked, Connected, Disconnected, Ended, Unblocked
+from fanfold.transport.event_buffer import EventBuffer
+from fanfold.transport.events import (
+    Blocked,
+    Connected,
+    ConnectionId,
+    Disconnected,
+    Ended,
+    Unblocked,
+)
 from fanfold.transport.io.confirming_publisher import ConfirmingPublisher
 from fanfold.transport.io.declarations import Declarations, Operation
 from fanfold.transport.io.io_thread import IOThread
@@ -23,9 +29,6 @@ from fanfold.transport.io.pika_patches import read_any_headers, read_in_larger_p
 from fanfold.transport.io.publish_turns import PublishTurns
 from fanfold.transport.io.reconnector import Reconnector, connection_properties
 from fanfold.transport.io.subscriptions import Subscriptions
-
-if TYPE_CHECKING:
-    from fanfold.transport.connection import Connection
 
 _T = TypeVar("_T")
 
@@ -38,7 +41,8 @@ class Session:
     """Owns the I/O thread and tells everything on it when a connection comes and goes.
 
     Args:
-        owner: what events name, and whose event buffer takes them.
+        connection_id: what events name.
+        event_buffer: where events and deliveries go.
         addresses: brokers of one cluster.
         heartbeat_seconds: as for `Connection`, likewise the rest.
         client_properties: in addition to name and version.
@@ -58,9 +62,10 @@ class Session:
 
     def __init__(
         self,
-        owner: Connection,
+        connection_id: ConnectionId,
         addresses: Sequence[Address],
         *,
+        event_buffer: EventBuffer,
         heartbeat_seconds: int,
         client_properties: Mapping[str, str],
         tls: ssl.SSLContext | None,
@@ -70,14 +75,14 @@ class Session:
     ) -> None:
         read_in_larger_pieces()
         read_any_headers()
-        self._owner = owner
-        self._event_buffer = owner.event_buffer
+        self._connection_id = connection_id
+        self._event_buffer = event_buffer
         self.addresses = addresses
         self.address = addresses[0]
         self.heartbeats = [each.heartbeat_seconds or heartbeat_seconds for each in addresses]
         self.connected = False
         self._changed = threading.Condition()
-        self.io = IOThread(owner.name, self._event_buffer, ended=self._on_ended)
+        self.io = IOThread(connection_id.name, self._event_buffer, ended=self._on_ended)
         self._reconnector = Reconnector(
             self.io.loop,
             addresses,
@@ -85,7 +90,7 @@ class Session:
             disconnected=self._on_disconnected,
             finished=self.io.stop,
             heartbeat_seconds=heartbeat_seconds,
-            client_properties=connection_properties(owner.name) | dict(client_properties),
+            client_properties=connection_properties(connection_id.name) | dict(client_properties),
             tls=tls,
             certificate_login=certificate_login,
             max_backoff_seconds=max_backoff_seconds,
@@ -94,7 +99,10 @@ class Session:
         self._publisher = ConfirmingPublisher()
         self.turns = PublishTurns(self.io, self._publisher, window_bytes)
         self.subscriptions = Subscriptions(
-            self.io, self._event_buffer, name=owner.name, patience_seconds=min(self.heartbeats) / 3
+            self.io,
+            self._event_buffer,
+            name=connection_id.name,
+            patience_seconds=min(self.heartbeats) / 3,
         )
 
     @property
@@ -168,7 +176,7 @@ class Session:
         self._declarations.connected(connection)
         self.subscriptions.connected(connection)
         self._publisher.connected(connection, address.login)
-        self._event_buffer.put_event(Connected(self._owner))
+        self._event_buffer.put_event(Connected(self._connection_id))
         with self._changed:
             self.connected = True
             self._changed.notify_all()
@@ -178,20 +186,20 @@ class Session:
         self._declarations.disconnected(ConnectionLostError(describe(error)))
         self.subscriptions.disconnected()
         self._publisher.disconnected(refused_connection(error))
-        self._event_buffer.put_event(Disconnected(self._owner, describe(error)))
+        self._event_buffer.put_event(Disconnected(self._connection_id, describe(error)))
 
     def _on_blocked(self, _connection: pika.SelectConnection, frame: Any) -> None:
         self._publisher.blocked = True
-        self._event_buffer.put_event(Blocked(self._owner, frame.method.reason))
+        self._event_buffer.put_event(Blocked(self._connection_id, frame.method.reason))
 
     def _on_unblocked(self, _connection: pika.SelectConnection, _frame: object) -> None:
         self._publisher.blocked = False
         self._publisher.send()
-        self._event_buffer.put_event(Unblocked(self._owner))
+        self._event_buffer.put_event(Unblocked(self._connection_id))
 
     def _on_ended(self, reason: Exception) -> None:
         self.turns.fail(reason)
         if not self.io.is_closing:
-            self._event_buffer.put_event(Ended(self._owner, reason))
+            self._event_buffer.put_event(Ended(self._connection_id, reason))
         with self._changed:
             self._changed.notify_all()

@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from json import dumps
 from pathlib import Path
@@ -20,7 +19,14 @@ from fanfold.monitoring.status.picture import Picture
 from fanfold.monitoring.status.queues import QueueNews, queues_of
 from fanfold.schemas.errors import TransportError
 from fanfold.schemas.names import FederationNames
-from fanfold.transport import Address, Connection, EventBuffer, client_context, connection_context
+from fanfold.transport import (
+    Address,
+    Connection,
+    EventBuffer,
+    Stop,
+    client_context,
+    connection_context,
+)
 
 LOOK_SECONDS = 2.0
 ANSWER_SECONDS = 10.0
@@ -28,13 +34,6 @@ ANSWER_SECONDS = 10.0
 NO_MANAGEMENT = "queues, and who is connected but silent: name the management API with --management"
 
 ReadQueues = Callable[[], list[QueueNews]]
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """An event that ends a watch."""
-
-    reason: str
 
 
 def watch(

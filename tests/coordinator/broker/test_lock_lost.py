@@ -1,7 +1,6 @@
 """The lock is lost with its connection; who holds it then decides what becomes of the old one."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,8 +21,7 @@ def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBroker:
 
 
 def come_back(broker: FakeBroker) -> None:
-    connection: Any = broker.consuming
-    broker.event_buffer.put_event(Connected(connection))
+    broker.event_buffer.put_event(Connected(broker.consuming.id))
 
 
 def test_who_was_superseded_says_so_and_does_not_stand_by(
