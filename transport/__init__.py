@@ -7,15 +7,18 @@ from fanfold.transport.event_buffer import EventBuffer
 from fanfold.transport.events import (
     Blocked,
     Connected,
+    ConnectionId,
     Delivery,
     Disconnected,
     Ended,
     Event,
     Outgoing,
     QueueState,
+    Stop,
     Subscription,
     SubscriptionLost,
     Unblocked,
+    outgoing,
 )
 from fanfold.transport.tls import client_context, connection_context
 
@@ -25,6 +28,7 @@ __all__ = [
     "Blocked",
     "Connected",
     "Connection",
+    "ConnectionId",
     "Delivery",
     "Disconnected",
     "Ended",
@@ -32,11 +36,13 @@ __all__ = [
     "EventBuffer",
     "Outgoing",
     "QueueState",
+    "Stop",
     "Subscription",
     "SubscriptionLost",
     "Unblocked",
     "client_context",
     "connection_context",
     "is_loopback",
+    "outgoing",
     "safe_url",
 ]
