@@ -1,7 +1,9 @@
 """What is trained, and how one machine trains it. Knows torch, and nothing of messaging."""
 
 from fanfold.learning.batches import dataset_length, in_memory, resident
+from fanfold.learning.building import build_network
 from fanfold.learning.client import Client
+from fanfold.learning.collation import batch_length
 from fanfold.learning.device import limit_device_memory, local_device, to_device
 from fanfold.learning.errors import (
     DeviceError,
@@ -16,14 +18,20 @@ from fanfold.learning.huge_pages import use_huge_pages
 from fanfold.learning.measures import Metrics, accuracy
 from fanfold.learning.network import FederatedNet
 from fanfold.learning.optimizers import load_optimizers, local_optimizer
+from fanfold.learning.outputs import main_output
 from fanfold.learning.parameters import (
     LayerParameters,
+    complex_names,
     find_layers,
     flatten,
+    frozen_tensors,
+    named_parameters,
     named_tensors,
     nest,
     replace_tensors,
     shared_tensors,
+    tied_names,
+    without_caches,
 )
 from fanfold.learning.partition import Partition
 from fanfold.learning.plan import TrainingPlan
@@ -34,6 +42,8 @@ from fanfold.learning.seeding import seeded, training_seed
 from fanfold.learning.task import Task
 from fanfold.learning.tracking import TrackedModule
 from fanfold.learning.training import evaluate, fit, measure_all, train
+from fanfold.learning.walk import give_memory, unwrapped
+from fanfold.learning.whole_metrics import OverAll, WholeMetric
 
 __all__ = [
     "BUILT_IN",
@@ -45,6 +55,7 @@ __all__ = [
     "LayerParameters",
     "LearningError",
     "Metrics",
+    "OverAll",
     "Partition",
     "Task",
     "TaskError",
@@ -52,13 +63,19 @@ __all__ = [
     "TrackedModule",
     "TrainingAbandoned",
     "TrainingPlan",
+    "WholeMetric",
     "accuracy",
+    "batch_length",
+    "build_network",
     "clip_factor",
+    "complex_names",
     "dataset_length",
     "evaluate",
     "find_layers",
     "fit",
     "flatten",
+    "frozen_tensors",
+    "give_memory",
     "in_memory",
     "joint_norm",
     "limit_device_memory",
@@ -66,7 +83,9 @@ __all__ = [
     "load_task",
     "local_device",
     "local_optimizer",
+    "main_output",
     "measure_all",
+    "named_parameters",
     "named_tensors",
     "nest",
     "reading",
@@ -75,8 +94,11 @@ __all__ = [
     "secure_normal",
     "seeded",
     "shared_tensors",
+    "tied_names",
     "to_device",
     "train",
     "training_seed",
+    "unwrapped",
     "use_huge_pages",
+    "without_caches",
 ]

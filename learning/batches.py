@@ -6,21 +6,24 @@ every access, such as augmentation, so it is loaded example by example; `in_memo
 does not into tensors, once.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from math import ceil
 from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 from torch.utils.data import (
+    BatchSampler,
     DataLoader,
     Dataset,
+    IterableDataset,
     RandomSampler,
     Subset,
     TensorDataset,
     default_collate,
 )
 
+from fanfold.learning.collation import Collate, Collated, Loading
 from fanfold.learning.device import to_device
 from fanfold.learning.errors import TaskError
 from fanfold.learning.execution import Execution
@@ -83,14 +86,6 @@ def in_memory(dataset: Dataset[Any], limit_bytes: int = 2 * 2**30) -> Dataset[An
     if num_bytes(tuple(default_collate([source[0]]))) * length > limit_bytes:
         return dataset
     return TensorDataset(*default_collate([source[index] for index in range(length)]))
-
-
-def batch_length(batch: Any) -> int:
-    """The number of examples in a batch: the first dimension of the first tensor in it."""
-    if isinstance(batch, Tensor):
-        return len(batch)
-    first = next(iter(batch.values() if isinstance(batch, Mapping) else batch))
-    return batch_length(first)
 
 
 class TensorBatches:
@@ -158,41 +153,69 @@ def make_batches(
     execution: Execution,
     generator: torch.Generator | None = None,
     drop_last: bool = False,
+    loading: Loading = Loading(),  # noqa: B008 - it is frozen
 ) -> Batches:
     """Prepares passes over a dataset.
 
     Args:
-        dataset: Map-style, with a length.
+        dataset: With a length. An iterable one keeps its own order.
         batch_size: Examples in a batch; the last one of a pass may be smaller.
         device: Where the batches are wanted.
         execution: Memory layout, memory limit and loader processes.
         generator: Shuffles every pass; None keeps the order.
         drop_last: Leave a smaller last batch out.
+        loading: The task's own ways of choosing examples and of making a batch of them.
 
     Raises:
-        TaskError: The dataset is empty or has no length.
+        TaskError: The dataset is empty or has no length, or the sampler has none.
     """
     dataset_length(dataset)
-    tensors = dataset_tensors(resident(dataset, device, execution.resident_bytes))
-    if tensors is not None:
-        return TensorBatches(
-            tensors,
-            batch_size,
-            generator=generator,
-            drop_last=drop_last,
-            device=device,
-            channels_last=execution.channels_last,
-        )
-    loader = DataLoader(
+    if loading == Loading():
+        tensors = dataset_tensors(resident(dataset, device, execution.resident_bytes))
+        if tensors is not None:
+            return TensorBatches(
+                tensors,
+                batch_size,
+                generator=generator,
+                drop_last=drop_last,
+                device=device,
+                channels_last=execution.channels_last,
+            )
+    is_iterable = isinstance(dataset, IterableDataset)
+    # Every worker would yield all of an iterable dataset.
+    workers = min(1, execution.loader_workers) if is_iterable else execution.loader_workers
+    loader: DataLoader[Any] = DataLoader(
         dataset,
-        batch_size,
-        sampler=None
-        if generator is None
-        else RandomSampler(cast("Any", dataset), generator=generator),
         generator=generator,
-        drop_last=drop_last,
+        collate_fn=_collated(loading.collate),
         pin_memory=device.type == "cuda",
-        num_workers=execution.loader_workers,
-        persistent_workers=execution.loader_workers > 0,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        **_order(dataset, batch_size, generator=generator, drop_last=drop_last, loading=loading),
     )
+    try:
+        len(loader)
+    except TypeError as error:
+        raise TaskError(f"the task's sampler has no length: {error}") from error
     return LoadedBatches(loader, device, channels_last=execution.channels_last)
+
+
+def _order(
+    dataset: Dataset[Any],
+    batch_size: int,
+    *,
+    generator: torch.Generator | None,
+    drop_last: bool,
+    loading: Loading,
+) -> dict[str, Any]:
+    """The loader's arguments that say which examples come when."""
+    if isinstance(loading.sampler, BatchSampler):
+        return {"batch_sampler": loading.sampler}
+    sampler = loading.sampler
+    if sampler is None and generator is not None and not isinstance(dataset, IterableDataset):
+        sampler = RandomSampler(cast("Any", dataset), generator=generator)
+    return {"batch_size": batch_size, "sampler": sampler, "drop_last": drop_last}
+
+
+def _collated(collate: Collate | None) -> Collate:
+    return Collated() if collate is None else collate

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from fanfold.learning.batches import dataset_length, resident
+from fanfold.learning.building import build_network
 from fanfold.learning.device import local_device
 from fanfold.learning.measures import Metrics
 from fanfold.learning.network import FederatedNet
@@ -68,7 +69,7 @@ class Client:
         self.history: list[Metrics] = []
         self._version = 0
         with seeded(training_seed(self.plan.seed, 0, client_id)):  # private layers begin here
-            self.network = self.task.network().to(self.device)
+            self.network = build_network(self.task).to(self.device)
 
     def get_dataset_size(self) -> int:
         """The number of private examples: the weight of this participant."""

@@ -1,6 +1,7 @@
 """The local accelerator, through torch's own API, and the CPU where there is none."""
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -46,7 +47,8 @@ def to_device(batch: Any, device: torch.device, *, channels_last: bool = False) 
     """Moves every tensor in a batch (nested tuples, lists, dicts) without waiting for it.
 
     Args:
-        batch: What a dataset yields; anything in it that is no tensor is left as it is.
+        batch: What a dataset yields. What can move itself with `to` does so: packed sequences,
+            tokenized texts, graphs. Anything else in it that is no tensor is left as it is.
         device: The destination; a tensor that is there already is not copied.
         channels_last: Also lay 4-dim tensors [N, C, H, W] out as NHWC.
     """
@@ -54,14 +56,20 @@ def to_device(batch: Any, device: torch.device, *, channels_last: bool = False) 
         if channels_last and batch.dim() == 4:  # noqa: PLR2004 - images in a batch
             return batch.to(device, non_blocking=True, memory_format=torch.channels_last)
         return batch.to(device, non_blocking=True)
-    if isinstance(batch, Mapping):
-        return {
-            key: to_device(value, device, channels_last=channels_last)
-            for key, value in batch.items()
-        }
-    if isinstance(batch, list | tuple):
-        parts = [to_device(part, device, channels_last=channels_last) for part in batch]
-        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
+    if callable(move := getattr(batch, "to", None)):
+        return move(device)
+
+    def moved(part: Any) -> Any:
+        return to_device(part, device, channels_last=channels_last)
+
+    if is_dataclass(batch) and not isinstance(batch, type):
+        parts = {each.name: moved(getattr(batch, each.name)) for each in fields(batch) if each.init}
+        batch = replace(batch, **parts)
+    elif isinstance(batch, Mapping):
+        batch = {key: moved(value) for key, value in batch.items()}
+    elif isinstance(batch, list | tuple):
+        values = [moved(part) for part in batch]
+        batch = type(batch)(*values) if hasattr(batch, "_fields") else type(batch)(values)
     return batch
 
 

@@ -10,16 +10,17 @@ Importing this needs opacus, so nothing else here does.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset, IterableDataset
 
-from fanfold.learning.batches import batch_length, dataset_length, dataset_tensors, resident
+from fanfold.learning.batches import dataset_length, dataset_tensors, resident
+from fanfold.learning.collation import Collate, Collated, Loading, batch_length
 from fanfold.learning.device import to_device
 from fanfold.learning.errors import LearningError, TrainingAbandoned
 from fanfold.learning.example_privacy import ExamplePrivacy
@@ -51,6 +52,8 @@ def train(
     steps: int | None = None,
     proximal_mu: float = 0.0,
     execution: Execution = PLAIN,
+    loading: Loading = Loading(),  # noqa: B008 - it is frozen
+    length_of: Callable[[Any], int] = batch_length,
 ) -> list[Metrics]:
     """Trains the network in place; what is not said here is as in `training.train`.
 
@@ -66,6 +69,8 @@ def train(
         steps: Steps in place of epochs.
         proximal_mu: mu of FedProx; its term knows no example and is added behind the noise.
         execution: Device, request to stop and reports of progress.
+        loading: How the task makes a batch; a sampler of its own is refused.
+        length_of: How many examples a batch holds.
 
     Returns:
         The means of each pass over what was drawn; the last has what `privacy.spend` said, too.
@@ -74,6 +79,11 @@ def train(
         LearningError: The network cannot be trained so.
         TrainingAbandoned: `execution.should_stop` said so; its steps count as taken.
     """
+    if loading.sampler is not None or isinstance(dataset, IterableDataset):
+        raise LearningError(
+            "DP-SGD draws its examples itself: it takes neither a task's `sampler` nor an iterable "
+            "dataset"
+        )
     length = dataset_length(dataset)
     rate, per_pass = min(1.0, batch_size / length), ceil(length / batch_size)
     steps = epochs * per_pass if steps is None else steps
@@ -84,7 +94,9 @@ def train(
         check(network)
         parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         base = [parameter.detach().clone() for parameter in parameters] if proximal_mu else []
-        batches = _PoissonBatches(dataset, rate, device=device, execution=execution)
+        batches = _PoissonBatches(
+            dataset, rate, device=device, execution=execution, collate=loading.collate
+        )
         optimizer = _Optimizer(
             opt(parameters, lr=lr),
             noise_multiplier=privacy.noise,
@@ -100,7 +112,13 @@ def train(
                 if step % per_pass == 0:
                     means = Means(device)
                 loss = _step(
-                    batches.draw(), measure, optimizer, means, base=base, proximal_mu=proximal_mu
+                    batches.draw(),
+                    measure,
+                    length_of,
+                    optimizer,
+                    means,
+                    base=base,
+                    proximal_mu=proximal_mu,
                 )
                 if execution.on_step is not None:
                     execution.on_step(step + 1, steps, loss)
@@ -153,6 +171,7 @@ def epsilon(spent: Sequence[tuple[float, float, int]], delta: float) -> float:
 def _step(
     batch: Any,
     measure: Measure,
+    length_of: Callable[[Any], int],
     optimizer: "_Optimizer",
     means: Means,
     *,
@@ -163,7 +182,7 @@ def _step(
     optimizer.zero_grad(set_to_none=True)
     length, loss = 0, torch.zeros((), device=means.device)
     if batch is not None:
-        length, measured = batch_length(batch), measure(batch)
+        length, measured = length_of(batch), measure(batch)
         measured[0].backward()  # type: ignore[no-untyped-call]  # torch
         means.add(measured, length)
         loss = measured[0].detach()
@@ -192,10 +211,17 @@ class _PoissonBatches:
     """Every example is in every batch with the same probability, whatever else is in it."""
 
     def __init__(
-        self, dataset: Dataset[Any], rate: float, *, device: torch.device, execution: Execution
+        self,
+        dataset: Dataset[Any],
+        rate: float,
+        *,
+        device: torch.device,
+        execution: Execution,
+        collate: Collate | None,
     ) -> None:
         self._dataset: Any = resident(dataset, device, execution.resident_bytes)
-        self._tensors = dataset_tensors(self._dataset)
+        self._tensors = dataset_tensors(self._dataset) if collate is None else None
+        self._collate = collate or Collated()
         self._length = dataset_length(dataset)
         self._rate = rate
         self._device = device
@@ -207,7 +233,7 @@ class _PoissonBatches:
         if not len(chosen):
             return None
         if self._tensors is None:
-            batch = default_collate([self._dataset[index] for index in chosen.tolist()])
+            batch = self._collate([self._dataset[index] for index in chosen.tolist()])
         else:
             chosen = chosen.to(self._tensors[0].device)
             batch = tuple(tensor.index_select(0, chosen) for tensor in self._tensors)

@@ -1,10 +1,13 @@
 """How one machine carries out a training: where, how fast, and who is watching."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,15 @@ class Execution:
 
     Reading the 0-dim `loss` waits for the device: do it seldom.
     """
+    on_note: Callable[[str], None] | None = None
+    """Called with a sentence about what training decided by itself; the same one may come again."""
+
+    def note(self, sentence: str) -> None:
+        """Says what training decided by itself: to whoever listens, or else to the log."""
+        if self.on_note is None:
+            logger.warning("%s", sentence)
+        else:
+            self.on_note(sentence)
 
 
 PLAIN = Execution()

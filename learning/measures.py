@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from fanfold.learning.errors import LearningError
+
 Metrics = dict[str, float]
 """Means over examples by name; "loss" is always among them."""
 
@@ -63,7 +65,16 @@ class Means:
             self.totals[name].add_(mean.detach(), alpha=num_examples)
 
     def read(self) -> Metrics:
-        """The means; waits for the device, once for all of them."""
+        """The means; waits for the device, once for all of them.
+
+        Raises:
+            LearningError: Nothing was added.
+        """
+        if not self.num_examples:
+            raise LearningError(
+                "the dataset gave not a single batch, whatever its length says; an iterable one "
+                "has to begin anew with every pass"
+            )
         totals = torch.stack(list(self.totals.values())).tolist()
         return {
             name: total / self.num_examples for name, total in zip(self.totals, totals, strict=True)

@@ -1,19 +1,21 @@
 """Parameters and buffers of any network by flat name: read, choose, replace.
 
-A flat name is what `state_dict` calls the tensor: layer and tensor joined by a dot, as in
-"conv1.weight" or "encoder.0.bias". A tensor right on the root has the layer "" and no dot in its
-name. A tied tensor is listed once, under the first of its names, so that it travels once and is set
-once. Buffers are included, unless they are declared non-persistent.
+A flat name is layer and tensor joined by a dot, as in "conv1.weight" or "encoder.0.bias": what
+`state_dict` calls the tensor, where no hook renames it. A tensor right on the root has the layer ""
+and no dot in its name. A tied tensor is listed once, under the first of its names, so that it
+travels once and is set once. Buffers are included, unless they are declared non-persistent. A
+complex tensor of shape [...] is seen as the real one of shape [..., 2] that lies in its memory.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from fanfold.learning.errors import TensorsError
+from fanfold.learning.walk import unwrapped, walk
 
 LayerParameters = dict[str, dict[str, Tensor]]
 """Nested form: layer -> tensor name -> tensor, as in {"conv1": {"weight": ..., "bias": ...}}."""
@@ -38,27 +40,61 @@ def named_tensors(network: nn.Module, layers: Iterable[str] | None = None) -> di
         step.
 
     Raises:
-        TensorsError: A lazy layer has no shape yet.
+        TensorsError: A lazy layer has no shape yet, or a tensor is divided among processes.
     """
     chosen = None if layers is None else set(layers)
     tensors: dict[str, Tensor] = {}
     seen: set[int] = set()
-    for name, tensor in network.state_dict(keep_vars=True).items():
-        if chosen is not None and layer_of(name) not in chosen:
-            continue
-        if is_lazy(tensor):
-            raise TensorsError(f"{name} has no shape yet; run one batch through the network first")
-        if (
-            isinstance(tensor, Tensor) and id(tensor) not in seen
-        ):  # extra state need not be a tensor
-            seen.add(id(tensor))
-            tensors[name] = tensor.detach()
+    for found in walk(network):
+        if (chosen is None or found.layer in chosen) and id(found.tensor) not in seen:
+            seen.add(id(found.tensor))
+            tensors[found.name] = _real(found.tensor.detach())
     return tensors
+
+
+def named_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters themselves by flat name, tied ones under each of their names."""
+    return {
+        found.name: found.tensor
+        for found in walk(network)
+        if isinstance(found.tensor, nn.Parameter)
+    }
+
+
+def frozen_tensors(network: nn.Module, shared: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those of the shared tensors that are parameters and require no gradient."""
+    parameters = named_parameters(network)
+    return {
+        name: tensor
+        for name, tensor in shared.items()
+        if name in parameters and not parameters[name].requires_grad
+    }
+
+
+def tied_names(network: nn.Module) -> dict[str, str]:
+    """Further names of tied tensors, each with the first one, under which it travels."""
+    first: dict[int, str] = {}
+    return {
+        found.name: first[id(found.tensor)]
+        for found in walk(network)
+        if first.setdefault(id(found.tensor), found.name) != found.name
+    }
+
+
+def complex_names(network: nn.Module) -> set[str]:
+    """Names of complex tensors, which `named_tensors` shows as real ones of shape [..., 2]."""
+    return {found.name for found in walk(network) if found.tensor.is_complex()}
 
 
 def find_layers(network: nn.Module) -> dict[str, nn.Module]:
     """The layers of any network that hold tensors of their own, by dotted name."""
-    return {layer: network.get_submodule(layer) for layer in map(layer_of, named_tensors(network))}
+    seen: set[int] = set()
+    layers: dict[str, nn.Module] = {}
+    for found in walk(network):
+        if id(found.tensor) not in seen:
+            seen.add(id(found.tensor))
+            layers[found.layer] = found.module
+    return layers
 
 
 def shared_tensors(network: nn.Module, patterns: Sequence[str] = EVERYTHING) -> dict[str, Tensor]:
@@ -76,8 +112,10 @@ def shared_tensors(network: nn.Module, patterns: Sequence[str] = EVERYTHING) -> 
     Raises:
         TensorsError: A pattern matches no tensor, or nothing is left to share.
     """
-    own_table = getattr(network, "get_track_layers", None)
+    own_table = getattr(unwrapped(network), "get_track_layers", None)
     tensors = named_tensors(network, own_table() if own_table else None)
+    if not tensors:
+        raise TensorsError("the network has no parameters and no buffers that could be shared")
     wanted = [pattern for pattern in patterns if not pattern.startswith("!")] or EVERYTHING
     unwanted = [pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")]
     for pattern in (*wanted, *unwanted):
@@ -122,6 +160,21 @@ def replace_tensors(targets: Mapping[str, Tensor], values: Mapping[str, Tensor])
         targets[name].copy_(value.detach())
 
 
+def without_caches(
+    tensors: Mapping[str, Tensor], targets: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Those tensors whose targets still have their shape.
+
+    A buffer whose shape follows the data, such as a mask that is made anew for a longer sentence,
+    is a cache: what it was in a network that was never used is of no use.
+
+    Args:
+        tensors: Of a network just built.
+        targets: Of the same network after it was used.
+    """
+    return {name: tensor for name, tensor in tensors.items() if targets[name].shape == tensor.shape}
+
+
 def nest(tensors: Mapping[str, Tensor]) -> LayerParameters:
     """Flat names to layers: {"conv1.weight": w} to {"conv1": {"weight": w}}."""
     nested: LayerParameters = {}
@@ -138,3 +191,7 @@ def flatten(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         for layer, tensors in parameters.items()
         for tensor_name, tensor in tensors.items()
     }
+
+
+def _real(tensor: Tensor) -> Tensor:
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor

@@ -1,16 +1,18 @@
 """What a user brings: one class with a network and the private data it learns from."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-from torch.utils.data import Dataset
+from torch.utils.data import BatchSampler, Dataset, Sampler, default_collate
 
+from fanfold.learning import outputs as network_outputs
 from fanfold.learning import training
+from fanfold.learning.collation import Collate, Loading, batch_length
 from fanfold.learning.errors import TaskError
 from fanfold.learning.example_privacy import ExamplePrivacy
 from fanfold.learning.execution import PLAIN, Execution
@@ -19,6 +21,7 @@ from fanfold.learning.optimizers import local_optimizer
 from fanfold.learning.parameters import EVERYTHING
 from fanfold.learning.partition import Partition
 from fanfold.learning.plan import TrainingPlan
+from fanfold.learning.whole_metrics import WholeMetric, computed
 
 
 class Task(ABC):
@@ -53,6 +56,7 @@ class Task(ABC):
     shared: Sequence[str] = EVERYTHING
     execution: Execution = PLAIN
     example_privacy: ExamplePrivacy | None = None
+    _observing: Mapping[str, WholeMetric] = MappingProxyType({})
 
     def __init__(
         self,
@@ -91,26 +95,81 @@ class Task(ABC):
         """Private data with which the participant evaluates what it receives, if there is any."""
         return None
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """What training minimises: the mean over the batch, 0-dim. Cross-entropy by default."""
-        return cross_entropy(outputs, targets)
+    def collate(self, examples: list[Any]) -> Any:
+        """Makes a batch of a list of examples, as for sentences of different length.
 
-    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        By default torch's `default_collate`, for examples whose tensors have one shape.
+        """
+        return default_collate(examples)
+
+    def sampler(self, data: Dataset[Any]) -> Sampler[Any] | BatchSampler | None:
+        """Which of the private examples make a pass of the training, in which order.
+
+        None shuffles all of them. A `BatchSampler` decides batches, too, and the plan's batch size
+        has no effect.
+        """
+        del data
+        return None
+
+    def batch_length(self, batch: Any) -> int:
+        """How many examples a batch holds, for means over examples.
+
+        By default the first dimension of the first tensor in it that has one.
+        """
+        return batch_length(batch)
+
+    def loss(self, outputs: Any, targets: Any) -> Tensor:
+        """What training minimises: the mean over the batch, 0-dim. Cross-entropy by default.
+
+        Outputs may be a tuple or have names: see `main_output`.
+        """
+        return network_outputs.classification_loss(outputs, targets)
+
+    def metrics(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
         """What else is measured, by name: 0-dim tensors, each a mean over the batch.
 
         Means of batches are weighted by their number of examples, which makes them means over
-        examples. By default the accuracy, where the outputs are [N, classes, ...] and the targets
-        integers [N, ...].
+        examples. By default the accuracy, where the main output is [N, classes, ...] and the
+        targets are integers [N, ...].
         """
-        if outputs.dim() != targets.dim() + 1 or targets.is_floating_point():
+        if not isinstance(targets, Tensor) or targets.is_floating_point():
             return {}
-        return {"accuracy": accuracy(outputs, targets)}
+        scores = network_outputs.main_output(outputs)
+        has_classes = scores.dim() == targets.dim() + 1
+        if not has_classes or scores.shape[:1] + scores.shape[2:] != targets.shape:
+            return {}
+        return {"accuracy": accuracy(scores, targets)}
+
+    def evaluation_metrics(self) -> Mapping[str, WholeMetric]:
+        """Metrics by name that are no mean over batches, such as AUC, F1 or the c-index.
+
+        They are shown the main output and targets of every batch of an evaluation, and computed at
+        its end: objects of torchmetrics, `OverAll(function)`, or any `WholeMetric`.
+        """
+        return {}
+
+    def observe(self, outputs: Any, targets: Any) -> None:
+        """Shows a batch to the `evaluation_metrics`, while there is an evaluation.
+
+        The default `process_batch` does that; one of your own calls it.
+        """
+        for metric in self._observing.values():
+            metric.update(outputs.detach(), targets)
 
     def process_batch(self, network: nn.Module, batch: Any) -> Measured:
-        """Runs one batch: (loss, metrics). Override it where a batch is no (inputs, targets)."""
-        inputs, targets = batch
-        outputs = network(inputs)
-        return self.loss(outputs, targets), self.metrics(outputs, targets)
+        """Runs one batch: (loss, metrics).
+
+        By default a batch is (inputs, targets), or a dict with `labels` whose values go into the
+        network by name. Override it for any other. A loss that the network gives itself counts.
+        """
+        inputs, targets = network_outputs.divide_batch(batch)
+        outputs = network_outputs.run_network(network, inputs)
+        loss = network_outputs.own_loss(outputs) if type(self).loss is Task.loss else None
+        if loss is None:
+            loss = self.loss(outputs, targets)
+        if self._observing:
+            self.observe(network_outputs.main_output(outputs), targets)
+        return loss, self.metrics(outputs, targets)
 
     def fit(self, network: nn.Module, data: Dataset[Any], plan: TrainingPlan) -> list[Metrics]:
         """Trains the network in place; returns means over examples for each pass, with "loss".
@@ -134,19 +193,39 @@ class Task(ABC):
             steps=plan.steps,
             proximal_mu=plan.proximal_mu,
             execution=self.execution,
+            loading=Loading(self._own_collate(), self.sampler(data)),
+            length_of=self.batch_length,
         )
 
     def evaluate(self, network: nn.Module, data: Dataset[Any]) -> Metrics:
-        """Means over examples, "loss" among them, without gradients."""
-        measure = self._measure(network)
-        return training.measure_all(
-            network, data, measure, batch_size=128, execution=self.execution
-        )
+        """Means over examples, "loss" among them, and `evaluation_metrics`, without gradients."""
+        observing = dict(self.evaluation_metrics())
+        for metric in observing.values():
+            metric.reset()
+            if self.execution.device is not None and callable(move := getattr(metric, "to", None)):
+                move(self.execution.device)
+        self._observing = observing
+        try:
+            means = training.measure_all(
+                network,
+                data,
+                self._measure(network),
+                batch_size=128,
+                execution=self.execution,
+                loading=Loading(self._own_collate()),
+                length_of=self.batch_length,
+            )
+            return means | computed(observing)
+        finally:
+            self._observing = {}
 
     def part_of(self, labels: Sequence[int]) -> list[int]:
         """Indices of this participant's examples in a dataset with these labels."""
         parts = self.partition.divide(labels, self.num_partitions, self.seed)
         return parts[self.partition_index]
+
+    def _own_collate(self) -> Collate | None:
+        return None if type(self).collate is Task.collate else self.collate
 
     def _measure(self, network: nn.Module) -> Measure:
         return lambda batch: self.process_batch(network, batch)

@@ -16,11 +16,11 @@ from fanfold.learning.parameters import (
     LayerParameters,
     find_layers,
     flatten,
-    layer_of,
     named_tensors,
     nest,
     replace_tensors,
 )
+from fanfold.learning.walk import walk
 
 
 class TrackedModule(nn.Module):
@@ -56,7 +56,7 @@ class TrackedModule(nn.Module):
             self._tracked = None
             return
         # Not find_layers: of tied layers, this may name the second one.
-        layers = dict.fromkeys(layer_of(name) for name in self.state_dict())
+        layers = dict.fromkeys(found.layer for found in walk(self))
         tracked: dict[str, None] = {}
         for name in names:
             beneath = [layer for layer in layers if layer == name or layer.startswith(f"{name}.")]

@@ -5,21 +5,25 @@ computed and read once per pass. Every mean is a mean over examples, so a smalle
 less.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim import SGD
+from torch.optim import SGD, Adagrad
 from torch.utils.data import Dataset
 
-from fanfold.learning.batches import batch_length, dataset_length, make_batches
+from fanfold.learning.batches import dataset_length, make_batches
+from fanfold.learning.collation import Loading, batch_length
 from fanfold.learning.errors import LearningError, TrainingAbandoned
 from fanfold.learning.execution import PLAIN, Execution
 from fanfold.learning.measures import Means, Measure, Metrics, classification
 from fanfold.learning.optimizers import OptimizerFactory, local_optimizer
+
+TAKES_SPARSE = (SGD, Adagrad)
+"""Optimizers that step along sparse gradients as they are."""
 
 
 @contextmanager
@@ -54,6 +58,8 @@ def train(
     proximal_mu: float = 0.0,
     seed: int | None = None,
     execution: Execution = PLAIN,
+    loading: Loading = Loading(),  # noqa: B008 - it is frozen
+    length_of: Callable[[Any], int] = batch_length,
 ) -> list[Metrics]:
     """Trains the network in place.
 
@@ -72,6 +78,8 @@ def train(
             loss, where w_base are the parameters at the start. The reported loss is without it.
         seed: Shuffles the passes; None draws one from torch's default generator.
         execution: Device, speed, request to stop and reports of progress.
+        loading: The task's own sampler and way to make a batch.
+        length_of: How many examples a batch holds.
 
     Returns:
         The means of each pass, "loss" among them; the last pass may be part of one.
@@ -94,9 +102,10 @@ def train(
             device=device,
             execution=execution,
             generator=generator,
-            drop_last=_single_example_left(dataset_length(dataset), batch_size)
-            and any(isinstance(module, _BatchNorm) for module in network.modules()),
+            drop_last=_sits_out(network, dataset_length(dataset), batch_size, execution),
+            loading=loading,
         )
+        takes_sparse = isinstance(optimizer, TAKES_SPARSE) and not base
         steps = epochs * len(batches) if steps is None else steps
         step = 0
         history = []
@@ -106,16 +115,19 @@ def train(
             for _, batch in zip(range(steps - step), batches, strict=False):
                 if execution.should_stop is not None and execution.should_stop():
                     raise TrainingAbandoned(step, steps)
-                with _precision(device, execution):
+                with _precision(device, execution), _in_words():
                     measured = measure(batch)
+                _check_loss(measured[0])
                 optimizer.zero_grad()
                 measured[0].backward()  # type: ignore[no-untyped-call]  # torch
+                if not takes_sparse:
+                    _make_dense(parameters)
                 for parameter, start in zip(parameters, base, strict=False):
                     if parameter.grad is not None:  # the gradient of the proximal term
                         parameter.grad.add_(parameter.detach() - start, alpha=proximal_mu)
                 optimizer.step()
                 step += 1
-                means.add(measured, batch_length(batch))
+                means.add(measured, length_of(batch))
                 if execution.on_step is not None:
                     execution.on_step(step, steps, measured[0].detach())
             history.append(means.read())
@@ -129,17 +141,21 @@ def measure_all(
     *,
     batch_size: int,
     execution: Execution = PLAIN,
+    loading: Loading = Loading(),  # noqa: B008 - it is frozen
+    length_of: Callable[[Any], int] = batch_length,
 ) -> Metrics:
     """Loss and metrics over a dataset, without gradients; the arguments are those of `train`."""
     with prepared(network, execution, train=False) as device, torch.no_grad():
         means = Means(device)
-        batches = make_batches(dataset, batch_size, device=device, execution=execution)
+        batches = make_batches(
+            dataset, batch_size, device=device, execution=execution, loading=loading
+        )
         for step, batch in enumerate(batches):
             if execution.should_stop is not None and execution.should_stop():
                 raise TrainingAbandoned(step, len(batches))
             with _precision(device, execution):
                 measured = measure(batch)
-            means.add(measured, batch_length(batch))
+            means.add(measured, length_of(batch))
         return means.read()
 
 
@@ -201,8 +217,51 @@ def evaluate(
     return means["loss"], means["accuracy"]
 
 
-def _single_example_left(num_examples: int, batch_size: int) -> bool:
-    return batch_size > 1 and num_examples > 1 and num_examples % batch_size == 1
+def _sits_out(network: nn.Module, num_examples: int, batch_size: int, execution: Execution) -> bool:
+    """Whether the last batch is left out: a single example, and a batch normalisation."""
+    if batch_size == 1 or num_examples == 1 or num_examples % batch_size != 1:
+        return False
+    if not any(isinstance(module, _BatchNorm) for module in network.modules()):
+        return False
+    execution.note(
+        f"one of {num_examples} examples sits out every pass: batches of {batch_size} leave it "
+        "over, and batch normalisation cannot train on a single one"
+    )
+    return True
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Tells what torch says of a batch with one example in a sentence of ours."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise LearningError(
+            "batch normalisation cannot train on a single example; there must be two in each batch "
+            "at least: more data, a larger --batch-size, or group or layer normalisation"
+        ) from error
+
+
+def _check_loss(loss: Tensor) -> None:
+    if not loss.requires_grad:
+        raise LearningError(
+            "the loss does not depend on any parameter that is trained: something in `loss` or "
+            "`process_batch` cuts it off, or every layer that it uses is frozen"
+        )
+    if loss.numel() != 1:
+        raise LearningError(
+            f"the loss of a batch has the shape {list(loss.shape)}, and must be a single number: "
+            "the mean over the batch"
+        )
+
+
+def _make_dense(parameters: list[nn.Parameter]) -> None:
+    """Gradients of sparse embeddings, for what does not take them."""
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.to_dense()
 
 
 def _precision(device: torch.device, execution: Execution) -> AbstractContextManager[object]:

@@ -13,7 +13,9 @@ from fanfold.learning import (
     Task,
     TensorsError,
     TrainingPlan,
+    build_network,
     dataset_length,
+    named_parameters,
     named_tensors,
     reading,
     replace_tensors,
@@ -68,12 +70,15 @@ class Trainer:
         self._participant = participant
         with reading(task.data_dir):
             with seeded(training_seed(seed, 0, participant)):
-                self.network = task.network()
+                self.network = build_network(task)
             self._data: Any = task.train_data()
             self._validation: Any = task.validation_data()
         if task.example_privacy is not None:
             self._check_dp_sgd()
         self.num_examples = dataset_length(self._data)
+        shared = self._shared()
+        self.form = {name: (tensor.shape, tensor.dtype) for name, tensor in shared.items()}
+        """As built: a buffer that has another shape later is a cache that follows the data."""
         device, limit_bytes = task.execution.device, task.execution.resident_bytes
         if device is not None:
             self.network.to(device)
@@ -94,7 +99,7 @@ class Trainer:
     @property
     def private_tensors(self) -> dict[str, Tensor]:
         """What stays here: everything that is not shared. Live, detached."""
-        shared = shared_tensors(self.network, self._task.shared)
+        shared = self._shared()
         return {
             name: tensor
             for name, tensor in named_tensors(self.network).items()
@@ -146,12 +151,22 @@ class Trainer:
             seconds=monotonic() - began,
         )
 
+    def has_the_form_of(self, other: "Trainer") -> bool:
+        """Whether the other's network can take the place of this one, tensor by tensor."""
+        return self.form == other.form
+
+    def _shared(self) -> dict[str, Tensor]:
+        return shared_tensors(self.network, self._task.shared)
+
     def _apply(self, base: Mapping[str, Tensor]) -> None:
-        shared = shared_tensors(self.network, self._task.shared)
+        shared = self._shared()
         missing = sorted(shared.keys() - base.keys())
         problem = f"{', '.join(missing)} did not come with the version" if missing else ""
         try:
-            replace_tensors(shared, base)
+            replace_tensors(
+                shared,
+                {name: each for name, each in base.items() if not self._has_grown(name, shared)},
+            )
         except TensorsError as error:
             problem = str(error)
         if problem:
@@ -160,20 +175,40 @@ class Trainer:
                 "start both with the same --task"
             )
 
+    def _has_grown(self, name: str, shared: Mapping[str, Tensor]) -> bool:
+        """Whether this is a cache whose shape follows the data, such as a mask: it stays here."""
+        return name in shared and shared[name].shape != self.form[name][0]
+
     def _changes(self, base: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Kind]]:
-        parameters = dict(self.network.named_parameters(remove_duplicate=False))
+        parameters = named_parameters(self.network)
         tensors: dict[str, Tensor] = {}
         kinds: dict[str, Kind] = {}
-        for name, after in shared_tensors(self.network, self._task.shared).items():
+        for name, after in self._shared().items():
             parameter = parameters.get(name)
-            if parameter is not None and after.is_floating_point():
-                if parameter.requires_grad:  # a frozen layer is a partial update: it is not sent
-                    kinds[name] = "delta"
-                    tensors[name] = torch.sub(after.cpu(), base[name])
-            else:
-                kinds[name] = "value"
-                tensors[name] = after.cpu().clone()
+            is_delta = parameter is not None and after.is_floating_point()
+            if parameter is not None and not parameter.requires_grad and is_delta:
+                continue  # a frozen layer is a partial update: it is not sent
+            if after.shape != self.form[name][0]:
+                self._leave_out(name, after, is_parameter=parameter is not None)
+                continue
+            kinds[name] = "delta" if is_delta else "value"
+            here = after.to("cpu", copy=not is_delta)
+            tensors[name] = (torch.sub(here, base[name]) if is_delta else here).to(base[name].dtype)
         return tensors, kinds
+
+    def _leave_out(self, name: str, after: Tensor, *, is_parameter: bool) -> None:
+        """Tell of a tensor that has another shape after the training than before."""
+        was, now = list(self.form[name][0]), list(after.shape)
+        if is_parameter:
+            raise InvalidInputError(
+                f"{name} had the shape {was} before the training and has {now} after it; give the "
+                "network its final form in the task's `network`, the same for everybody"
+            )
+        self._task.execution.note(
+            f"the buffer {name} had the shape {was} before the training and has {now} after it: "
+            "it follows the data, so it stays here; declare it with persistent=False, or leave it "
+            "out with the task's `shared`"
+        )
 
 
 def _ahead(base: Mapping[str, Tensor], owed: Mapping[str, Tensor]) -> dict[str, Tensor]:

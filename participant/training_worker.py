@@ -81,6 +81,7 @@ class TrainingWorker:
         self._state = state
         self._training_state: TrainingState | None = None
         self._is_age_told = False
+        self._noted: set[str] = set()
         self._channel = channel
         self._chunk_bytes = chunk_bytes
         self._deliver = deliver
@@ -91,7 +92,10 @@ class TrainingWorker:
         threading.Thread(target=self._serve, name="work", daemon=True).start()
         self.activity = Activity()
         task.execution = replace(
-            task.execution, should_stop=self._abandoned.is_set, on_step=self._on_step
+            task.execution,
+            should_stop=self._abandoned.is_set,
+            on_step=self._on_step,
+            on_note=self._on_note,
         )
 
     def submit(self, version: Version) -> None:
@@ -285,6 +289,12 @@ class TrainingWorker:
             if self._abandoned.is_set():
                 raise PublishCancelledError("told to stop")
             yield chunk
+
+    def _on_note(self, sentence: str) -> None:
+        """Tell once what the training decided by itself."""
+        if sentence not in self._noted:
+            self._noted.add(sentence)
+            self._deliver(Told("training_note", {"note": sentence}))
 
     def _on_step(self, step: int, steps: int, _loss: Any) -> None:
         self.activity.step, self.activity.steps = step, steps

@@ -35,6 +35,7 @@ _NAMES = {
     torch.float64: "F64",
     torch.float8_e4m3fn: "F8_E4M3",
     torch.float8_e5m2: "F8_E5M2",
+    torch.complex64: "C64",
 }
 _MULTIPLE = 8
 """Of a header's bytes, at least."""

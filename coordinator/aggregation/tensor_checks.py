@@ -20,6 +20,10 @@ from fanfold.coordinator.aggregation.running_sum import DELTA
 
 DELTA_FACTOR = 100.0
 """An update may be so many times as long as the model, plus 1 for the root mean square value."""
+DELTA_VALUE = 1e12
+"""A delta may have this root mean square value, whatever the model's: the first steps of a small
+regression on dollars or populations are as large as those.
+"""
 VALUE_FACTOR = 10_000.0
 """The same for a floating buffer, which may start at 1 and learn the variance of raw pixels."""
 BUFFER_VALUE = 1e20
@@ -53,7 +57,8 @@ class TensorChecks:
         max_norm = limits.max_norm
         if max_norm is None:
             deltas = [tensor for name, tensor in tensors.items() if kinds[name] == DELTA]
-            max_norm = DELTA_FACTOR * _scale(deltas)
+            num_values = sum(tensor.numel() for tensor in deltas)
+            max_norm = max(DELTA_FACTOR * _scale(deltas), DELTA_VALUE * math.sqrt(num_values))
         return cls(tensors, kinds, max_norm, limits.max_buffer_norm)
 
     def inspect(self, update: Mapping[str, Tensor], kinds: Mapping[str, str]) -> Refusal | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from fanfold.coordinator.aggregation.initial_model import ModelForm
 from fanfold.learning import (
     Task,
     TrainingAbandoned,
@@ -20,6 +21,7 @@ from fanfold.learning import (
     reading,
     replace_tensors,
     shared_tensors,
+    without_caches,
 )
 from fanfold.schemas.tensor_codec import num_bytes
 from fanfold.storage import safetensors_file
@@ -78,6 +80,8 @@ class Evaluator:
         self._best = best
         self._until_accuracy = until_accuracy
         self._task = task
+        self.form = ModelForm.of(network)
+        """Of the files that hold models."""
         shared = shared_tensors(network, task.shared)
         has_private_tensors = len(shared) < len(named_tensors(network))
         with reading(task.data_dir):
@@ -145,7 +149,8 @@ class Evaluator:
         accuracy = evaluated.metrics.get("accuracy", -1.0)
         if accuracy > self.best_accuracy:
             metadata = {"version": str(evaluated.version), "accuracy": str(accuracy)}
-            safetensors_file.replace(self._best, evaluated.tensors, metadata)
+            state = self.form.state(evaluated.tensors)
+            safetensors_file.replace(self._best, state, metadata)
             self.best_accuracy = accuracy
         if self._until_accuracy is not None and accuracy >= self._until_accuracy:
             self.is_good_enough = True
@@ -174,7 +179,8 @@ class Evaluator:
 
     def _evaluate(self, version: int, tensors: Mapping[str, Tensor]) -> Evaluated:
         try:
-            replace_tensors(shared_tensors(self._network, self._task.shared), tensors)
+            shared = shared_tensors(self._network, self._task.shared)
+            replace_tensors(shared, without_caches(tensors, shared))
             metrics = self._task.evaluate(self._network, self._data)
         except TrainingAbandoned:
             return Evaluated(version, {}, tensors, failure="it was given up")

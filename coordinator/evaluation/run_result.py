@@ -61,6 +61,7 @@ def write_models(run: RunState, evaluator: Evaluator, folder: Path) -> None:
         OSError: if the disk refuses; it can be tried again.
     """
     metadata = {"run": run.run_id, "version": str(run.version)}
-    safetensors_file.replace(folder / MODEL, run.tensors, metadata)
+    state = evaluator.form.state(run.tensors)
+    safetensors_file.replace(folder / MODEL, state, metadata)
     if evaluator.best_accuracy < 0:
-        safetensors_file.replace(folder / BEST, run.tensors, metadata)
+        safetensors_file.replace(folder / BEST, state, metadata)

@@ -198,6 +198,7 @@ _LASTING = {
     "checkpoint_damaged",
     "history_lost",
     "evaluation_failed",
+    "training_note",
 }
 """Events that stay on the screen, above the table."""
 
@@ -212,6 +213,7 @@ _SENTENCES = {
         "accuracy {accuracy}; the history is in {history}"
     ),
     "evaluation_failed": "version {version} was not evaluated, and the run goes on: {reason}",
+    "training_note": "{note}",
     "option_without_effect": "{option} has no effect: {reason}",
     "plot_written": "the plot is in {plot}",
     "broker_kept": (

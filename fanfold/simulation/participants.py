@@ -33,11 +33,18 @@ class Participants:
     it. Where it does not, everybody keeps a network of their own, and memory grows with them.
     """
 
-    def __init__(self, names: list[str], share: Share, should_stop: Callable[[], bool]) -> None:
-        """Load nothing yet."""
+    def __init__(
+        self,
+        names: list[str],
+        share: Share,
+        should_stop: Callable[[], bool],
+        note: Callable[[str], None] = lambda _sentence: None,
+    ) -> None:
+        """Load nothing yet; `note` is told what trainings decide by themselves."""
         self._names = names
         self._share = share
         self._should_stop = should_stop
+        self._note = note
         self._device: torch.device = local_device(share.device)
         self._trainers: dict[int, Trainer] = {}
         self.residuals: dict[int, Mapping[str, Tensor]] = {}
@@ -74,8 +81,14 @@ class Participants:
                 }
             )
         )
-        task.execution = replace(task.execution, device=self._device, should_stop=self._should_stop)
+        task.execution = replace(
+            task.execution,
+            device=self._device,
+            should_stop=self._should_stop,
+            on_note=self._note,
+        )
         trainer = Trainer(task, name, seed=share.seed)  # private tensors begin here
-        if self._trainers and not trainer.private_tensors:
-            trainer.network = next(iter(self._trainers.values())).network
+        first = next(iter(self._trainers.values()), None)
+        if first is not None and not trainer.private_tensors and trainer.has_the_form_of(first):
+            trainer.network = first.network
         return trainer

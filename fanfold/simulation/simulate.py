@@ -2,14 +2,16 @@
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fanfold.cli.settings import SimulationSettings
+from fanfold.coordinator.aggregation.initial_model import ModelForm
 from fanfold.coordinator.aggregation.run_state import DivergedError
 from fanfold.coordinator.persistence.history import History, started
 from fanfold.coordinator.rounds.policy import Mode
@@ -18,12 +20,14 @@ from fanfold.coordinator.settings import RoundSettings
 from fanfold.learning import (
     Task,
     TrainingAbandoned,
+    build_network,
     load_task,
     local_device,
     named_tensors,
     reading,
     replace_tensors,
     shared_tensors,
+    without_caches,
 )
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.tensor_codec import parameters_sha256
@@ -111,56 +115,55 @@ def simulate(
         rounds.seed,
         settings.device,
     )
-    history = History(folder / "history.jsonl")
-    evaluate = _evaluation(task, say)
-    idle = without_effect(settings, rounds, can_evaluate=evaluate is not None)
-    for option, reason in idle.items():
-        say("option_without_effect", {"option": option, "reason": reason})
-    recorder = RoundRecorder(
-        history,
-        evaluate=evaluate,
-        evaluate_every=rounds.evaluate_every,
-        evaluate_seconds=settings.evaluate_seconds,
-        until_accuracy=rounds.until_accuracy,
-        say=say,
-    )
-    federation = SimulatedFederation(
-        rounds,
-        run_id=f"simulated-{rounds.mode}-{rounds.seed}",
-        task=task,
-        participants=Participants(names, share, should_stop),
-        names=names,
-        example_seconds=settings.example_seconds,
-        recorder=recorder,
-    )
-    history.append(started(rounds, run=federation.run.run_id, epoch=1, version=0))
-    say("run_started", _started(settings, rounds, federation.run.run_id))
-    hours = settings.simulated_hours
-    loop = EventLoop(
-        federation,
-        names,
-        slowness(settings.speeds, settings.participants, rounds.seed),
-        policy=rounds.policy,
-        seed=rounds.seed,
-        dropout=settings.dropout,
-        until_seconds=float("inf") if hours is None else hours * plot.HOUR_SECONDS,
-        should_stop=should_stop,
-    )
-    torch.set_num_threads(rounds.threads or 1)  # many small steps: threads would only wait
-    try:
-        loop.run()
-    except StuckError as stuck:
-        raise StuckError(f"{stuck} The last refusal: {federation.last_refusal}") from None
-    except DivergedError:
-        # The last good model.
-        _finish(folder, federation, recorder, loop, is_finished=False, say=say)
-        raise
-    except TrainingAbandoned:  # stopped in the middle of a training or an evaluation
-        return _finish(folder, federation, recorder, loop, is_finished=False, say=say)
-    finally:
-        history.flush()
-        history.close()
-    return _finish(folder, federation, recorder, loop, is_finished=not should_stop(), say=say)
+    with closing(History(folder / "history.jsonl")) as history:
+        evaluate = _evaluation(task, say)
+        idle = without_effect(settings, rounds, can_evaluate=evaluate is not None)
+        for option, reason in idle.items():
+            say("option_without_effect", {"option": option, "reason": reason})
+        recorder = RoundRecorder(
+            history,
+            evaluate=evaluate,
+            evaluate_every=rounds.evaluate_every,
+            evaluate_seconds=settings.evaluate_seconds,
+            until_accuracy=rounds.until_accuracy,
+            say=say,
+        )
+        federation = SimulatedFederation(
+            rounds,
+            run_id=f"simulated-{rounds.mode}-{rounds.seed}",
+            task=task,
+            participants=Participants(names, share, should_stop, _told_once(say)),
+            names=names,
+            example_seconds=settings.example_seconds,
+            recorder=recorder,
+        )
+        history.append(started(rounds, run=federation.run.run_id, epoch=1, version=0))
+        say("run_started", _started(settings, rounds, federation.run.run_id))
+        hours = settings.simulated_hours
+        loop = EventLoop(
+            federation,
+            names,
+            slowness(settings.speeds, settings.participants, rounds.seed),
+            policy=rounds.policy,
+            seed=rounds.seed,
+            dropout=settings.dropout,
+            until_seconds=float("inf") if hours is None else hours * plot.HOUR_SECONDS,
+            should_stop=should_stop,
+        )
+        torch.set_num_threads(rounds.threads or 1)  # many small steps: threads would only wait
+        try:
+            loop.run()
+        except StuckError as stuck:
+            raise StuckError(f"{stuck} The last refusal: {federation.last_refusal}") from None
+        except DivergedError:
+            # The last good model.
+            _finish(folder, federation, recorder, loop, is_finished=False, say=say)
+            raise
+        except TrainingAbandoned:  # stopped in the middle of a training or an evaluation
+            return _finish(folder, federation, recorder, loop, is_finished=False, say=say)
+        finally:
+            history.flush()
+        return _finish(folder, federation, recorder, loop, is_finished=not should_stop(), say=say)
 
 
 def _finish(
@@ -174,7 +177,8 @@ def _finish(
 ) -> SimulationResult:
     tensors = federation.run.tensors
     metadata = {"run": federation.run.run_id, "version": str(federation.version)}
-    safetensors_file.replace(folder / "model.safetensors", tensors, metadata)
+    state = ModelForm.of(federation.network).state(tensors)
+    safetensors_file.replace(folder / "model.safetensors", state, metadata)
     outcome = SimulationResult(
         is_finished=is_finished,
         rounds=federation.version,
@@ -204,7 +208,7 @@ def _evaluation(task: Task, say: Say) -> Evaluate | None:
     An evaluation that fails is told and skipped, as the coordinator does.
     """
     with reading(task.data_dir):
-        network: nn.Module = task.network()
+        network = build_network(task)
         shared = shared_tensors(network, task.shared)
         data = task.test_data() if len(shared) == len(named_tensors(network)) else None
     if data is None:
@@ -212,7 +216,8 @@ def _evaluation(task: Task, say: Say) -> Evaluate | None:
 
     def evaluate(version: int, tensors: Mapping[str, Tensor]) -> Mapping[str, float]:
         try:
-            replace_tensors(shared, tensors)
+            shared = shared_tensors(network, task.shared)
+            replace_tensors(shared, without_caches(tensors, shared))
             return task.evaluate(network, data)
         except TrainingAbandoned:
             raise
@@ -222,6 +227,17 @@ def _evaluation(task: Task, say: Say) -> Evaluate | None:
             return {}
 
     return evaluate
+
+
+def _told_once(say: Say) -> Callable[[str], None]:
+    told: set[str] = set()
+
+    def note(sentence: str) -> None:
+        if sentence not in told:
+            told.add(sentence)
+            say("training_note", {"note": sentence})
+
+    return note
 
 
 def _folder(folder: Path) -> Path:

@@ -57,6 +57,11 @@ class Service:
         return self.all(event)
 
 
+def _path(task: str) -> str:
+    """Return a task of `tiny_tasks` by its name alone, any other one by its path."""
+    return task if ":" in task else f"tests.federation.tiny_tasks:{task}"
+
+
 class House:
     """One federation. Its services are stopped at the end of the test."""
 
@@ -73,14 +78,14 @@ class House:
         self.processes: list[Process] = []
 
     def coordinator(self, task: str, **options: Any) -> Service:
-        given = {"out": self.out, "task": f"tests.federation.tiny_tasks:{task}", "lr": 0.1}
+        given = {"out": self.out, "task": _path(task), "lr": 0.1}
         settings = CoordinatorSettings(**self._common, **(given | options))
         return self._started(serve_coordinator, settings)
 
     def participant(self, task: str, index: int = 0, num: int = 1, **options: Any) -> Service:
         given = {
             "id": f"p{index}",
-            "task": f"tests.federation.tiny_tasks:{task}",
+            "task": _path(task),
             "partition_index": index,
             "num_partitions": num,
             "progress_seconds": 0.2,

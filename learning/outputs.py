@@ -1,0 +1,114 @@
+"""What networks give, and the usual loss over it."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from fanfold.learning.errors import TaskError
+from fanfold.learning.walk import unwrapped
+
+SCORES = ("logits", "out")
+"""Names of the main output where there are several: of transformers and of torchvision."""
+LABELS = ("labels", "label", "targets", "target")
+"""Names of the targets in a batch that is a dict."""
+
+
+def main_output(outputs: Any) -> Tensor:
+    """The tensor that loss and metrics look at, where a network gives more than one.
+
+    Of named outputs (a dict, an output object of transformers) that is `logits` or `out`, else the
+    first; of a tuple the first.
+
+    Raises:
+        TaskError: There is no tensor in it.
+    """
+    inner: Any = None
+    if isinstance(outputs, Tensor):
+        return outputs
+    if isinstance(outputs, Mapping) and outputs:
+        inner = next((outputs[name] for name in SCORES if name in outputs), None)
+        inner = next(iter(outputs.values())) if inner is None else inner
+    elif isinstance(outputs, list | tuple) and outputs:
+        inner = outputs[0]
+    if inner is None:
+        raise TaskError(
+            f"the network gives a {type(outputs).__name__} with no tensor to look at; write the "
+            "task's `process_batch`"
+        )
+    return main_output(inner)
+
+
+def classification_loss(outputs: Any, targets: Any) -> Tensor:
+    """Cross-entropy of the main output [N, classes, ...] at the labels [N, ...], 0-dim.
+
+    Raises:
+        TaskError: These are no scores of classes, or no labels.
+    """
+    scores = main_output(outputs)
+    if not isinstance(targets, Tensor):
+        raise TaskError(
+            f"the targets of a batch are no tensor but {_described(targets)}; let the dataset give "
+            "each class as an integer, or write the task's `loss`"
+        )
+    if scores.dim() < 2 or scores.shape[1] < 2:  # noqa: PLR2004 - with one class there is no choice
+        raise TaskError(
+            "the default loss needs scores of two classes or more, [N, classes, ...], and the "
+            f"network gives {list(scores.shape)}; write the task's `loss`, for numbers for example "
+            "torch.nn.functional.mse_loss"
+        )
+    if not targets.is_floating_point():
+        targets = targets.long()
+    return cross_entropy(scores, targets)
+
+
+def divide_batch(batch: Any) -> tuple[Any, Any]:
+    """The inputs and targets of a batch that is a pair, or a dict with `labels`.
+
+    Raises:
+        TaskError: It is neither.
+    """
+    if isinstance(batch, Mapping):
+        name = next((name for name in LABELS if name in batch), None)
+        if name is not None:
+            return batch, batch[name]
+        kind = f"a dict with {', '.join(map(str, batch))}"
+    elif isinstance(batch, list | tuple) and len(batch) == 2:  # noqa: PLR2004 - a pair
+        return batch[0], batch[1]
+    else:
+        kind = _described(batch)
+    raise TaskError(
+        f"a batch is {kind}, and not (inputs, targets) or a dict with labels; write the task's "
+        "`process_batch`, which says what of it goes into the network"
+    )
+
+
+def run_network(network: nn.Module, inputs: Any) -> Any:
+    """What the network makes of inputs; those of a dict go in by name, as far as it takes them."""
+    if not isinstance(inputs, Mapping):
+        return network(inputs)
+    parameters = inspect.signature(unwrapped(network).forward).parameters.values()
+    names = {each.name for each in parameters}
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        names |= inputs.keys()
+    taken = {name: value for name, value in inputs.items() if name in names}
+    if not taken:
+        raise TaskError(
+            f"the network takes {', '.join(names) or 'nothing'}, and a batch has "
+            f"{', '.join(map(str, inputs))}; write the task's `process_batch`"
+        )
+    return network(**taken)
+
+
+def own_loss(outputs: Any) -> Tensor | None:
+    """The loss that a network computed itself, as those of transformers do of labels."""
+    loss = outputs.get("loss") if isinstance(outputs, Mapping) else None
+    return loss if isinstance(loss, Tensor) else None
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, list | tuple) and value:
+        return f"{len(value)} values such as {value[0]!r:.40}"
+    return f"a {type(value).__name__}"

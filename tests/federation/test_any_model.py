@@ -1,0 +1,178 @@
+"""Facts about any network and any data, on the broker and in the simulator.
+
+Each row learns, or a sentence says why not. Nothing hangs, ends in a traceback, or learns nothing.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from fanfold.cli.settings import SimulationSettings
+from fanfold.learning import LearningError, build_network, named_parameters, seeded
+from fanfold.schemas.errors import FanfoldError
+from fanfold.simulation.rounds import rounds_of
+from fanfold.simulation.simulate import run
+from tests.federation import any_data, any_networks
+
+SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Row:
+    """A task, how it is run, and what must come out."""
+
+    task: type[Any]
+    refusal: str = ""
+    """What the sentence says, where it cannot be trained."""
+    options: dict[str, Any] = field(default_factory=dict)
+    folder: bool = False
+    loads: bool = True
+    """Whether the model file loads into the task's own network as it is."""
+
+    @property
+    def path(self) -> str:
+        return f"{self.task.__module__}:{self.task.__name__}"
+
+    def __str__(self) -> str:
+        return "-".join((self.task.__name__, *map(str, self.options.values())))
+
+
+n, d = any_networks, any_data
+SAME_TASK = "the coordinator trains another network than this participant's task"
+ROWS = [
+    Row(n.Points),
+    Row(n.Renaming),
+    Row(n.Casting),
+    Row(n.ExtraState, loads=False),
+    Row(n.NotFinite),
+    Row(n.Growing),
+    Row(n.Cached),
+    Row(n.RawColumns),
+    Row(n.Sharing, loads=False),
+    Row(n.Tied),
+    Row(n.Compiled, loads=False),
+    Row(n.DataParallel),
+    Row(n.Checkpointed),
+    Row(n.Parametrised),
+    Row(n.Lazy, refusal=r"0\.weight has no shape yet; run one batch through the network first"),
+    Row(n.RunOnce),
+    Row(n.Complex),
+    Row(n.Words),
+    Row(n.Words, options={"proximal_mu": 0.1}),
+    Row(n.Words, options={"optimizer": "adam"}),
+    Row(n.InBfloat16),
+    Row(n.InFloat16),
+    Row(n.SomeInDouble),
+    Row(n.LocalHead, refusal=rf"{SAME_TASK}: weight has the shape \(3, 4\), not \(2, 4\)"),
+    Row(n.Dollars, options={"epochs": 20}),
+    Row(n.AllFrozen, refusal="no parameter that requires gradients"),
+    Row(n.CutOff, refusal="the loss does not depend on any parameter that is trained"),
+    Row(n.NoNetwork, refusal=r"gives no torch\.nn\.Module but a list"),
+    Row(n.NoTensors, refusal="the network has no parameters and no buffers"),
+    Row(d.TextFirst),
+    Row(d.OnlyTexts),
+    Row(d.ByName),
+    Row(d.Nested),
+    Row(d.TupleOutputs),
+    Row(d.DictOutputs),
+    Row(d.OutputObjects),
+    Row(d.OwnBatches),
+    Row(d.Sentences),
+    Row(d.Packed),
+    Row(d.Unpadded, refusal="the examples do not make a batch .* write the task's `collate`"),
+    Row(d.Weighted),
+    Row(d.OwnBuckets),
+    Row(d.Streamed),
+    Row(d.Exhausted, refusal="the dataset gave not a single batch"),
+    Row(d.FewerThanABatch),
+    Row(d.OneLeftOver, options={"batch_size": 8}),
+    Row(d.OneAlone, refusal="batch normalisation cannot train on a single example"),
+    Row(d.StringLabels, refusal="the targets of a batch are no tensor but .* such as '(cat|dog)'"),
+    Row(d.ByteLabels),
+    Row(d.NumbersByDefault, refusal="the default loss needs scores of two classes or more"),
+    Row(d.OddDicts, refusal="a batch is a dict with points, kind"),
+    Row(d.FromFolder, folder=True),
+    Row(d.Ranked),
+    Row(d.Torchmetrics),
+]
+
+
+def check_trained(row: Row, tensors: dict[str, Tensor]) -> None:
+    """A model is not what it was at the start, and the task's own network takes it."""
+    task = row.task()
+    with seeded(0):
+        parameters = named_parameters(build_network(task))
+    assert [name for name, before in parameters.items() if not tensors[name].equal(before)]
+    if row.loads:
+        task.network().load_state_dict(tensors, strict=True)
+
+
+def folder_of(row: Row, tmp_path: Path) -> dict[str, Any]:
+    if not row.folder:
+        return {}
+    torch.save(any_networks.Points().all_data().tensors, tmp_path / "points.pt")
+    return {"data": tmp_path}
+
+
+def ends(row: Row, outcome: Callable[[], Any]) -> Any:
+    """The outcome; None where it had to end in a sentence, and did."""
+    if not row.refusal:
+        return outcome()
+    with pytest.raises((FanfoldError, LearningError), match=row.refusal):
+        outcome()
+    return None
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's compiler
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_it_learns_over_the_broker_or_says_why_not(house: Any, row: Row, tmp_path: Path) -> None:
+    """With a coordinator and two participants; what cannot be ends one of them."""
+    where = folder_of(row, tmp_path)
+    federation: list[Any] = []
+
+    def outcome() -> Any:
+        federation.append(
+            house.coordinator(row.path, rounds=2, min_participants=2, **where, **row.options)
+        )
+        federation.extend(house.participant(row.path, index, 2, **where) for index in range(2))
+        waiting = [service.result for service in federation]
+        if row.refusal:
+            waiting = list(wait(waiting[1:], SECONDS, FIRST_EXCEPTION).done)
+        return next(each.result(SECONDS) for each in waiting)
+
+    if (run_result := ends(row, outcome)) is not None:
+        assert run_result.rounds == 2
+        check_trained(row, load_file(run_result.model))
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_it_learns_in_the_simulator_or_says_why_not(row: Row, tmp_path: Path) -> None:
+    """With two participants."""
+    where = folder_of(row, tmp_path)
+    settings = SimulationSettings.model_validate(
+        {"plot": False, "participants": 2, "out": tmp_path / "out", "device": "cpu", **where}
+    )
+    options = {"task": row.path, "rounds": "2", "lr": "0.1"}
+    options |= {name: str(value) for name, value in row.options.items()}
+
+    def outcome() -> Any:
+        return run(
+            settings,
+            lambda mode: rounds_of(mode, settings, options),
+            say=lambda _event, _fields: None,
+            on_ready=lambda _stop: None,
+        )["sync"]
+
+    if (result := ends(row, outcome)) is not None:
+        assert result.rounds == 2
+        check_trained(row, load_file(tmp_path / "out" / "sync" / "model.safetensors"))
