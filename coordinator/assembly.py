@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
+from fanfold.coordinator.admission.participant_queues import ParticipantQueues
 from fanfold.coordinator.admission.sender_check import SenderCheck
 from fanfold.coordinator.admission.update_assembler import Assembler
 from fanfold.coordinator.admission.update_handler import UpdateHandler
@@ -173,15 +174,20 @@ def assemble(
     presence = Presence()
     observer.attach(present=lambda: len(presence), is_ready=channel.is_receiving)
     publisher = Publisher(channel=channel, store=store, deliver=event_buffer.put_event)
+    queues = ParticipantQueues(
+        presence,
+        channel=channel,
+        publisher=publisher,
+        version_bytes=version_bytes_of(run, settings),
+    )
     leader = Leadership(
         settings.federation,
         channel=channel,
         publisher=publisher,
         event_buffer=event_buffer,
         store=store,
-        presence=presence,
+        queues=queues,
         say=say,
-        version_bytes=version_bytes_of(run, settings),
         window=min(max(window, LEAST_WINDOW), LARGEST_WINDOW),
         results_bytes=settings.results_bytes,
     )
@@ -199,7 +205,7 @@ def assemble(
         ),
         presence=presence,
         say=say,
-        welcome=leader.welcome,
+        welcome=queues.welcome,
         try_again=publisher.send_to_newcomer,
         max_participants=settings.max_participants,
         answer=lambda participant, message: publisher.announce(message, to=participant),

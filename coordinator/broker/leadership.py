@@ -1,13 +1,13 @@
-"""The lock that one living coordinator holds, and who may come to it."""
+"""The lock that one living coordinator holds."""
 
 from collections.abc import Iterable
 
 import structlog
 
+from fanfold.coordinator.admission.participant_queues import ParticipantQueues
 from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.persistence.run_store import RunStore
-from fanfold.coordinator.rounds.presence import Presence
 from fanfold.coordinator.rounds.reports import Say
 from fanfold.schemas.errors import ConnectionLostError, QueueDownError
 from fanfold.transport import Connected, EventBuffer, Stop
@@ -26,7 +26,7 @@ class StoppedError(Exception):
 
 
 class Leadership:
-    """Takes the lock, keeps it through lost connections, and lets participants in.
+    """Takes the lock, and keeps it through lost connections.
 
     Belongs to the coordinator's work thread.
     """
@@ -39,9 +39,8 @@ class Leadership:
         publisher: Publisher,
         event_buffer: EventBuffer,
         store: RunStore,
-        presence: Presence,
+        queues: ParticipantQueues,
         say: Say,
-        version_bytes: int,
         window: int,
         results_bytes: int | None,
     ) -> None:
@@ -51,12 +50,10 @@ class Leadership:
         self._publisher = publisher
         self._event_buffer = event_buffer
         self._store = store
-        self._presence = presence
+        self._queues = queues
         self._say = say
-        self._version_bytes = version_bytes
         self._window = window
         self._results_bytes = results_bytes
-        self._emptied: set[str] = set()
 
     @property
     def is_window_half_full(self) -> bool:
@@ -104,10 +101,10 @@ class Leadership:
         self._hold_lock()
         self._store.check_epoch()
         self._store.pending_acks.forget()
-        self._declare()
+        self._channel.open(window=self._window, results_bytes=self._results_bytes)
+        self._queues.see_to_all()
         self._publisher.publish_if_due()
-        emptied, self._emptied = frozenset(self._emptied), set()
-        return emptied
+        return self._queues.take_emptied()
 
     def declare_again(self, participants: Iterable[str] = ()) -> None:
         """Make sure of exchanges, queues and bindings, and of what these receive through.
@@ -116,22 +113,11 @@ class Leadership:
             TransportError: if it was broken off; nothing is lost by that.
         """
         self._channel.declare(results_bytes=self._results_bytes)
-        for participant in participants:
-            if self._admit(participant) is None:
-                break  # one after the other would take as long
+        self._queues.see_to(participants)
 
     def forget_the_gone(self) -> None:
         """Who is no longer present is seen to again when it says hello."""
-        self._channel.forget_all_but(self._presence.names)
-
-    def welcome(self, participant: str) -> bool:
-        """Give a queue to who says hello; False if it lies on a broker node that is down.
-
-        A queue that nothing can be in gets the current version, if its owner is to have it.
-        """
-        if is_empty := self._admit(participant):
-            self._publisher.send_to_newcomer(participant)
-        return is_empty is not None
+        self._queues.forget_the_gone()
 
     def check_stop(self, event: object) -> None:
         """Raise `StoppedError` if this event asks for it."""
@@ -159,25 +145,3 @@ class Leadership:
             except (ConnectionLostError, QueueDownError) as error:
                 log.warning("the lock is out of reach", reason=str(error))
             self.pause(STANDBY_SECONDS)
-
-    def _declare(self) -> None:
-        """Declare everything and receive; note whose queue has nothing in it.
-
-        Where a node is down its queues are not asked for one after the other, each of them for as
-        long as the first: who finds no queue says hello.
-        """
-        self._channel.open(window=self._window, results_bytes=self._results_bytes)
-        for participant in sorted(self._presence.names | self._channel.known):
-            is_empty = self._admit(participant)
-            if is_empty is None:
-                break
-            if is_empty:
-                self._emptied.add(participant)
-
-    def _admit(self, participant: str) -> bool | None:
-        """Admit a participant; None if its queue is out of reach."""
-        try:
-            return self._channel.admit(participant, version_bytes=self._version_bytes)
-        except QueueDownError as error:
-            log.warning("out of reach", participant=participant, reason=str(error))
-        return None
