@@ -11,8 +11,7 @@ from fanfold.coordinator.aggregation.run_state import DivergedError, RunState
 from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.broker.encoded_version import EncodedVersion, encode_version
 from fanfold.coordinator.broker.leadership import Leadership, StoppedError
-from fanfold.coordinator.broker.publisher import Publisher
-from fanfold.coordinator.broker.publisher_thread import Sent
+from fanfold.coordinator.broker.publisher import Publisher, Sent
 from fanfold.coordinator.broker.recovery import Recovery
 from fanfold.coordinator.committer import Committer
 from fanfold.coordinator.evaluation.evaluator import Evaluated, Evaluator

@@ -1,7 +1,8 @@
-"""What the coordinator has the publisher's thread send: versions, small messages, dead letters."""
+"""What the coordinator sends: versions, small messages, dead letters; in a thread of its own."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -9,7 +10,6 @@ import structlog
 
 from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.broker.encoded_version import EncodedVersion
-from fanfold.coordinator.broker.publisher_thread import PublisherThread, Sent
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.schemas.chunking import cut
 from fanfold.schemas.errors import (
@@ -32,11 +32,8 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class _Sending:
-    """What the publisher's thread was asked to send.
-
-    A version or something small, to one or to everybody.
-    """
+class Sending:
+    """Something that is on its way: a version or something small, to one or to everybody."""
 
     encoded_version: EncodedVersion | None = None
     participant: str | None = None
@@ -51,23 +48,36 @@ class _Sending:
         )
 
 
-class Publisher:
-    """Gives the publisher's thread its orders, and remembers which of them are still under way.
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An event: something was sent, or could not be."""
 
-    Belongs to the coordinator's work thread.
+    sending: Sending
+    error: Exception | None = None
+
+
+class Publisher:
+    """Sends one message after another, so that they never mix, and remembers what is under way.
+
+    While the broker is short of memory or disk it confirms nothing, for hours maybe. That stops the
+    publisher's own thread alone: what the work thread commits and acknowledges meanwhile is what
+    makes room again.
+
+    All methods belong to the coordinator's work thread.
     """
 
     def __init__(
         self, *, channel: CoordinatorChannel, store: RunStore, deliver: Callable[[Sent], None]
     ) -> None:
-        """Send nothing yet; `deliver` takes the end of each order, from the publisher's thread."""
+        """Send nothing yet; `deliver` takes each `Sent`, from the publisher's thread."""
         self._channel = channel
         self._store = store
         self._encoded_version: EncodedVersion | None = None
         self._receivers: frozenset[str] | None = None
         self._must_publish = False
         """Whether the current version still has to go out, because an exchange was gone."""
-        self._publisher_thread = PublisherThread(deliver)
+        self._deliver = deliver
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="publisher")
         self._num_awaited = self._num_letters = 0
         self._resends: dict[str, Callable[[], bool]] = {}
         """Whom the current version is on its way to, one by one, and how to take it back."""
@@ -100,7 +110,7 @@ class Publisher:
         return not self._num_awaited and not self._must_publish
 
     def sent(self, event: Sent) -> bool:
-        """Take what the publisher's thread says about an order of ours.
+        """Take note of what was sent, or what became of it instead.
 
         Returns:
             False if something that we declared is gone: then everything is to be declared anew.
@@ -108,8 +118,7 @@ class Publisher:
         Raises:
             TransportError: what the broker refuses for good.
         """
-        sending = event.about
-        assert isinstance(sending, _Sending)  # noqa: S101 - nobody else uses the publisher's thread
+        sending = event.sending
         self._count(sending, -1)
         if sending.encoded_version is not None and sending.participant is not None:
             self._resends.pop(sending.participant, None)
@@ -157,7 +166,7 @@ class Publisher:
             if is_receiver and participant not in self._resends:
                 self._resends[participant] = self._submit(
                     partial(self._channel.resend, participant, encoded_version.chunks),
-                    _Sending(encoded_version, participant),
+                    Sending(encoded_version, participant),
                 )
                 self.bytes_down += encoded_version.num_bytes
 
@@ -171,7 +180,7 @@ class Publisher:
         for participant, take_back in list(self._resends.items()):
             if take_back():
                 del self._resends[participant]
-                self._count(_Sending(self._encoded_version, participant), -1)
+                self._count(Sending(self._encoded_version, participant), -1)
                 self.bytes_down -= (
                     0 if self._encoded_version is None else self._encoded_version.num_bytes
                 )
@@ -189,16 +198,16 @@ class Publisher:
         """Begin to send a small message to everybody, or to one."""
         chunks = cut(encode(message), epoch=self._store.epoch if to is None else None)
         if to is None:
-            self._submit(partial(self._channel.publish, chunks), _Sending())
+            self._submit(partial(self._channel.publish, chunks), Sending())
         else:
-            self._submit(partial(self._channel.resend, to, chunks), _Sending(participant=to))
+            self._submit(partial(self._channel.resend, to, chunks), Sending(participant=to))
 
     def dead_letter(self, delivery: Delivery, reason: str) -> None:
         """Begin to put a malformed message aside, unless too many wait for that already."""
         if self._num_letters < MAX_LETTERS:
             letter = replace(delivery, body=b"")
             self._store.pending_acks.put_aside(letter)
-            self._submit(self._channel.dead_letter(delivery, reason), _Sending(letter=letter))
+            self._submit(self._channel.dead_letter(delivery, reason), Sending(letter=letter))
         else:
             self._channel.acknowledge(delivery)
 
@@ -208,8 +217,8 @@ class Publisher:
             self._publish()
 
     def close(self) -> None:
-        """Send nothing more."""
-        self._publisher_thread.close()
+        """Drop what waits to be sent; what is being sent ends with its connection."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _publish(self) -> None:
         encoded_version = self._encoded_version
@@ -217,16 +226,25 @@ class Publisher:
         self._must_publish = False
         if self._receivers is None:
             self._submit(
-                partial(self._channel.publish, encoded_version.chunks), _Sending(encoded_version)
+                partial(self._channel.publish, encoded_version.chunks), Sending(encoded_version)
             )
             self.bytes_down += encoded_version.num_bytes * len(self._channel.known)
         else:
             self.send_again(sorted(self._receivers))
 
-    def _submit(self, action: Callable[[], None], sending: "_Sending") -> Callable[[], bool]:
+    def _submit(self, send: Callable[[], None], sending: Sending) -> Callable[[], bool]:
+        """Send after all that waits; return what takes it back: False if it has begun already."""
         self._count(sending, 1)
-        return self._publisher_thread.submit(action, about=sending)
+        return self._thread.submit(self._send, send, sending).cancel
 
-    def _count(self, sending: "_Sending", change: int) -> None:
+    def _send(self, send: Callable[[], None], sending: Sending) -> None:
+        try:
+            send()
+        except Exception as error:  # noqa: BLE001 - judged in the work thread
+            self._deliver(Sent(sending, error))
+        else:
+            self._deliver(Sent(sending))
+
+    def _count(self, sending: Sending, change: int) -> None:
         self._num_awaited += change * sending.is_awaited
         self._num_letters += change * (sending.letter is not None)

@@ -154,7 +154,7 @@ def test_what_has_not_begun_to_go_out_is_taken_back_when_the_round_may_close(
     publisher.take_back()
     assert not publisher.is_idle
     free.set()
-    publisher._publisher_thread._thread.shutdown()
+    publisher._thread.shutdown()
     (end,) = ends
     publisher.sent(end)
     assert publisher.is_idle
