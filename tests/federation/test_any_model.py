@@ -19,7 +19,7 @@ from fanfold.learning import LearningError, build_network, named_parameters, see
 from fanfold.schemas.errors import FanfoldError
 from fanfold.simulation.rounds import rounds_of
 from fanfold.simulation.simulate import run
-from tests.federation import any_data, any_networks
+from tests.federation import any_batches, any_data, any_networks, any_tensors
 
 SECONDS = 120
 
@@ -44,18 +44,18 @@ class Row:
         return "-".join((self.task.__name__, *map(str, self.options.values())))
 
 
-n, d = any_networks, any_data
+n, t, d, b = any_networks, any_tensors, any_data, any_batches
 SAME_TASK = "the coordinator trains another network than this participant's task"
 ROWS = [
     Row(n.Points),
     Row(n.Renaming),
     Row(n.Casting),
     Row(n.ExtraState, loads=False),
-    Row(n.NotFinite),
-    Row(n.Growing),
-    Row(n.Cached),
-    Row(n.RawColumns),
-    Row(n.Sharing, loads=False),
+    Row(t.NotFinite),
+    Row(t.Growing),
+    Row(t.Cached),
+    Row(t.RawColumns),
+    Row(t.Sharing, loads=False),
     Row(n.Tied),
     Row(n.Compiled, loads=False),
     Row(n.DataParallel),
@@ -63,27 +63,27 @@ ROWS = [
     Row(n.Parametrised),
     Row(n.Lazy, refusal=r"0\.weight has no shape yet; run one batch through the network first"),
     Row(n.RunOnce),
-    Row(n.Complex),
-    Row(n.Words),
-    Row(n.Words, options={"proximal_mu": 0.1}),
-    Row(n.Words, options={"optimizer": "adam"}),
-    Row(n.InBfloat16),
-    Row(n.InFloat16),
-    Row(n.SomeInDouble),
+    Row(t.Complex),
+    Row(t.Words),
+    Row(t.Words, options={"proximal_mu": 0.1}),
+    Row(t.Words, options={"optimizer": "adam"}),
+    Row(t.InBfloat16),
+    Row(t.InFloat16),
+    Row(t.SomeInDouble),
     Row(n.LocalHead, refusal=rf"{SAME_TASK}: weight has the shape \(3, 4\), not \(2, 4\)"),
-    Row(n.Dollars, options={"epochs": 20}),
+    Row(t.Dollars, options={"epochs": 20}),
     Row(n.AllFrozen, refusal="no parameter that requires gradients"),
     Row(n.CutOff, refusal="the loss does not depend on any parameter that is trained"),
     Row(n.NoNetwork, refusal=r"gives no torch\.nn\.Module but a list"),
     Row(n.NoTensors, refusal="the network has no parameters and no buffers"),
-    Row(d.TextFirst),
-    Row(d.OnlyTexts),
-    Row(d.ByName),
-    Row(d.Nested),
-    Row(d.TupleOutputs),
-    Row(d.DictOutputs),
-    Row(d.OutputObjects),
-    Row(d.OwnBatches),
+    Row(b.TextFirst),
+    Row(b.OnlyTexts),
+    Row(b.ByName),
+    Row(b.Nested),
+    Row(b.TupleOutputs),
+    Row(b.DictOutputs),
+    Row(b.OutputObjects),
+    Row(b.OwnBatches),
     Row(d.Sentences),
     Row(d.Packed),
     Row(d.Unpadded, refusal="the examples do not make a batch .* write the task's `collate`"),
@@ -97,7 +97,7 @@ ROWS = [
     Row(d.StringLabels, refusal="the targets of a batch are no tensor but .* such as '(cat|dog)'"),
     Row(d.ByteLabels),
     Row(d.NumbersByDefault, refusal="the default loss needs scores of two classes or more"),
-    Row(d.OddDicts, refusal="a batch is a dict with points, kind"),
+    Row(b.OddDicts, refusal="a batch is a dict with points, kind"),
     Row(d.FromFolder, folder=True),
     Row(d.Ranked),
     Row(d.Torchmetrics),
