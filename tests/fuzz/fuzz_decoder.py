@@ -5,6 +5,11 @@ does the same without a guide. A finding is a crash, an exception outside the er
 beyond the limits; the input that caused it is left in `runs/fuzz`.
 
     python tests/fuzz/fuzz_decoder.py --cases 1000000
+
+A change of the protocol makes the kept corpus worthless, because all of it is refused at once.
+Then delete it, run as many cases as before, and keep what they found:
+
+    python tests/fuzz/fuzz_decoder.py --keep
 """
 
 import argparse
@@ -21,7 +26,7 @@ ROOT = Path(__file__).parent.parent.parent
 CORPUS = Path(__file__).parent / "corpus"
 FINDINGS = ROOT / "runs" / "fuzz"
 GROWN = FINDINGS / "corpus"
-"""Inputs that reached something new; the best of them are kept in `CORPUS`."""
+"""Inputs that reached something new; `--keep` chooses among them for `CORPUS`."""
 MAX_INPUT_BYTES = 8192
 ROOM_BYTES = 64 << 20
 """Address space that a session without a guide has, beyond what its seeds took. The reader's limit
@@ -38,12 +43,12 @@ except ImportError:
 with atheris.instrument_imports(include=["fanfold"]) if atheris else nullcontext():
     import fuzz_target
 
+    from fanfold.schemas import messages
     from fanfold.schemas.chunking import Assembly, ChunkHeader, cut
     from fanfold.schemas.errors import MalformedMessageError
-    from fanfold.schemas.messages import MESSAGES
     from fanfold.schemas.tensor_codec import decode_tensors, encode_tensors, num_bytes
 
-KINDS = [*MESSAGES, "Nonsense", "", None]
+KINDS = [*messages.MESSAGES, "Nonsense", "", None]
 VALID = cut(encode_tensors(fuzz_target.UPDATE, {}))[0]
 NAMES = [*VALID.headers, "epoch", "x-unknown"]
 
@@ -152,9 +157,23 @@ def run_guided(cases: int) -> None:
     GROWN.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(seeds()):
         (GROWN / f"seed-{number}").write_bytes(seed)
+    if type(messages.__loader__).__module__.partition(".")[0] != "atheris":
+        raise RuntimeError("the decoder is not instrumented: nothing would guide the fuzzer")
     options = [f"-runs={cases}", f"-max_len={MAX_INPUT_BYTES}", f"-seed={SEED}"]
     limits = ["-timeout=10", "-rss_limit_mb=1024", f"-artifact_prefix={FINDINGS}/"]
     atheris.Setup([sys.argv[0], *options, *limits, "-print_final_stats=1", str(GROWN)], try_one)
+    atheris.Fuzz()
+
+
+def keep_the_best(arguments: list[str]) -> None:
+    """Copy into `CORPUS` what reaches something that nothing in it reaches; ends the process.
+
+    libFuzzer runs this program again, with arguments of its own, so that a crash costs one input.
+    """
+    CORPUS.mkdir(exist_ok=True)
+    merge = ["-merge=1", f"-max_len={MAX_INPUT_BYTES}", "-rss_limit_mb=1024"]
+    again = f"{sys.executable} {Path(__file__).resolve()} --keep"
+    atheris.Setup([again, *(arguments or [*merge, str(CORPUS), str(GROWN)])], try_one)
     atheris.Fuzz()
 
 
@@ -187,7 +206,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=1_000_000)
     parser.add_argument("--engine", choices=("guided", "plain"))
-    arguments = parser.parse_args()
+    parser.add_argument("--keep", action="store_true")
+    arguments, others = parser.parse_known_args()
+    if arguments.keep:
+        keep_the_best(others)
+    elif others:
+        parser.error(f"unknown: {' '.join(others)}")
     engine = arguments.engine or ("guided" if atheris else "plain")
     if engine == "guided":
         run_guided(arguments.cases)
