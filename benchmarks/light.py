@@ -1,7 +1,7 @@
 """Participants without torch: 64 of them fit on a small machine.
 
-Everything about them is real (service, receiver, channel, connections) but the training worker,
-which answers each version with a delta of the same size that it made once.
+Everything about them is real (service, reader, desk, links, wire) but the training worker, which
+answers each version with a delta of the same size that it made once.
 
     python -m benchmarks.light --federation F --count 64        # broker from FANFOLD_BROKER_URL
 """
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import typer
 
-from fanfold.access.broker_environment import BROKER_VARIABLE
-from fanfold.local.parent_watch import end_with_parent
+from fanfold.cli.options import BROKER_VARIABLE
+from fanfold.local import lifeline
 from fanfold.participant.channel import ParticipantChannel
 from fanfold.participant.membership import Membership
 from fanfold.participant.service import Participant
@@ -162,7 +162,7 @@ def main(federation: str = "fanfold", count: int = 4) -> None:
             os.kill(each, signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, stop)
-    end_with_parent()  # whoever measures may be killed
+    lifeline.hold()  # whoever measures may be killed
     for each in children:
         os.waitpid(each, 0)
 

@@ -40,7 +40,7 @@ from fanfold.learning import Task, load_task, local_device, local_optimizer, rea
 from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.tensor_codec import limits_for
-from fanfold.transport import Connection, EventBuffer, Stop, connection_tls
+from fanfold.transport import Connection, EventBuffer, Stop, connection_context
 
 STOP_SECONDS = 5.0
 """How long a publish under way may go on after SIGTERM."""
@@ -83,7 +83,7 @@ def serve(
         task = load_task(settings.task)(data_dir=settings.data, seed=settings.seed)
     task.execution = replace(task.execution, device=local_device(settings.device))
     event_buffer = EventBuffer(EVENT_BUFFER_BYTES)
-    tls = connection_tls(
+    tls = connection_context(
         settings.broker,
         ca_file=settings.ca_file,
         certificate=settings.certificate,
@@ -98,6 +98,7 @@ def serve(
             heartbeat_seconds=settings.heartbeat_seconds,
             max_backoff_seconds=settings.reconnect_seconds,
             tls=tls,
+            certificate_login=settings.certificate is not None,
         )
         for purpose in ("consumes", "publishes", "administers")
     )
@@ -158,6 +159,8 @@ def assemble(
     privacy = DifferentialPrivacy.of(settings.privacy)
     if privacy is not None:
         privacy.check_model(tensors, kinds)
+    limits = limits_for(tensors, least_chunk_bytes=min(LEAST_CHUNK_BYTES, settings.chunk_bytes))
+    store = RunStore(settings.out, limits)
     run = RunState(
         run_id=secrets.token_hex(4),
         tensors=tensors,
@@ -166,10 +169,10 @@ def assemble(
         optimizer=parse_optimizer(settings.server_optimizer),
         limits=settings.limits,
         privacy=privacy,
+        aggregation=settings.aggregation,
+        store=store.kept,
     )
-    limits = limits_for(tensors, least_chunk_bytes=min(LEAST_CHUNK_BYTES, settings.chunk_bytes))
     window = WINDOW_VERSIONS * (limits.max_bytes // settings.chunk_bytes + 1)
-    store = RunStore(settings.out, limits)
     presence = Presence()
     observer.attach(present=lambda: len(presence), is_ready=channel.is_receiving)
     publisher = Publisher(channel=channel, store=store, deliver=event_buffer.put_event)

@@ -10,8 +10,9 @@ from typing import Any
 import structlog
 
 from fanfold.coordinator.admission.update_handler import UpdateHandler
+from fanfold.coordinator.aggregation.contribution import Contribution, told_of
 from fanfold.coordinator.aggregation.metric_means import weighted_means
-from fanfold.coordinator.aggregation.run_state import IN_ROUND, Contribution, RunState
+from fanfold.coordinator.aggregation.run_state import IN_ROUND, RunState
 from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.broker.leadership import Leadership
 from fanfold.coordinator.broker.publisher import Publisher
@@ -99,6 +100,7 @@ class Committer:
         self._run.restore(document["run"], checkpoint.tensors)
         for update in self._store.lost:
             self._run.privacy_ledger.lost(update["participant"], update["digest"])
+        self._store.tell_lost_models(self._run.lost_models, self._run.version + 1, self._say)
         self._num_noted = len(self._run.contributions)
         self._evaluator.restore(document["best_accuracy"])
         self._sampling.restore(document["sample"])
@@ -157,13 +159,8 @@ class Committer:
                 **({} if privacy is None else {**spent, "delta": privacy.delta}),
             }
         )
-        metrics = (
-            {}
-            if self._evaluator.has_data
-            else weighted_means(
-                (contribution.num_examples, contribution.metrics) for contribution in contributions
-            )
-        )
+        reported = ((each.num_examples, each.metrics) for each in contributions)
+        metrics = {} if self._evaluator.has_data else weighted_means(reported)
         record = {
             "round": closed.number,
             "version": self._run.version,
@@ -173,10 +170,11 @@ class Committer:
             "seconds": round(seconds, 6),
             "bytes_down": self._publisher.bytes_down,
             "bytes_up": self._update_handler.bytes_up,
+            **told_of(contributions),
         }
         if privacy is not None:
-            record |= {name: max(each.values(), default=0.0) for name, each in spent.items()}
-            record["delta"] = privacy.delta
+            highest = {name: max(each.values(), default=0.0) for name, each in spent.items()}
+            record |= {**highest, "delta": privacy.delta}
         self._reports.closed(record, awaits_evaluation=awaits_evaluation)
         self._store.spool.expire(self._run.is_too_stale)
 

@@ -3,89 +3,33 @@
 The sentences are the command line's help. All mistakes are reported at once, at start-up.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from fanfold.coordinator.aggregation.aggregation_settings import AggregationSettings
 from fanfold.coordinator.aggregation.privacy_settings import PrivacySettings, privacy_settings
 from fanfold.coordinator.aggregation.refusals import UpdateLimits
-from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.rounds.policy import (
     DEFAULT_GOALS,
     DEFAULT_MAX_STALENESS,
     Mode,
     RoundPolicy,
 )
-from fanfold.schemas.encodings import Encoding
+from fanfold.coordinator.settings_checks import (
+    AGGREGATOR,
+    ENCODING,
+    ENCODING_DOWN,
+    MIXING,
+    SERVER_OPTIMIZER,
+    STALENESS,
+)
+from fanfold.coordinator.training_settings import TrainingSettings
 from fanfold.schemas.errors import InvalidInputError
-from fanfold.schemas.messages import Identifier, TrainingPlan
-
-
-def _checked(check: Callable[[str], object]) -> AfterValidator:
-    """Let a check of ours tell its sentence beside those of all other fields."""
-
-    def validate(value: str) -> str:
-        try:
-            check(value)
-        except InvalidInputError as error:
-            raise ValueError(str(error)) from None
-        return value
-
-    return AfterValidator(validate)
-
-
-def _check_server_optimizer(spec: str) -> None:
-    from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer  # noqa: PLC0415 - torch: not for --help
-
-    parse_optimizer(spec)
-
-
-def _check_encoding_down(setting: str) -> None:
-    if Encoding.from_setting(setting).fraction is not None:
-        raise InvalidInputError(
-            f"global parameters cannot travel as {setting}, which leaves values out; "
-            "choose float32, float16, bfloat16 or int8"
-        )
-
+from fanfold.schemas.messages import Identifier
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class TrainingSettings(BaseModel):
-    """How participants train; travels with every version. The bounds are `TrainingPlan`'s."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    epochs: int = Field(1, ge=0, le=10_000, description="Passes over the private data in a round.")
-    steps: int | None = Field(
-        None, ge=0, le=10_000_000, description="Optimizer steps in a round, instead of --epochs."
-    )
-    batch_size: int = Field(32, ge=1, le=1_000_000, description="Examples in a batch.")
-    lr: float = Field(
-        0.05, ge=0, allow_inf_nan=False, description="Learning rate of the local optimizer."
-    )
-    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of the local SGD.")
-    optimizer: str = Field(
-        "sgd",
-        pattern=r"^[A-Za-z]{1,32}$",
-        description="Local optimizer: a torch.optim class, such as sgd or adam.",
-    )
-    proximal_mu: float = Field(
-        0.0, ge=0, allow_inf_nan=False, description="Weight of FedProx's proximal term."
-    )
-    seed: int = Field(
-        0, ge=0, lt=2**63, description="The run's seed: initial network, partitions, training."
-    )
-    threads: int | None = Field(
-        None, ge=1, le=1024, description="CPU threads of each participant's training."
-    )
-
-    def plan(self) -> TrainingPlan:
-        """Return the plan that travels with every version."""
-        names = TrainingPlan.model_fields
-        return TrainingPlan(**{name: getattr(self, name) for name in names})
 
 
 class RoundSettings(TrainingSettings):
@@ -95,7 +39,11 @@ class RoundSettings(TrainingSettings):
         "digits", description="What is trained: a built-in task or package.module:ClassName."
     )
     rounds: int = Field(20, ge=0, le=2**53, description="Rounds until the run ends.")
-    mode: Mode = Field("sync", description="Name for a goal: sync (all), buffered (3), async (1).")
+    mode: Mode = Field(
+        "sync",
+        description="Name for a goal: sync (all), buffered (3), async (1); or exact (1), the mean "
+        "of everybody's latest local model.",
+    )
     goal: Literal["all"] | Annotated[int, Field(ge=1)] | None = Field(
         None, description="Updates that close a round: all, or a number."
     )
@@ -112,14 +60,33 @@ class RoundSettings(TrainingSettings):
         1.0, gt=0, le=1, description="Part of those present that gets each version, by a draw."
     )
     max_staleness: int | None = Field(
-        None, ge=0, description="Largest staleness that is folded; 0 in sync mode, else 20."
+        None,
+        ge=0,
+        description="Largest staleness that is folded; 0 in sync mode, 100 in exact, else 20. In "
+        "exact mode, who is silent for longer drops out of the mean.",
     )
-    staleness: Annotated[str, _checked(parse_staleness)] = Field(
+    staleness: Annotated[str, STALENESS] = Field(
         "polynomial:0.5",
         description="Weight of stale updates: constant, polynomial:A or hinge:A:B.",
     )
-    server_optimizer: Annotated[str, _checked(_check_server_optimizer)] = Field(
+    server_optimizer: Annotated[str, SERVER_OPTIMIZER] = Field(
         "sgd:lr=1", description="Step of the centre, such as sgd:lr=1,momentum=0.9 or adam:lr=0.01."
+    )
+    aggregator: Annotated[str, AGGREGATOR] = Field(
+        "mean",
+        description="What a round makes of its updates: mean, clip[:C], centered-clipping[:TAU], "
+        "median, trimmed-mean:BETA, krum:F, multi-krum:F:M, geometric-median, fltrust, or "
+        "package.module:ClassName.",
+    )
+    buckets: int | None = Field(
+        None, ge=2, description="The aggregator sees means of so many updates, drawn by lot."
+    )
+    mixing: Annotated[str, MIXING] | None = Field(
+        None,
+        description="nnm:F: the aggregator sees each update mixed with all but the F furthest.",
+    )
+    normalize_steps: bool = Field(
+        False, description="Count unequal numbers of local steps as FedNova does."
     )
     max_update_norm: Positive | None = Field(
         None, description="Largest L2 norm of an update; by default only absurd ones are refused."
@@ -141,13 +108,27 @@ class RoundSettings(TrainingSettings):
     evaluate_every: int = Field(
         1, ge=1, description="Rounds between evaluations; the last is always one."
     )
-    encoding: Annotated[str, _checked(Encoding.from_setting)] = Field(
+    encoding: Annotated[str, ENCODING] = Field(
         "float32", description="How updates are encoded on their way up."
     )
-    encoding_down: Annotated[str, _checked(_check_encoding_down)] = Field(
+    encoding_down: Annotated[str, ENCODING_DOWN] = Field(
         "float32", description="How global parameters are encoded on their way down."
     )
     initial: Path | None = Field(None, description="Begin from this safetensors file.")
+
+    @property
+    def aggregation(self) -> AggregationSettings:
+        """What a round makes of its updates."""
+        return AggregationSettings(
+            aggregator=self.aggregator,
+            is_exact=self.mode == "exact",
+            normalize_steps=self.normalize_steps,
+            momentum=self.momentum,
+            buckets=self.buckets,
+            mixing=self.mixing,
+            max_staleness=self.policy.max_staleness,
+            seed=self.seed,
+        )
 
     @property
     def limits(self) -> UpdateLimits:
@@ -173,6 +154,27 @@ class RoundSettings(TrainingSettings):
             only_fresh_count=sync,
             fraction=self.fraction,
         )
+
+    @model_validator(mode="after")
+    def _aggregation_is_possible(self) -> Self:
+        if self.aggregation == AggregationSettings(
+            momentum=self.momentum, max_staleness=self.policy.max_staleness, seed=self.seed
+        ):
+            return self  # the mean goes with everything, and needs no torch
+        from fanfold.coordinator.aggregation.make_aggregation import (  # noqa: PLC0415 - torch: not for --help
+            check_aggregation,
+        )
+
+        check_aggregation(
+            self.aggregation,
+            quorum=self.quorum,
+            staleness=self.staleness if self.policy.max_staleness else "constant",
+            is_private=getattr(self, "dp_clip", None) is not None,
+            encoding=self.encoding,
+            optimizer=self.optimizer,
+            proximal_mu=self.proximal_mu,
+        )
+        return self
 
 
 class CoordinatorSettings(RoundSettings):

@@ -27,6 +27,8 @@ def without_effect(settings: RoundSettings, *, can_evaluate: bool) -> dict[str, 
     found = {}
     if policy.max_staleness == 0:
         found["staleness"] = "no stale update is counted; add --max-staleness or another --mode"
+    if settings.mode == "exact":
+        found["staleness"] = "--mode exact counts everybody's latest model, and nobody by age"
     if isinstance(policy.goal, int) and policy.goal < policy.quorum:
         found["goal"] = f"no round closes with less than --quorum {policy.quorum}"
     if settings.steps is not None:

@@ -1,5 +1,6 @@
 """Puts a participant together from its settings and lets it run."""
 
+import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -29,7 +30,7 @@ from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.tensor_codec import limits_for
-from fanfold.transport import EventBuffer, Stop, Tls
+from fanfold.transport import EventBuffer, Stop
 
 
 def serve(
@@ -75,7 +76,7 @@ def serve(
 def _take_part(
     settings: ParticipantSettings,
     *,
-    tls: Tls | None,
+    tls: ssl.SSLContext | None,
     say: Say,
     on_ready: Callable[[Callable[[str], None]], None],
     observer: Observer,

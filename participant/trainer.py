@@ -1,7 +1,8 @@
 """From a version to an update: apply, train, subtract. No broker, no threads."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
 
@@ -49,6 +50,8 @@ class TrainedUpdate:
     history: list[dict[str, float]]
     """Means over examples for each pass of the training."""
     seconds: float
+    steps: int | None = None
+    """Of the local optimizer; None where the task trains in a way of its own and tells none."""
 
 
 class Trainer:
@@ -139,7 +142,10 @@ class Trainer:
         if owed:
             base = _ahead(base, owed)
             self._apply(base)
-        with seeded(training_seed(plan.seed, version, self._participant), plan.threads):
+        with (
+            seeded(training_seed(plan.seed, version, self._participant), plan.threads),
+            self._counting() as counted,
+        ):
             history = self._task.fit(self.network, self._data, TrainingPlan(**plan.model_dump()))
         tensors, kinds = self._changes(base)
         return TrainedUpdate(
@@ -149,6 +155,7 @@ class Trainer:
             metrics={name: float(value) for name, value in metrics.items()},
             history=[dict(entry) for entry in history],
             seconds=monotonic() - began,
+            steps=counted[0] or None,
         )
 
     def has_the_form_of(self, other: "Trainer") -> bool:
@@ -157,6 +164,22 @@ class Trainer:
 
     def _shared(self) -> dict[str, Tensor]:
         return shared_tensors(self.network, self._task.shared)
+
+    @contextmanager
+    def _counting(self) -> Iterator[list[int]]:
+        """Count the steps of a training, beside whoever else hears of them."""
+        execution, counted = self._task.execution, [0]
+
+        def count(step: int, steps: int, loss: Tensor) -> None:
+            counted[0] = step
+            if execution.on_step is not None:
+                execution.on_step(step, steps, loss)
+
+        self._task.execution = replace(execution, on_step=count)
+        try:
+            yield counted
+        finally:
+            self._task.execution = execution
 
     def _apply(self, base: Mapping[str, Tensor]) -> None:
         shared = self._shared()

@@ -207,12 +207,9 @@ class TrainingWorker:
                 tensors, version=message.version, plan=message.plan, owed=owed
             )
         if message.privacy is not None:
+            kept = training_state.is_durable
             trained = private_update(
-                trained,
-                message.privacy,
-                base=tensors,
-                encoding=message.encoding,
-                is_kept=training_state.is_durable,
+                trained, message.privacy, base=tensors, encoding=message.encoding, is_kept=kept
             )
         update = Update(
             run=message.run,
@@ -220,6 +217,7 @@ class TrainingWorker:
             base_version=message.version,
             base_digest=version.digest,
             num_examples=trained.num_examples,
+            steps=trained.steps,
             metrics=dict(trained.metrics),
         )
         with self._observer.phase("encode"):

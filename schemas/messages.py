@@ -4,9 +4,16 @@ A message is the small document at the head of what travels; the tensors that be
 as raw bytes (see `codec` and `docs/protocol.md`).
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+)
 
 from fanfold.schemas.tensor_table import Carried
 
@@ -127,8 +134,17 @@ class Update(Message):
     """The digest of the whole GlobalParameters message that was trained on."""
     num_examples: Annotated[int, Field(ge=1, le=2**53)]
     """Examples in the private training data: the weight of this update."""
+    steps: Annotated[int, Field(ge=1, le=2**53)] | None = None
+    """Steps of the local optimizer that made the update; None leaves it out of the message."""
     metrics: Metrics = {}
     """What was measured, such as `loss` and `accuracy` of the base version."""
+
+    @model_serializer(mode="wrap")
+    def _without_unknown_steps(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        if fields.get("steps", 0) is None:
+            del fields["steps"]
+        return fields
 
 
 class Hello(Message):

@@ -37,6 +37,8 @@ _NAMES = {
     torch.float8_e5m2: "F8_E5M2",
     torch.complex64: "C64",
 }
+_DTYPES = {name: dtype for dtype, name in _NAMES.items()}
+_BLOCK_BYTES = 1 << 20
 _MULTIPLE = 8
 """Of a header's bytes, at least."""
 _CHECKSUM = "crc32"
@@ -108,6 +110,31 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         if f"{checksum:08x}" != written:
             raise DamagedFileError(f"{path} was changed after it was written: its checksum differs")
     return tensors, metadata
+
+
+def check(path: Path) -> None:
+    """Hold a file against its checksum; no more than a block of it is in memory at a time.
+
+    Raises:
+        DamagedFileError: if the file is truncated, changed, or no safetensors file with a checksum.
+        OSError: if it cannot be read.
+    """
+    written = read_metadata(path).get(_CHECKSUM)
+    if written is None:
+        raise DamagedFileError(f"{path} has no checksum")
+    header = _header_without_checksum(path, written)
+    checksum = zlib.crc32(header)
+    with path.open("rb") as file:
+        file.seek(len(header))
+        while block := file.read(_BLOCK_BYTES):
+            checksum = zlib.crc32(block, checksum)
+    if f"{checksum:08x}" != written:
+        raise DamagedFileError(f"{path} was changed after it was written: its checksum differs")
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """Return the dtype that a file's header names."""
+    return _DTYPES[name]
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from fanfold.schemas.errors import FanfoldError
+
 
 class Reason(StrEnum):
     """What every refusal is counted by."""
@@ -89,3 +91,18 @@ def in_words(refused: Mapping[str, str]) -> str:
 def _listed(names: list[str]) -> str:
     more = len(names) - MAX_NAMED
     return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+class DivergedError(FanfoldError):
+    """Raised when a round's step would leave the model infinite or not a number.
+
+    The tensors are as before, and nothing else of the run may be used any more.
+    """
+
+    def __init__(self, version: int, tensor: str) -> None:
+        super().__init__(
+            f"round {version + 1} would make {tensor!r} infinite or not a number, so it does not "
+            f"count: the model is version {version}, the last good one. Start again with a lower "
+            "rate of --server-optimizer or --lr, or bound updates with --max-update-norm"
+        )
+        self.version = version

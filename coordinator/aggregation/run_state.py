@@ -5,59 +5,43 @@ bit for bit.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, replace
 from typing import Any
 
 from torch import Tensor
 
+from fanfold.coordinator.aggregation.aggregation_settings import (
+    MEAN,
+    AggregationSettings,
+    check_spec,
+)
+from fanfold.coordinator.aggregation.contribution import Contribution, with_shares
 from fanfold.coordinator.aggregation.differential_privacy import DifferentialPrivacy
+from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
 from fanfold.coordinator.aggregation.metric_means import finite
 from fanfold.coordinator.aggregation.privacy_ledger import PrivacyLedger
-from fanfold.coordinator.aggregation.refusals import Reason, Refusal, UpdateLimits
+from fanfold.coordinator.aggregation.refusals import (
+    DivergedError,
+    Reason,
+    Refusal,
+    UpdateLimits,
+)
+from fanfold.coordinator.aggregation.round_aggregation import Accepted
 from fanfold.coordinator.aggregation.running_sum import RunningSum, holes_of
 from fanfold.coordinator.aggregation.server_optimizer import OptimizerSpec, ServerOptimizer
 from fanfold.coordinator.aggregation.staleness import Staleness
-from fanfold.coordinator.aggregation.tensor_checks import TensorChecks, description
+from fanfold.coordinator.aggregation.state_parts import joined, split
+from fanfold.coordinator.aggregation.tensor_checks import TensorChecks, signature
+from fanfold.coordinator.aggregation.tensor_store import MemoryStore, TensorStore
 from fanfold.schemas.chunking import Labels
-from fanfold.schemas.errors import FanfoldError, InvalidInputError
+from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.messages import Update
 from fanfold.schemas.tensor_table import Kind
 
-__all__ = ["Contribution", "Reason", "Refusal", "RunState", "UpdateLimits"]
+__all__ = ["Contribution", "DivergedError", "Reason", "Refusal", "RunState", "UpdateLimits"]
 
-PARTS = ("parameters", "masters", "optimizer", "sum", "begun")
-"""Of the tensors in the state: which prefixes their names have."""
-IN_ROUND = frozenset({"sum", "begun"})
-"""Those that change while a round is open."""
-
-
-@dataclass(frozen=True, slots=True)
-class Contribution:
-    """A folded update, as the history names it."""
-
-    participant: str
-    base_version: int
-    staleness: int
-    num_examples: int
-    weight: float
-    digest: str
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    """What the participant measured on its own data, where that is finite."""
-
-
-class DivergedError(FanfoldError):
-    """Raised when a round's step would leave the model infinite or not a number.
-
-    The tensors are as before, and nothing else of the run may be used any more.
-    """
-
-    def __init__(self, version: int, tensor: str) -> None:
-        super().__init__(
-            f"round {version + 1} would make {tensor!r} infinite or not a number, so it does not "
-            f"count: the model is version {version}, the last good one. Start again with a lower "
-            "rate of --server-optimizer or --lr, or bound updates with --max-update-norm"
-        )
-        self.version = version
+IN_ROUND = frozenset({"sum", "begun", "latest"})
+"""Of the tensors in the state: those that change while a round is open."""
 
 
 class RunState:
@@ -73,6 +57,8 @@ class RunState:
         optimizer: OptimizerSpec,
         limits: UpdateLimits,
         privacy: DifferentialPrivacy | None = None,
+        aggregation: AggregationSettings = MEAN,
+        store: TensorStore | None = None,
     ) -> None:
         """Begin at version 0.
 
@@ -85,6 +71,8 @@ class RunState:
             optimizer: the server optimizer's class and arguments.
             limits: what is refused.
             privacy: the rules of a differentially private run.
+            aggregation: what a round makes of its updates; the mean by default.
+            store: keeps what an aggregation keeps whole; in memory by default.
         """
         self.run_id = run_id
         self.version = 0
@@ -92,18 +80,21 @@ class RunState:
         self.kinds = dict(kinds)
         self.limits = limits
         self.privacy = privacy
-        self.privacy_ledger = PrivacyLedger(
-            on_arrival=privacy is not None and privacy.at == "participant"
-        )
+        is_noisy = privacy is not None and privacy.at == "participant"
+        self.privacy_ledger = PrivacyLedger(on_arrival=is_noisy)
         """In a private run, how often something of each participant became known."""
         self.staleness = staleness
         self.optimizer = ServerOptimizer(optimizer, self.tensors, self.kinds)
+        self._aggregation_spec = aggregation.spec
+        self.aggregation = make_aggregation(aggregation, store or MemoryStore())
         self._holes = holes_of(self.tensors)
         self.running = self._new_sum()
         self._checks: TensorChecks | None = None  # of the current version, made when first needed
         self.contributions: list[Contribution] = []
         self.digests: dict[int, str] = {}
         """The digest of each version's message, as far back as an update may be based on it."""
+        self.lost_models: list[str] = []
+        """Whose latest models were found lost by `restore`, and do not count any more."""
         self.last_counted: dict[str, tuple[int, str]] = {}
         """For each participant the base version and digest of the last update counted."""
 
@@ -123,9 +114,8 @@ class RunState:
         Returns:
             Whether there is something new to remember.
         """
-        return labels.run == self.run_id and self.privacy_ledger.arrived(
-            labels.participant or "", digest
-        )
+        sender = labels.participant or ""
+        return labels.run == self.run_id and self.privacy_ledger.arrived(sender, digest)
 
     def judge(self, update: Update, digest: str) -> Refusal | None:
         """Say why an update will not be counted, from its document alone; None means it may be."""
@@ -137,6 +127,11 @@ class RunState:
                 Reason.UNKNOWN_BASE,
                 f"version {update.base_version} was published with another digest",
             )
+        problem = self.aggregation.problem(
+            base_version=update.base_version, version=self.version, steps=update.steps
+        )
+        if problem is not None:
+            return problem
         if self.privacy is not None and any(
             contribution.participant == update.participant for contribution in self.contributions
         ):
@@ -184,7 +179,11 @@ class RunState:
         return self._checks.inspect(update, kinds)
 
     def fold(self, update: Update, tensors: Mapping[str, Tensor], digest: str) -> Contribution:
-        """Fold an update that `judge` and `inspect` let pass."""
+        """Fold an update that `judge` and `inspect` let pass.
+
+        Raises:
+            OSError: if it has to be kept whole, and the disk refuses; it can be folded again.
+        """
         staleness = self.version - update.base_version
         private = self.privacy
         contribution = Contribution(
@@ -196,13 +195,14 @@ class RunState:
             digest=digest,
             metrics={} if private else finite(update.metrics),
         )
-        self.running.fold(
-            tensors,
-            num_examples=contribution.num_examples,
-            weight=private.scale(tensors) if private else contribution.weight,
-        )
         if private:
+            self.running.fold(tensors, num_examples=1, weight=private.scale(tensors))
             self.privacy_ledger.folded(update.participant)
+        else:
+            weight = contribution.weight
+            accepted = Accepted(update, self.version, weight, digest=digest, tensors=tensors)
+            share = self.aggregation.fold(accepted, self.running)
+            contribution = replace(contribution, share=share)
         self.contributions.append(contribution)
         self.last_counted[update.participant] = (update.base_version, digest)
         return contribution
@@ -215,10 +215,14 @@ class RunState:
         """
         if self.privacy is not None:
             self.privacy.finish(self.running)
-        broken = self.optimizer.apply(self.running)
+        shares = self.aggregation.close(self.running, version=self.version)
+        broken = self.optimizer.apply(
+            self.running,
+            largest_staleness=max((each.staleness for each in self.contributions), default=0),
+        )
         if broken is not None:
             raise DivergedError(self.version, broken)
-        contributions, self.contributions = self.contributions, []
+        contributions, self.contributions = with_shares(self.contributions, shares), []
         self._holes = holes_of({name: self.tensors[name] for name in self._holes})
         self.running = self._new_sum()
         self._checks = None
@@ -238,34 +242,38 @@ class RunState:
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return everything as a JSON document and named tensors; the tensors are not copied."""
+        kept, kept_tensors = self.aggregation.state()
         document = {
+            "aggregation": {"spec": self._aggregation_spec, **kept},
             "run": self.run_id,
             "version": self.version,
             "kinds": self.kinds,
             "digests": {str(version): digest for version, digest in self.digests.items()},
             "last_counted": {name: list(last) for name, last in self.last_counted.items()},
             "contributions": [asdict(contribution) for contribution in self.contributions],
-            "sum_examples": self.running.examples,
             "releases": self.privacy_ledger.state(),
+            **self.running.state(),
         }
-        tensors = {f"parameters/{name}": tensor for name, tensor in self.tensors.items()}
-        tensors |= {f"optimizer/{path}": tensor for path, tensor in self.optimizer.state().items()}
-        tensors |= {f"masters/{name}": each for name, each in self.optimizer.masters.items()}
-        tensors |= {f"sum/{name}": tensor for name, tensor in self.running.sums.items()}
-        tensors |= {f"begun/{name}": tensor for name, tensor in self.running.begun.items()}
-        return document, tensors
+        parts = {
+            "parameters": self.tensors,
+            "optimizer": self.optimizer.state(),
+            "masters": self.optimizer.masters,
+            "sum": self.running.sums,
+            "begun": self.running.begun,
+            **kept_tensors,
+        }
+        return document, joined(parts)
 
     def restore(self, document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Take back what `state` returned.
 
         Raises:
-            InvalidInputError: if it does not fit this run's tensors or server optimizer.
+            InvalidInputError: if it does not fit this run's tensors, optimizer or aggregator.
         """
-        parts: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
-        for path, tensor in tensors.items():
-            part, _, name = path.partition("/")
-            parts[part][name] = tensor
-        if _signature(parts["parameters"]) != _signature(self.tensors):
+        kept = document.get("aggregation", {})
+        check_spec(kept.get("spec"), self._aggregation_spec)
+        parts = split(tensors)
+        if signature(parts["parameters"]) != signature(self.tensors):
             raise InvalidInputError(
                 "the checkpoint's tensors are not those of this task's network; resume with the "
                 "task the run began with, or start anew with --fresh"
@@ -282,16 +290,11 @@ class RunState:
             name: (last[0], last[1]) for name, last in document["last_counted"].items()
         }
         self.contributions = [Contribution(**entry) for entry in document["contributions"]]
-        self.running = self._new_sum()
-        self.running.examples = dict(document["sum_examples"])
         self.privacy_ledger.restore(document.get("releases", {}))
-        self.running.sums = {name: tensor.clone() for name, tensor in parts["sum"].items()}
-        self.running.begun = {name: tensor.clone() for name, tensor in parts["begun"].items()}
+        self.running = self._new_sum()
+        self.running.restore(document, sums=parts["sum"], begun=parts["begun"])
+        self.lost_models = self.aggregation.restore(kept, parts)
 
     def _new_sum(self) -> RunningSum:
         """Return the sum of a round; values count from the masters where there are any."""
         return RunningSum({**self.tensors, **self.optimizer.masters}, self.kinds, self._holes)
-
-
-def _signature(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    return {name: description(tensor) for name, tensor in tensors.items()}

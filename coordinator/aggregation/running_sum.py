@@ -6,7 +6,11 @@ of its name.
 A round's step, for each tensor over the updates k that sent it, with n_k examples and staleness
 weight s_k:
 
-    step = sum_k(n_k * s_k * delta_k) / sum_k(n_k)
+    step = sum_k(n_k * s_k * f_k * delta_k) / sum_k(n_k)
+
+f_k is 1 unless an aggregation rule says otherwise (`clipping.py`). Where unequal local work |a_k|
+is normalised (`local_work.py`), deltas are divided by it, and the step is multiplied by its mean
+sum_k(n_k * |a_k|) / sum_k(n_k). Where all n_k are 0, because a rule trusts nobody, the step is 0.
 
 delta_k is the participant's tensor after local training minus the one before. With every s_k = 1
 this is FedAvg (McMahan et al. 2017, algorithm 1, written in deltas); with equal n_k it is FedBuff's
@@ -21,6 +25,7 @@ over those who sent one: sum_k(n_k * s_k * v_k) / sum_k(n_k * s_k).
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,8 +58,8 @@ class RunningSum:
                 booleans).
             holes: what `holes_of` says of the tensors; None where all values are finite.
         """
-        self._tensors = tensors
-        self._kinds = kinds
+        self.tensors = tensors
+        self.kinds = kinds
         self.holes = dict(holes or {})
         """Where tensors are not finite, of those that have such values."""
         self.sums: dict[str, Tensor] = {}
@@ -62,26 +67,42 @@ class RunningSum:
 
         For integers and booleans the largest value so far.
         """
-        self.examples: dict[str, int] = {}
+        self.examples: dict[str, float] = {}
         """Sum of n_k by tensor."""
+        self.work: dict[str, float] = {}
+        """Sum of n_k * |a_k| by parameter, where local work is normalised."""
         self.begun: dict[str, Tensor] = {}
         """Of tensors with holes: float64 sums of n_k * s_k where one was sent a finite value."""
 
-    def fold(self, update: Mapping[str, Tensor], *, num_examples: int, weight: float) -> None:
+    def fold(
+        self,
+        update: Mapping[str, Tensor],
+        *,
+        num_examples: float,
+        weight: float,
+        factor: float = 1.0,
+        work: float | None = None,
+    ) -> None:
         """Add one update, which must have been validated before.
 
         Args:
             update: some or all tensors by name; deltas or values as the kinds say.
-            num_examples: n_k, at least 1.
+            num_examples: n_k: a whole number from 1, or what an aggregation rule says, from 0.
             weight: s_k in (0, 1].
+            factor: f_k, which deltas are multiplied with, from 0.
+            work: |a_k|, above 0, where it is normalised: then all updates of a round have one.
         """
-        scale = num_examples * weight
         for name, sent in update.items():
-            here = self._tensors[name]
+            here = self.tensors[name]
+            is_delta = self.kinds[name] == DELTA
+            scale = num_examples * weight * (factor if is_delta else 1.0)
+            if is_delta and work is not None:
+                scale /= work
+                self.work[name] = self.work.get(name, 0) + num_examples * work
             if not here.is_floating_point():
                 self.sums[name] = _largest(self.sums.get(name, here), sent)
             else:
-                delta = sent if self._kinds[name] == DELTA else sent.double() - here.double()
+                delta = sent if self.kinds[name] == DELTA else sent.double() - here.double()
                 if name in self.holes:
                     delta = self._around_holes(name, sent, delta, scale)
                 if name in self.sums:
@@ -90,26 +111,55 @@ class RunningSum:
                     self.sums[name] = float64.scaled(delta, scale)
             self.examples[name] = self.examples.get(name, 0) + num_examples
 
+    def state(self) -> dict[str, Any]:
+        """Return what is no tensor, for the checkpoint's document."""
+        return {"sum_examples": self.examples, "sum_work": self.work}
+
+    def restore(
+        self,
+        document: Mapping[str, Any],
+        *,
+        sums: Mapping[str, Tensor],
+        begun: Mapping[str, Tensor],
+    ) -> None:
+        """Take back what `state` returned, and the tensors, which are copied."""
+        self.examples = dict(document["sum_examples"])
+        self.work = dict(document.get("sum_work", {}))
+        self.sums = {name: tensor.clone() for name, tensor in sums.items()}
+        self.begun = {name: tensor.clone() for name, tensor in begun.items()}
+
     def step(self, name: str) -> Tensor:
         """Return the float64 step of one floating tensor that somebody sent.
 
         Holes that begin anew step from 0: `beginning` says which. The sum itself is used up.
         """
-        total = self.sums.pop(name)
+        total, examples = self.sums.pop(name), self.examples[name]
+        if not examples:
+            return total.zero_()
+        if name in self.work:
+            total.mul_(self.work[name] / examples)
         begun = self.begun.get(name)
         if begun is None:
-            return total.div_(self.examples[name])
-        return total.div_(torch.where(begun > 0, begun, self.examples[name]))
+            return total.div_(examples)
+        return total.div_(torch.where(begun > 0, begun, examples))
 
     def beginning(self, name: str) -> Tensor | None:
         """Return which values of a tensor begin anew, as booleans; None where there are none."""
         begun = self.begun.get(name)
         return None if begun is None else begun > 0
 
+    def deltas_of(self, update: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return an update's deltas, with 0 at holes."""
+        return {
+            name: sent.masked_fill(self.holes[name], 0.0) if name in self.holes else sent
+            for name, sent in update.items()
+            if self.kinds[name] == DELTA
+        }
+
     def _around_holes(self, name: str, sent: Tensor, delta: Tensor, scale: float) -> Tensor:
         """Return a delta that is 0 at holes, or the value where one begins anew."""
         delta = delta.masked_fill(self.holes[name], 0.0)
-        if self._kinds[name] == DELTA:
+        if self.kinds[name] == DELTA:
             return delta
         begins = self.holes[name] & float64.finite(sent)
         if name not in self.begun:

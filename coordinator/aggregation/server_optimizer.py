@@ -1,6 +1,7 @@
 """The server's optimizer takes the round's step, with minus the step as gradient.
 
-This is FedOpt (Reddi et al. 2021, Adaptive Federated Optimization, algorithm 1).
+This is FedOpt (Reddi et al. 2021, Adaptive Federated Optimization, algorithm 1). The optimizer is
+one of torch's, or one of `paper_optimizers.py`.
 
 Floating tensors of 16 bits and less have a master in float32, which takes the steps: a step of
 0.001 would be lost on a bfloat16 of 1, and Adam's epsilon is 0 in float16. What is published is the
@@ -11,11 +12,13 @@ import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fanfold.coordinator.aggregation import float64
+from fanfold.coordinator.aggregation.paper_optimizers import PAPER_OPTIMIZERS, Fadas
 from fanfold.coordinator.aggregation.running_sum import DELTA, RunningSum
 from fanfold.schemas.errors import InvalidInputError
 
@@ -26,7 +29,7 @@ _SPARSE_OR_CLOSURE = {"LBFGS", "SparseAdam", "Optimizer"}
 
 @dataclass(frozen=True, slots=True)
 class OptimizerSpec:
-    """A dense `torch.optim` class and its arguments."""
+    """A dense `torch.optim` class, or one of `paper_optimizers`, and its arguments."""
 
     name: str
     arguments: Mapping[str, Argument]
@@ -37,11 +40,22 @@ class OptimizerSpec:
         rest = {key: value for key, value in self.arguments.items() if key != "lr"}
         return self.name == "SGD" and self.arguments.get("lr") == 1 and not any(rest.values())
 
+    def make(self, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        """Return the optimizer of these parameters.
+
+        Raises:
+            TypeError, ValueError: if it does not take such arguments.
+        """
+        made: type[Any] = PAPER_OPTIMIZERS.get(self.name) or getattr(torch.optim, self.name)
+        optimizer: torch.optim.Optimizer = made(parameters, **self.arguments)
+        return optimizer
+
 
 def parse_optimizer(spec: str) -> OptimizerSpec:
     """Read for example `sgd`, `sgd:lr=1,momentum=0.9` or `adam:lr=0.01,betas=0.9/0.99`.
 
-    SGD's lr is 1 unless given.
+    SGD's lr is 1 unless given. `fedadam`, `fedyogi`, `fedadagrad` and `fadas` are as their papers
+    have them.
 
     Raises:
         InvalidInputError: if torch has no such dense optimizer, or it does not take such arguments.
@@ -51,12 +65,12 @@ def parse_optimizer(spec: str) -> OptimizerSpec:
         name.lower(): name
         for name, value in vars(torch.optim).items()
         if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer)
-    }
+    } | {name: name for name in PAPER_OPTIMIZERS}
     name = classes.get(word.lower())
     if name is None or name in _SPARSE_OR_CLOSURE:
         raise InvalidInputError(
             f"server optimizer {word!r} is no dense torch.optim class without a closure; "
-            "use for example sgd or adam"
+            f"use for example sgd or adam, or one of {', '.join(PAPER_OPTIMIZERS)}"
         )
     arguments: dict[str, Argument] = {"lr": 1.0} if name == "SGD" else {}
     for item in filter(None, rest.split(",")):
@@ -69,9 +83,10 @@ def parse_optimizer(spec: str) -> OptimizerSpec:
     trial = torch.nn.Parameter(torch.ones(1))
     trial.grad = torch.ones(1)
     try:
-        getattr(torch.optim, name)([trial], **arguments).step()
+        parsed.make([trial]).step()
     except (TypeError, ValueError, RuntimeError) as error:  # the last one: a rate beyond float32
-        raise InvalidInputError(f"server optimizer {spec!r} is refused by torch: {error}") from None
+        whom = "" if name in PAPER_OPTIMIZERS else " by torch"
+        raise InvalidInputError(f"server optimizer {spec!r} is refused{whom}: {error}") from None
     return parsed
 
 
@@ -119,21 +134,25 @@ class ServerOptimizer:
         }
         self._optimizer: torch.optim.Optimizer | None = None
         if not spec.is_plain_averaging and self._parameters:
-            self._optimizer = getattr(torch.optim, spec.name)(
-                list(self._parameters.values()), **spec.arguments
-            )
+            self._optimizer = spec.make(list(self._parameters.values()))
 
     @torch.no_grad()
-    def apply(self, running: RunningSum) -> str | None:
+    def apply(self, running: RunningSum, *, largest_staleness: int = 0) -> str | None:
         """Take one step and use the sum up.
 
         A tensor that nobody sent stays as it is, its momentum included.
+
+        Args:
+            running: the round's.
+            largest_staleness: of its updates, for an optimizer that heeds it.
 
         Returns:
             The name of a tensor that would not be finite any more: then no tensor has changed, but
             the optimizer's own state may have, so that no other step can follow. None if all is
             well.
         """
+        if isinstance(self._optimizer, Fadas):
+            self._optimizer.largest_staleness = largest_staleness
         moves: dict[str, Tensor] = {}
         for name in list(running.sums):
             if not self._tensors[name].is_floating_point():
@@ -147,6 +166,11 @@ class ServerOptimizer:
                 moves[name] = step
         if (broken := self._step(running.holes)) is not None:
             return broken
+        self._move(moves, running)
+        return None
+
+    def _move(self, moves: dict[str, Tensor], running: RunningSum) -> None:
+        """Take the steps that no optimizer of torch's takes, and what travels as it is."""
         for name in list(moves):
             if (beginning := running.beginning(name)) is not None:
                 self._exact[name].masked_fill_(beginning, 0.0)
@@ -155,7 +179,6 @@ class ServerOptimizer:
             self._tensors[name].copy_(running.sums.pop(name))
         for name, master in self.masters.items():
             self._tensors[name].copy_(master)
-        return None
 
     def _is_too_far(self, name: str, step: Tensor, running: RunningSum) -> bool:
         """Whether a tensor would not be finite after a step, where it is now or begins to be."""
@@ -248,7 +271,7 @@ class ServerOptimizer:
             return set()
         trial = torch.nn.Parameter(torch.zeros(shape))
         trial.grad = torch.zeros(shape)
-        optimizer = getattr(torch.optim, self._spec.name)([trial], **self._spec.arguments)
+        optimizer = self._spec.make([trial])
         optimizer.step()
         return {key for key, value in optimizer.state[trial].items() if isinstance(value, Tensor)}
 

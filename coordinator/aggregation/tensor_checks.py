@@ -125,6 +125,11 @@ class TensorChecks:
         return None
 
 
+def signature(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return what two sets of tensors have in common if one can take the place of the other."""
+    return {name: description(tensor) for name, tensor in tensors.items()}
+
+
 def description(tensor: Tensor) -> str:
     """Return dtype and shape in words."""
     return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"

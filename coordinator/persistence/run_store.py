@@ -23,6 +23,7 @@ from fanfold.coordinator.persistence.history import (
     lost_updates,
 )
 from fanfold.coordinator.persistence.history_chain import Committed, DamagedHistoryError
+from fanfold.coordinator.persistence.kept_tensors import KeptTensors
 from fanfold.coordinator.persistence.pending_acks import DueAcks, PendingAcks
 from fanfold.coordinator.persistence.spool import Spool, SpoolFile
 from fanfold.coordinator.rounds.reports import Say
@@ -48,6 +49,7 @@ class RunStore:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.spool = Spool(folder / "spool", limits)
+            self.kept = KeptTensors(folder / "kept")
             for name in ("history.jsonl", "lock"):
                 (folder / name).touch()
         except OSError as error:
@@ -121,12 +123,21 @@ class RunStore:
         self._history = History(path, committed) if damage is None else self._accept(damage, say)
         if checkpoint is None:
             self.spool.clear()
+            self.kept.keep_only(())
         self.spool.take_over()
         if self.lost:
             self._history.append({"event": "updates_lost", "updates": self.lost})
             fields = {"updates_lost": len(self.lost), "folder": str(self.folder)}
             say("checkpoint_damaged", fields)
         return checkpoint
+
+    def tell_lost_models(self, participants: list[str], number: int, say: Say) -> None:
+        """Write down and say whose latest models, if any, do not count from this round on."""
+        if not participants:
+            return
+        lost: dict[str, Any] = {"participants": participants, "round": number}
+        self.history.append({"event": "models_lost", **lost})
+        say("models_lost", {**lost, "folder": str(self.kept.folder)})
 
     def _accept(self, damage: DamagedHistoryError, say: Say) -> History:
         """Keep a damaged history beside, and go on with what is intact of it."""
@@ -216,9 +227,11 @@ class RunStore:
         """
         with self.ours():
             self.spool.sync()
+            self.kept.sync()
             self.checkpoint.write({**document, **self.history.commit()}, tensors, basis=basis)
             for file in self._folded:
                 self.spool.remove(file)
+            self.kept.committed(0 if basis is None else basis.version)
         self._folded.clear()
         return self.pending_acks.committed()
 

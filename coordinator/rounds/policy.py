@@ -8,11 +8,11 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Literal
 
-Mode = Literal["sync", "buffered", "async"]
+Mode = Literal["sync", "buffered", "async", "exact"]
 Goal = Literal["all"] | int
 
-DEFAULT_GOALS: dict[Mode, Goal] = {"sync": "all", "buffered": 3, "async": 1}
-DEFAULT_MAX_STALENESS: dict[Mode, int] = {"sync": 0, "buffered": 20, "async": 20}
+DEFAULT_GOALS: dict[Mode, Goal] = {"sync": "all", "buffered": 3, "async": 1, "exact": 1}
+DEFAULT_MAX_STALENESS: dict[Mode, int] = {"sync": 0, "buffered": 20, "async": 20, "exact": 100}
 
 
 @dataclass(frozen=True, slots=True)

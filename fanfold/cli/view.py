@@ -16,7 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
-from fanfold.monitoring.printable import printable
+from fanfold.cli.printable import printable
+from fanfold.cli.shares import shares_in_words
 from fanfold.storage.disk import may_pass
 
 ROWS = 20
@@ -82,7 +83,9 @@ class JsonView(View):
     def say(self, event: str, fields: dict[str, Any]) -> None:
         """Print the event; of a round, exactly the fields that programs rely on."""
         if event == "round_closed":
-            fields = {name: fields[name] for name in (*COLUMNS, *PRIVACY) if name in fields}
+            fields = {
+                name: fields[name] for name in (*COLUMNS, *PRIVACY, "shares") if name in fields
+            }
         _print(json.dumps({"event": event, **fields}, allow_nan=False), self._stream)
 
 
@@ -171,7 +174,7 @@ class LiveView(View):
             case "round_closed":
                 self._rows.append(fields)
                 self._progress.update(self._task, completed=fields["round"])
-                self._note = ""
+                self._note = shares_in_words(fields.get("shares", {}))
             case "run_started":
                 self._progress.update(
                     self._task, total=fields["rounds"], completed=fields["version"]
@@ -197,6 +200,7 @@ _LASTING = {
     "update_refused",
     "checkpoint_damaged",
     "history_lost",
+    "models_lost",
     "evaluation_failed",
     "training_note",
 }
@@ -230,6 +234,7 @@ _SENTENCES = {
         "{chunks} chunks of {participant}'s update of version {base_version} were damaged on the "
         "disk; asked again: {is_asked_again}"
     ),
+    "models_lost": "latest models in {folder} are damaged, and do not count: of {participants}",
     "history_lost": (
         "{reason}: going on with the {lines_left} lines that are left; the damaged history is kept "
         "in {damaged}"
@@ -272,6 +277,8 @@ def sentence(event: str, fields: dict[str, Any]) -> str:
                 f", epsilon {shown['epsilon_zero_out']} (zero-out) or "
                 f"{shown['epsilon_replace_one']} (replace-one) at delta {shown['delta']}"
             )
+        if event == "round_closed" and fields.get("shares"):
+            line += f"; {shares_in_words(fields['shares'])}"
         if event == "waiting" and fields.get("refused"):
             line = f"refused: {shown['refused']}; {line}"
         return line

@@ -17,6 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
+from fanfold.cli.settings import ReplaySettings
 from fanfold.coordinator.aggregation.initial_model import (
     global_tensors,
     initial_network,
@@ -32,7 +33,6 @@ from fanfold.coordinator.persistence.history_chain import Committed, DamagedHist
 from fanfold.coordinator.rounds.reports import Say
 from fanfold.coordinator.settings import RoundSettings
 from fanfold.learning import load_task
-from fanfold.runs.settings import ReplaySettings
 from fanfold.schemas.encodings import Encoding
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.message_codec import Decoded, Encoded, decode
@@ -43,6 +43,8 @@ from fanfold.simulation.participants import Participants, Share
 from fanfold.storage import safetensors_file
 
 UNLIMITED = ReaderLimits(max_bytes=1 << 53)
+COUNTED = frozenset({"round", "commit", "models_lost"})
+"""Events that say what went into the model, or out of it."""
 ANY_DIGEST = "0" * 64
 """Nothing is refused here: what the history names was accepted."""
 
@@ -81,7 +83,7 @@ def replay(settings: ReplaySettings, *, say: Say) -> Replayed:
         record
         for record in _history(settings.out / "history.jsonl", committed)
         if record["event"] == "started"
-        or (record["event"] in ("round", "commit") and record["round"] <= rounds)
+        or (record["event"] in COUNTED and record["round"] <= rounds)
     ]
     if not records or records[0]["event"] != "started":
         raise InvalidInputError(f"{settings.out} holds no history that says how its run began")
@@ -107,6 +109,8 @@ def replay(settings: ReplaySettings, *, say: Say) -> Replayed:
             replayer.start(RoundSettings.model_validate(record["settings"]))
         elif record["event"] == "commit":
             replayer.fold(record["updates"])
+        elif record["event"] == "models_lost":
+            replayer.run.aggregation.forget(record["participants"])
         else:
             replayer.play(record, last_needed)
             say("round_replayed", {"round": record["round"], "updates": len(record["updates"])})
@@ -133,6 +137,7 @@ class _Replayer:
             staleness=parse_staleness(rules.staleness),
             optimizer=parse_optimizer(rules.server_optimizer),
             limits=UpdateLimits(),
+            aggregation=rules.aggregation,
         )
         self.num_updates = 0
         self._rules = rules
@@ -183,6 +188,7 @@ class _Replayer:
             base_version=entry["base_version"],
             base_digest=ANY_DIGEST,
             num_examples=trained.num_examples,
+            steps=trained.steps,
         )
         sent = encode_tensors(update, trained.tensors, kinds=trained.kinds, encoding=base.encoding)
         folded = self.run.fold(update, decode_tensors(_received(sent)), ANY_DIGEST)

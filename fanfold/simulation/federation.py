@@ -1,4 +1,4 @@
-"""A simulated federation: the coordinator's run, and real trainings."""
+"""The world of a simulated federation: the coordinator's run, and real trainings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,6 +77,7 @@ class SimulatedFederation:
             staleness=parse_staleness(settings.staleness),
             optimizer=parse_optimizer(settings.server_optimizer),
             limits=settings.limits,
+            aggregation=settings.aggregation,
         )
         self._held: dict[int, HeldVersion] = {}
         self.last_refusal = "none"
@@ -172,7 +173,9 @@ class SimulatedFederation:
         trained = self._participants.train(
             participant, held.tensors, version=update.base_version, plan=self._settings.plan()
         )
-        update = update.model_copy(update={"metrics": dict(trained.metrics)})
+        update = update.model_copy(
+            update={"metrics": dict(trained.metrics), "steps": trained.steps}
+        )
         encoded = self._encode(participant, update, trained)
         decoded = _received(encoded)
         tensors = decode_tensors(decoded)

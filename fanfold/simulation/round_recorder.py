@@ -7,12 +7,13 @@ from typing import Any
 
 from torch import Tensor
 
+from fanfold.coordinator.aggregation.contribution import Contribution, told_of
 from fanfold.coordinator.aggregation.metric_means import weighted_means
-from fanfold.coordinator.aggregation.run_state import Contribution, RunState
+from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.persistence.history import History
 from fanfold.coordinator.rounds.reports import Say
 from fanfold.schemas.messages import Update
-from fanfold.simulation.event_loop import EPOCH
+from fanfold.simulation.loop import EPOCH
 
 Evaluate = Callable[[int, Mapping[str, Tensor]], Mapping[str, float]]
 """Measures a version, given its number and tensors, on held-out data."""
@@ -104,6 +105,7 @@ class RoundRecorder:
             "seconds": round(seconds, 6),
             "bytes_down": self.bytes_down,
             "bytes_up": self._bytes_up,
+            **told_of(contributions),
         }
         if metrics and self._evaluate is not None:
             record["metrics"] = dict(metrics)

@@ -10,12 +10,12 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from fanfold.cli.round_rules import rounds_of
+from fanfold.cli.settings import SimulationSettings
 from fanfold.coordinator.persistence.history import read_history
 from fanfold.coordinator.settings import RoundSettings
 from fanfold.learning import Task
 from fanfold.schemas.errors import FanfoldError, InvalidInputError
-from fanfold.simulation.settings import SimulationSettings
+from fanfold.simulation.rounds import rounds_of
 from fanfold.simulation.simulate import run
 from tests.federation.tiny_tasks import INPUTS, TARGETS
 
@@ -78,6 +78,10 @@ ROUND_OPTIONS = {
     "max_staleness": Row(0, SLOW),
     "staleness": Row("constant", SLOW),
     "server_optimizer": Row("adam:lr=0.1"),
+    "aggregator": Row("median", {"quorum": 3}),
+    "buckets": Row(2, {"aggregator": "median", "quorum": 5, "participants": 5}),
+    "mixing": Row("nnm:1", {"aggregator": "median", "quorum": 3}),
+    "normalize_steps": Row(value=True, beside={"batch_size": 2}),
     "max_update_norm": Row(1e-6),
     "max_buffer_norm": Row(1e-6),
     "max_examples": Row(2),

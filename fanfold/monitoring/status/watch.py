@@ -1,5 +1,6 @@
 """Looks at a federation, once or again and again."""
 
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,11 +12,11 @@ from pathlib import Path
 from rich.live import Live
 
 from fanfold.access.management import ManagementClient
-from fanfold.monitoring.status import formatting
-from fanfold.monitoring.status.federation_status import FederationStatus
+from fanfold.cli.settings import StatusSettings
+from fanfold.monitoring.status import show
 from fanfold.monitoring.status.listener import Listener
-from fanfold.monitoring.status.queues import QueueStatus, queues_of
-from fanfold.monitoring.status.settings import StatusSettings
+from fanfold.monitoring.status.picture import Picture
+from fanfold.monitoring.status.queues import QueueNews, queues_of
 from fanfold.schemas.errors import TransportError
 from fanfold.schemas.names import FederationNames
 from fanfold.transport import (
@@ -23,9 +24,8 @@ from fanfold.transport import (
     Connection,
     EventBuffer,
     Stop,
-    Tls,
     client_context,
-    connection_tls,
+    connection_context,
 )
 
 LOOK_SECONDS = 2.0
@@ -33,7 +33,7 @@ ANSWER_SECONDS = 10.0
 """Of the management API: there is more to show than the queues."""
 NO_MANAGEMENT = "queues, and who is connected but silent: name the management API with --management"
 
-ReadQueues = Callable[[], list[QueueStatus]]
+ReadQueues = Callable[[], list[QueueNews]]
 
 
 def watch(
@@ -50,7 +50,7 @@ def watch(
         LoginRefusedError: if the broker does not let us in.
         BrokerUnreachableError: if there is no broker within `connect_seconds`.
     """
-    status = FederationStatus(settings.federation)
+    picture = Picture(settings.federation)
     event_buffer = EventBuffer()
     on_ready(lambda reason: event_buffer.put_event(Stop(reason)))
     tls = _tls(settings)
@@ -60,13 +60,14 @@ def watch(
         event_buffer=event_buffer,
         client_properties={"federation": settings.federation, "role": "status"},
         tls=tls,
+        certificate_login=settings.certificate is not None,
     )
     with connection:
         read_queues = _queues_reader(settings, tls)
         connection.wait_connected(settings.connect_seconds)
         listener = Listener(
             FederationNames(settings.federation),
-            status,
+            picture,
             connection=connection,
             event_buffer=event_buffer,
         )
@@ -74,16 +75,16 @@ def watch(
             until = float("inf") if repeat else time.monotonic() + settings.listen_seconds
             while True:
                 listener.look()
-                _look_at_queues(status, read_queues, listener)
-                is_last = not repeat and (status.is_complete or time.monotonic() >= until)
-                shown(status, is_last)
+                _look_at_queues(picture, read_queues, listener)
+                is_last = not repeat and (picture.is_complete or time.monotonic() >= until)
+                shown(picture, is_last)
                 if is_last or not _listen(
                     event_buffer, listener, min(LOOK_SECONDS, until - time.monotonic())
                 ):
                     return
 
 
-def _tls(settings: StatusSettings) -> Tls | None:
+def _tls(settings: StatusSettings) -> ssl.SSLContext | None:
     """Return what both TLS with the broker and https are held to, None where neither is used."""
     files: dict[str, Path | None] = {
         "ca_file": settings.ca_file,
@@ -91,12 +92,12 @@ def _tls(settings: StatusSettings) -> Tls | None:
         "key": settings.key,
     }
     if settings.management and settings.management.startswith("https:"):
-        connection_tls(settings.broker)  # minds the login guest
-        return Tls(client_context(**files), has_certificate=settings.certificate is not None)
-    return connection_tls(settings.broker, **files)
+        connection_context(settings.broker)  # minds the login guest
+        return client_context(**files)
+    return connection_context(settings.broker, **files)
 
 
-def _queues_reader(settings: StatusSettings, tls: Tls | None) -> ReadQueues | None:
+def _queues_reader(settings: StatusSettings, tls: ssl.SSLContext | None) -> ReadQueues | None:
     """Return what asks the management API; None where none is named."""
     if not settings.management:
         return None
@@ -104,25 +105,25 @@ def _queues_reader(settings: StatusSettings, tls: Tls | None) -> ReadQueues | No
     management = ManagementClient(
         settings.management,
         login=(broker.login, broker.password or ""),
-        tls=None if tls is None else tls.context,
+        tls=tls,
         insecure_http=settings.insecure_http,
         timeout_seconds=ANSWER_SECONDS,
     )
     return partial(queues_of, management, broker.vhost, settings.federation)
 
 
-def _look_at_queues(status: FederationStatus, read: ReadQueues | None, listener: Listener) -> None:
-    status.cannot_see = []
-    status.queues = None
+def _look_at_queues(picture: Picture, read: ReadQueues | None, listener: Listener) -> None:
+    picture.cannot_see = []
+    picture.queues = None
     if read is None:
-        status.cannot_see.append(NO_MANAGEMENT)
+        picture.cannot_see.append(NO_MANAGEMENT)
     else:
         try:
-            status.queues = read()
+            picture.queues = read()
         except TransportError as error:
-            status.cannot_see.append(f"queues: {error}")
+            picture.cannot_see.append(f"queues: {error}")
     if listener.problem is not None:
-        status.cannot_see.append(f"events and versions: {listener.problem}")
+        picture.cannot_see.append(f"events and versions: {listener.problem}")
 
 
 def _listen(event_buffer: EventBuffer, listener: Listener, seconds: float) -> bool:
@@ -137,20 +138,20 @@ def _listen(event_buffer: EventBuffer, listener: Listener, seconds: float) -> bo
 
 
 @contextmanager
-def _shown(*, json: bool, repeat: bool) -> Iterator[Callable[[FederationStatus, bool], None]]:
-    """Give a function that shows a status; lines and JSON wait for the last one, or for all."""
+def _shown(*, json: bool, repeat: bool) -> Iterator[Callable[[Picture, bool], None]]:
+    """Give a function that shows a picture; lines and JSON wait for the last one, or for all."""
     if json:
-        yield lambda status, is_last: _print(
-            [dumps(status.document(time.monotonic()))] if is_last or repeat else []
+        yield lambda picture, is_last: _print(
+            [dumps(picture.document(time.monotonic()))] if is_last or repeat else []
         )
     elif sys.stdout.isatty():
         with Live(auto_refresh=False) as live:
-            yield lambda status, _: live.update(
-                formatting.table(status, time.monotonic()), refresh=True
+            yield lambda picture, _: live.update(
+                show.table(picture, time.monotonic()), refresh=True
             )
     else:
-        yield lambda status, is_last: _print(
-            list(formatting.lines(status, time.monotonic())) if is_last or repeat else []
+        yield lambda picture, is_last: _print(
+            list(show.lines(picture, time.monotonic())) if is_last or repeat else []
         )
 
 

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from fanfold.monitoring.status.queues import QueueStatus
+from fanfold.monitoring.status.queues import QueueNews
 from fanfold.schemas.chunk_header import Labels
 from fanfold.schemas.messages import Goodbye, Hello, Message, Progress
 from fanfold.schemas.names import FederationNames
 
 
 @dataclass(slots=True)
-class ParticipantStatus:
+class ParticipantNews:
     """What a participant said of itself."""
 
     heard_at: float
@@ -27,7 +27,7 @@ class ParticipantStatus:
 
 
 @dataclass(slots=True)
-class FederationStatus:
+class Picture:
     """A federation as it looks from outside. What is None is not known."""
 
     federation: str
@@ -35,12 +35,12 @@ class FederationStatus:
     epoch: int | None = None
     version: int | None = None
     """The newest version that was seen or heard of."""
-    queues: list[QueueStatus] | None = None
+    queues: list[QueueNews] | None = None
     cannot_see: list[str] = field(default_factory=list)
     """What is missing, and why, in words."""
-    _participants: dict[str, ParticipantStatus] = field(default_factory=dict)
+    _participants: dict[str, ParticipantNews] = field(default_factory=dict)
 
-    def take_event(self, event: Message, now: float) -> None:
+    def overheard(self, event: Message, now: float) -> None:
         """Take a hello, a progress report or a goodbye."""
         match event:
             case Hello():
@@ -51,11 +51,11 @@ class FederationStatus:
                 news = self._news(event.participant, now)
                 news.doing, news.version = event.phase, event.version
                 news.step, news.steps = event.step, event.steps
-                self.take_version(Labels(run=event.run, version=event.version), None)
+                self.published(Labels(run=event.run, version=event.version), None)
             case Goodbye():
                 self._news(event.participant, now).doing = "left"
 
-    def take_version(self, labels: Labels, epoch: int | None) -> None:
+    def published(self, labels: Labels, epoch: int | None) -> None:
         """Take note of a version: seen on its way, or held by somebody."""
         if labels.run != self.run:
             self.run, self.version = labels.run, None
@@ -74,8 +74,8 @@ class FederationStatus:
         """Whether a coordinator holds the lock."""
         if self.queues is None:
             return None
-        lock_queue = FederationNames(self.federation).coordinator_queue
-        return any(queue.name == lock_queue for queue in self.queues)
+        office = FederationNames(self.federation).coordinator_queue
+        return any(queue.name == office for queue in self.queues)
 
     @property
     def is_complete(self) -> bool:
@@ -109,12 +109,12 @@ class FederationStatus:
             "cannot_see": self.cannot_see,
         }
 
-    def _news(self, participant: str, now: float) -> ParticipantStatus:
-        news = self._participants.setdefault(participant, ParticipantStatus(now))
+    def _news(self, participant: str, now: float) -> ParticipantNews:
+        news = self._participants.setdefault(participant, ParticipantNews(now))
         news.heard_at = now
         return news
 
-    def _queue_by_participant(self) -> dict[str, QueueStatus]:
+    def _queue_by_participant(self) -> dict[str, QueueNews]:
         prefix = FederationNames(self.federation).participant_queue("x").removesuffix("x")
         return {
             queue.name.removeprefix(prefix): queue
@@ -124,7 +124,7 @@ class FederationStatus:
 
     @staticmethod
     def _row(
-        name: str, queue: QueueStatus | None, news: ParticipantStatus | None, now: float
+        name: str, queue: QueueNews | None, news: ParticipantNews | None, now: float
     ) -> dict[str, Any]:
         return {
             "participant": name,
@@ -141,13 +141,13 @@ class FederationStatus:
         }
 
 
-def _is_here(queue: QueueStatus | None, news: ParticipantStatus | None) -> bool | None:
+def _is_here(queue: QueueNews | None, news: ParticipantNews | None) -> bool | None:
     if queue is not None:
         return queue.consumers > 0
     return None if news is None else news.doing != "left"
 
 
-def _doing(queue: QueueStatus | None, news: ParticipantStatus | None) -> str:
+def _doing(queue: QueueNews | None, news: ParticipantNews | None) -> str:
     """What it said last; failing that, what its queue tells."""
     if queue is not None and not queue.consumers:
         return "away, a version is waiting" if queue.ready else "away"
@@ -156,7 +156,7 @@ def _doing(queue: QueueStatus | None, news: ParticipantStatus | None) -> str:
     return "at work" if queue is not None and queue.unacknowledged else "waiting"
 
 
-def other_queues(status: FederationStatus) -> Iterable[QueueStatus]:
+def other_queues(picture: Picture) -> Iterable[QueueNews]:
     """Return the queues that are no participant's own, nor ours."""
-    prefixes = (f"{status.federation}.participant.", f"{status.federation}.status.")
-    return [queue for queue in status.queues or () if not queue.name.startswith(prefixes)]
+    prefixes = (f"{picture.federation}.participant.", f"{picture.federation}.status.")
+    return [queue for queue in picture.queues or () if not queue.name.startswith(prefixes)]

@@ -1,0 +1,56 @@
+"""Checks of single settings, each with a sentence of our own for what is wrong."""
+
+from collections.abc import Callable
+
+from pydantic import AfterValidator
+
+from fanfold.coordinator.aggregation.staleness import parse_staleness
+from fanfold.schemas.encodings import Encoding
+from fanfold.schemas.errors import InvalidInputError
+
+
+def checked(check: Callable[[str], object]) -> AfterValidator:
+    """Let a check of ours tell its sentence beside those of all other fields."""
+
+    def validate(value: str) -> str:
+        try:
+            check(value)
+        except InvalidInputError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    return AfterValidator(validate)
+
+
+def _check_server_optimizer(spec: str) -> None:
+    from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer  # noqa: PLC0415 - torch: not for --help
+
+    parse_optimizer(spec)
+
+
+def _check_encoding_down(setting: str) -> None:
+    if Encoding.from_setting(setting).fraction is not None:
+        raise InvalidInputError(
+            f"global parameters cannot travel as {setting}, which leaves values out; "
+            "choose float32, float16, bfloat16 or int8"
+        )
+
+
+def _check_aggregator(spec: str) -> None:
+    from fanfold.coordinator.aggregation.registry import parse_aggregator  # noqa: PLC0415 - torch: not for --help
+
+    parse_aggregator(spec)
+
+
+def _check_mixing(spec: str) -> None:
+    from fanfold.coordinator.aggregation.mixing import parse_mixing  # noqa: PLC0415 - torch: not for --help
+
+    parse_mixing(None, spec)
+
+
+SERVER_OPTIMIZER = checked(_check_server_optimizer)
+AGGREGATOR = checked(_check_aggregator)
+MIXING = checked(_check_mixing)
+STALENESS = checked(parse_staleness)
+ENCODING = checked(Encoding.from_setting)
+ENCODING_DOWN = checked(_check_encoding_down)

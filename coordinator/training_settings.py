@@ -1,0 +1,40 @@
+"""What a coordinator asks of the training on each participant."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fanfold.schemas.messages import TrainingPlan
+
+
+class TrainingSettings(BaseModel):
+    """How participants train; travels with every version. The bounds are `TrainingPlan`'s."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(1, ge=0, le=10_000, description="Passes over the private data in a round.")
+    steps: int | None = Field(
+        None, ge=0, le=10_000_000, description="Optimizer steps in a round, instead of --epochs."
+    )
+    batch_size: int = Field(32, ge=1, le=1_000_000, description="Examples in a batch.")
+    lr: float = Field(
+        0.05, ge=0, allow_inf_nan=False, description="Learning rate of the local optimizer."
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of the local SGD.")
+    optimizer: str = Field(
+        "sgd",
+        pattern=r"^[A-Za-z]{1,32}$",
+        description="Local optimizer: a torch.optim class, such as sgd or adam.",
+    )
+    proximal_mu: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="Weight of FedProx's proximal term."
+    )
+    seed: int = Field(
+        0, ge=0, lt=2**63, description="The run's seed: initial network, partitions, training."
+    )
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="CPU threads of each participant's training."
+    )
+
+    def plan(self) -> TrainingPlan:
+        """Return the plan that travels with every version."""
+        names = TrainingPlan.model_fields
+        return TrainingPlan(**{name: getattr(self, name) for name in names})

@@ -1,0 +1,16 @@
+"""Whose updates counted how much, in words."""
+
+from collections.abc import Mapping
+
+from fanfold.cli.printable import printable
+
+
+def shares_in_words(shares: Mapping[str, float]) -> str:
+    """Return how much of whose updates the aggregator let count, fewest words first."""
+    out = sorted(name for name, share in shares.items() if share == 0)
+    parts = [f"left out {', '.join(map(printable, out))}"] if out else []
+    counted = sorted((share, name) for name, share in shares.items() if share)
+    if counted:
+        told = ", ".join(f"{printable(name)} {100 * share:.3g} %" for share, name in counted)
+        parts.append(f"counted {told}")
+    return "; ".join(parts)
