@@ -1,7 +1,7 @@
 """Participants without torch: 64 of them fit on a small machine.
 
-Everything about them is real (service, reader, desk, links, wire) but the training worker, which
-answers each version with a delta of the same size that it made once.
+Everything about them is real (service, receiver, channel, connections) but the training worker,
+which answers each version with a delta of the same size that it made once.
 
     python -m benchmarks.light --federation F --count 64        # broker from FANFOLD_BROKER_URL
 """

@@ -40,7 +40,7 @@ from fanfold.learning import Task, load_task, local_device, local_optimizer, rea
 from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.tensor_codec import limits_for
-from fanfold.transport import Connection, EventBuffer, Stop, connection_context
+from fanfold.transport import Connection, EventBuffer, Stop, connection_tls
 
 STOP_SECONDS = 5.0
 """How long a publish under way may go on after SIGTERM."""
@@ -83,7 +83,7 @@ def serve(
         task = load_task(settings.task)(data_dir=settings.data, seed=settings.seed)
     task.execution = replace(task.execution, device=local_device(settings.device))
     event_buffer = EventBuffer(EVENT_BUFFER_BYTES)
-    tls = connection_context(
+    tls = connection_tls(
         settings.broker,
         ca_file=settings.ca_file,
         certificate=settings.certificate,
@@ -98,7 +98,6 @@ def serve(
             heartbeat_seconds=settings.heartbeat_seconds,
             max_backoff_seconds=settings.reconnect_seconds,
             tls=tls,
-            certificate_login=settings.certificate is not None,
         )
         for purpose in ("consumes", "publishes", "administers")
     )

@@ -1,6 +1,5 @@
 """Puts a participant together from its settings and lets it run."""
 
-import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -30,7 +29,7 @@ from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.tensor_codec import limits_for
-from fanfold.transport import EventBuffer, Stop
+from fanfold.transport import EventBuffer, Stop, Tls
 
 
 def serve(
@@ -76,7 +75,7 @@ def serve(
 def _take_part(
     settings: ParticipantSettings,
     *,
-    tls: ssl.SSLContext | None,
+    tls: Tls | None,
     say: Say,
     on_ready: Callable[[Callable[[str], None]], None],
     observer: Observer,

@@ -17,7 +17,7 @@ NODE_IS_DOWN = "is down or inaccessible"
 
 
 class ParticipantChannel:
-    """Consumes this participant's queue on one link and publishes on another.
+    """Consumes this participant's queue on one connection and publishes on another.
 
     `publish_update` belongs to the work thread, everything else to the service's thread.
     `give_up_update` ends a `publish_update` that waits for a broker that is gone.
@@ -31,7 +31,7 @@ class ParticipantChannel:
         consuming: Connection,
         publishing: Connection,
     ) -> None:
-        """Use two links: a blocked publisher would block its acknowledgements too."""
+        """Use two connections: a blocked publisher would block its acknowledgements too."""
         self._exchange = names.reports_exchange
         self._queue = names.participant_queue(participant)
         self._participant = participant
@@ -93,8 +93,8 @@ class ParticipantChannel:
     def tell(self, event: Message, *, timeout_seconds: float) -> None:
         """Publish a hello, a progress report or a goodbye.
 
-        While an update is on its way, which may take an hour, the other link carries it. That one
-        must not be blocked by a broker that takes no messages, so then nothing is said.
+        While an update is on its way, which may take an hour, the other connection carries it.
+        That one must not be blocked by a broker that takes no messages, so then nothing is said.
 
         Raises:
             RefusedByBrokerError: 404 if there is no coordinator yet, who declares the exchange.

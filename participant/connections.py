@@ -1,18 +1,16 @@
 """A participant's connections to the broker, all made in the same way."""
 
-import ssl
-
 from fanfold.participant.settings import ParticipantSettings
-from fanfold.transport import Connection, EventBuffer, connection_context
+from fanfold.transport import Connection, EventBuffer, Tls, connection_tls
 
 
-def tls_of(settings: ParticipantSettings) -> ssl.SSLContext | None:
+def tls_of(settings: ParticipantSettings) -> Tls | None:
     """Return what TLS with the broker is held to; None where no address asks for it.
 
     Raises:
         InvalidInputError: if a file cannot be used, or has no use.
     """
-    return connection_context(
+    return connection_tls(
         settings.broker,
         ca_file=settings.ca_file,
         certificate=settings.certificate,
@@ -25,10 +23,10 @@ def connection_of(
     purpose: str,
     *,
     event_buffer: EventBuffer,
-    tls: ssl.SSLContext | None,
+    tls: Tls | None,
     properties: dict[str, str] | None = None,
 ) -> Connection:
-    """Return a link that is not started yet.
+    """Return a connection that is not started yet.
 
     Args:
         settings: which broker, and who we are there.
@@ -49,5 +47,4 @@ def connection_of(
         heartbeat_seconds=settings.heartbeat_seconds,
         max_backoff_seconds=settings.reconnect_seconds,
         tls=tls,
-        certificate_login=settings.certificate is not None,
     )

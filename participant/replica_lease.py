@@ -6,7 +6,6 @@ ends. There are as many shares as slots; who finds none free waits, and takes ov
 leaves.
 """
 
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from fanfold.schemas.errors import (
     RefusedByBrokerError,
 )
 from fanfold.schemas.names import FederationNames
-from fanfold.transport import Connected, EventBuffer
+from fanfold.transport import Connected, EventBuffer, Tls
 
 RETRY_SECONDS = 1.0
 
@@ -45,7 +44,7 @@ class ReplicaLease:
     after a reconnect is asked for again during three heartbeats before it counts as lost.
     """
 
-    def __init__(self, settings: ParticipantSettings, *, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, settings: ParticipantSettings, *, tls: Tls | None) -> None:
         """Connect nowhere yet."""
         if settings.slots is None:
             raise ValueError("a slot holder needs a number of slots")

@@ -54,8 +54,8 @@ class Participant:
     """One participant of one federation.
 
     All methods belong to the service's thread, which never trains and never waits for long: the
-    training worker trains and uploads, the links do the I/O, and all of them report through the
-    queue.
+    training worker trains and uploads, the connections do the I/O, and all of them report through
+    the event buffer.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class Participant:
                 self._notice(event)
 
     def _notice(self, event: object) -> None:
-        """What the links tell about the broker."""
+        """What the connections tell about the broker."""
         match event:
             case Connected() if self._channel.is_mine(event.connection):
                 self._next_try, self._failures = time.monotonic(), 0
@@ -193,7 +193,7 @@ class Participant:
         self._at_work = None
         if not (self._is_leaving and isinstance(failed.error, ConnectionClosedError)):
             self._reason = self._reason or failed.words
-            raise failed.error  # the link was not closed so that nobody needs to wait for it
+            raise failed.error  # the connection was not closed so that nobody needs to wait for it
 
     def _take(self, delivery: Delivery) -> None:
         try:

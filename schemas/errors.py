@@ -112,4 +112,4 @@ class PublishCancelledError(TransportError):
 
 
 class ConnectionClosedError(TransportError):
-    """Raised when a link is used after it was closed."""
+    """Raised when a connection is used after it was closed."""

@@ -1,6 +1,6 @@
 """How messages travel: the one room that knows pika."""
 
-from fanfold.transport.addresses import Address, is_loopback, safe_url
+from fanfold.transport.addresses import Address, Tls, is_loopback, safe_url
 from fanfold.transport.backoff import Backoff
 from fanfold.transport.connection import Connection
 from fanfold.transport.event_buffer import EventBuffer
@@ -20,7 +20,7 @@ from fanfold.transport.events import (
     Unblocked,
     outgoing,
 )
-from fanfold.transport.tls import client_context, connection_context
+from fanfold.transport.tls import client_context, connection_tls
 
 __all__ = [
     "Address",
@@ -39,9 +39,10 @@ __all__ = [
     "Stop",
     "Subscription",
     "SubscriptionLost",
+    "Tls",
     "Unblocked",
     "client_context",
-    "connection_context",
+    "connection_tls",
     "is_loopback",
     "outgoing",
     "safe_url",

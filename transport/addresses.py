@@ -37,6 +37,20 @@ _WITHOUT_USE = {
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """How `Connection` speaks TLS.
+
+    Attributes:
+        context: verifies the broker's chain and host name.
+        has_certificate: whether the context has a certificate of our own. A broker's URL without
+            a password then logs in with it (the mechanism EXTERNAL).
+    """
+
+    context: ssl.SSLContext
+    has_certificate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     """One broker: where it listens and who we are there."""
 
@@ -92,21 +106,24 @@ class Address:
         *,
         heartbeat_seconds: int,
         client_properties: Mapping[str, str],
-        tls: ssl.SSLContext | None,
-        certificate_login: bool = False,
+        tls: Tls | None,
     ) -> pika.ConnectionParameters:
-        """Return what pika needs to connect here, with the system's certificates by default.
+        """Return what pika needs to connect here.
 
-        A heartbeat in the URL goes before `heartbeat_seconds`. With `certificate_login`, a URL
-        without a password logs in with the client certificate of `tls` (the mechanism EXTERNAL).
+        Args:
+            heartbeat_seconds: where the URL has none of its own.
+            client_properties: what the management UI shows.
+            tls: for `amqps://`; None verifies with the system's CAs.
         """
         credentials: pika.PlainCredentials | pika.credentials.ExternalCredentials
-        if self.password is None and certificate_login and self.tls:
+        if self.password is None and self.tls and tls is not None and tls.has_certificate:
             credentials = pika.credentials.ExternalCredentials()
         else:
             password = "guest" if self.password is None else self.password
             credentials = pika.PlainCredentials(self.login, password)
-        context = tls or ssl.create_default_context() if self.tls else None
+        context = None
+        if self.tls:
+            context = ssl.create_default_context() if tls is None else tls.context
         return pika.ConnectionParameters(
             host=self.host,
             port=self.port,

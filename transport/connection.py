@@ -1,7 +1,6 @@
 """A connection to the broker that any thread can use and that comes back when it is lost."""
 
 import itertools
-import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
@@ -10,7 +9,7 @@ from typing import Any, Literal, Self
 from pika.channel import Channel
 
 from fanfold.schemas.errors import InvalidInputError, PublishCancelledError
-from fanfold.transport.addresses import Address
+from fanfold.transport.addresses import Address, Tls
 from fanfold.transport.event_buffer import EventBuffer
 from fanfold.transport.events import ConnectionId, Delivery, Outgoing, QueueState, Subscription
 from fanfold.transport.io.session import Session
@@ -27,7 +26,7 @@ class Connection:
     the broker something block the calling thread until the broker has answered.
 
     What happens comes out of `event_buffer`, in order: deliveries, and the events in
-    `fanfold.transport.events`. After a lost connection the link connects again by itself, but it
+    `fanfold.transport.events`. Once the broker is lost it connects again by itself, but it
     declares and subscribes nothing by itself: on `Connected` the caller runs its own procedure.
     Only `publish` lives through reconnects, by sending again what was not confirmed.
 
@@ -43,12 +42,11 @@ class Connection:
     Args:
         urls: brokers of one cluster, `amqp://` or `amqps://`; one of them is enough.
         name: what the management UI calls the connection.
-        event_buffer: where deliveries and events go; links may share one.
+        event_buffer: where deliveries and events go; connections may share one.
         client_properties: more that the management UI is to show.
         heartbeat_seconds: a peer silent for so long is dead; 30 to 60 suits the open internet. A
             URL with `?heartbeat=` has its own.
-        tls: for `amqps://`, instead of the system's certificates.
-        certificate_login: log in with the client certificate of `tls` where a URL has no password.
+        tls: for `amqps://`; None verifies with the system's CAs.
         window_bytes: how much `publish` sends ahead of the broker's confirmations.
         max_backoff_seconds: the longest pause between attempts to connect.
 
@@ -64,8 +62,7 @@ class Connection:
         event_buffer: EventBuffer | None = None,
         client_properties: Mapping[str, str] | None = None,
         heartbeat_seconds: int = 60,
-        tls: ssl.SSLContext | None = None,
-        certificate_login: bool = False,
+        tls: Tls | None = None,
         window_bytes: int = DEFAULT_WINDOW_BYTES,
         max_backoff_seconds: float = 60.0,
     ) -> None:
@@ -82,13 +79,12 @@ class Connection:
             heartbeat_seconds=heartbeat_seconds,
             client_properties=client_properties or {},
             tls=tls,
-            certificate_login=certificate_login,
             window_bytes=window_bytes,
             max_backoff_seconds=max_backoff_seconds,
         )
 
     def __repr__(self) -> str:
-        return f"<Link {self.name!r} to {self.url_without_password}>"
+        return f"<Connection {self.name!r} to {self.url_without_password}>"
 
     def __enter__(self) -> Self:
         self.start()
@@ -142,8 +138,8 @@ class Connection:
         Raises:
             LoginRefusedError: if the broker refuses login or vhost, after a few tries.
             InsecureBrokerError: if TLS with it cannot be trusted or spoken, after a few tries.
-            BrokerUnreachableError: if there is none in time; the link goes on trying.
-            ConnectionClosedError: if the link was closed.
+            BrokerUnreachableError: if there is none in time; it goes on trying.
+            ConnectionClosedError: if `close` was called.
         """
         self._session.wait_connected(timeout_seconds)
 
@@ -233,7 +229,7 @@ class Connection:
             queue: what to read.
             prefetch: how many deliveries may be unacknowledged at a time, at least 1.
             exclusive: refuse to share the queue with another consumer.
-            consumer_tag: for the management UI; made up from the link's name by default.
+            consumer_tag: for the management UI; made up from the connection's name by default.
 
         Raises:
             RefusedByBrokerError: 404 no such queue, 403 no right or another consumer has it
@@ -269,7 +265,7 @@ class Connection:
             RefusedByBrokerError: 404 no such exchange, 403 no right, 406 too large.
             BrokerUnreachableError: time is up; without a timeout it waits for as long as it takes.
             PublishCancelledError: `cancel_publish` was called.
-            ConnectionClosedError: the link was closed.
+            ConnectionClosedError: `close` was called.
         """
         self._session.turns.publish(messages, timeout_seconds)
 

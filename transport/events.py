@@ -1,4 +1,4 @@
-"""What goes into a link and what comes out of it: plain values, no pika."""
+"""What goes into a `Connection` and what comes out of it: plain values, no pika."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class ConnectionId:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to publish; persistent, and signed by the link with the login of its connection.
+    """A message to publish; persistent, and signed with the login of the connection it goes out on.
 
     Attributes:
         exchange: where to; the empty name is the default exchange (routing key = queue).
@@ -115,14 +115,14 @@ class QueueState:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The link has a connection. Nothing is declared or subscribed on it yet."""
+    """There is a connection to a broker. Nothing is declared or subscribed on it yet."""
 
     connection: ConnectionId
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The connection is gone, all subscriptions with it; the link tries to get another one."""
+    """The connection is lost, all subscriptions with it; `Connection` tries to get another one."""
 
     connection: ConnectionId
     reason: str
@@ -154,7 +154,7 @@ class Unblocked:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The link will never have a connection again, and nobody closed it: a refused login, a bug."""
+    """It will never connect again, and nobody closed it: the login was refused, or it is a bug."""
 
     connection: ConnectionId
     error: Exception

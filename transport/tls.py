@@ -9,7 +9,7 @@ import ssl
 from pathlib import Path
 
 from fanfold.schemas.errors import InvalidInputError
-from fanfold.transport.addresses import Address
+from fanfold.transport.addresses import Address, Tls
 
 _logger = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ _logger = logging.getLogger(__name__)
 def client_context(
     *, ca_file: Path | None = None, certificate: Path | None = None, key: Path | None = None
 ) -> ssl.SSLContext:
-    """Return a context for `Connection`, TLS 1.2 at least.
+    """Return a context that verifies whom we talk to, TLS 1.2 at least.
 
     Args:
         ca_file: PEM file of the CAs to trust, instead of the system's.
@@ -48,25 +48,33 @@ def client_context(
     return context
 
 
-def connection_context(
+def connection_tls(
     urls: tuple[str, ...],
     *,
     ca_file: Path | None = None,
     certificate: Path | None = None,
     key: Path | None = None,
-) -> ssl.SSLContext | None:
-    """Return the context for these brokers, None where none of them uses TLS.
+) -> Tls | None:
+    """Return how to speak TLS with these brokers, None where none of them uses TLS.
 
-    Says so where a login is RabbitMQ's well-known one, which is for trying out on one machine.
+    Logs a warning where a login is RabbitMQ's well-known `guest`, which is for trying out on one
+    machine.
+
+    Args:
+        urls: the brokers' addresses.
+        ca_file: as for `client_context`, likewise the rest.
+        certificate: names the login too, where an address has no password.
+        key: of the certificate.
 
     Raises:
-        InvalidInputError: if that login is used elsewhere.
-        InvalidInputError: if files were named that only TLS has a use for, or that cannot be used.
+        InvalidInputError: if that login is used elsewhere, or files were named that only TLS has
+            a use for, or that cannot be used.
     """
     for address in map(Address.parse, urls):
         _mind_guest(address)
     if any(url.startswith("amqps:") for url in urls):
-        return client_context(ca_file=ca_file, certificate=certificate, key=key)
+        context = client_context(ca_file=ca_file, certificate=certificate, key=key)
+        return Tls(context, has_certificate=certificate is not None)
     for option, file in (("--ca-file", ca_file), ("--certificate", certificate), ("--key", key)):
         if file is not None:
             raise InvalidInputError(f"{option} has no use without TLS; use an amqps:// address")

@@ -1,4 +1,4 @@
-"""A coordinator over links that go nowhere, on a clock that only moves when nothing is left to do.
+"""A coordinator over fake connections, on a clock that only moves when nothing is left to do.
 
 What the broker would say is put into the event buffer by the test; what it is asked can be made to
 fail.

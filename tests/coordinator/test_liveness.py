@@ -47,7 +47,7 @@ def answering(broker: FakeBroker, *participants: str) -> None:
 
 
 def test_a_connection_that_is_not_back_yet_delays_taking_office(broker: FakeBroker) -> None:
-    """The broker restarts; the lock is there before the link that declarations go through."""
+    """The broker restarts; the lock is there before the connection that declarations go through."""
     answering(broker, "ann")
     broker.administering.fails["declare_exchange f.parameters"] = [LOST, LOST]
     assert broker.run(rounds=1).is_finished
@@ -99,7 +99,7 @@ def test_a_queue_that_is_down_in_the_middle_of_a_run_is_waited_for(broker: FakeB
 
 
 def test_coming_back_that_is_broken_off_is_tried_again(broker: FakeBroker) -> None:
-    """An exchange is deleted, and the link drops while everything is declared anew."""
+    """An exchange is deleted, and the connection drops while everything is declared anew."""
     answering(broker, "ann")
     broker.publishing.fails["publish f.parameters"] = [
         RefusedByBrokerError(404, "no exchange 'f.parameters'")
@@ -229,7 +229,7 @@ def test_what_comes_during_the_last_evaluation_is_acknowledged_in_time(
 
 def test_a_connection_that_ends_by_itself_ends_the_coordinator(broker: FakeBroker) -> None:
     """With an error: alive and deaf it would be of no use to anybody."""
-    dead = ConnectionClosedError("the link 'consumes' failed: ZeroDivisionError()")
+    dead = ConnectionClosedError("the connection 'consumes' failed: ZeroDivisionError()")
     broker.event_buffer.put_event(Ended(broker.publishing.id, dead))
     with pytest.raises(ConnectionClosedError, match="failed: ZeroDivisionError"):
         broker.run(rounds=1)
@@ -240,8 +240,10 @@ def test_a_version_that_a_dead_connection_cannot_send_ends_the_coordinator(
 ) -> None:
     """Nobody would send it."""
     broker.hello("ann")
-    broker.publishing.fails["publish f.parameters"] = [ConnectionClosedError("the link 'x' failed")]
-    with pytest.raises(ConnectionClosedError, match="the link 'x' failed"):
+    broker.publishing.fails["publish f.parameters"] = [
+        ConnectionClosedError("the connection 'x' failed")
+    ]
+    with pytest.raises(ConnectionClosedError, match="the connection 'x' failed"):
         broker.run(rounds=1)
 
 

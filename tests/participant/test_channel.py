@@ -35,7 +35,7 @@ class LongUpload:
 
 @pytest.fixture
 def connections(broker_url: str, federation: str) -> Iterator[tuple[Connection, Connection]]:
-    """Two links, on a broker where a coordinator has declared what it reads."""
+    """Two connections, on a broker where a coordinator has declared what it reads."""
     names = FederationNames(federation)
     with (
         Connection([broker_url], name="consumes") as one,

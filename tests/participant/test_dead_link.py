@@ -1,4 +1,4 @@
-"""Facts about a participant whose link can publish nothing any more."""
+"""Facts about a participant whose connection can publish nothing any more."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from fanfold.schemas.errors import ConnectionClosedError, InvalidInputError, Mes
 from fanfold.transport import Ended, EventBuffer
 from tests.participant.small_worker import LIMITS, FakeChannel, worker_over
 
-DEAD = ConnectionClosedError("the link 'publishes' failed: ZeroDivisionError()")
+DEAD = ConnectionClosedError("the connection 'publishes' failed: ZeroDivisionError()")
 NOBODY: Any = None
 
 

@@ -1,4 +1,4 @@
-"""Links to the session's broker, and ways to wait for what happens on them."""
+"""Connections to the session's broker, and ways to wait for what happens on them."""
 
 import logging
 import uuid
@@ -20,7 +20,7 @@ def quiet_pika() -> None:
 
 @pytest.fixture
 def open_connection(broker_url: str) -> Iterator[OpenConnection]:
-    """Opens links that are closed when the test is over; keyword arguments go to `Connection`."""
+    """Opens connections that are closed after the test; keyword arguments go to `Connection`."""
     with ExitStack() as stack:
 
         def opened(url: str = broker_url, **options: Any) -> Connection:
@@ -40,5 +40,5 @@ def queue() -> str:
 
 @pytest.fixture
 def connection(open_connection: OpenConnection) -> Connection:
-    """A link that has a connection, with an event buffer of its own."""
+    """A connection that is established, with an event buffer of its own."""
     return open_connection(event_buffer=EventBuffer())

@@ -41,7 +41,7 @@ def refused(url: str, error: type[Exception], match: str) -> None:
 
 
 def test_a_wrong_password_ends_the_connection_in_words(broker_url: str) -> None:
-    """After three tries, not never, and the link answers so from then on."""
+    """After three tries, not never, and the connection answers so from then on."""
     address = Address.parse(broker_url)
     host = f"{address.host}:{address.port}"
     refused(
@@ -87,7 +87,7 @@ def test_a_port_that_is_no_broker_is_unreachable(free_port: int) -> None:
 
 
 def test_one_living_broker_of_several_is_enough(broker_url: str, free_port: int) -> None:
-    """Whichever comes first in the shuffled list; the link says where it is."""
+    """Whichever comes first in the shuffled list; the connection says where it is."""
     event_buffer = EventBuffer()
     dead = f"amqp://127.0.0.1:{free_port}"
     with Connection(

@@ -61,7 +61,7 @@ def test_unsubscribing_gives_back_what_is_not_acknowledged(
 def test_a_late_acknowledgement_is_dropped_with_one_warning(
     connection: Connection, queue: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Tags die with their channel: two late ones, one line, and the link lives on."""
+    """Tags die with their channel: two late ones, one line, and the connection lives on."""
     connection.declare_queue(queue)
     subscription = connection.subscribe(queue, prefetch=10)
     connection.publish([letter(queue, n) for n in range(2)])
@@ -99,7 +99,7 @@ def test_a_deleted_queue_ends_the_subscription_and_nothing_else(
 
 
 def test_an_unknown_queue_is_refused_with_404(connection: Connection, queue: str) -> None:
-    """The channel of that subscription is gone, the link is not."""
+    """The channel of that subscription is gone, the connection is not."""
     with pytest.raises(RefusedByBrokerError, match=r"404.*no queue") as refusal:
         connection.subscribe(queue, prefetch=1)
     assert refusal.value.code == 404

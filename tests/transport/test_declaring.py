@@ -100,7 +100,7 @@ def test_without_a_connection_a_question_fails_at_once(queue: str) -> None:
 
 @pytest.fixture
 def stranger(broker_node: BrokerNode, open_connection: OpenConnection) -> Iterator[Connection]:
-    """A link of a user who may read, write and configure nothing."""
+    """A connection of a user who may read, write and configure nothing."""
     vhost, name = f"strange-{uuid.uuid4().hex[:8]}", f"stranger-{uuid.uuid4().hex[:8]}"
     url = broker_node.create_vhost(vhost)
     broker_node.api("PUT", f"/api/users/{name}", '{"password": "secret", "tags": ""}')

@@ -149,7 +149,7 @@ def test_closing_does_not_wait_for_a_frozen_broker(
 
 
 def test_closing_while_disconnected_ends_a_waiting_publish(queue: str) -> None:
-    """Whoever publishes hears that the link is closed."""
+    """Whoever publishes hears that the connection is closed."""
     with ThreadPoolExecutor(1) as pool:
         connection = Connection(["amqp://127.0.0.1:1"], name="test")
         connection.start()
@@ -197,10 +197,10 @@ def test_a_bug_in_the_io_thread_ends_the_connection_in_words(
     connection._session.io.post(bug)
     assert expect(connection.event_buffer, Disconnected)
     ended = expect(connection.event_buffer, Ended)
-    assert (ended.connection, "ZeroDivisionError" in str(ended.error)) == (connection, True)
+    assert (ended.connection, "ZeroDivisionError" in str(ended.error)) == (connection.id, True)
     with pytest.raises(ConnectionClosedError, match="'test' failed: ZeroDivisionError"):
         connection.declare_queue("q")
-    assert "I/O thread of the link 'test' failed" in caplog.text
+    assert "I/O thread of the connection 'test' failed" in caplog.text
 
 
 def test_a_connection_that_is_closed_has_not_ended_by_itself(
@@ -228,7 +228,7 @@ def impatient(node: BrokerNode) -> Iterator[None]:
 def test_an_overdue_acknowledgement_ends_the_subscription(
     broker_node: BrokerNode, open_connection: OpenConnection, queue: str
 ) -> None:
-    """The broker closes the channel with 406; the link says so, and reads again when told."""
+    """The broker closes the channel with 406; the connection says so, and reads again when told."""
     with impatient(broker_node):
         connection = open_connection()
         connection.declare_queue(queue)

@@ -26,11 +26,11 @@ ROOM = 2 * (500_000 + 2 * ENVELOPE_BYTES)
 def press_into(
     event_buffer: EventBuffer, open_connection: OpenConnection, queue: str
 ) -> Connection:
-    """Have 20 deliveries of 500 kB wait for `event_buffer`, and return the link that reads them."""
+    """Have 20 deliveries of 500 kB wait for `event_buffer`; return the connection they come on."""
     connection: Connection = open_connection(event_buffer=event_buffer, heartbeat_seconds=60)
     connection.declare_queue(queue)
     connection.subscribe(queue, prefetch=20)
-    # By another link: a thread that somebody waits for does not wait for room.
+    # By another connection: a thread that somebody waits for does not wait for room.
     open_connection().publish([letter(queue, n, bytes(500_000)) for n in range(20)])
     return connection
 
@@ -166,7 +166,7 @@ def _all(event_buffer: EventBuffer) -> list[object]:
 def test_a_broker_short_of_memory_only_delays_a_publish(
     broker_node: BrokerNode, open_connection: OpenConnection, queue: str
 ) -> None:
-    """Blocked, then Unblocked, then confirmed; a link that only reads goes on meanwhile."""
+    """Blocked, then Unblocked, then confirmed; a connection that only reads goes on meanwhile."""
     writer, reader = (
         open_connection(event_buffer=EventBuffer()),
         open_connection(event_buffer=EventBuffer()),

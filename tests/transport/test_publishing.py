@@ -91,7 +91,7 @@ def test_a_full_queue_refuses_and_takes_again_when_there_is_room(
 
 
 def test_an_unknown_exchange_is_refused_with_404(connection: Connection, queue: str) -> None:
-    """The link goes on."""
+    """The connection goes on."""
     with pytest.raises(RefusedByBrokerError, match="404") as refusal:
         connection.publish([Outgoing("no-such-exchange", "", b"hello", "Letter", "1")])
     assert refusal.value.code == 404

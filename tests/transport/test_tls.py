@@ -16,7 +16,7 @@ from fanfold.participant.connections import tls_of
 from fanfold.participant.replica_lease import ReplicaLease
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.errors import BrokerUnreachableError, InsecureBrokerError, InvalidInputError
-from fanfold.transport import Connection, Outgoing, client_context, connection_context
+from fanfold.transport import Connection, Outgoing, Tls, client_context, connection_tls
 from fanfold.transport.addresses import Address
 from fanfold.transport.events import Delivery
 
@@ -43,7 +43,8 @@ def url(node: BrokerNode, *, host: str = "localhost", scheme: str = "amqps") -> 
     return f"{scheme}://{node.user}:{node.password}@{host}:{node.tls_port}"
 
 
-def connect(address: str, tls: ssl.SSLContext | None, seconds: float = 15) -> None:
+def connect(address: str, context: ssl.SSLContext | None, seconds: float = 15) -> None:
+    tls = None if context is None else Tls(context)
     with Connection([address], name="tls", tls=tls) as connection:
         connection.wait_connected(seconds)
 
@@ -102,7 +103,8 @@ def test_a_client_certificate_is_a_login(node: BrokerNode, authority: Authority)
     node.ctl("set_permissions", "alice", ".*", ".*", ".*")
     context = client_context(ca_file=authority.folder / "ca.pem", certificate=certificate, key=key)
     address = f"amqps://alice@localhost:{node.tls_port}"
-    with Connection([address], name="alice", tls=context, certificate_login=True) as connection:
+    tls = Tls(context, has_certificate=True)
+    with Connection([address], name="alice", tls=tls) as connection:
         connection.wait_connected(15)
         connection.declare_queue("of-alice")
         connection.subscribe("of-alice", prefetch=1)
@@ -120,7 +122,7 @@ def test_files_that_cannot_be_used_are_named(authority: Authority, tmp_path: Pat
     with pytest.raises(InvalidInputError, match=r"--certificate .* cannot be used with its key"):
         client_context(certificate=certificate, key=key_of_another)
     with pytest.raises(InvalidInputError, match="--ca-file has no use without TLS"):
-        connection_context(("amqp://localhost",), ca_file=authority.folder / "ca.pem")
+        connection_tls(("amqp://localhost",), ca_file=authority.folder / "ca.pem")
 
 
 def test_keys_are_their_owners_alone(authority: Authority) -> None:
@@ -146,19 +148,15 @@ def test_nothing_can_turn_verification_off(authority: Authority) -> None:
         for each in files
         for make in (
             lambda named: client_context(**named),
-            lambda named: connection_context((address, "amqp://fred:x@other.example"), **named),
+            lambda named: connection_tls((address, "amqp://fred:x@other.example"), **named).context,
         )
     ]
     for context in (None, *contexts):
-        for certificate_login in (False, True):
+        for has_certificate in (False, True):
+            tls = None if context is None else Tls(context, has_certificate=has_certificate)
             options = (
                 Address.parse(address)
-                .parameters(
-                    heartbeat_seconds=60,
-                    client_properties={},
-                    tls=context,
-                    certificate_login=certificate_login,
-                )
+                .parameters(heartbeat_seconds=60, client_properties={}, tls=tls)
                 .ssl_options
             )
             assert options.server_hostname == "broker.example"
@@ -201,7 +199,7 @@ def test_status_looks_over_tls(
 
 
 def test_the_well_known_login_is_for_ones_own_machine(caplog: pytest.LogCaptureFixture) -> None:
-    connection_context(("amqp://localhost", "amqp://127.0.0.1", "amqp://[::1]"))
+    connection_tls(("amqp://localhost", "amqp://127.0.0.1", "amqp://[::1]"))
     assert caplog.text.count("guest is for trying out") == 3
     with pytest.raises(InvalidInputError, match="guest is for trying out on the broker's own"):
-        connection_context(("amqp://broker.example",))
+        connection_tls(("amqp://broker.example",))

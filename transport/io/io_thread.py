@@ -23,7 +23,7 @@ class IOThread:
     A callback that raises is a bug: the thread says so, drops its connection, and ends.
 
     Args:
-        name: the link's, for errors.
+        name: the connection's, for errors.
         event_buffer: a post interrupts the wait of a delivery for room in it.
         ended: called in the thread as the last thing, with the reason.
     """
@@ -60,7 +60,7 @@ class IOThread:
     def start(self, reconnector: Reconnector) -> None:
         """Start the thread, which starts to connect."""
         self._thread = threading.Thread(
-            target=self._run, args=(reconnector,), name=f"link {self._name}", daemon=True
+            target=self._run, args=(reconnector,), name=f"connection {self._name}", daemon=True
         )
         self._thread.start()
 
@@ -109,7 +109,7 @@ class IOThread:
         if self._ended:
             raise self._ended
         if self._closing:
-            raise ConnectionClosedError(f"the link {self._name!r} is closed")
+            raise ConnectionClosedError(f"the connection {self._name!r} is closed")
 
     def shut(self) -> bool:
         """Take no more questions; posts still run. True for the first call on a living thread."""
@@ -136,7 +136,7 @@ class IOThread:
         self._calls.popleft()()
 
     def _run(self, reconnector: Reconnector) -> None:
-        reason: Exception = ConnectionClosedError(f"the link {self._name!r} is closed")
+        reason: Exception = ConnectionClosedError(f"the connection {self._name!r} is closed")
         for step in (reconnector.connect, reconnector.abort):
             try:
                 step()
@@ -145,8 +145,8 @@ class IOThread:
             except Exception as bug:
                 if reconnector.is_stopping and isinstance(bug, AssertionError):
                     continue  # pika 1.4 does not expect to be closed in the middle of a handshake
-                _logger.exception("the I/O thread of the link %r failed", self._name)
-                reason = ConnectionClosedError(f"the link {self._name!r} failed: {bug!r}")
+                _logger.exception("the I/O thread of the connection %r failed", self._name)
+                reason = ConnectionClosedError(f"the connection {self._name!r} failed: {bug!r}")
         with self._lock:
             self._ended = self._ended or reason
             for answer in self._answers:

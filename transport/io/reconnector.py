@@ -2,9 +2,8 @@
 
 import logging
 import random
-import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import pika
@@ -44,13 +43,11 @@ class Reconnector:
     Args:
         loop: the I/O thread's.
         addresses: the brokers.
+        parameters_of: returns what pika needs to connect to one of them.
         connected: called with a connection that is open, and where it goes.
         disconnected: called with why when that is closed.
         finished: called when there will be no more connections: without an error after `stop`,
             with one when the login is refused.
-        heartbeat_seconds: a peer silent for so long is dead.
-        client_properties: what the management UI shows.
-        tls: for addresses with TLS, instead of the system's certificates.
         max_backoff_seconds: the longest pause between two rounds of attempts.
     """
 
@@ -59,13 +56,10 @@ class Reconnector:
         loop: IOLoop,
         addresses: Sequence[Address],
         *,
+        parameters_of: Callable[[Address], pika.ConnectionParameters],
         connected: Callable[[pika.SelectConnection, Address], None],
         disconnected: Callable[[Exception], None],
         finished: Callable[[Exception | None], None],
-        heartbeat_seconds: int,
-        client_properties: Mapping[str, str],
-        tls: ssl.SSLContext | None,
-        certificate_login: bool,
         max_backoff_seconds: float,
     ) -> None:
         self._loop = loop
@@ -75,10 +69,7 @@ class Reconnector:
         # Of our own: a draw from the module's generator would shift what a seeded training draws.
         self._random = random.Random()
         self._addresses = self._random.sample(addresses, len(addresses))  # over the brokers
-        self._heartbeat_seconds = heartbeat_seconds
-        self._client_properties = client_properties
-        self._tls = tls
-        self._certificate_login = certificate_login
+        self._parameters_of = parameters_of
         self._backoff = Backoff(_FIRST_RETRY_SECONDS, max_backoff_seconds)
         self._connection: pika.SelectConnection | None = None
         self._stopping = False
@@ -101,12 +92,7 @@ class Reconnector:
         address = self._addresses[self._tries % len(self._addresses)]
         self._tries += 1
         self._connection = pika.SelectConnection(
-            address.parameters(
-                heartbeat_seconds=self._heartbeat_seconds,
-                client_properties=self._client_properties,
-                tls=self._tls,
-                certificate_login=self._certificate_login,
-            ),
+            self._parameters_of(address),
             on_open_callback=lambda connection: self._on_open(connection, address),
             on_open_error_callback=lambda _, error: self._on_open_error(address, error),
             on_close_callback=lambda _, error: self._on_closed(error),

@@ -1,6 +1,5 @@
-"""What a link is made of: one broker connection after another, and what lives on them."""
+"""What a `Connection` is made of: one TCP connection after another, and what lives on them."""
 
-import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any, TypeVar
 import pika
 
 from fanfold.schemas.errors import BrokerUnreachableError, ConnectionLostError, QueueDownError
-from fanfold.transport.addresses import Address
+from fanfold.transport.addresses import Address, Tls
 from fanfold.transport.errors import describe, refused_connection
 from fanfold.transport.event_buffer import EventBuffer
 from fanfold.transport.events import (
@@ -68,8 +67,7 @@ class Session:
         event_buffer: EventBuffer,
         heartbeat_seconds: int,
         client_properties: Mapping[str, str],
-        tls: ssl.SSLContext | None,
-        certificate_login: bool,
+        tls: Tls | None,
         window_bytes: int,
         max_backoff_seconds: float,
     ) -> None:
@@ -86,13 +84,16 @@ class Session:
         self._reconnector = Reconnector(
             self.io.loop,
             addresses,
+            parameters_of=partial(
+                Address.parameters,
+                heartbeat_seconds=heartbeat_seconds,
+                client_properties=connection_properties(connection_id.name)
+                | dict(client_properties),
+                tls=tls,
+            ),
             connected=self._on_connected,
             disconnected=self._on_disconnected,
             finished=self.io.stop,
-            heartbeat_seconds=heartbeat_seconds,
-            client_properties=connection_properties(connection_id.name) | dict(client_properties),
-            tls=tls,
-            certificate_login=certificate_login,
             max_backoff_seconds=max_backoff_seconds,
         )
         self._declarations = Declarations()

@@ -1,4 +1,4 @@
-"""All subscriptions of a link, and the acknowledgements on their way to the broker."""
+"""All subscriptions of a connection, and the acknowledgements on their way to the broker."""
 
 import logging
 import time
@@ -28,7 +28,7 @@ class Subscriptions:
     Args:
         io: the I/O thread.
         event_buffer: where deliveries go.
-        name: the link's, for warnings.
+        name: the connection's, for warnings.
         patience_seconds: how long the I/O thread may wait for room in the event buffer before it
             turns to its timers, the heartbeats among them.
     """

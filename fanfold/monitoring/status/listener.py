@@ -64,7 +64,7 @@ class Listener:
             self._seen = None
 
     def hear(self, event: object) -> None:
-        """Take an event of the link."""
+        """Take an event of the connection."""
         match event:
             case Delivery() if event.subscription is self._versions:
                 self._seen = event

@@ -1,6 +1,5 @@
 """Looks at a federation, once or again and again."""
 
-import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,8 +23,9 @@ from fanfold.transport import (
     Connection,
     EventBuffer,
     Stop,
+    Tls,
     client_context,
-    connection_context,
+    connection_tls,
 )
 
 LOOK_SECONDS = 2.0
@@ -60,7 +60,6 @@ def watch(
         event_buffer=event_buffer,
         client_properties={"federation": settings.federation, "role": "status"},
         tls=tls,
-        certificate_login=settings.certificate is not None,
     )
     with connection:
         read_queues = _queues_reader(settings, tls)
@@ -84,7 +83,7 @@ def watch(
                     return
 
 
-def _tls(settings: StatusSettings) -> ssl.SSLContext | None:
+def _tls(settings: StatusSettings) -> Tls | None:
     """Return what both TLS with the broker and https are held to, None where neither is used."""
     files: dict[str, Path | None] = {
         "ca_file": settings.ca_file,
@@ -92,12 +91,12 @@ def _tls(settings: StatusSettings) -> ssl.SSLContext | None:
         "key": settings.key,
     }
     if settings.management and settings.management.startswith("https:"):
-        connection_context(settings.broker)  # minds the login guest
-        return client_context(**files)
-    return connection_context(settings.broker, **files)
+        connection_tls(settings.broker)  # minds the login guest
+        return Tls(client_context(**files), has_certificate=settings.certificate is not None)
+    return connection_tls(settings.broker, **files)
 
 
-def _queues_reader(settings: StatusSettings, tls: ssl.SSLContext | None) -> ReadQueues | None:
+def _queues_reader(settings: StatusSettings, tls: Tls | None) -> ReadQueues | None:
     """Return what asks the management API; None where none is named."""
     if not settings.management:
         return None
@@ -105,7 +104,7 @@ def _queues_reader(settings: StatusSettings, tls: ssl.SSLContext | None) -> Read
     management = ManagementClient(
         settings.management,
         login=(broker.login, broker.password or ""),
-        tls=tls,
+        tls=None if tls is None else tls.context,
         insecure_http=settings.insecure_http,
         timeout_seconds=ANSWER_SECONDS,
     )
