@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.processes import Peaks, status
-from fanfold.cli.options import BROKER_VARIABLE
+from fanfold.access.broker_environment import BROKER_VARIABLE
 from fanfold.local.broker_node import BrokerNode
-from fanfold.local.lifeline import VARIABLE as LIFELINE
+from fanfold.local.parent_watch import VARIABLE as END_WITH_PARENT
 
 ROOT = Path(__file__).parent.parent
 LEAVE_SECONDS = 30.0
@@ -46,7 +46,7 @@ class Federation:
     def __init__(self, url: str, task: str, participants: int, *, name: str) -> None:
         self._environment = os.environ | {
             BROKER_VARIABLE: url,
-            LIFELINE: "1",
+            END_WITH_PARENT: "1",
             # What `fanfold local` does on a machine with as many cores as participants or fewer.
             "OMP_NUM_THREADS": "1",
         }

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import typer
 
-from fanfold.cli.options import BROKER_VARIABLE
-from fanfold.local import lifeline
+from fanfold.access.broker_environment import BROKER_VARIABLE
+from fanfold.local.parent_watch import end_with_parent
 from fanfold.participant.channel import ParticipantChannel
 from fanfold.participant.membership import Membership
 from fanfold.participant.service import Participant
@@ -162,7 +162,7 @@ def main(federation: str = "fanfold", count: int = 4) -> None:
             os.kill(each, signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, stop)
-    lifeline.hold()  # whoever measures may be killed
+    end_with_parent()  # whoever measures may be killed
     for each in children:
         os.waitpid(each, 0)
 

@@ -17,7 +17,7 @@ from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.rounds.policy import RoundPolicy
 from fanfold.schemas.messages import Update
-from fanfold.simulation.loop import EventLoop
+from fanfold.simulation.event_loop import EventLoop
 from fanfold.simulation.speeds import slowness
 
 NUM_UPDATES = 20_000

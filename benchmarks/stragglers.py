@@ -24,9 +24,9 @@ from pathlib import Path
 from benchmarks.federation import LEAVE_SECONDS, ROOT, ended
 from benchmarks.padded import VARIABLE
 from benchmarks.results import Row, machine, report
-from fanfold.cli.options import BROKER_VARIABLE
+from fanfold.access.broker_environment import BROKER_VARIABLE
 from fanfold.local.broker_node import BrokerNode
-from fanfold.local.lifeline import VARIABLE as LIFELINE
+from fanfold.local.parent_watch import VARIABLE as END_WITH_PARENT
 
 TASK = "benchmarks.padded:PaddedDigits"
 PICTURE = ROOT / "docs" / "images" / "stragglers.png"
@@ -124,7 +124,7 @@ def main() -> None:
     curves: dict[str, list[Curve]] = {mode: [] for mode in MODES}
     with ExitStack() as stack:
         node = stack.enter_context(BrokerNode.start())
-        environment = os.environ | {BROKER_VARIABLE: node.url, LIFELINE: "1"}
+        environment = os.environ | {BROKER_VARIABLE: node.url, END_WITH_PARENT: "1"}
         participants(stack, environment)
         for seed in SEEDS:
             for mode, runs in curves.items():

@@ -23,6 +23,16 @@ STANDS_ON = {
     "fanfold": set(ROOMS),
 }
 
+FRONT_DOOR: dict[str, set[str]] = {
+    "access": set(),
+    "simulation": set(),
+    "runs": {"simulation"},
+    "monitoring": {"access"},
+    "local": {"access"},
+    "cli": {"access", "simulation", "runs", "monitoring", "local"},
+}
+"""Which packages in fanfold/ itself each of them may import."""
+
 ONE_ROOM = {"pika": "transport", "msgpack": "schemas"}
 """Who alone may import a dependency."""
 
@@ -130,6 +140,25 @@ def test_a_circle_is_found() -> None:
     """The search sees one that does not begin at its first module."""
     graph = {"a": {"b"}, "b": {"c", "d"}, "c": set[str](), "d": {"b"}}
     assert circle_in(graph) == ["b", "d", "b"]
+
+
+@pytest.mark.parametrize("package", FRONT_DOOR)
+def test_the_front_door_imports_in_one_direction(package: str) -> None:
+    """The command line stands on top: what it starts can be used without it."""
+    allowed = {package, *FRONT_DOOR[package]}
+    wrong = [
+        f"{module} imports {each}"
+        for module, imported in import_graph().items()
+        if module.startswith(f"fanfold.{package}.")
+        for each in imported
+        if each.split(".")[1] in FRONT_DOOR and each.split(".")[1] not in allowed
+    ]
+    assert not wrong
+
+
+def test_every_package_of_the_front_door_has_its_place() -> None:
+    here = {path.name for path in (ROOT / "fanfold").iterdir() if path.is_dir()}
+    assert here - {*ROOMS, "__pycache__"} == FRONT_DOOR.keys()
 
 
 @pytest.mark.parametrize("dependency", ONE_ROOM)

@@ -11,7 +11,8 @@ import pytest
 from nodes import BrokerNode
 
 from fanfold.cli.options import read
-from fanfold.cli.settings import CoordinatorSettings, ParticipantSettings
+from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.transport import Connection
 

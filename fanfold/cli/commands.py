@@ -14,21 +14,18 @@ from fanfold.access import credentials as credentials_file
 from fanfold.cli import access_commands, logs
 from fanfold.cli.help import GroupedCommand
 from fanfold.cli.options import options_of, read
-from fanfold.cli.settings import (
-    CoordinatorSettings,
-    LocalSettings,
-    ParticipantSettings,
-    ReplaySettings,
-    RoundSettings,
-    SimulationSettings,
-    StatusSettings,
-)
 from fanfold.cli.signals import end, end_now, stop_on_signals
 from fanfold.cli.view import Beside, JsonView, LinesView, LiveView, View
-from fanfold.local import lifeline
+from fanfold.coordinator.settings import CoordinatorSettings, RoundSettings
+from fanfold.local.parent_watch import end_with_parent
+from fanfold.local.settings import LocalSettings
 from fanfold.monitoring.endpoint import Endpoint, release
+from fanfold.monitoring.status.settings import StatusSettings
 from fanfold.monitoring.tensorboard import EventFile
+from fanfold.participant.settings import ParticipantSettings
+from fanfold.runs.settings import ReplaySettings
 from fanfold.schemas.errors import FanfoldError, InvalidInputError, TransportError
+from fanfold.simulation.settings import SimulationSettings
 
 FAILED, WRONG_INPUT = 1, 2
 
@@ -79,7 +76,8 @@ def local(*, json: Json = False, fresh: Fresh = False, **options: Any) -> None:
 
     settings = read(LocalSettings, options | ({"resume": "no"} if fresh else {}))
     logs.set_up(settings.log_format)
-    sys.exit(run(settings, view=_view(json), on_ready=stop_on_signals))
+    view = _view(json)
+    sys.exit(run(settings, view=view, shows_password=not json, on_ready=stop_on_signals))
 
 
 @app.command(cls=GroupedCommand)
@@ -94,7 +92,7 @@ def coordinator(
     from fanfold.coordinator.metrics import CoordinatorMetrics  # noqa: PLC0415 - see above
 
     logs.set_up(settings.log_format, federation=settings.federation)
-    lifeline.hold()
+    end_with_parent()
     with ExitStack() as stack:
         view = _view(json)
         metrics = CoordinatorMetrics(federation=settings.federation, version=release())
@@ -119,7 +117,7 @@ def participant(*, json: Json = False, credentials: CredentialsFile = None, **op
     from fanfold.participant.metrics import ParticipantMetrics  # noqa: PLC0415 - see above
 
     logs.set_up(settings.log_format, federation=settings.federation, participant=settings.id)
-    lifeline.hold()
+    end_with_parent()
     with ExitStack() as stack:
         view = stack.enter_context(JsonView() if json else LinesView())
         metrics = ParticipantMetrics(federation=settings.federation, version=release())
@@ -157,7 +155,7 @@ def status(
 @options_of(RoundSettings, SimulationSettings)
 def simulate(*, json: Json = False, **options: Any) -> None:
     """Train a simulated federation in one process, in simulated time, without a broker."""
-    from fanfold.simulation.rounds import rounds_of  # noqa: PLC0415 - as above
+    from fanfold.cli.round_rules import rounds_of  # noqa: PLC0415 - as above
     from fanfold.simulation.simulate import run  # noqa: PLC0415 - as above
 
     settings = read(SimulationSettings, options)

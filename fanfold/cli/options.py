@@ -1,7 +1,6 @@
 """Command-line options from settings: one source for names, defaults, help and checks."""
 
 import inspect
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -11,16 +10,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from fanfold.access.broker_environment import broker_of_the_environment
 from fanfold.access.credentials import Credentials, Role
 from fanfold.cli.help import group_of
 from fanfold.schemas.errors import InvalidInputError
 
 Command = Callable[..., None]
 Settings = TypeVar("Settings", bound=BaseModel)
-
-BROKER_VARIABLE = "FANFOLD_BROKER_URL"
-BROKER_FILE_VARIABLE = "FANFOLD_BROKER_URL_FILE"
-"""Names a file with the URLs, the way containers get their secrets."""
 
 
 def options_of(*models: type[BaseModel]) -> Callable[[Command], Command]:
@@ -71,26 +67,11 @@ def read(
         if name in model.model_fields and value is not None and value != ()
     }
     if "broker" in model.model_fields and "broker" not in given:
-        given["broker"] = tuple(_broker_of_the_environment().split())
+        given["broker"] = tuple(broker_of_the_environment().split())
     try:
         return model(**given)
     except ValidationError as error:
         raise InvalidInputError("; ".join(_mistakes(error))) from None
-
-
-def _broker_of_the_environment() -> str:
-    """Return the URLs of the environment, or of the file that it names; empty where there are none.
-
-    Raises:
-        InvalidInputError: if there is no such file.
-    """
-    path = os.environ.get(BROKER_FILE_VARIABLE)
-    if os.environ.get(BROKER_VARIABLE) or not path:
-        return os.environ.get(BROKER_VARIABLE, "")
-    try:
-        return Path(path).read_text()
-    except OSError as error:
-        raise InvalidInputError(f"{BROKER_FILE_VARIABLE} {path}: {error.strerror}") from None
 
 
 def _mistakes(error: ValidationError) -> list[str]:

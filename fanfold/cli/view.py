@@ -16,8 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
-from fanfold.cli.printable import printable
 from fanfold.cli.shares import shares_in_words
+from fanfold.monitoring.printable import printable
 from fanfold.storage.disk import may_pass
 
 ROWS = 20

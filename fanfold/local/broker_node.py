@@ -12,9 +12,9 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
 
+from fanfold.local.cleanup_process import CleanupProcess
 from fanfold.local.node_setup import LOOPBACK, NodeSetup
 from fanfold.local.rabbitmq_installation import find_installation
-from fanfold.local.reaper import Reaper
 from fanfold.schemas.errors import BrokerUnreachableError
 
 _START_SECONDS = 60.0
@@ -24,7 +24,7 @@ class BrokerNode:
     """A RabbitMQ node of our own: own name, free ports, own data folder, on loopback only.
 
     It ends with `stop()`, and also when this process ends in any other way, SIGKILL included: a
-    keeper process waits for our end of a pipe to close, then kills the node and its port mapper
+    cleanup process waits for our end of a pipe to close, then kills the node and its port mapper
     and removes the data folder.
 
     Use it from one thread at a time.
@@ -35,11 +35,11 @@ class BrokerNode:
         self._setup = setup
         self._folder = setup.folder
         setup.write_files()
-        self._reaper = Reaper(remove=self._folder)
+        self._cleanup = CleanupProcess(remove=self._folder)
         self._server: subprocess.Popen[bytes] | None = None
         # In the foreground, so that it is our child: the daemon Erlang starts by itself would stay.
         self._epmd = self._spawn([str(setup.installation.epmd)])
-        self._reaper.watch(self._epmd)
+        self._cleanup.watch(self._epmd)
 
     @classmethod
     def start(
@@ -123,7 +123,7 @@ class BrokerNode:
             ended = self._server is None or self._server.poll() is not None
             if ended or time.monotonic() > deadline:
                 raise BrokerUnreachableError(
-                    f"the private RabbitMQ node did not start: {self._complaints()}"
+                    f"the private RabbitMQ node did not start: {self._first_errors()}"
                 )
             time.sleep(0.05)
 
@@ -133,7 +133,7 @@ class BrokerNode:
             end_group(self._server)
             self._server = None
         end_group(self._epmd)
-        self._reaper.release()
+        self._cleanup.release()
 
     def _spawn(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start `command` in a process group of its own, in the data folder."""
@@ -149,7 +149,7 @@ class BrokerNode:
 
     def _spawn_server(self) -> None:
         self._server = self._spawn([str(self._setup.installation.server)])
-        self._reaper.watch(self._epmd, self._server)
+        self._cleanup.watch(self._epmd, self._server)
 
     def _answers(self) -> bool:
         """Ask for the first step of a handshake: an open port alone may still be booting."""
@@ -161,7 +161,7 @@ class BrokerNode:
             return talk.recv(1) == b"\x01"
         return False
 
-    def _complaints(self) -> str:
+    def _first_errors(self) -> str:
         """Return the first errors the server printed: later ones are consequences."""
         lines = (self._folder / "console.log").read_text(errors="replace").splitlines()
         errors = [

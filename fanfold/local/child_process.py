@@ -11,7 +11,7 @@ LOG_LINES = 12
 
 
 class ChildProcess:
-    """A process of ours that ends when we do, because its standard input is its lifeline."""
+    """A process of ours that ends when we do: it waits for its standard input to close."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class ChildProcess:
         if self._process.stdin is not None:
             self._process.stdin.close()
 
-    def last_words(self) -> str:
+    def reason_of_the_end(self) -> str:
         """Return why it ended: the sentence of a mistake, or else the last lines of its log."""
         lines = self._log.read_text(errors="replace").splitlines()
         if lines and lines[-1].startswith("fanfold: "):

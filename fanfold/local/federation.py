@@ -4,19 +4,17 @@ import os
 import queue
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from pydantic import BaseModel
-
-from fanfold.cli.options import BROKER_VARIABLE
-from fanfold.cli.settings import CoordinatorSettings, ExamplePrivacySettings, LocalSettings
-from fanfold.cli.view import JsonView, View
+from fanfold.access.broker_environment import BROKER_VARIABLE
 from fanfold.learning import local_device, local_optimizer
 from fanfold.local.broker_node import BrokerNode
 from fanfold.local.child_process import ChildProcess
-from fanfold.local.lifeline import VARIABLE
+from fanfold.local.commands import coordinator_command, participant_command
+from fanfold.local.parent_watch import VARIABLE as END_WITH_PARENT
+from fanfold.local.settings import LocalSettings
 from fanfold.participant.assembly import build_task
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.errors import InvalidInputError
@@ -30,10 +28,28 @@ FAILED, WRONG_INPUT = 1, 2
 Say = Callable[[str, dict[str, Any]], None]
 
 
+class View(AbstractContextManager["View"], Protocol):
+    """Shows what happens while it is entered."""
+
+    def say(self, event: str, fields: dict[str, Any]) -> None:
+        """Show an event."""
+
+
 def run(
-    settings: LocalSettings, *, view: View, on_ready: Callable[[Callable[[str], None]], None]
+    settings: LocalSettings,
+    *,
+    view: View,
+    shows_password: bool,
+    on_ready: Callable[[Callable[[str], None]], None],
 ) -> int:
     """Run the federation and return its exit code.
+
+    Args:
+        settings: what is run.
+        view: shows it.
+        shows_password: whether people read the view, and nothing of it ends in a log: then the
+            password of a broker that stays is told there, and not only in a file.
+        on_ready: is given the function that stops it.
 
     Raises:
         InvalidInputError: if the output folder cannot be written to, or there is no RabbitMQ.
@@ -58,7 +74,7 @@ def run(
         if kept is not None:
             password_file = settings.out / "management-password"
             stack.callback(password_file.unlink, missing_ok=True)
-            say = _with_broker(view, kept, password_file)
+            say = _with_broker(view, kept, password_file, shows_password=shows_password)
         federation = Federation(settings, logs, say=say)
         on_ready(federation.stop)
         stack.callback(federation.close)
@@ -110,7 +126,7 @@ class Federation:
         self._logs = logs
         self._environment = os.environ | {
             BROKER_VARIABLE: " ".join(settings.broker),
-            VARIABLE: "1",
+            END_WITH_PARENT: "1",
         }
         self._happened: queue.SimpleQueue[tuple[str, dict[str, Any]]] = queue.SimpleQueue()
         self._coordinator: ChildProcess | None = None
@@ -121,11 +137,10 @@ class Federation:
 
     def start(self) -> None:
         """Start everybody."""
-        flags = ["coordinator", *_flags(self._coordinator_settings()), "--json"]
-        self._coordinator = self._child("coordinator", flags)
+        self._coordinator = self._child("coordinator", coordinator_command(self._settings))
         for index in range(self._settings.participants):
             name = _name(index)
-            flags = ["participant", *self._participant_flags(name, index)]
+            flags = participant_command(self._settings, name, index)
             self._participants[name] = self._child(name, flags)
 
     def run(self) -> int:
@@ -147,7 +162,7 @@ class Federation:
             sys.stderr.write(f"fanfold: {self._wrong_input[0]}\n")
             return WRONG_INPUT
         if code and not self._is_stopping:
-            sys.stderr.write(f"fanfold: {self._coordinator.last_words()}\n")
+            sys.stderr.write(f"fanfold: {self._coordinator.reason_of_the_end()}\n")
         return code if code >= 0 else FAILED  # a negative one is the signal that killed it
 
     def stop(self, _reason: str) -> None:
@@ -180,59 +195,13 @@ class Federation:
             child.terminate()
         return child
 
-    def _coordinator_settings(self) -> CoordinatorSettings:
-        settings = self._settings
-        fields = CoordinatorSettings.model_fields
-        chosen = {name: getattr(settings, name) for name in fields}
-        # Only what differs: some checks ask whether a setting was given at all.
-        values = {name: x for name, x in chosen.items() if x != fields[name].get_default()}
-        values["broker"] = ()  # through the environment: it holds a password
-        values["threads"] = settings.threads or max(
-            1, (os.cpu_count() or 1) // settings.participants
-        )
-        return CoordinatorSettings(**values)
-
-    def _participant_flags(self, name: str, index: int) -> list[str]:
-        settings = self._settings
-        states = settings.state_dir
-        has_noise = settings.dp_clip is not None and settings.dp_at == "participant"
-        if states is None and (has_noise or settings.dp_sgd_clip is not None):
-            # Noise must not be drawn twice, and what is spent stays spent.
-            states = settings.out / "participants"
-        choices = {field: getattr(settings, field) for field in ExamplePrivacySettings.model_fields}
-        if choices["device_memory_fraction"] is None:
-            # An even share: the first to come would take all that the others need.
-            choices["device_memory_fraction"] = round(1 / settings.participants, 6)
-        flags = {
-            "federation": settings.federation,
-            "id": name,
-            "task": settings.task,
-            "partition": settings.partition,
-            "partition-index": index,
-            "num-partitions": settings.participants,
-            "seed": settings.seed,
-            "device": settings.device,
-            "data": settings.data,
-            "state-dir": states and states / name,
-            "ca-file": settings.ca_file,
-            "certificate": settings.certificate,
-            "key": settings.key,
-            "heartbeat-seconds": settings.heartbeat_seconds,
-            "chunk-bytes": settings.chunk_bytes,
-            "connect-seconds": settings.connect_seconds,
-            "reconnect-seconds": settings.reconnect_seconds,
-            "log-format": settings.log_format,
-        }
-        given = [f"--{flag}={value}" for flag, value in flags.items() if value is not None]
-        return given + _flags(ExamplePrivacySettings(**choices))
-
     def _participant_ended(self, name: str, code: int) -> None:
         """The others go on; with nobody left there is nothing to wait for."""
         child = self._participants.pop(name)
         child.close(0)
         if self._is_stopping:
             return
-        reason = child.last_words()
+        reason = child.reason_of_the_end()
         if code != WRONG_INPUT:
             self._wrong_input = None
         elif self._wrong_input is not None:
@@ -260,12 +229,8 @@ def _log_folder(settings: LocalSettings) -> Path:
     return logs
 
 
-def _with_broker(view: View, kept: BrokerNode, password_file: Path) -> Say:
-    """Tell where the broker that stays is to be looked at, just before the last event.
-
-    People at the terminal are told the password; what programs print ends in logs, so they are
-    told the file that holds it.
-    """
+def _with_broker(view: View, kept: BrokerNode, password_file: Path, *, shows_password: bool) -> Say:
+    """Tell where the broker that stays is to be looked at, just before the last event."""
 
     def told(event: str, fields: dict[str, Any]) -> None:
         if event == "run_finished":
@@ -276,25 +241,8 @@ def _with_broker(view: View, kept: BrokerNode, password_file: Path) -> Say:
                 "user": kept.user,
                 "password_file": str(password_file),
             }
-            secret = {} if isinstance(view, JsonView) else {"password": kept.password}
+            secret = {"password": kept.password} if shows_password else {}
             view.say("broker_kept", address | secret)
         view.say(event, fields)
 
     return told
-
-
-def _flags(settings: BaseModel) -> list[str]:
-    """Return the command line that says what is not a default."""
-    flags = []
-    for name, field in type(settings).model_fields.items():
-        value = getattr(settings, name)
-        option = name.replace("_", "-")
-        if value == field.get_default():
-            continue
-        if isinstance(value, tuple):
-            flags += [f"--{option}={each}" for each in value]
-        elif isinstance(value, bool):
-            flags.append(f"--{option}" if value else f"--no-{option}")
-        else:
-            flags.append(f"--{option}={value}")
-    return flags

@@ -17,7 +17,6 @@ from typing import Any
 
 from torch import Tensor
 
-from fanfold.cli.settings import ReplaySettings
 from fanfold.coordinator.aggregation.initial_model import (
     global_tensors,
     initial_network,
@@ -33,6 +32,7 @@ from fanfold.coordinator.persistence.history_chain import Committed, DamagedHist
 from fanfold.coordinator.rounds.reports import Say
 from fanfold.coordinator.settings import RoundSettings
 from fanfold.learning import load_task
+from fanfold.runs.settings import ReplaySettings
 from fanfold.schemas.encodings import Encoding
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.message_codec import Decoded, Encoded, decode

@@ -1,4 +1,4 @@
-"""The world of a simulated federation: the coordinator's run, and real trainings."""
+"""A simulated federation: the coordinator's run, and real trainings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

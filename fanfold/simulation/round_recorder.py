@@ -13,7 +13,7 @@ from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.persistence.history import History
 from fanfold.coordinator.rounds.reports import Say
 from fanfold.schemas.messages import Update
-from fanfold.simulation.loop import EPOCH
+from fanfold.simulation.event_loop import EPOCH
 
 Evaluate = Callable[[int, Mapping[str, Tensor]], Mapping[str, float]]
 """Measures a version, given its number and tensors, on held-out data."""

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fanfold.cli.settings import SimulationSettings
 from fanfold.coordinator.aggregation.initial_model import ModelForm
 from fanfold.coordinator.aggregation.run_state import DivergedError
 from fanfold.coordinator.persistence.history import History, started
@@ -32,11 +31,12 @@ from fanfold.learning import (
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.tensor_codec import parameters_sha256
 from fanfold.simulation import plot
+from fanfold.simulation.event_loop import EventLoop, StuckError
 from fanfold.simulation.federation import SimulatedFederation
-from fanfold.simulation.loop import EventLoop, StuckError
 from fanfold.simulation.participants import Participants, Share
 from fanfold.simulation.round_recorder import Evaluate, RoundRecorder
-from fanfold.simulation.rounds import without_effect
+from fanfold.simulation.settings import SimulationSettings
+from fanfold.simulation.settings_warnings import without_effect
 from fanfold.simulation.speeds import slowness
 from fanfold.storage import safetensors_file
 

@@ -13,7 +13,8 @@ from fanfold.access.credentials import Credentials
 from fanfold.access.management import ManagementClient
 from fanfold.cli.commands import app
 from fanfold.cli.options import read
-from fanfold.cli.settings import CoordinatorSettings, ParticipantSettings
+from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.names import FederationNames
 

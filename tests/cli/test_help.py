@@ -13,14 +13,12 @@ from typer.testing import CliRunner
 from fanfold.cli.commands import app
 from fanfold.cli.help import EXAMPLES
 from fanfold.cli.options import read
-from fanfold.cli.settings import (
-    CoordinatorSettings,
-    LocalSettings,
-    ParticipantSettings,
-    ReplaySettings,
-    SimulationSettings,
-)
+from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.local.settings import LocalSettings
 from fanfold.monitoring.endpoint import release
+from fanfold.participant.settings import ParticipantSettings
+from fanfold.runs.settings import ReplaySettings
+from fanfold.simulation.settings import SimulationSettings
 
 COMMANDS: dict[str, Any] = vars(typer.main.get_command(app))["commands"]
 SETTINGS = {

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from fanfold.cli.options import BROKER_VARIABLE, read
-from fanfold.cli.settings import CoordinatorSettings, LocalSettings, ParticipantSettings
-from fanfold.coordinator.settings import TrainingSettings
-from fanfold.local.federation import Federation
+from fanfold.access.broker_environment import BROKER_VARIABLE
+from fanfold.cli.options import read
+from fanfold.coordinator.settings import CoordinatorSettings, TrainingSettings
+from fanfold.local.commands import coordinator_settings, participant_command
+from fanfold.local.settings import LocalSettings
+from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.messages import TrainingPlan
 
@@ -70,8 +72,7 @@ def test_a_private_federation_on_this_machine_may_have_any_mode(tmp_path: Path, 
     """What nobody gave is not given to the coordinator either, which would take it for a wish."""
     options = {"mode": mode, "dp_clip": "1", "dp_noise": "1", "out": str(tmp_path)}
     settings = read(LocalSettings, options)
-    federation = Federation(settings, tmp_path, say=lambda _event, _fields: None)
-    given = federation._coordinator_settings()
+    given = coordinator_settings(settings)
     assert (given.mode, given.dp_clip, given.min_participants) == (mode, 1.0, 4)
     assert given.deadline_seconds == 60.0
     assert "staleness" not in given.model_fields_set
@@ -81,8 +82,7 @@ def test_participants_on_this_machine_train_as_privately_as_asked(tmp_path: Path
     """With a folder of its own for each, where what was spent is kept."""
     options = {"dp_sgd_clip": "0.5", "dp_sgd_noise": "2", "out": str(tmp_path)}
     settings = read(LocalSettings, options)
-    federation = Federation(settings, tmp_path, say=lambda _event, _fields: None)
-    flags = federation._participant_flags("ann", 0)
+    flags = participant_command(settings, "ann", 0)
     assert {"--dp-sgd-clip=0.5", "--dp-sgd-noise=2.0"} <= set(flags)
     assert f"--state-dir={tmp_path / 'participants' / 'ann'}" in flags
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from fanfold.cli.settings import SimulationSettings
-from fanfold.simulation.rounds import rounds_of
+from fanfold.cli.round_rules import rounds_of
+from fanfold.simulation.settings import SimulationSettings
 from fanfold.simulation.simulate import simulate
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -40,7 +40,7 @@ from disturbances import KINDS
 from nodes import BrokerNode
 from services import Nursery, Services
 
-from fanfold.cli.options import BROKER_VARIABLE
+from fanfold.access.broker_environment import BROKER_VARIABLE
 from fanfold.schemas.errors import FanfoldError
 
 TRAINING_SECONDS = 0.3

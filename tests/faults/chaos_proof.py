@@ -11,10 +11,10 @@ from chaos_legs import Leg
 from chaos_names import Name, names_of
 from chaos_refold import LIMITS, follow, kept, refold, trainings
 
-from fanfold.cli.settings import ReplaySettings
 from fanfold.coordinator.persistence.history import read_history
 from fanfold.participant.training_state import TrainingState
 from fanfold.runs.replay import _recorded, replay
+from fanfold.runs.settings import ReplaySettings
 
 TRACEBACK = "Traceback (most recent call last):"
 

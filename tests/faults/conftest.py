@@ -7,7 +7,7 @@ import pytest
 from faulty_run import Run
 from services import Nursery, Services
 
-from fanfold.cli.options import BROKER_VARIABLE
+from fanfold.access.broker_environment import BROKER_VARIABLE
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from fault_points import CRASH_CODE, CRASHES, PARTS_KEPT
 from faulty_run import Run
 from services import Nursery, Services
 
-from fanfold.cli.options import BROKER_VARIABLE
+from fanfold.access.broker_environment import BROKER_VARIABLE
 from fanfold.coordinator.persistence.history import read_history
 
 

@@ -10,10 +10,10 @@ from faulty_run import Run
 from padded_task import VARIABLE
 from services import until
 
-from fanfold.cli.settings import ReplaySettings
 from fanfold.coordinator.persistence.checkpoint_store import CheckpointStore
 from fanfold.coordinator.persistence.history import MOST_TAIL_BYTES, History, read_history
 from fanfold.runs.replay import Replayed, replay
+from fanfold.runs.settings import ReplaySettings
 from fanfold.schemas.errors import InvalidInputError
 
 

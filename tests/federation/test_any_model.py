@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fanfold.cli.settings import SimulationSettings
+from fanfold.cli.round_rules import rounds_of
 from fanfold.learning import LearningError, build_network, named_parameters, seeded
 from fanfold.schemas.errors import FanfoldError
-from fanfold.simulation.rounds import rounds_of
+from fanfold.simulation.settings import SimulationSettings
 from fanfold.simulation.simulate import run
 from tests.federation import any_batches, any_data, any_networks, any_tensors
 

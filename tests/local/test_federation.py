@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from fanfold.cli.settings import LocalSettings
 from fanfold.cli.view import LinesView
 from fanfold.learning import LearningError
 from fanfold.local import federation as local
 from fanfold.local.child_process import ChildProcess
+from fanfold.local.settings import LocalSettings
 from fanfold.schemas.errors import InvalidInputError
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ NOWHERE = "amqp://127.0.0.1:1"
 
 def run(out: Path, **options: Any) -> int:
     settings = LocalSettings(out=out, participants=2, **options)
-    return local.run(settings, view=LinesView(), on_ready=lambda _stop: None)
+    return local.run(settings, view=LinesView(), shows_password=True, on_ready=lambda _stop: None)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,9 @@ def test_people_are_told_the_login_and_programs_a_file(
     path = tmp_path / "management-password"
     for view in (LinesView(), JsonView()):
         with view:
-            _with_broker(view, broker_node, path)("run_finished", {"rounds": 1})
+            is_read_by_people = isinstance(view, LinesView)
+            say = _with_broker(view, broker_node, path, shows_password=is_read_by_people)
+            say("run_finished", {"rounds": 1})
     told = capsys.readouterr().out.splitlines()
 
     assert f"user {broker_node.user}, password {broker_node.password}" in told[0]

@@ -16,12 +16,12 @@ from nodes import BrokerNode
 from rich.console import Console
 
 from fanfold.access.management import ManagementClient
-from fanfold.cli.settings import StatusSettings
 from fanfold.coordinator.assembly import serve as serve_coordinator
 from fanfold.coordinator.settings import CoordinatorSettings
-from fanfold.monitoring.status import show
-from fanfold.monitoring.status.picture import Picture
-from fanfold.monitoring.status.queues import QueueNews, queues_of
+from fanfold.monitoring.status import formatting
+from fanfold.monitoring.status.federation_status import FederationStatus
+from fanfold.monitoring.status.queues import QueueStatus, queues_of
+from fanfold.monitoring.status.settings import StatusSettings
 from fanfold.monitoring.status.watch import watch
 from fanfold.participant.assembly import serve as serve_participant
 from fanfold.participant.settings import ParticipantSettings
@@ -61,7 +61,7 @@ def federation_of_two(url: str, name: str, out: Path) -> Iterator[None]:
 def looked_at(
     url: str, name: str, capsys: pytest.CaptureFixture[str], **options: Any
 ) -> tuple[dict[str, Any], str]:
-    """Return the picture as a document, and everything that was printed."""
+    """Return the status as a document, and everything that was printed."""
     settings = StatusSettings(federation=name, broker=(url,), **options)
     watch(settings, json=True, repeat=False, on_ready=lambda _stop: None)
     out = capsys.readouterr().out
@@ -159,40 +159,40 @@ def test_a_watch_goes_on_until_it_is_stopped(
     assert not watching.is_alive()
 
 
-def a_picture() -> Picture:
-    picture = Picture("F")
-    picture.published(Labels(run="r", version=4), epoch=2)
-    picture.overheard(Hello(participant="new", instance="i", device="cpu", num_examples=7), 10.0)
-    picture.overheard(
+def a_picture() -> FederationStatus:
+    status = FederationStatus("F")
+    status.take_version(Labels(run="r", version=4), epoch=2)
+    status.take_event(Hello(participant="new", instance="i", device="cpu", num_examples=7), 10.0)
+    status.take_event(
         Progress(
             participant="busy", instance="i", run="r", version=5, phase="training", step=3, steps=9
         ),
         11.0,
     )
-    picture.overheard(Goodbye(participant="gone", instance="i"), 12.0)
-    return picture
+    status.take_event(Goodbye(participant="gone", instance="i"), 12.0)
+    return status
 
 
 def test_a_newer_version_that_somebody_trains_on_is_the_current_one() -> None:
-    picture = a_picture()
+    status = a_picture()
 
-    assert (picture.version, picture.round, picture.epoch) == (5, 6, 2)
-    picture.published(Labels(run="another", version=0), epoch=3)
-    assert (picture.run, picture.version) == ("another", 0)
+    assert (status.version, status.round, status.epoch) == (5, 6, 2)
+    status.take_version(Labels(run="another", version=0), epoch=3)
+    assert (status.run, status.version) == ("another", 0)
 
 
 def test_a_queue_tells_of_those_who_say_nothing() -> None:
     """Unacknowledged is at work, no consumer is away."""
-    picture = a_picture()
-    picture.queues = [
-        QueueNews("F.participant.silent", ready=0, unacknowledged=1, consumers=1, num_bytes=9),
-        QueueNews("F.participant.away", ready=1, unacknowledged=0, consumers=0, num_bytes=9),
-        QueueNews("F.participant.busy", ready=1, unacknowledged=1, consumers=1, num_bytes=9),
-        QueueNews("F.coordinator", ready=0, unacknowledged=0, consumers=0, num_bytes=0),
-        QueueNews("F.status.1.events", ready=0, unacknowledged=0, consumers=1, num_bytes=0),
+    status = a_picture()
+    status.queues = [
+        QueueStatus("F.participant.silent", ready=0, unacknowledged=1, consumers=1, num_bytes=9),
+        QueueStatus("F.participant.away", ready=1, unacknowledged=0, consumers=0, num_bytes=9),
+        QueueStatus("F.participant.busy", ready=1, unacknowledged=1, consumers=1, num_bytes=9),
+        QueueStatus("F.coordinator", ready=0, unacknowledged=0, consumers=0, num_bytes=0),
+        QueueStatus("F.status.1.events", ready=0, unacknowledged=0, consumers=1, num_bytes=0),
     ]
 
-    doing = {row["participant"]: (row["here"], row["doing"]) for row in picture.participants(12.0)}
+    doing = {row["participant"]: (row["here"], row["doing"]) for row in status.participants(12.0)}
     assert doing == {
         "away": (False, "away, a version is waiting"),
         "busy": (True, "training"),
@@ -200,12 +200,12 @@ def test_a_queue_tells_of_those_who_say_nothing() -> None:
         "new": (True, "joining"),
         "silent": (True, "at work"),
     }
-    assert picture.coordinator is True
-    assert not picture.is_complete  # `silent` was not heard
+    assert status.coordinator is True
+    assert not status.is_complete  # `silent` was not heard
 
 
 def test_lines_for_people_name_all_that_is_known_and_nothing_else() -> None:
-    assert list(show.lines(a_picture(), 12.5)) == [
+    assert list(formatting.lines(a_picture(), 12.5)) == [
         "federation F, coordinator unknown, run r, round 6 on version 5, epoch 2",
         "busy: doing training, version 5, step 3/9, heard 1.5 s ago",
         "gone: doing left, heard 0.5 s ago",
@@ -215,14 +215,14 @@ def test_lines_for_people_name_all_that_is_known_and_nothing_else() -> None:
 
 def test_a_device_may_bear_any_name() -> None:
     """It comes from a stranger: neither rich's markup nor a control character does anything."""
-    picture = Picture("F")
+    status = FederationStatus("F")
     hello = Hello(participant="odd", instance="i", device="[/x]\x1b[2J\nfake", num_examples=7)
-    picture.overheard(hello, 10.0)
+    status.take_event(hello, 10.0)
     screen = io.StringIO()
-    Console(file=screen, width=200).print(show.table(picture, 10.0))
+    Console(file=screen, width=200).print(formatting.table(status, 10.0))
 
     assert "[/x]\\x1b[2J\\nfake" in screen.getvalue()
-    assert list(show.lines(picture, 10.0))[1:] == [
+    assert list(formatting.lines(status, 10.0))[1:] == [
         "odd: doing joining, device [/x]\\x1b[2J\\nfake, heard 0 s ago"
     ]
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
-from fanfold.cli.settings import LocalSettings
 from fanfold.learning import Execution, Task
-from fanfold.local.federation import Federation
+from fanfold.local.commands import participant_command
+from fanfold.local.settings import LocalSettings
 from fanfold.participant.settings import ParticipantSettings, SpeedSettings
 from fanfold.participant.trainer import Trainer
 
@@ -55,9 +55,7 @@ def test_a_fraction_of_memory_is_a_fraction(fraction: float) -> None:
 
 def participant_flags(**settings: Any) -> list[str]:
     local = LocalSettings(**settings)
-    federation = Federation.__new__(Federation)
-    federation._settings = local
-    return federation._participant_flags("participant-0", 0)
+    return participant_command(local, "participant-0", 0)
 
 
 def test_participants_on_one_machine_share_its_device_evenly() -> None:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from fanfold.cli.settings import SimulationSettings
+from fanfold.cli.round_rules import rounds_of
 from fanfold.coordinator.assembly import serve as serve_coordinator
 from fanfold.coordinator.persistence.history import read_history
 from fanfold.coordinator.settings import CoordinatorSettings
@@ -21,7 +21,7 @@ from fanfold.participant.settings import ParticipantSettings
 from fanfold.participant.trainer import Trainer
 from fanfold.schemas.tensor_codec import parameters_sha256
 from fanfold.simulation.participants import Participants, Share
-from fanfold.simulation.rounds import rounds_of
+from fanfold.simulation.settings import SimulationSettings
 from fanfold.simulation.simulate import SimulationResult, run
 
 TASK = f"{__name__}:Line"

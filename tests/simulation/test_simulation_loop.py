@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from fanfold.coordinator.rounds.policy import RoundPolicy
 from fanfold.schemas.errors import InvalidInputError
-from fanfold.simulation.loop import EventLoop, StuckError
+from fanfold.simulation.event_loop import EventLoop, StuckError
 from fanfold.simulation.speeds import slowness
 from fanfold.simulation.timeline import Timeline
 
 
 class Ledger:
-    """A world that trains nothing and writes everything down."""
+    """A run that trains nothing and writes everything down."""
 
     def __init__(self, rounds: int, max_staleness: int) -> None:
         self.version = 0
@@ -96,11 +96,11 @@ def counted_instructions() -> Iterator[list[int]]:
 def simulated(
     speeds: list[float], policy: RoundPolicy, *, rounds: int = 12, **options: Any
 ) -> tuple[Ledger, EventLoop]:
-    world = Ledger(rounds, policy.max_staleness)
+    run = Ledger(rounds, policy.max_staleness)
     names = [f"p{index}" for index in range(len(speeds))]
-    loop = EventLoop(world, names, speeds, policy=policy, **options)
+    loop = EventLoop(run, names, speeds, policy=policy, **options)
     loop.run()
-    return world, loop
+    return run, loop
 
 
 speed_lists = st.lists(st.floats(0.1, 50), min_size=1, max_size=12)
@@ -128,23 +128,23 @@ def test_what_always_holds(
     """Time moves on, nobody answers a version twice or an older one, each close has its quorum."""
     if len(speeds) < policy.quorum:
         return  # such a round never closes: the next test
-    world, loop = simulated(speeds, policy, seed=seed, dropout=dropout, until_seconds=3000.0)
+    run, loop = simulated(speeds, policy, seed=seed, dropout=dropout, until_seconds=3000.0)
 
-    times = [time for time, _, _ in world.closed]
+    times = [time for time, _, _ in run.closed]
     assert times == sorted(times)
     assert loop.now <= 3000.0
-    assert math.isclose(sum(seconds for _, seconds, _ in world.closed), (times or [0.0])[-1])
-    assert all(updates >= policy.quorum for _, _, updates in world.closed)
+    assert math.isclose(sum(seconds for _, seconds, _ in run.closed), (times or [0.0])[-1])
+    assert all(updates >= policy.quorum for _, _, updates in run.closed)
     for participant in range(len(speeds)):
-        bases = [base for who, base, _ in world.answers if who == participant]
+        bases = [base for who, base, _ in run.answers if who == participant]
         assert bases == sorted(set(bases))
     assert all(
         staleness is None or 0 <= staleness <= policy.max_staleness
-        for _, _, staleness in world.answers
+        for _, _, staleness in run.answers
     )
-    assert sum(1 for count in world.held.values() if count) <= 2 * len(speeds) + 1
+    assert sum(1 for count in run.held.values() if count) <= 2 * len(speeds) + 1
     again, _ = simulated(speeds, policy, seed=seed, dropout=dropout, until_seconds=3000.0)
-    assert (again.answers, again.closed) == (world.answers, world.closed)
+    assert (again.answers, again.closed) == (run.answers, run.closed)
 
 
 def test_a_round_that_nobody_can_ever_close_is_said_to_be_one() -> None:
@@ -152,46 +152,46 @@ def test_a_round_that_nobody_can_ever_close_is_said_to_be_one() -> None:
     with pytest.raises(StuckError, match="round 1 can never close: it has 1 updates"):
         simulated([1.0], RoundPolicy(quorum=2))
 
-    world = Ledger(rounds=1, max_staleness=0)
-    world.refuses_everything = True
+    run = Ledger(rounds=1, max_staleness=0)
+    run.refuses_everything = True
     with pytest.raises(StuckError, match="were all of them refused"):
-        EventLoop(world, ["p0"], [1.0], policy=RoundPolicy()).run()
+        EventLoop(run, ["p0"], [1.0], policy=RoundPolicy()).run()
 
 
 @given(speeds=speed_lists)
 def test_sync_waits_for_the_slowest_every_round(speeds: list[float]) -> None:
-    world, _ = simulated(speeds, RoundPolicy(), rounds=3)
+    run, _ = simulated(speeds, RoundPolicy(), rounds=3)
 
-    assert world.closed == [
+    assert run.closed == [
         (pytest.approx(max(speeds) * number), pytest.approx(max(speeds)), len(speeds))
         for number in (1, 2, 3)
     ]
-    assert all(staleness == 0 for _, _, staleness in world.answers)
+    assert all(staleness == 0 for _, _, staleness in run.answers)
 
 
 def test_goal_one_closes_a_round_with_every_update() -> None:
     """Two alike and one twice as slow, by hand: who is ready takes the newest there is by then."""
     policy = RoundPolicy(goal=1, max_staleness=20, only_fresh_count=False)
-    world, _ = simulated([1.0, 1.0, 2.0], policy, rounds=6)
+    run, _ = simulated([1.0, 1.0, 2.0], policy, rounds=6)
 
-    assert world.answers == [(0, 0, 0), (1, 0, 1), (2, 0, 2), (0, 1, 2), (1, 1, 3), (0, 3, 2)]
-    assert [time for time, _, _ in world.closed] == [1.0, 1.0, 2.0, 2.0, 2.0, 3.0]
+    assert run.answers == [(0, 0, 0), (1, 0, 1), (2, 0, 2), (0, 1, 2), (1, 1, 3), (0, 3, 2)]
+    assert [time for time, _, _ in run.closed] == [1.0, 1.0, 2.0, 2.0, 2.0, 3.0]
 
 
 def test_the_deadline_closes_with_the_quorum_and_not_before() -> None:
     """10 s; the slow one's update is late, refused in sync mode, and it goes on with the newest."""
-    world, _ = simulated([1.0, 25.0], RoundPolicy(deadline_seconds=10.0), rounds=4)
+    run, _ = simulated([1.0, 25.0], RoundPolicy(deadline_seconds=10.0), rounds=4)
 
-    assert [time for time, _, _ in world.closed] == [10.0, 20.0, 30.0, 40.0]
-    assert (1, 0, None) in world.answers
-    assert [base for who, base, _ in world.answers if who == 1] == [0]
+    assert [time for time, _, _ in run.closed] == [10.0, 20.0, 30.0, 40.0]
+    assert (1, 0, None) in run.answers
+    assert [base for who, base, _ in run.answers if who == 1] == [0]
 
 
 def test_who_drops_out_is_back_and_trains_the_version_again() -> None:
     """All trainings but one in ten fail: the round closes all the same, later."""
-    world, loop = simulated([1.0], RoundPolicy(), rounds=1, dropout=0.9, seed=1)
+    run, loop = simulated([1.0], RoundPolicy(), rounds=1, dropout=0.9, seed=1)
 
-    assert world.answers == [(0, 0, 0)]
+    assert run.answers == [(0, 0, 0)]
     assert loop.now > 1.0
     assert loop.now % 2 == 1.0  # n failures cost a training and an absence each
 
@@ -199,19 +199,19 @@ def test_who_drops_out_is_back_and_trains_the_version_again() -> None:
 def test_one_silent_through_a_deadline_is_not_waited_for_until_it_is_back() -> None:
     """Away for 25 s: rounds of 10 s while it may come back, then of the other's 1 s."""
     policy = RoundPolicy(deadline_seconds=10.0)
-    world, _ = simulated([1.0, 25.0], policy, rounds=40, dropout=0.3, seed=1)
+    run, _ = simulated([1.0, 25.0], policy, rounds=40, dropout=0.3, seed=1)
 
-    durations = Counter(round(seconds, 6) for _, seconds, _ in world.closed)
+    durations = Counter(round(seconds, 6) for _, seconds, _ in run.closed)
     assert durations[10.0] > 3
     assert durations[1.0] > 3
 
 
 def test_a_sampled_round_is_sent_to_the_sample_and_waits_for_it() -> None:
-    world, _ = simulated([1.0] * 10, RoundPolicy(fraction=0.3), rounds=40)
+    run, _ = simulated([1.0] * 10, RoundPolicy(fraction=0.3), rounds=40)
 
-    assert world.receivers == [3] * 40
-    assert [updates for _, _, updates in world.closed] == [3] * 40
-    assert len({participant for participant, _, _ in world.answers}) == 10
+    assert run.receivers == [3] * 40
+    assert [updates for _, _, updates in run.closed] == [3] * 40
+    assert len({participant for participant, _, _ in run.answers}) == 10
 
 
 def test_the_work_for_an_update_does_not_grow_with_the_participants() -> None:

@@ -10,12 +10,12 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from fanfold.cli.settings import SimulationSettings
+from fanfold.cli.round_rules import rounds_of
 from fanfold.coordinator.persistence.history import read_history
 from fanfold.coordinator.settings import RoundSettings
 from fanfold.learning import Task
 from fanfold.schemas.errors import FanfoldError, InvalidInputError
-from fanfold.simulation.rounds import rounds_of
+from fanfold.simulation.settings import SimulationSettings
 from fanfold.simulation.simulate import run
 from tests.federation.tiny_tasks import INPUTS, TARGETS
 

@@ -10,7 +10,7 @@ import trustme
 from nodes import BrokerNode
 
 from fanfold.access.certificates import Authority
-from fanfold.cli.settings import StatusSettings
+from fanfold.monitoring.status.settings import StatusSettings
 from fanfold.monitoring.status.watch import watch
 from fanfold.participant.connections import tls_of
 from fanfold.participant.replica_lease import ReplicaLease

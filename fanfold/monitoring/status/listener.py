@@ -4,7 +4,7 @@ import secrets
 import time
 
 from fanfold.coordinator.admission.event_decoder import read_event
-from fanfold.monitoring.status.picture import Picture
+from fanfold.monitoring.status.federation_status import FederationStatus
 from fanfold.schemas.chunk_header import ChunkHeader
 from fanfold.schemas.errors import (
     NOT_FOUND,
@@ -29,7 +29,7 @@ ANY_SIZE = ReaderLimits(max_bytes=1 << 53)
 
 
 class Listener:
-    """Puts what it hears into a picture. Belongs to one thread.
+    """Puts what it hears into a status. Belongs to one thread.
 
     Its two queues are exclusive: they go with the connection. The one for versions keeps a single
     chunk and drops the others, and hands out one for each `look`, so that watching a federation
@@ -39,14 +39,14 @@ class Listener:
     def __init__(
         self,
         names: FederationNames,
-        picture: Picture,
+        status: FederationStatus,
         *,
         connection: Connection,
         event_buffer: EventBuffer,
     ) -> None:
         """Hear nothing yet."""
         self._names = names
-        self._picture = picture
+        self._picture = status
         self._connection = connection
         self._event_buffer = event_buffer
         self._queue = names.status_queue(secrets.token_hex(4))
@@ -108,7 +108,7 @@ class Listener:
 
     def _take_event(self, delivery: Delivery) -> None:
         try:
-            self._picture.overheard(read_event(delivery), time.monotonic())
+            self._picture.take_event(read_event(delivery), time.monotonic())
         except MalformedMessageError:
             return  # the coordinator will say so: it gets the same one
 
@@ -122,4 +122,4 @@ class Listener:
             )
         except MalformedMessageError:
             return
-        self._picture.published(header.labels, header.epoch)
+        self._picture.take_version(header.labels, header.epoch)

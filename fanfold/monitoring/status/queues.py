@@ -10,7 +10,7 @@ PAGE_SIZE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class QueueNews:
+class QueueStatus:
     """One queue, as of the broker's last statistics: up to 5 s ago by default."""
 
     name: str
@@ -20,7 +20,7 @@ class QueueNews:
     num_bytes: int
 
 
-def queues_of(management: ManagementClient, vhost: str, federation: str) -> list[QueueNews]:
+def queues_of(management: ManagementClient, vhost: str, federation: str) -> list[QueueStatus]:
     """Return the federation's queues by name.
 
     Raises:
@@ -30,7 +30,7 @@ def queues_of(management: ManagementClient, vhost: str, federation: str) -> list
     return sorted(_queues(management, vhost, federation), key=lambda queue: queue.name)
 
 
-def _queues(management: ManagementClient, vhost: str, federation: str) -> Iterator[QueueNews]:
+def _queues(management: ManagementClient, vhost: str, federation: str) -> Iterator[QueueStatus]:
     page = num_pages = 1
     while page <= num_pages:
         answer = management.get(
@@ -48,7 +48,7 @@ def _queues(management: ManagementClient, vhost: str, federation: str) -> Iterat
             )
         num_pages, page = answer["page_count"], page + 1
         for queue in answer["items"]:
-            yield QueueNews(
+            yield QueueStatus(
                 name=queue["name"],
                 ready=queue.get("messages_ready", 0),
                 unacknowledged=queue.get("messages_unacknowledged", 0),

@@ -11,11 +11,11 @@ from pathlib import Path
 from rich.live import Live
 
 from fanfold.access.management import ManagementClient
-from fanfold.cli.settings import StatusSettings
-from fanfold.monitoring.status import show
+from fanfold.monitoring.status import formatting
+from fanfold.monitoring.status.federation_status import FederationStatus
 from fanfold.monitoring.status.listener import Listener
-from fanfold.monitoring.status.picture import Picture
-from fanfold.monitoring.status.queues import QueueNews, queues_of
+from fanfold.monitoring.status.queues import QueueStatus, queues_of
+from fanfold.monitoring.status.settings import StatusSettings
 from fanfold.schemas.errors import TransportError
 from fanfold.schemas.names import FederationNames
 from fanfold.transport import (
@@ -33,7 +33,7 @@ ANSWER_SECONDS = 10.0
 """Of the management API: there is more to show than the queues."""
 NO_MANAGEMENT = "queues, and who is connected but silent: name the management API with --management"
 
-ReadQueues = Callable[[], list[QueueNews]]
+ReadQueues = Callable[[], list[QueueStatus]]
 
 
 def watch(
@@ -50,7 +50,7 @@ def watch(
         LoginRefusedError: if the broker does not let us in.
         BrokerUnreachableError: if there is no broker within `connect_seconds`.
     """
-    picture = Picture(settings.federation)
+    status = FederationStatus(settings.federation)
     event_buffer = EventBuffer()
     on_ready(lambda reason: event_buffer.put_event(Stop(reason)))
     tls = _tls(settings)
@@ -66,7 +66,7 @@ def watch(
         connection.wait_connected(settings.connect_seconds)
         listener = Listener(
             FederationNames(settings.federation),
-            picture,
+            status,
             connection=connection,
             event_buffer=event_buffer,
         )
@@ -74,9 +74,9 @@ def watch(
             until = float("inf") if repeat else time.monotonic() + settings.listen_seconds
             while True:
                 listener.look()
-                _look_at_queues(picture, read_queues, listener)
-                is_last = not repeat and (picture.is_complete or time.monotonic() >= until)
-                shown(picture, is_last)
+                _look_at_queues(status, read_queues, listener)
+                is_last = not repeat and (status.is_complete or time.monotonic() >= until)
+                shown(status, is_last)
                 if is_last or not _listen(
                     event_buffer, listener, min(LOOK_SECONDS, until - time.monotonic())
                 ):
@@ -111,18 +111,18 @@ def _queues_reader(settings: StatusSettings, tls: Tls | None) -> ReadQueues | No
     return partial(queues_of, management, broker.vhost, settings.federation)
 
 
-def _look_at_queues(picture: Picture, read: ReadQueues | None, listener: Listener) -> None:
-    picture.cannot_see = []
-    picture.queues = None
+def _look_at_queues(status: FederationStatus, read: ReadQueues | None, listener: Listener) -> None:
+    status.cannot_see = []
+    status.queues = None
     if read is None:
-        picture.cannot_see.append(NO_MANAGEMENT)
+        status.cannot_see.append(NO_MANAGEMENT)
     else:
         try:
-            picture.queues = read()
+            status.queues = read()
         except TransportError as error:
-            picture.cannot_see.append(f"queues: {error}")
+            status.cannot_see.append(f"queues: {error}")
     if listener.problem is not None:
-        picture.cannot_see.append(f"events and versions: {listener.problem}")
+        status.cannot_see.append(f"events and versions: {listener.problem}")
 
 
 def _listen(event_buffer: EventBuffer, listener: Listener, seconds: float) -> bool:
@@ -137,20 +137,20 @@ def _listen(event_buffer: EventBuffer, listener: Listener, seconds: float) -> bo
 
 
 @contextmanager
-def _shown(*, json: bool, repeat: bool) -> Iterator[Callable[[Picture, bool], None]]:
-    """Give a function that shows a picture; lines and JSON wait for the last one, or for all."""
+def _shown(*, json: bool, repeat: bool) -> Iterator[Callable[[FederationStatus, bool], None]]:
+    """Give a function that shows a status; lines and JSON wait for the last one, or for all."""
     if json:
-        yield lambda picture, is_last: _print(
-            [dumps(picture.document(time.monotonic()))] if is_last or repeat else []
+        yield lambda status, is_last: _print(
+            [dumps(status.document(time.monotonic()))] if is_last or repeat else []
         )
     elif sys.stdout.isatty():
         with Live(auto_refresh=False) as live:
-            yield lambda picture, _: live.update(
-                show.table(picture, time.monotonic()), refresh=True
+            yield lambda status, _: live.update(
+                formatting.table(status, time.monotonic()), refresh=True
             )
     else:
-        yield lambda picture, is_last: _print(
-            list(show.lines(picture, time.monotonic())) if is_last or repeat else []
+        yield lambda status, is_last: _print(
+            list(formatting.lines(status, time.monotonic())) if is_last or repeat else []
         )
 
 

@@ -2,7 +2,7 @@
 
 Rounds follow `fanfold.coordinator.rounds.policy`; participants behave as the real service does: a
 participant that is ready takes the newest version it was sent and has not answered, never an older
-one, and waits where there is none. What training and aggregation are is the world's business, so
+one, and waits where there is none. What training and aggregation are is the run's business, so
 the loop is as fast as its heap.
 """
 
@@ -20,7 +20,7 @@ EPOCH = 1
 """A simulated coordinator is never started again."""
 
 
-class World(Protocol):
+class SimulatedRun(Protocol):
     """The run and its trainings. Participants are named by their index, versions by number."""
 
     @property
@@ -74,11 +74,11 @@ class StuckError(FanfoldError):
 
 
 class EventLoop:
-    """Moves a world through simulated time, the same way for the same seed."""
+    """Moves a run through simulated time, the same way for the same seed."""
 
     def __init__(
         self,
-        world: World,
+        run: SimulatedRun,
         names: Sequence[str],
         slowness: Sequence[float],
         *,
@@ -91,7 +91,7 @@ class EventLoop:
         """Everybody is present and waits for version 0.
 
         Args:
-            world: the run and its trainings.
+            run: the run and its trainings.
             names: the participants' ids.
             slowness: for each how many times longer than the median one it takes to train.
             policy: when rounds close.
@@ -101,7 +101,7 @@ class EventLoop:
             until_seconds: nothing happens after this time.
             should_stop: asked before every event.
         """
-        self._world = world
+        self._run = run
         self._names = names
         self._index = {name: index for index, name in enumerate(names)}
         self._slowness = slowness
@@ -129,7 +129,7 @@ class EventLoop:
         Raises:
             StuckError: if a round is open and nobody will ever send an update again.
         """
-        while not self._world.is_over and not self._should_stop():
+        while not self._run.is_over and not self._should_stop():
             self.now = min(self._timeline.next_time, self._remind_at)
             if self.now > self._until_seconds:
                 self.now = self._until_seconds
@@ -160,14 +160,14 @@ class EventLoop:
     # -- rounds
 
     def _open_round(self) -> OpenRound:
-        version = self._world.version
+        version = self._run.version
         self._sampling.draw(self._present, version + 1)
         sample = self._sampling.members
         expected = self._policy.expected(self._present, sample)
         opened = OpenRound(self._policy, version + 1, expected, opened_at=self.now)
         self._remind_at = opened.deadline
-        self._world.hold(version)
-        self._world.publish(len(self._names) if sample is None else len(sample))
+        self._run.hold(version)
+        self._run.publish(len(self._names) if sample is None else len(sample))
         if sample is None:
             waiting, self._waiting = self._waiting, {}
             for participant in waiting:
@@ -177,17 +177,17 @@ class EventLoop:
         return opened
 
     def _close_round(self) -> None:
-        closed, version = self._round, self._world.version
+        closed, version = self._round, self._run.version
         if self.now >= closed.deadline:  # silent through it: not waited for until back
             self._present -= {
                 self._names[participant]
                 for participant, since in self._away_since.items()
                 if since < closed.opened_at
             }
-        self._world.close_round(self.now, self.now - closed.opened_at)
-        if not self._world.is_over:
+        self._run.close_round(self.now, self.now - closed.opened_at)
+        if not self._run.is_over:
             self._round = self._open_round()
-        self._world.let_go(version)
+        self._run.let_go(version)
 
     def _remind(self) -> None:
         """The deadline passed without the quorum: the places of the silent are filled."""
@@ -207,38 +207,38 @@ class EventLoop:
     def _widen(self, alive: set[str]) -> None:
         more = self._sampling.widen(alive, self._round.number)
         self._round.expect(more)
-        self._world.resend(len(more))
+        self._run.resend(len(more))
         self._send(more)
 
     # -- participants
 
     def _send(self, sample: frozenset[str]) -> None:
         """The current version reaches a sample: those who wait begin, the others keep it."""
-        version = self._world.version
+        version = self._run.version
         for participant in sorted(self._index[name] for name in sample):
             if participant in self._waiting:
                 del self._waiting[participant]
                 self._begin(participant, version)
             else:
-                self._world.hold(version)
+                self._run.hold(version)
                 if participant in self._sent:
-                    self._world.let_go(self._sent[participant])
+                    self._run.let_go(self._sent[participant])
                 self._sent[participant] = version
 
     def _begin(self, participant: int, version: int) -> None:
-        self._world.hold(version)
-        seconds = self._world.training_seconds(participant) * self._slowness[participant]
+        self._run.hold(version)
+        seconds = self._run.training_seconds(participant) * self._slowness[participant]
         self._timeline.add(self.now + seconds, TrainingEnds(participant, version, seconds))
 
     def _answer(self, ended: TrainingEnds) -> None:
         name = self._names[ended.participant]
-        is_current = ended.version == self._world.version
-        staleness = self._world.answer(ended.participant, ended.version)
+        is_current = ended.version == self._run.version
+        staleness = self._run.answer(ended.participant, ended.version)
         if staleness is not None:
             self._round.count(name, staleness=staleness)
         elif is_current:
             self._round.answered.add(name)
-        self._world.let_go(ended.version)
+        self._run.let_go(ended.version)
         self._take_newest(ended.participant, answered=ended.version)
 
     def _drop_out(self, ended: TrainingEnds) -> None:
@@ -249,17 +249,17 @@ class EventLoop:
         if self._sampling.members is not None and participant not in self._sent:
             self._sent[participant] = ended.version  # and keeps holding it
         else:
-            self._world.let_go(ended.version)
+            self._run.let_go(ended.version)
 
     def _take_newest(self, participant: int, answered: int = -1) -> None:
         """Begin on the newest version there is for a participant, or wait for one."""
         if self._sampling.members is None:
-            newest = self._world.version
+            newest = self._run.version
         else:
             newest = self._sent.pop(participant, -1)
         if newest > answered:
             self._begin(participant, newest)
             if self._sampling.members is not None:
-                self._world.let_go(newest)
+                self._run.let_go(newest)
         else:
             self._waiting[participant] = None

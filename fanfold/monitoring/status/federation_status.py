@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from fanfold.monitoring.status.queues import QueueNews
+from fanfold.monitoring.status.queues import QueueStatus
 from fanfold.schemas.chunk_header import Labels
 from fanfold.schemas.messages import Goodbye, Hello, Message, Progress
 from fanfold.schemas.names import FederationNames
 
 
 @dataclass(slots=True)
-class ParticipantNews:
+class ParticipantStatus:
     """What a participant said of itself."""
 
     heard_at: float
@@ -27,7 +27,7 @@ class ParticipantNews:
 
 
 @dataclass(slots=True)
-class Picture:
+class FederationStatus:
     """A federation as it looks from outside. What is None is not known."""
 
     federation: str
@@ -35,12 +35,12 @@ class Picture:
     epoch: int | None = None
     version: int | None = None
     """The newest version that was seen or heard of."""
-    queues: list[QueueNews] | None = None
+    queues: list[QueueStatus] | None = None
     cannot_see: list[str] = field(default_factory=list)
     """What is missing, and why, in words."""
-    _participants: dict[str, ParticipantNews] = field(default_factory=dict)
+    _participants: dict[str, ParticipantStatus] = field(default_factory=dict)
 
-    def overheard(self, event: Message, now: float) -> None:
+    def take_event(self, event: Message, now: float) -> None:
         """Take a hello, a progress report or a goodbye."""
         match event:
             case Hello():
@@ -51,11 +51,11 @@ class Picture:
                 news = self._news(event.participant, now)
                 news.doing, news.version = event.phase, event.version
                 news.step, news.steps = event.step, event.steps
-                self.published(Labels(run=event.run, version=event.version), None)
+                self.take_version(Labels(run=event.run, version=event.version), None)
             case Goodbye():
                 self._news(event.participant, now).doing = "left"
 
-    def published(self, labels: Labels, epoch: int | None) -> None:
+    def take_version(self, labels: Labels, epoch: int | None) -> None:
         """Take note of a version: seen on its way, or held by somebody."""
         if labels.run != self.run:
             self.run, self.version = labels.run, None
@@ -74,8 +74,8 @@ class Picture:
         """Whether a coordinator holds the lock."""
         if self.queues is None:
             return None
-        office = FederationNames(self.federation).coordinator_queue
-        return any(queue.name == office for queue in self.queues)
+        lock_queue = FederationNames(self.federation).coordinator_queue
+        return any(queue.name == lock_queue for queue in self.queues)
 
     @property
     def is_complete(self) -> bool:
@@ -109,12 +109,12 @@ class Picture:
             "cannot_see": self.cannot_see,
         }
 
-    def _news(self, participant: str, now: float) -> ParticipantNews:
-        news = self._participants.setdefault(participant, ParticipantNews(now))
+    def _news(self, participant: str, now: float) -> ParticipantStatus:
+        news = self._participants.setdefault(participant, ParticipantStatus(now))
         news.heard_at = now
         return news
 
-    def _queue_by_participant(self) -> dict[str, QueueNews]:
+    def _queue_by_participant(self) -> dict[str, QueueStatus]:
         prefix = FederationNames(self.federation).participant_queue("x").removesuffix("x")
         return {
             queue.name.removeprefix(prefix): queue
@@ -124,7 +124,7 @@ class Picture:
 
     @staticmethod
     def _row(
-        name: str, queue: QueueNews | None, news: ParticipantNews | None, now: float
+        name: str, queue: QueueStatus | None, news: ParticipantStatus | None, now: float
     ) -> dict[str, Any]:
         return {
             "participant": name,
@@ -141,13 +141,13 @@ class Picture:
         }
 
 
-def _is_here(queue: QueueNews | None, news: ParticipantNews | None) -> bool | None:
+def _is_here(queue: QueueStatus | None, news: ParticipantStatus | None) -> bool | None:
     if queue is not None:
         return queue.consumers > 0
     return None if news is None else news.doing != "left"
 
 
-def _doing(queue: QueueNews | None, news: ParticipantNews | None) -> str:
+def _doing(queue: QueueStatus | None, news: ParticipantStatus | None) -> str:
     """What it said last; failing that, what its queue tells."""
     if queue is not None and not queue.consumers:
         return "away, a version is waiting" if queue.ready else "away"
@@ -156,7 +156,7 @@ def _doing(queue: QueueNews | None, news: ParticipantNews | None) -> str:
     return "at work" if queue is not None and queue.unacknowledged else "waiting"
 
 
-def other_queues(picture: Picture) -> Iterable[QueueNews]:
+def other_queues(status: FederationStatus) -> Iterable[QueueStatus]:
     """Return the queues that are no participant's own, nor ours."""
-    prefixes = (f"{picture.federation}.participant.", f"{picture.federation}.status.")
-    return [queue for queue in picture.queues or () if not queue.name.startswith(prefixes)]
+    prefixes = (f"{status.federation}.participant.", f"{status.federation}.status.")
+    return [queue for queue in status.queues or () if not queue.name.startswith(prefixes)]

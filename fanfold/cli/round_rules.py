@@ -1,15 +1,13 @@
-"""The rules of each mode's rounds, from the options of one command line; and what has no effect."""
+"""The rules of each mode's rounds, from the options of one command line."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from fanfold.cli.options import read
-from fanfold.cli.settings import SimulationSettings
 from fanfold.coordinator.rounds.policy import Mode
 from fanfold.coordinator.settings import RoundSettings
-from fanfold.coordinator.settings_warnings import chosen
-from fanfold.coordinator.settings_warnings import without_effect as coordinator_without_effect
 from fanfold.schemas.errors import InvalidInputError
+from fanfold.simulation.settings import SimulationSettings
 
 UNENDING_ROUNDS = 2**53
 """The largest count that a message can carry."""
@@ -44,17 +42,3 @@ def rounds_of(
             f"--participants {settings.participants}"
         )
     return rounds
-
-
-def without_effect(
-    settings: SimulationSettings, rounds: RoundSettings, *, can_evaluate: bool
-) -> dict[str, str]:
-    """Return the options that have no effect in a simulation, each with why."""
-    reasons = {"min_participants": "in a simulation everybody is present from the beginning"}
-    if settings.evaluate_seconds is not None:
-        reasons["evaluate_every"] = "--evaluate-seconds stands instead of it"
-    found = chosen(rounds, reasons) | coordinator_without_effect(rounds, can_evaluate=can_evaluate)
-    if not can_evaluate:
-        reason = "the task has no held-out data, or tensors that stay private"
-        found |= chosen(settings, {"evaluate_seconds": reason})
-    return found

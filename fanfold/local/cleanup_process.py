@@ -1,11 +1,11 @@
-"""Child processes that must not outlive their parent, however it ends."""
+"""Ends child processes, and removes their files, when their parent has ended in any way."""
 
 import subprocess
 from pathlib import Path
 
-# It outlives us by a moment. The last line on its standard input names the process groups to end,
-# and the end of that input, which comes however we die, ends them. A shell, because it is small and
-# on every machine.
+# It ends a moment after this process. The last line on its standard input names the process groups
+# to end, and the end of that input, which comes however this process ends, ends them. A shell,
+# because it is small and on every machine.
 _SCRIPT = """
 folder=$1
 while read -r line; do groups=$line; done
@@ -15,13 +15,13 @@ for attempt in 1 2 3 4 5; do rm -rf -- "$folder" 2>/dev/null && exit 0; sleep 0.
 """
 
 
-class Reaper:
-    """A process that kills what it watches, and removes a folder, as soon as we are gone."""
+class CleanupProcess:
+    """A process that kills what it watches, and removes a folder, as soon as this one has ended."""
 
     def __init__(self, *, remove: Path | None) -> None:
         """Start it; `remove` is the folder that goes too."""
         self._process = subprocess.Popen(  # noqa: S603 - our own constant script
-            ["/bin/sh", "-c", _SCRIPT, "keeper", str(remove or "")],
+            ["/bin/sh", "-c", _SCRIPT, "fanfold-cleanup", str(remove or "")],
             stdin=subprocess.PIPE,
             text=True,
             start_new_session=True,  # a Ctrl-C in the terminal must not reach it

@@ -1,0 +1,90 @@
+"""The command lines of the services that `fanfold local` starts."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.local.settings import LocalSettings
+from fanfold.participant.settings import ExamplePrivacySettings
+
+
+def coordinator_command(settings: LocalSettings) -> list[str]:
+    """Return the arguments of `fanfold` that run the coordinator, and print its events as JSON."""
+    return ["coordinator", *_flags(coordinator_settings(settings)), "--json"]
+
+
+def coordinator_settings(settings: LocalSettings) -> CoordinatorSettings:
+    """Return what the coordinator is told; its broker comes through the environment."""
+    fields = CoordinatorSettings.model_fields
+    chosen = {name: getattr(settings, name) for name in fields}
+    # Only what differs: some checks ask whether a setting was given at all.
+    values: dict[str, Any] = {
+        name: value for name, value in chosen.items() if value != fields[name].get_default()
+    }
+    values["broker"] = ()  # through the environment: it holds a password
+    cores = os.cpu_count() or 1
+    values["threads"] = settings.threads or max(1, cores // settings.participants)
+    return CoordinatorSettings(**values)
+
+
+def participant_command(settings: LocalSettings, name: str, index: int) -> list[str]:
+    """Return the arguments of `fanfold` that run one participant on its share of the data."""
+    choices = {field: getattr(settings, field) for field in ExamplePrivacySettings.model_fields}
+    if choices["device_memory_fraction"] is None:
+        # An even share: the first to come would take all that the others need.
+        choices["device_memory_fraction"] = round(1 / settings.participants, 6)
+    states = _states(settings)
+    flags = {
+        "federation": settings.federation,
+        "id": name,
+        "task": settings.task,
+        "partition": settings.partition,
+        "partition-index": index,
+        "num-partitions": settings.participants,
+        "seed": settings.seed,
+        "device": settings.device,
+        "data": settings.data,
+        "state-dir": states and states / name,
+        "ca-file": settings.ca_file,
+        "certificate": settings.certificate,
+        "key": settings.key,
+        "heartbeat-seconds": settings.heartbeat_seconds,
+        "chunk-bytes": settings.chunk_bytes,
+        "connect-seconds": settings.connect_seconds,
+        "reconnect-seconds": settings.reconnect_seconds,
+        "log-format": settings.log_format,
+    }
+    given = [f"--{flag}={value}" for flag, value in flags.items() if value is not None]
+    return ["participant", *given, *_flags(ExamplePrivacySettings(**choices))]
+
+
+def _states(settings: LocalSettings) -> Path | None:
+    """Return the folder of the participants' states, None where nothing must be kept.
+
+    A participant that adds noise keeps a state: noise must not be drawn twice, and what is spent
+    stays spent.
+    """
+    has_noise = settings.dp_clip is not None and settings.dp_at == "participant"
+    if settings.state_dir is None and (has_noise or settings.dp_sgd_clip is not None):
+        return settings.out / "participants"
+    return settings.state_dir
+
+
+def _flags(settings: BaseModel) -> list[str]:
+    """Return the command line that says what is not a default."""
+    flags = []
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        option = name.replace("_", "-")
+        if value == field.get_default():
+            continue
+        if isinstance(value, tuple):
+            flags += [f"--{option}={each}" for each in value]
+        elif isinstance(value, bool):
+            flags.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            flags.append(f"--{option}={value}")
+    return flags

@@ -1,0 +1,21 @@
+"""A service that `fanfold local` started ends with it: a pipe on its standard input says so."""
+
+import os
+import signal
+import sys
+import threading
+
+VARIABLE = "FANFOLD_END_WITH_PARENT"
+"""Set for a child process whose standard input is a pipe that its parent holds open."""
+
+
+def end_with_parent() -> None:
+    """Ends this process in good order once its parent is gone, if the parent asked for that."""
+    if os.environ.pop(VARIABLE, None):
+        threading.Thread(target=_wait_for_the_end, name="parent watch", daemon=True).start()
+
+
+def _wait_for_the_end() -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
