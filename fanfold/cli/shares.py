@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fanfold.cli.printable import printable
+from fanfold.monitoring.printable import printable
 
 
 def shares_in_words(shares: Mapping[str, float]) -> str:
