@@ -1,4 +1,4 @@
-"""Writes the results into docs/performance.md, between the marks that name them.
+"""Puts the results into docs/performance.md, between the marks that name them.
 
 python -m benchmarks.page
 """

@@ -1,13 +1,12 @@
-"""DP-SGD through opacus: training with differential privacy for single examples.
+"""DP-SGD through opacus: a training that tells little of any one example.
 
 Abadi et al. 2016, Deep Learning with Differential Privacy, algorithm 1: every step draws each of n
 examples with probability q (Poisson sampling), scales the gradient of each to an L2 norm of at most
 C, adds N(0, (z C)^2) to their sum, and divides it by the expected batch size q n. Neighbouring
-datasets differ in one example. Opacus computes the gradients of single examples, clips them and
-accounts for the privacy spent. Batches and noise come from the operating system's secure source:
-if they followed from the run's seed, everybody who knows the seed could remove the noise.
+datasets differ in one example. Opacus finds the gradients, clips and counts; batches and noise come
+from the operating system's secure source, for whoever knows the run's seed would know them too.
 
-This module needs opacus; the other modules of the package do not import it when they are loaded.
+Importing this needs opacus, so nothing else here does.
 """
 
 import warnings
@@ -56,31 +55,29 @@ def train(
     loading: Loading = Loading(),  # noqa: B008 - it is frozen
     length_of: Callable[[Any], int] = batch_length,
 ) -> list[Metrics]:
-    """Train the network in place; what is not described here is as in `training.train`.
+    """Trains the network in place; what is not said here is as in `training.train`.
 
     Args:
-        network: without batch normalisation and buffers; see `check`.
-        dataset: map-style, of n examples.
-        measure: its loss must be a mean of losses, each of which depends on one example alone.
-        privacy: clipping bound, noise, and the function that records what is spent.
-        epochs: passes of ceil(n / batch_size) steps.
-        lr: learning rate.
-        batch_size: examples in a batch, on average.
-        opt: called as `opt(parameters, lr=lr)`.
-        steps: optimizer steps, instead of `epochs`.
-        proximal_mu: mu of FedProx. Its gradient depends on no example and is added after the noise.
-        execution: device, request to stop and reports of progress.
-        loading: the task's own collate function, if any; a sampler of its own is refused.
-        length_of: returns the number of examples in a batch.
+        network: Without batch normalisation and buffers; see `check`.
+        dataset: Map-style, of n examples.
+        measure: Its loss must be the mean of losses that each follow from one example alone.
+        privacy: Clip, noise, and who counts.
+        epochs: Passes of ceil(n / batch_size) steps.
+        lr: Learning rate.
+        batch_size: Examples in a batch, on average.
+        opt: Called as `opt(parameters, lr=lr)`.
+        steps: Steps in place of epochs.
+        proximal_mu: mu of FedProx; its term knows no example and is added behind the noise.
+        execution: Device, request to stop and reports of progress.
+        loading: How the task makes a batch; a sampler of its own is refused.
+        length_of: How many examples a batch holds.
 
     Returns:
-        For each pass the means over the examples that were drawn; the last entry also holds what
-        `privacy.spend` returned.
+        The means of each pass over what was drawn; the last has what `privacy.spend` said, too.
 
     Raises:
-        LearningError: if the network or the dataset cannot be trained with DP-SGD.
-        TrainingAbandoned: if `execution.should_stop` returned True; the privacy of all planned
-            steps counts as spent.
+        LearningError: The network cannot be trained so.
+        TrainingAbandoned: `execution.should_stop` said so; its steps count as taken.
     """
     if loading.sampler is not None or isinstance(dataset, IterableDataset):
         raise LearningError(
@@ -92,7 +89,7 @@ def train(
     steps = epochs * per_pass if steps is None else steps
     history: list[Metrics] = []
     with prepared(network, execution, train=True) as device, warnings.catch_warnings():
-        # A warning that the first layer's inputs need no gradient: they never do.
+        # The first layer's inputs need no gradient, and that is as it should be.
         warnings.filterwarnings("ignore", message="Full backward hook is firing")
         check(network)
         parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -135,11 +132,10 @@ def train(
 
 
 def check(network: nn.Module) -> None:
-    """Refuse a network for which the gradient of a single example is not defined.
+    """Refuses what no gradient of a single example can be told of.
 
     Raises:
-        LearningError: if the network has batch normalisation, buffers, or a layer that opacus does
-            not support; the network is unchanged.
+        LearningError: In words; the network is as before.
     """
     mixing = [name for name, part in network.named_modules() if isinstance(part, _BatchNorm)]
     if mixing:
@@ -160,14 +156,10 @@ def check(network: nn.Module) -> None:
 
 
 def epsilon(spent: Sequence[tuple[float, float, int]], delta: float) -> float:
-    """Return the epsilon that several trainings have spent together at this delta.
+    """The privacy spent by trainings, each told as (noise, sampling rate, steps).
 
     Opacus's accountant composes their Rényi divergences (Mironov et al. 2019, Rényi Differential
     Privacy of the Sampled Gaussian Mechanism).
-
-    Args:
-        spent: (noise multiplier, sampling rate, steps) of each training.
-        delta: the probability with which the bound may fail.
     """
     accountant = RDPAccountant()
     accountant.history = list(spent)
@@ -186,7 +178,7 @@ def _step(
     base: Sequence[Tensor],
     proximal_mu: float,
 ) -> Tensor:
-    """Take one step and return the loss; where no example was drawn, the step is noise alone."""
+    """Takes one step, of noise alone where nothing was drawn; returns the loss."""
     optimizer.zero_grad(set_to_none=True)
     length, loss = 0, torch.zeros((), device=means.device)
     if batch is not None:
@@ -195,7 +187,7 @@ def _step(
         means.add(measured, length)
         loss = measured[0].detach()
     for parameter in optimizer.params:
-        if parameter.grad_sample is None:  # no example was drawn, or the loss does not depend on it
+        if parameter.grad_sample is None:  # nothing was drawn, or it took no part
             parameter.grad_sample = parameter.new_zeros((length, *parameter.shape))
     optimizer.pre_step()
     for parameter, start in zip(optimizer.params, base, strict=False):
@@ -205,7 +197,7 @@ def _step(
 
 
 class _Optimizer(DPOptimizer):  # type: ignore[misc]  # opacus has no complete types
-    """Opacus's optimizer, with noise from the operating system's secure source."""
+    """Opacus's, with noise that nobody can guess."""
 
     def add_noise(self) -> None:
         std = self.noise_multiplier * self.max_grad_norm
@@ -216,7 +208,7 @@ class _Optimizer(DPOptimizer):  # type: ignore[misc]  # opacus has no complete t
 
 
 class _PoissonBatches:
-    """Batches in which every example appears with the same probability, independently."""
+    """Every example is in every batch with the same probability, whatever else is in it."""
 
     def __init__(
         self,
@@ -236,7 +228,7 @@ class _PoissonBatches:
         self._channels_last = execution.channels_last
 
     def draw(self) -> Any:
-        """Return the next batch; None where no example was drawn."""
+        """The next batch; None where nothing was drawn."""
         chosen = (secure_uniform(self._length) <= self._rate).nonzero().flatten()
         if not len(chosen):
             return None

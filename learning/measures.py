@@ -1,4 +1,4 @@
-"""Loss and metrics of a batch, and their means over examples."""
+"""What is measured of a batch, and its mean over many."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,22 +16,17 @@ Measured = tuple[Tensor, Mapping[str, Tensor]]
 """The loss of one batch and its metrics by name: 0-dim tensors, means over the batch."""
 
 Measure = Callable[[Any], Measured]
-"""Runs a batch through the network and returns its loss and metrics."""
+"""Runs a batch through the network."""
 
 
 def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Return the fraction of labels that have the largest output, a 0-dim tensor.
-
-    Args:
-        outputs: [N, classes, ...].
-        labels: [N, ...], integers.
-    """
+    """The fraction of `labels` [N, ...] where `outputs` [N, classes, ...] are largest; 0-dim."""
     with torch.no_grad():
         return (outputs.argmax(1) == labels).float().mean()
 
 
 def measure_with(process_batch: Callable[[Any], tuple[Tensor, Tensor]]) -> Measure:
-    """Return a `Measure` that calls a function which returns (loss, accuracy) of a batch."""
+    """A `Measure` from a function that gives (loss, accuracy) of a batch."""
 
     def measure(batch: Any) -> Measured:
         loss, batch_accuracy = process_batch(batch)
@@ -41,7 +36,7 @@ def measure_with(process_batch: Callable[[Any], tuple[Tensor, Tensor]]) -> Measu
 
 
 def classification(network: nn.Module) -> Measure:
-    """Return a `Measure` of cross-entropy and accuracy for batches (inputs, labels)."""
+    """Cross-entropy and accuracy of batches (inputs, labels)."""
 
     def process_batch(batch: Any) -> tuple[Tensor, Tensor]:
         inputs, labels = batch
@@ -61,7 +56,7 @@ class Means:
         self.num_examples = 0
 
     def add(self, measured: Measured, num_examples: int) -> None:
-        """Add the means of one batch."""
+        """Adds the means of one batch."""
         loss, metrics = measured
         self.num_examples += num_examples
         for name, mean in (("loss", loss), *metrics.items()):
@@ -70,10 +65,10 @@ class Means:
             self.totals[name].add_(mean.detach(), alpha=num_examples)
 
     def read(self) -> Metrics:
-        """Return the means; waits for the device once, for all of them.
+        """The means; waits for the device, once for all of them.
 
         Raises:
-            LearningError: if no batch was added.
+            LearningError: Nothing was added.
         """
         if not self.num_examples:
             raise LearningError(

@@ -19,7 +19,7 @@ DIRICHLET_TRIES = 100
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A way to divide a dataset's examples among participants.
+    """A way to divide examples.
 
     "iid": equal random parts. "shards": the examples sorted by label are cut into two shards per
     participant, dealt at random, so that each has few classes (McMahan et al. 2017, section 3).
@@ -33,11 +33,7 @@ class Partition:
 
     @classmethod
     def parse(cls, text: str) -> "Partition":
-        """Read "iid", "shards" or "dirichlet:ALPHA".
-
-        Raises:
-            TaskError: if it is anything else, or ALPHA is not a finite number above 0.
-        """
+        """Reads "iid", "shards" or "dirichlet:ALPHA"; raises `TaskError` for anything else."""
         if text == "iid":
             return cls("iid")
         if text == "shards":
@@ -54,19 +50,18 @@ class Partition:
         return cls("dirichlet", alpha)
 
     def divide(self, labels: Sequence[int], num_partitions: int, seed: int = 0) -> list[list[int]]:
-        """Put every example into exactly one part; no part is empty.
+        """Gives every example to exactly one part, and something to every part.
 
         Args:
-            labels: the class of each example.
-            num_partitions: how many parts.
-            seed: the same seed gives the same parts.
+            labels: The class of each example.
+            num_partitions: How many parts.
+            seed: The same seed gives the same parts.
 
         Returns:
             For each part the indices of its examples, in rising order.
 
         Raises:
-            TaskError: if there are too few examples for so many parts, or Dirichlet's proportions
-                left a part empty in every draw.
+            TaskError: There are too few examples for as many parts.
         """
         needed = num_partitions * (SHARDS_EACH if self.kind == "shards" else 1)
         if num_partitions < 1 or len(labels) < needed:
@@ -130,7 +125,7 @@ def _dirichlet(
 def _cuts(
     num_examples: int, num_partitions: int, alpha: float, generator: random.Random
 ) -> list[int]:
-    """Return where each part of one class ends; proportions from Dirichlet(alpha, ..., alpha)."""
+    """Where each part of one class ends, in proportions drawn from Dirichlet(alpha, ..., alpha)."""
     # Gamma variates over their sum are a Dirichlet draw; at tiny alphas all can underflow to 0.
     shares = [generator.gammavariate(alpha, 1.0) for _ in range(num_partitions)]
     if not any(shares):

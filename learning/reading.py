@@ -1,4 +1,4 @@
-"""One sentence for what goes wrong while a task reads its data."""
+"""What goes wrong while a task reads its data is told in one sentence."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +9,13 @@ from fanfold.learning.errors import TaskError
 
 @contextmanager
 def reading(data_dir: Path | None) -> Iterator[None]:
-    """Turn errors of files into `TaskError` while a task's own code runs.
+    """Runs a task's own code, which may find no file where it looks for one.
 
     Args:
-        data_dir: the folder that was given to the task; None if none was.
+        data_dir: Where the task was told that its data lies.
 
     Raises:
-        TaskError: if a file or folder is missing, cannot be read or ends too early.
+        TaskError: A file or folder is missing, cannot be read or ends too early.
     """
     try:
         yield

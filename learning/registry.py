@@ -17,16 +17,15 @@ BUILT_IN = {
 
 
 def load_task(name: str) -> type[Task]:
-    """Find a task's class.
-
-    An error inside the user's module, other than a failed import, is raised as it is.
+    """Finds a task's class.
 
     Args:
-        name: a built-in task or "package.module:ClassName". Modules in the current directory can be
-            named, as with `python -m`.
+        name: A built-in task or "package.module:ClassName". Modules in the current directory can be
+            named, as with `python -m`. An error inside the user's module, other than a failed
+            import, passes through.
 
     Raises:
-        TaskError: if there is no such task, or the class does not derive from `Task`.
+        TaskError: There is no such task, or it is not one.
     """
     target = BUILT_IN.get(name, name)
     module_name, colon, class_name = target.partition(":")

@@ -63,20 +63,25 @@ class ParticipantChannel:
         return subscription is self._subscription
 
     def subscribe(self, prefetch: int) -> None:
-        """Consume the queue, alone.
+        """Consume the queue, alone; or, if it is consumed, let more come at a time.
+
+        Args:
+            prefetch: how many chunks may be unacknowledged.
 
         Raises:
             RefusedByBrokerError: 404 if there is no queue yet, 403 if another instance has it.
             QueueDownError: if it lies on a broker node that is down.
             ConnectionLostError: if there is no connection.
         """
-        if self._subscription is not None:
-            self._consuming.unsubscribe(self._subscription)
-            self._subscription = None
+        subscription, self._subscription = self._subscription, None
         try:
-            self._subscription = self._consuming.subscribe(
-                self._queue, prefetch=prefetch, exclusive=True, consumer_tag=self._participant
-            )
+            if subscription is not None:
+                self._consuming.widen(subscription, prefetch)
+            else:
+                subscription = self._consuming.subscribe(
+                    self._queue, prefetch=prefetch, exclusive=True, consumer_tag=self._participant
+                )
+            self._subscription = subscription
         except RefusedByBrokerError as refusal:
             if NODE_IS_DOWN in refusal.text:
                 raise QueueDownError(self._queue) from None

@@ -10,6 +10,7 @@ import structlog
 from fanfold.participant.channel import ParticipantChannel
 from fanfold.participant.membership import Membership
 from fanfold.participant.settings import ParticipantSettings
+from fanfold.participant.subscriber import Subscriber
 from fanfold.participant.version_receiver import Version, VersionReceiver
 from fanfold.participant.worker_events import (
     ABANDON_SECONDS,
@@ -21,18 +22,9 @@ from fanfold.participant.worker_events import (
     Worker,
     last_words,
 )
-from fanfold.schemas.errors import (
-    ACCESS_REFUSED,
-    NOT_FOUND,
-    ConnectionClosedError,
-    ConnectionLostError,
-    MalformedMessageError,
-    QueueDownError,
-    RefusedByBrokerError,
-)
+from fanfold.schemas.errors import ConnectionClosedError, MalformedMessageError
 from fanfold.schemas.messages import Message, RunFinished, UpdateRefused
 from fanfold.transport import (
-    Backoff,
     Blocked,
     Connected,
     Delivery,
@@ -43,8 +35,6 @@ from fanfold.transport import (
     SubscriptionLost,
     Unblocked,
 )
-
-SUBSCRIBES_AGAIN = Backoff(0.1, 5.0)
 
 log = structlog.get_logger()
 Say = Callable[[str, dict[str, Any]], None]
@@ -68,8 +58,9 @@ class Participant:
         event_buffer: EventBuffer,
         membership: Membership,
         say: Say,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take part under `settings.id`."""
+        """Take part under `settings.id`; `clock` tells seconds that only grow."""
         self._settings = settings
         self._channel = channel
         self._receiver = receiver
@@ -77,7 +68,16 @@ class Participant:
         self._event_buffer = event_buffer
         self._membership = membership
         self._say = say
-        self._window = 1
+        self._clock = clock
+        self._subscriber = Subscriber(
+            settings,
+            channel=channel,
+            receiver=receiver,
+            membership=membership,
+            worker=worker,
+            say=say,
+            clock=clock,
+        )
         self._at_work: Version | None = None
         self._answered: Version | None = None
         """The last one whose update is confirmed."""
@@ -85,10 +85,6 @@ class Participant:
         self._reason = ""
         self._leave_at: float | None = None
         self._give_up_at = math.inf
-        self._failures = 0
-        self._next_try = time.monotonic()
-        self._next_progress = time.monotonic() + settings.progress_seconds
-        self._told_refusal = 0
 
     def run(self) -> bool:
         """Answer versions until told to leave.
@@ -116,7 +112,7 @@ class Participant:
 
     @property
     def _has_left(self) -> bool:
-        return self._is_leaving and (self._at_work is None or time.monotonic() >= self._give_up_at)
+        return self._is_leaving and (self._at_work is None or self._clock() >= self._give_up_at)
 
     # -- work
 
@@ -134,7 +130,7 @@ class Participant:
 
     def _say_received(self, version: Version) -> None:
         structlog.contextvars.bind_contextvars(run=version.run, version=version.number)
-        self._say("version_received", version.summary(time.monotonic()))
+        self._say("version_received", version.summary(self._clock()))
 
     def _finish_work(self, answered: Answered) -> None:
         """The update is confirmed: only now is the version acknowledged."""
@@ -177,13 +173,13 @@ class Participant:
         """What the connections tell about the broker."""
         match event:
             case Connected() if self._channel.is_mine(event.connection):
-                self._next_try, self._failures = time.monotonic(), 0
+                self._subscriber.connected()
             case SubscriptionLost() if self._channel.is_current(event.subscription):
                 log.warning("subscription lost", reason=event.text)
-                self._start_over()
+                self._subscriber.lost()
             case Disconnected() if self._channel.is_mine(event.connection):
                 log.warning("connection lost", reason=event.reason)
-                self._start_over()
+                self._subscriber.lost()
             case Blocked() | Unblocked():
                 self._say("broker", {"accepts": isinstance(event, Unblocked)})
             case Ended():
@@ -203,11 +199,8 @@ class Participant:
             return
         if note is not None:
             self._read(note)
-        incoming = self._receiver.incoming
-        if incoming is not None and incoming.num_chunks > self._window:
-            self._window = incoming.num_chunks
-            self._receiver.disconnected()
-            self._subscribe()
+        if self._receiver.incoming is not None:
+            self._subscriber.make_room(self._receiver.incoming)
 
     def _read(self, note: Message) -> None:
         match note:
@@ -221,78 +214,25 @@ class Participant:
                 self._say("update_refused", {"version": note.base_version, "reason": note.reason})
                 self._worker.refused(note)
 
-    # -- being there
-
-    def _start_over(self) -> None:
-        """The subscription is gone: what was unacknowledged comes again, and is recognised."""
-        self._channel.lost()
-        self._receiver.disconnected()
-        self._next_try = time.monotonic() + SUBSCRIBES_AGAIN.first_seconds
-
-    def _subscribe(self) -> None:
-        """Read my queue if it is there; if not, hello makes the coordinator put it there."""
-        try:
-            self._channel.subscribe(self._window)
-        except ConnectionLostError:
-            return  # Connected brings us back
-        except QueueDownError:  # a hello would not help: the queue is there, behind a dead node
-            self._tell_once(NOT_FOUND, "queue_down", {"participant": self._settings.id})
-            self._next_try = time.monotonic() + SUBSCRIBES_AGAIN.longest_seconds
-            return
-        except RefusedByBrokerError as refusal:
-            is_taken = refusal.code == ACCESS_REFUSED and "exclusive" in refusal.text
-            if not is_taken and refusal.code != NOT_FOUND:
-                raise
-            self._failures += 1
-            self._next_try = time.monotonic() + SUBSCRIBES_AGAIN.seconds(self._failures)
-            if is_taken:  # it is not for us to say hello in its name
-                self._worker.let_go()
-                self._tell_once(refusal.code, "id_taken", {"participant": self._settings.id})
-                return
-        else:
-            self._failures, self._told_refusal = 0, 0
-        self._hello()
-
-    def _hello(self) -> None:
-        if not self._membership.hello(self._receiver.held):
-            fields = {"federation": self._settings.federation}
-            self._tell_once(NOT_FOUND, "waiting_for_coordinator", fields)
-
-    def _progress(self) -> None:
-        if self._receiver.held is None:
-            self._hello()
-        else:
-            self._membership.progress(self._receiver.held, self._worker.activity)
-
-    def _tell_once(self, code: int, event: str, fields: dict[str, Any]) -> None:
-        if self._told_refusal != code:
-            self._told_refusal = code
-            self._say(event, fields)
+    # -- leaving
 
     def _seconds_to_next_duty(self) -> float:
-        duties = [self._next_progress if self._channel.is_subscribed else self._next_try]
+        duties = [self._subscriber.next_duty_at]
         if self._is_leaving:
             duties.append(self._give_up_at if self._leave_at is None else self._leave_at)
-        return max(0.0, min(duties) - time.monotonic())
+        return max(0.0, min(duties) - self._clock())
 
     def _do_duties(self) -> None:
-        now = time.monotonic()
-        if not self._channel.is_subscribed and now >= self._next_try:
-            self._next_try = now + SUBSCRIBES_AGAIN.longest_seconds
-            self._subscribe()
-        if self._channel.is_subscribed and now >= self._next_progress:
-            self._next_progress = now + self._settings.progress_seconds
-            self._progress()
+        now = self._clock()
+        self._subscriber.do_duties()
         if self._leave_at is not None and now >= self._leave_at:
             self._leave_at = None
             self._give_up_at = now + ABANDON_SECONDS
             self._worker.abandon()
 
-    # -- leaving
-
     def _stop(self, stop: Stop) -> None:
         """Take no new version; finish the one in training within the grace time, or abandon it."""
-        self._leave_at = time.monotonic() + self._settings.grace_seconds
+        self._leave_at = self._clock() + self._settings.grace_seconds
         self._leave(stop.reason)
 
     def _leave(self, reason: str) -> None:

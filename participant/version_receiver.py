@@ -41,8 +41,8 @@ class Version:
     """The chunks that came once more after it was answered."""
     num_bytes: int = 0
     """Length of the whole message."""
-    began_at: float = field(default_factory=time.monotonic)
-    """When its first chunk was here."""
+    began_at: float = 0.0
+    """When its first chunk was here, in seconds of the receiver's clock."""
 
     def summary(self, now: float) -> dict[str, Any]:
         """Return what people are told of a version that is whole now."""
@@ -58,12 +58,22 @@ class VersionReceiver:
     """Takes deliveries in order. Belongs to the thread that calls `take`."""
 
     def __init__(
-        self, limits: ReaderLimits, acknowledge: Callable[[Delivery], None], *, say: Say = _unsaid
+        self,
+        limits: ReaderLimits,
+        acknowledge: Callable[[Delivery], None],
+        *,
+        say: Say = _unsaid,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take nothing larger than `limits` say.
+        """Hold nothing yet.
 
-        `acknowledge` is called for what is done with, `say` with what a person should know.
+        Args:
+            limits: nothing larger is taken.
+            acknowledge: called for what is done with.
+            say: called with what a person should know.
+            clock: tells seconds that only grow.
         """
+        self._clock = clock
         self._limits = limits
         self._acknowledge = acknowledge
         self._say = say
@@ -185,6 +195,7 @@ class VersionReceiver:
                 num_chunks=header.whole.count,
                 assembly=Assembly(header, self._limits),
                 num_bytes=header.whole.num_bytes,
+                began_at=self._clock(),
             )
             self._add(self.incoming, header, delivery)
         else:

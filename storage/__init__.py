@@ -1,1 +1,1 @@
-"""Files that survive a crash or a power cut, waiting for a full disk, safetensors files."""
+"""The ground: files that outlive a power cut, full disks, safetensors files."""

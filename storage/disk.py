@@ -1,4 +1,4 @@
-"""Durable writes, and which errors of the disk are worth waiting for."""
+"""What both sides know about the disk: how it forgets, and what to do while it refuses."""
 
 import errno
 import os
@@ -20,22 +20,22 @@ _MAY_PASS = _NO_ROOM | {
 
 
 def is_full_disk(error: OSError) -> bool:
-    """Return whether the disk, or the quota on it, is full."""
+    """Whether room on the disk would help."""
     return error.errno in _NO_ROOM
 
 
 def may_pass(error: OSError) -> bool:
-    """Return whether the same may succeed later: when there is free space, or the disk works."""
+    """Whether the same may succeed later: somebody makes room, or mends the disk."""
     return error.errno in _MAY_PASS
 
 
 def until_there_is_room(attempt: Callable[[], None], pause: Callable[[OSError], None]) -> None:
-    """Call `attempt` again and again until the disk takes it; `pause` is called in between.
+    """Repeat `attempt` while the disk refuses it; `pause` is called before each new attempt.
 
-    Somebody can free a disk that is full, and repair one that is read-only or unreachable.
+    A disk that is full, read-only or out of reach is one that a person can mend.
 
     Raises:
-        OSError: if waiting will not help (see `may_pass`).
+        OSError: one that does not pass.
     """
     while True:
         try:
@@ -49,7 +49,7 @@ def until_there_is_room(attempt: Callable[[], None], pause: Callable[[OSError], 
 
 
 def sync_folder(folder: Path) -> None:
-    """Sync a folder, which makes files created or renamed in it survive a power cut."""
+    """Make new names and renames in `folder` durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -59,17 +59,13 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file that replaces `path`, synced, when the block ends without an exception.
-
-    A reader sees the old content or the new, never a part of it, even after a crash.
+    """Write a file anew, as a whole: afterwards the new one is on the disk, before it the old one.
 
     Raises:
         OSError: if the disk refuses; the old file is still there.
     """
     incoming = path.with_name(f"{path.name}.incoming")
-    incoming.unlink(
-        missing_ok=True
-    )  # not truncated: a reader may have mapped one that a crash left
+    incoming.unlink(missing_ok=True)  # what a crash left may be mapped by a reader
     with incoming.open("wb") as file:
         yield file
         file.flush()
@@ -79,10 +75,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def create(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Write a new file, whose mode is set before the content is written.
+    """Write a file that is not there yet; its mode is there before its content is.
 
     Raises:
-        FileExistsError: if there is a file already.
+        FileExistsError: if it is there.
         OSError: if the disk refuses.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

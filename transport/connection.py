@@ -193,13 +193,7 @@ class Connection:
 
             ask(callback=bind if bindings else answer)
 
-        answer = self._session.ask_queue(
-            name,
-            partial(
-                self._session.operate,
-                declare,
-            ),
-        )
+        answer = self._session.ask_queue(name, partial(self._session.operate, declare))
         found = answer.method
         return QueueState(found.queue, found.message_count, found.consumer_count)
 
@@ -241,6 +235,24 @@ class Connection:
         subscription = Subscription(queue, tag, prefetch)
         subscribe = self._session.subscriptions.subscribe
         return self._session.ask_queue(queue, partial(subscribe, subscription, exclusive=exclusive))
+
+    def widen(self, subscription: Subscription, prefetch: int) -> None:
+        """Let more deliveries of a subscription come before one is acknowledged.
+
+        What was delivered stays delivered, and does not come again; it takes no part of the new
+        window. For a moment nobody consumes the queue.
+
+        Args:
+            subscription: one of this connection's.
+            prefetch: how many deliveries may be unacknowledged from now on, at least 1.
+
+        Raises:
+            RefusedByBrokerError: as by `subscribe`; the subscription has ended.
+            QueueDownError: likewise, and the connection goes with it.
+            ConnectionLostError: if the subscription or its connection has ended.
+        """
+        widen = self._session.subscriptions.widen
+        self._session.ask_queue(subscription.queue, partial(widen, subscription, prefetch))
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription: the broker takes back what is not acknowledged."""

@@ -1,4 +1,4 @@
-"""Flower's client app: training adds one to every parameter."""
+"""A node's side: training is adding one."""
 
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp

@@ -46,16 +46,16 @@ def left_over(event: object, error: type[Exception], words: str) -> list[str]:
     """The reasons of the goodbyes of a participant that an event ends with an error."""
     event_buffer, idle = EventBuffer(), Idle()
     anything: Any = idle
+    subscribed: Any = type("Channel", (), {"is_subscribed": True})()
     participant = Participant(
         ParticipantSettings(id="ann"),
-        channel=NOBODY,
+        channel=subscribed,
         receiver=NOBODY,
         worker=anything,
         event_buffer=event_buffer,
         membership=anything,
         say=lambda *_: None,
     )
-    participant._channel = type("Desk", (), {"is_subscribed": True})()
     event_buffer.put_event(event)
     with pytest.raises(error, match=words):
         participant.run()

@@ -2,12 +2,13 @@
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
 
 import pytest
-from broker_talk import eventually, expect, letter
+from broker_talk import OpenConnection, eventually, expect, letter
 
-from fanfold.schemas.errors import RefusedByBrokerError
-from fanfold.transport import Connection, Delivery, SubscriptionLost
+from fanfold.schemas.errors import ConnectionLostError, RefusedByBrokerError
+from fanfold.transport import Connection, Delivery, EventBuffer, SubscriptionLost
 
 
 def test_what_is_published_arrives_as_it_was_sent(connection: Connection, queue: str) -> None:
@@ -38,6 +39,62 @@ def test_acknowledgements_of_several_threads_all_arrive(connection: Connection, 
 
     assert [int(each.message_id.rpartition("/")[2]) for each in deliveries] == list(range(800))
     assert connection.declare_queue(queue).num_ready == 0
+
+
+def test_a_subscription_is_widened_and_nothing_comes_twice(
+    connection: Connection, queue: str
+) -> None:
+    """One at a time at first, then three beside the one that is held; the last waits its turn."""
+    connection.declare_queue(queue)
+    subscription = connection.subscribe(queue, prefetch=1, exclusive=True)
+    connection.publish([letter(queue, n) for n in range(5)])
+    first = expect(connection.event_buffer, Delivery)
+    connection.widen(subscription, 3)
+    more = [expect(connection.event_buffer, Delivery) for _ in range(3)]
+
+    assert connection.declare_queue(queue).num_ready == 1
+    assert [each.message_id for each in (first, *more)] == [f"{queue}/{n}" for n in range(4)]
+    assert not any(each.redelivered for each in (first, *more))
+    assert {each.subscription for each in more} == {subscription}
+
+    connection.acknowledge(more[0])
+    assert expect(connection.event_buffer, Delivery).message_id == f"{queue}/4"
+    connection.unsubscribe(subscription)
+    assert connection.declare_queue(queue).num_ready == 4
+
+
+def test_a_subscription_whose_queue_was_taken_meanwhile_ends(
+    connection: Connection, queue: str, open_connection: OpenConnection
+) -> None:
+    """While nobody consumes, another may come first; the refusal says so, and all is given back."""
+    connection.declare_queue(queue)
+    subscription = connection.subscribe(queue, prefetch=1, exclusive=True)
+    connection.publish([letter(queue)])
+    expect(connection.event_buffer, Delivery)
+    other = open_connection(event_buffer=EventBuffer())
+    consumer = connection._session.subscriptions._subscriptions[subscription]
+    consume = consumer._consume
+
+    def too_late() -> None:
+        taking = Thread(target=other.subscribe, args=(queue,), kwargs={"prefetch": 1})
+        taking.start()
+        taking.join()
+        consume()
+
+    consumer._consume = too_late
+    with pytest.raises(RefusedByBrokerError, match="exclusive"):
+        connection.widen(subscription, 3)
+    assert not connection.is_subscribed(subscription)
+    assert expect(other.event_buffer, Delivery).redelivered
+
+
+def test_a_subscription_that_has_ended_is_not_widened(connection: Connection, queue: str) -> None:
+    """Its deliveries are the broker's again: whoever asked starts over."""
+    connection.declare_queue(queue)
+    subscription = connection.subscribe(queue, prefetch=1)
+    connection.unsubscribe(subscription)
+    with pytest.raises(ConnectionLostError, match="the subscription has ended"):
+        connection.widen(subscription, 3)
 
 
 def test_unsubscribing_gives_back_what_is_not_acknowledged(

@@ -49,6 +49,7 @@ class Consumer:
         self._deliver = deliver
         self._lost = lost
         self._cancelled = False
+        self._tag = subscription.consumer_tag
         self._channel: Channel = connection.channel(on_open_callback=self._on_open)
         self._channel.add_on_close_callback(self._on_channel_closed)
         self._channel.add_on_cancel_callback(self._on_cancelled_by_broker)
@@ -58,11 +59,30 @@ class Consumer:
         if self._channel.is_open:
             self._channel.basic_ack(tag, multiple)
 
+    def widen(self, prefetch: int, widened: "Future[Subscription]") -> None:
+        """Have up to `prefetch` deliveries come from now on; those that are here stay here.
+
+        AMQP has a consumer keep the window it began with. So this one ends and another begins, on
+        the same channel and under another tag: RabbitMQ counts deliveries by the tag, and those of
+        the first take no room in the second.
+        """
+        if self._cancelled or not self._channel.is_open or not self._started.done():
+            widened.set_exception(ConnectionLostError("the subscription is ending"))
+            return
+        self._started = widened
+        self._channel.basic_cancel(self._tag, callback=lambda _: None)
+        self._subscription.prefetch = prefetch
+        self._tag = f"{self._subscription.consumer_tag}, window {prefetch}"
+        # What is still on its way to the first consumer goes back to its place in the queue.
+        self._channel.basic_qos(
+            prefetch_count=min(prefetch, _MAX_PREFETCH), callback=lambda _: self._consume()
+        )
+
     def cancel(self) -> None:
         """Take no more deliveries; those that are here can still be acknowledged."""
         if self._channel.is_open and not self._cancelled:
             self._cancelled = True
-            self._channel.basic_cancel(self._subscription.consumer_tag, callback=lambda _: None)
+            self._channel.basic_cancel(self._tag, callback=lambda _: None)
 
     def close(self, done: "Future[None] | None" = None) -> None:
         """Close the channel: the broker takes back what is not acknowledged."""
@@ -78,11 +98,16 @@ class Consumer:
     def _on_open(self, channel: Channel) -> None:
         # pika sends the second when the first is answered.
         channel.basic_qos(prefetch_count=min(self._subscription.prefetch, _MAX_PREFETCH))
-        channel.basic_consume(
+        self._consume()
+
+    def _consume(self) -> None:
+        if self._cancelled:  # meanwhile, and then the channel is closed soon
+            return
+        self._channel.basic_consume(
             self._subscription.queue,
             self._on_message,
             exclusive=self._exclusive,
-            consumer_tag=self._subscription.consumer_tag,
+            consumer_tag=self._tag,
             callback=lambda _: self._started.set_result(self._subscription),
         )
 

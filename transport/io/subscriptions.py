@@ -22,8 +22,8 @@ _logger = logging.getLogger(__name__)
 class Subscriptions:
     """Starts and stops consumers and brings acknowledgements to the one they belong to.
 
-    `subscribe`, `unsubscribe` and `acknowledge` may be called from any thread but the I/O thread,
-    everything else belongs to that.
+    `subscribe`, `widen`, `unsubscribe` and `acknowledge` may be called from any thread but the I/O
+    thread, everything else belongs to that.
 
     Args:
         io: the I/O thread.
@@ -54,6 +54,14 @@ class Subscriptions:
         started: Future[Subscription] = Future()
         start = partial(self._start, subscription, exclusive, started)
         return self._io.ask(start, started, patience_seconds)
+
+    def widen(
+        self, subscription: Subscription, prefetch: int, patience_seconds: float
+    ) -> Subscription:
+        """Let more deliveries come; see `Connection.widen`."""
+        widened: Future[Subscription] = Future()
+        widen = partial(self._widen, subscription, prefetch, widened)
+        return self._io.ask(widen, widened, patience_seconds)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Close a consumer's channel and wait for that."""
@@ -123,6 +131,17 @@ class Subscriptions:
     def _forget_refused(self, subscription: Subscription, started: "Future[Subscription]") -> None:
         if started.exception() is not None:
             self._subscriptions.pop(subscription, None)
+
+    def _widen(
+        self, subscription: Subscription, prefetch: int, widened: "Future[Subscription]"
+    ) -> None:
+        consumer = self._subscriptions.get(subscription)
+        if consumer is None:
+            widened.set_exception(ConnectionLostError("the subscription has ended"))
+            return
+        self.flush()
+        widened.add_done_callback(partial(self._forget_refused, subscription))
+        consumer.widen(prefetch, widened)
 
     def _close(self, subscription: Subscription, done: "Future[None]") -> None:
         self.flush()

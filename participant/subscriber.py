@@ -1,0 +1,139 @@
+"""A participant's subscription to its own queue, and its signs of life."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fanfold.participant.channel import ParticipantChannel
+from fanfold.participant.membership import Membership
+from fanfold.participant.settings import ParticipantSettings
+from fanfold.participant.version_receiver import Version, VersionReceiver
+from fanfold.participant.worker_events import Worker
+from fanfold.schemas.errors import (
+    ACCESS_REFUSED,
+    NOT_FOUND,
+    ConnectionLostError,
+    QueueDownError,
+    RefusedByBrokerError,
+)
+from fanfold.transport import Backoff
+
+SUBSCRIBES_AGAIN = Backoff(0.1, 5.0)
+
+Say = Callable[[str, dict[str, Any]], None]
+
+
+class Subscriber:
+    """Keeps the participant subscribed, and tells the coordinator that it is there.
+
+    Belongs to the service's thread. Times are seconds of the service's clock.
+    """
+
+    def __init__(
+        self,
+        settings: ParticipantSettings,
+        *,
+        channel: ParticipantChannel,
+        receiver: VersionReceiver,
+        membership: Membership,
+        worker: Worker,
+        say: Say,
+        clock: Callable[[], float],
+    ) -> None:
+        """Subscribe at the first `do_duties`."""
+        self._settings = settings
+        self._channel = channel
+        self._receiver = receiver
+        self._membership = membership
+        self._worker = worker
+        self._say = say
+        self._clock = clock
+        self._window = 1
+        """Chunks that may be unacknowledged: those of one version, once one was seen."""
+        self._failures = 0
+        self._next_try = clock()
+        self._next_progress = clock() + settings.progress_seconds
+        self._told_refusal = 0
+
+    @property
+    def next_duty_at(self) -> float:
+        """When `do_duties` has something to do."""
+        return self._next_progress if self._channel.is_subscribed else self._next_try
+
+    def do_duties(self) -> None:
+        """Subscribe if that is lost, and give a sign of life if it is time for one.
+
+        Raises:
+            RefusedByBrokerError: if we may not read our queue.
+        """
+        now = self._clock()
+        if not self._channel.is_subscribed and now >= self._next_try:
+            self._next_try = now + SUBSCRIBES_AGAIN.longest_seconds
+            self._subscribe()
+        if self._channel.is_subscribed and now >= self._next_progress:
+            self._next_progress = now + self._settings.progress_seconds
+            self._progress()
+
+    def connected(self) -> None:
+        """There is a connection again: subscribe at once."""
+        self._next_try, self._failures = self._clock(), 0
+
+    def lost(self) -> None:
+        """The subscription is gone: what was unacknowledged comes again, and is recognised."""
+        self._channel.lost()
+        self._receiver.disconnected()
+        self._next_try = self._clock() + SUBSCRIBES_AGAIN.first_seconds
+
+    def make_room(self, incoming: Version) -> None:
+        """Let all chunks of a version come before any of them is acknowledged.
+
+        Raises:
+            RefusedByBrokerError: if we may not read our queue any more.
+        """
+        if incoming.num_chunks > self._window:
+            self._window = incoming.num_chunks
+            self._subscribe()
+            if not self._channel.is_subscribed:
+                self._receiver.disconnected()
+
+    def _subscribe(self) -> None:
+        """Read my queue if it is there; if not, hello makes the coordinator put it there."""
+        was_subscribed = self._channel.is_subscribed
+        try:
+            self._channel.subscribe(self._window)
+        except ConnectionLostError:
+            return  # Connected brings us back
+        except QueueDownError:  # a hello would not help: the queue is there, behind a dead node
+            self._tell_once(NOT_FOUND, "queue_down", {"participant": self._settings.id})
+            self._next_try = self._clock() + SUBSCRIBES_AGAIN.longest_seconds
+            return
+        except RefusedByBrokerError as refusal:
+            is_taken = refusal.code == ACCESS_REFUSED and "exclusive" in refusal.text
+            if not is_taken and refusal.code != NOT_FOUND:
+                raise
+            self._failures += 1
+            self._next_try = self._clock() + SUBSCRIBES_AGAIN.seconds(self._failures)
+            if is_taken:  # it is not for us to say hello in its name
+                self._worker.let_go()
+                self._tell_once(refusal.code, "id_taken", {"participant": self._settings.id})
+                return
+        else:
+            self._failures, self._told_refusal = 0, 0
+            if was_subscribed:
+                return  # the coordinator knows
+        self._hello()
+
+    def _hello(self) -> None:
+        if not self._membership.hello(self._receiver.held):
+            fields = {"federation": self._settings.federation}
+            self._tell_once(NOT_FOUND, "waiting_for_coordinator", fields)
+
+    def _progress(self) -> None:
+        if self._receiver.held is None:
+            self._hello()
+        else:
+            self._membership.progress(self._receiver.held, self._worker.activity)
+
+    def _tell_once(self, code: int, event: str, fields: dict[str, Any]) -> None:
+        if self._told_refusal != code:
+            self._told_refusal = code
+            self._say(event, fields)

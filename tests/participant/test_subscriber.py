@@ -1,0 +1,165 @@
+"""Facts about how a participant reads its own queue, and when it says that it is there."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from fanfold.participant.channel import ParticipantChannel
+from fanfold.participant.service import Participant
+from fanfold.participant.settings import ParticipantSettings
+from fanfold.participant.subscriber import SUBSCRIBES_AGAIN, Subscriber
+from fanfold.participant.version_receiver import Version, VersionReceiver
+from fanfold.participant.worker_events import Activity
+from fanfold.schemas.chunking import cut
+from fanfold.schemas.errors import RefusedByBrokerError
+from fanfold.schemas.message_codec import TensorBytes, encode
+from fanfold.schemas.messages import GlobalParameters, TrainingPlan
+from fanfold.schemas.names import FederationNames
+from fanfold.schemas.reader_limits import ReaderLimits
+from fanfold.transport import Connection, Delivery, EventBuffer, Stop, outgoing
+
+LIMITS = ReaderLimits(max_bytes=1 << 20)
+TAKEN = RefusedByBrokerError(403, "queue in use by another client, exclusive access refused")
+
+
+class Counting(EventBuffer):
+    """Notes every delivery that is taken out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deliveries: list[Delivery] = []
+
+    def get(
+        self, timeout_seconds: float | None = None, *, leave_deliveries: bool = False
+    ) -> object | None:
+        event = super().get(timeout_seconds, leave_deliveries=leave_deliveries)
+        if isinstance(event, Delivery):
+            self.deliveries.append(event)
+        return event
+
+
+class StopsAtFirst:
+    """A worker that has the service leave as soon as it gets a version."""
+
+    activity = Activity()
+
+    def __init__(self, event_buffer: EventBuffer) -> None:
+        self.versions: list[Version] = []
+        self._event_buffer = event_buffer
+
+    def submit(self, version: Version) -> None:
+        self.versions.append(version)
+        self._event_buffer.put_event(Stop("a version is here"))
+
+    def abandon(self) -> None:
+        """Nothing is under way."""
+
+    def let_go(self) -> None:
+        """Nothing is held."""
+
+    def close(self) -> bool:
+        return True
+
+
+class Tells:
+    """A membership that notes what it tells."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def hello(self, _held: object) -> bool:
+        self.told.append("hello")
+        return True
+
+    def progress(self, _held: object, _activity: object) -> bool:
+        self.told.append("progress")
+        return True
+
+    def goodbye(self, _reason: str, _answered: object) -> bool:
+        self.told.append("goodbye")
+        return True
+
+
+@pytest.fixture
+def connections(broker_url: str) -> Iterator[tuple[Connection, Connection, Counting]]:
+    events = Counting()
+    with (
+        Connection([broker_url], name="consumes", event_buffer=events) as consuming,
+        Connection([broker_url], name="publishes", event_buffer=events) as publishing,
+    ):
+        consuming.wait_connected(30)
+        publishing.wait_connected(30)
+        yield consuming, publishing, events
+
+
+def test_no_chunk_of_the_first_version_comes_twice(
+    connections: tuple[Connection, Connection, Counting], federation: str
+) -> None:
+    """The first one tells how many there are, and is kept while the window grows to that."""
+    consuming, publishing, events = connections
+    channel = ParticipantChannel(
+        FederationNames(federation), "ann", consuming=consuming, publishing=publishing
+    )
+    queue = FederationNames(federation).participant_queue("ann")
+    tensor = TensorBytes("w", "float32", (2000,), "value", "raw", memoryview(bytes(8000)))
+    message = GlobalParameters(run="run", version=0, rounds=1, plan=TrainingPlan())
+    chunks = cut(encode(message, [tensor]), chunk_bytes=1024, epoch=1)
+    assert len(chunks) > 5
+    publishing.declare_queue(queue)
+    publishing.publish(outgoing(chunks, "", queue))
+
+    worker, membership = StopsAtFirst(events), Tells()
+    fakes: Any = worker, membership
+    participant = Participant(
+        ParticipantSettings(id="ann", grace_seconds=0),
+        channel=channel,
+        receiver=VersionReceiver(LIMITS, channel.acknowledge),
+        worker=fakes[0],
+        event_buffer=events,
+        membership=fakes[1],
+        say=lambda *_: None,
+    )
+    assert participant.run()
+    (version,) = worker.versions
+    assert version.assembly is not None
+    assert version.assembly.complete
+    assert [each.message_id for each in events.deliveries] == [each.message_id for each in chunks]
+    assert not any(each.redelivered for each in events.deliveries)
+    assert membership.told == ["hello", "goodbye"]
+
+
+class Refusing:
+    """A channel whose queue another process consumes."""
+
+    is_subscribed = False
+    asked = 0
+
+    def subscribe(self, _prefetch: int) -> None:
+        self.asked += 1
+        raise TAKEN
+
+
+def test_a_taken_id_is_asked_for_again_after_pauses_that_double() -> None:
+    """By the service's clock, up to five seconds; and nothing is said in the other's name."""
+    now = 1000.0
+    channel, membership, said = Refusing(), Tells(), []
+    fakes: Any = channel, membership, StopsAtFirst(EventBuffer())
+    subscriber = Subscriber(
+        ParticipantSettings(id="ann"),
+        channel=fakes[0],
+        receiver=VersionReceiver(LIMITS, lambda _: None),
+        membership=fakes[1],
+        worker=fakes[2],
+        say=lambda event, _fields: said.append(event),
+        clock=lambda: now,
+    )
+    pauses = []
+    for _ in range(8):
+        subscriber.do_duties()
+        pauses.append(subscriber.next_duty_at - now)
+        subscriber.do_duties()  # too early: nothing is asked
+        now = subscriber.next_duty_at
+    assert pauses == pytest.approx([SUBSCRIBES_AGAIN.seconds(count) for count in range(1, 9)])
+    assert (pauses[-1], channel.asked) == (pytest.approx(5.0), 8)
+    assert (said, membership.told) == (["id_taken"], [])
