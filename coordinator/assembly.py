@@ -6,10 +6,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
+from fanfold.coordinator.admission.admission import admission_for
 from fanfold.coordinator.admission.participant_queues import ParticipantQueues
 from fanfold.coordinator.admission.sender_check import SenderCheck
-from fanfold.coordinator.admission.update_assembler import Assembler
-from fanfold.coordinator.admission.update_handler import UpdateHandler
 from fanfold.coordinator.aggregation.differential_privacy import DifferentialPrivacy
 from fanfold.coordinator.aggregation.initial_model import (
     global_tensors,
@@ -28,7 +27,6 @@ from fanfold.coordinator.committer import Committer
 from fanfold.coordinator.evaluation.evaluator import Evaluator
 from fanfold.coordinator.evaluation.run_result import BEST, RunResult
 from fanfold.coordinator.observer import Observer, Unobserved
-from fanfold.coordinator.persistence.damaged_uploads import DamagedUploads
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.rounds.presence import Presence
 from fanfold.coordinator.rounds.reports import Say
@@ -192,25 +190,19 @@ def assemble(
         window=min(max(window, LEAST_WINDOW), LARGEST_WINDOW),
         results_bytes=settings.results_bytes,
     )
-    update_handler = UpdateHandler(
+    admission = admission_for(
         run,
         store=store,
         channel=channel,
-        assembler=Assembler(
-            store.spool,
-            limits,
-            damaged=DamagedUploads(run, store=store, publisher=publisher, say=say).tell,
-        ),
+        publisher=publisher,
+        queues=queues,
+        presence=presence,
+        limits=limits,
         sender_check=SenderCheck(
             {*settings.shared_login, *(() if settings.require_login else channel.logins)}
         ),
-        presence=presence,
-        say=say,
-        welcome=queues.welcome,
-        try_again=publisher.send_to_newcomer,
         max_participants=settings.max_participants,
-        answer=lambda participant, message: publisher.announce(message, to=participant),
-        dead_letter=publisher.dead_letter,
+        say=say,
         observer=observer,
     )
     evaluator = Evaluator(
@@ -232,7 +224,7 @@ def assemble(
         channel=channel,
         leader=leader,
         publisher=publisher,
-        update_handler=update_handler,
+        tally=admission.tally,
         evaluator=evaluator,
         say=say,
         observer=observer,
@@ -246,7 +238,7 @@ def assemble(
         channel=channel,
         leader=leader,
         publisher=publisher,
-        update_handler=update_handler,
+        admission=admission,
         committer=committer,
         evaluator=evaluator,
         event_buffer=event_buffer,

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from fanfold.coordinator.admission.update_handler import UpdateHandler
+from fanfold.coordinator.admission.tally import Tally
 from fanfold.coordinator.aggregation.contribution import Contribution, told_of
 from fanfold.coordinator.aggregation.metric_means import weighted_means
 from fanfold.coordinator.aggregation.run_state import IN_ROUND, RunState
@@ -51,7 +51,7 @@ class Committer:
         channel: CoordinatorChannel,
         leader: Leadership,
         publisher: Publisher,
-        update_handler: UpdateHandler,
+        tally: Tally,
         evaluator: Evaluator,
         say: Say,
         observer: Observer,
@@ -66,13 +66,11 @@ class Committer:
         self._channel = channel
         self._leader = leader
         self._publisher = publisher
-        self._update_handler = update_handler
+        self._tally = tally
         self._evaluator = evaluator
         self._say = say
         self._observer = observer
-        self._disk_retry = DiskRetry(
-            settings.out, leader=leader, update_handler=update_handler, say=say
-        )
+        self._disk_retry = DiskRetry(settings.out, leader=leader, tally=tally, say=say)
         self._reports = RoundReports(self._tell_round)
         self._num_noted = 0
         """Updates of the open round that the history names already."""
@@ -155,7 +153,7 @@ class Committer:
                 "epoch": self._store.epoch,
                 "round": closed.number,
                 "updates": [asdict(contribution) for contribution in contributions],
-                "refused": self._update_handler.refused,
+                "refused": self._tally.refused,
                 **({} if privacy is None else {**spent, "delta": privacy.delta}),
             }
         )
@@ -169,7 +167,7 @@ class Committer:
             **loss_and_accuracy(metrics),
             "seconds": round(seconds, 6),
             "bytes_down": self._publisher.bytes_down,
-            "bytes_up": self._update_handler.bytes_up,
+            "bytes_up": self._tally.bytes_up,
             **told_of(contributions),
         }
         if privacy is not None:
@@ -206,11 +204,11 @@ class Committer:
     def commit_if_due(self, now: float) -> None:
         """Commit inside a long round: so many updates, so much of the window, or so long."""
         if self._store.pending_acks and (
-            self._update_handler.num_folded >= self._settings.commit_updates
+            self._tally.num_folded >= self._settings.commit_updates
             or self._leader.is_window_half_full
             or now >= self.commit_due_at
         ):
-            if self._update_handler.has_news:
+            if self._tally.has_news:
                 self.commit()
             else:  # parts of uploads: the spool is all that has to be kept
                 self.with_room(lambda: self._acknowledge(self._store.keep_spool()))
@@ -282,7 +280,7 @@ class Committer:
             basis = Basis(self._run.run_id, self._run.version, IN_ROUND)
             due = self._store.commit(state, tensors, basis=basis)
         self._acknowledge(due)
-        self._update_handler.committed()
+        self._tally.committed()
 
     def _acknowledge(self, due: DueAcks) -> None:
         if due.up_to is not None:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fanfold.coordinator.admission.update_handler import UpdateHandler
+from fanfold.coordinator.admission.tally import Tally
 from fanfold.coordinator.broker.leadership import Leadership
 from fanfold.coordinator.persistence.epoch import FolderLockedError
 from fanfold.coordinator.rounds.reports import Say
@@ -22,13 +22,11 @@ class DiskRetry:
     Belongs to the coordinator's work thread.
     """
 
-    def __init__(
-        self, folder: Path, *, leader: Leadership, update_handler: UpdateHandler, say: Say
-    ) -> None:
+    def __init__(self, folder: Path, *, leader: Leadership, tally: Tally, say: Say) -> None:
         """Wait in `leader`, where a stop is heard."""
         self._folder = folder
         self._leader = leader
-        self._update_handler = update_handler
+        self._tally = tally
         self._say = say
 
     def until_done(self, attempt: Callable[[], None]) -> None:
@@ -57,5 +55,5 @@ class DiskRetry:
         else:
             self.say_why(error)
             self._leader.pause(DISK_PAUSE_SECONDS)
-        if self._update_handler.round is not None:  # what waits in the queue meanwhile is in time
-            self._update_handler.round.put_off(time.monotonic() - began)
+        if self._tally.round is not None:  # what waits in the queue meanwhile is in time
+            self._tally.round.put_off(time.monotonic() - began)

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import structlog
 
-from fanfold.coordinator.admission.update_handler import UpdateHandler
+from fanfold.coordinator.admission.admission import Admission
 from fanfold.coordinator.aggregation.run_state import DivergedError, RunState
 from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.broker.encoded_version import EncodedVersion, encode_version
@@ -43,7 +43,7 @@ class Coordinator:
         channel: CoordinatorChannel,
         leader: Leadership,
         publisher: Publisher,
-        update_handler: UpdateHandler,
+        admission: Admission,
         committer: Committer,
         evaluator: Evaluator,
         event_buffer: EventBuffer,
@@ -60,7 +60,7 @@ class Coordinator:
         self._channel = channel
         self._leader = leader
         self._publisher = publisher
-        self._update_handler = update_handler
+        self._admission = admission
         self._evaluator = evaluator
         self._event_buffer = event_buffer
         self._say = say
@@ -171,7 +171,7 @@ class Coordinator:
         for contribution in self._run.contributions:  # folded before a restart
             opened.count(contribution.participant, staleness=contribution.staleness)
         self._recovery.begin(opened, self._round_began)
-        self._update_handler.open(opened)
+        self._admission.open(opened, time.monotonic())
         with self._observer.phase("publish"):
             self._publisher.publish(self._encoded_version, to=self._sampling.members)
             while not self._publisher.is_idle:
@@ -247,8 +247,6 @@ class Coordinator:
             self._committer.last_commit()
         return self._committer.outcome(is_finished=False)
 
-    # -- what happens meanwhile
-
     def _turn(self, opened: OpenRound | None = None) -> None:
         """Take the next event, and do what is due."""
         event = self._next_event(opened)
@@ -284,11 +282,14 @@ class Coordinator:
         )
 
     def _dispatch(self, event: object) -> None:
+        admission, now = self._admission, time.monotonic()
         match event:
             case Delivery() if self._channel.is_result(event):
-                self._committer.with_room(lambda: self._update_handler.take_result(event))
+                self._committer.with_room(
+                    lambda: admission.settle(event, admission.updates.take(event, now), now)
+                )
             case Delivery():
-                self._update_handler.take_event(event)
+                admission.settle(event, admission.events.take(event, now), now)
             case Evaluated():
                 self._committer.evaluated(event)
             case Sent():

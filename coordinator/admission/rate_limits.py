@@ -38,6 +38,24 @@ MAX_SENDERS = 100_000
 
 Sender = tuple[str, str]
 """Login and participant: under one shared login, names are all that tells senders apart."""
+_ABOUT_TENSORS = {Reason.INCOMPATIBLE, Reason.NON_FINITE, Reason.TOO_LARGE}
+"""Refusals that took a look at every value, and would again."""
+_ABOUT_TIME = {Reason.STALE, Reason.UNKNOWN_RUN}
+"""Refusals that an honest sender gets for being slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one message may cost the coordinator."""
+
+    refusal: Refusal | None = None
+    """Why it is not looked at, or not any further; None means that it is."""
+    is_counted: bool = False
+    """Whether it counts as refused: of a message in many chunks only the first one does."""
+    may_note: bool = False
+    """Whether people are told, in the log and the history."""
+    may_answer: bool = False
+    """Whether its sender is told."""
 
 
 @dataclass(slots=True)
@@ -58,7 +76,10 @@ class _Notes:
 
 
 class RateLimits:
-    """Keeps ledgers for each sender. Belongs to the coordinator's work thread."""
+    """Keeps ledgers for each sender, and gives one verdict on each message.
+
+    Belongs to the coordinator's work thread.
+    """
 
     def __init__(self, *, max_participants: int = 10_000) -> None:
         """Let one login that is shared bring in so many participants."""
@@ -94,29 +115,68 @@ class RateLimits:
         joined[participant] = now
         return None
 
-    def is_first_of(self, sender: Sender, header: ChunkHeader) -> bool:
-        """Whether no chunk of this message was let in before, in this round."""
-        return header.whole.digest not in self._attempts_of(sender).chunks
-
-    def refusal(
-        self, sender: Sender, header: ChunkHeader, *, counted_before: bool
-    ) -> Refusal | None:
-        """Count a chunk, and say why it is not looked at; None means it is.
+    def of_chunk(
+        self,
+        sender: Sender,
+        header: ChunkHeader,
+        outside: Refusal | None,
+        *,
+        instance: str | None,
+        counted_before: bool,
+    ) -> Verdict:
+        """Count a chunk of an update, and say what it may cost.
 
         Args:
-            sender: who sent it.
+            sender: who sent it, and is believed.
             header: where it belongs.
+            outside: why its labels alone say that the update cannot count; None if they do not.
+            instance: which start of the participant is present: each one is answered anew.
             counted_before: whether this may be a delivery that was counted already.
         """
-        attempts = self._attempts_of(sender)
-        chunks, digest = attempts.chunks, header.whole.digest
-        if digest not in chunks and len(chunks) - len(attempts.late) >= MAX_ATTEMPTS:
-            return Refusal(Reason.FLOOD, f"{MAX_ATTEMPTS} different updates in a round are enough")
-        if not counted_before or digest not in chunks:
-            chunks[digest] += 1
-        if chunks[digest] > MAX_COPIES * header.whole.count + SPARE_CHUNKS:
-            return Refusal(Reason.FLOOD, "the same update came too often")
-        return attempts.hopeless.get(digest)
+        attempts, digest = self._attempts_of(sender), header.whole.digest
+        is_first = digest not in attempts.chunks
+        refusal = self._too_much(attempts, header, counted_before=counted_before)
+        refusal = refusal or attempts.hopeless.get(digest)
+        if refusal is None:
+            refusal = outside
+            if outside is not None and outside.reason in _ABOUT_TIME:
+                self._late(attempts, digest)
+        if refusal is None:
+            return Verdict()
+        if is_first or not header.index or refusal.reason is Reason.FLOOD:
+            return self._refused(sender, header.labels.version or 0, refusal, instance)
+        return Verdict(refusal)
+
+    def of_update(
+        self,
+        sender: Sender,
+        digest: str,
+        base_version: int,
+        refusal: Refusal,
+        *,
+        instance: str | None,
+    ) -> Verdict:
+        """Say what a whole update may cost that was looked at and refused."""
+        if refusal.reason in _ABOUT_TENSORS:
+            self.remember(sender, digest, refusal)
+        return self._refused(sender, base_version, refusal, instance)
+
+    def of_mistake(self, login: str | None, refusal: Refusal, *, can_answer: bool) -> Verdict:
+        """Count a message that is malformed, or in another's name, and say what it may cost.
+
+        Args:
+            login: whose connection it came from, if the message says so.
+            refusal: what is wrong with it.
+            can_answer: whether the login has a queue, and is to be answered under that name.
+        """
+        sender = (login or "", "")
+        notes = self._notes_of(sender)
+        notes.num_malformed += 1
+        may_note = notes.num_malformed <= MAX_MALFORMED
+        # What is malformed is dropped without a word where it may not be noted.
+        is_answered = can_answer and (may_note or refusal.reason is not Reason.MALFORMED)
+        may_answer = is_answered and self._may_answer(sender, str(refusal))
+        return Verdict(refusal, is_counted=True, may_note=may_note, may_answer=may_answer)
 
     def folded(self, sender: Sender, digest: str) -> None:
         """Give back the attempt of an update that counts."""
@@ -124,35 +184,53 @@ class RateLimits:
         attempts.chunks.pop(digest, None)
         attempts.late.discard(digest)
 
-    def late(self, sender: Sender, digest: str) -> None:
-        """Give back the attempt of an update that is too late to count, unless too many are."""
-        late = self._attempts_of(sender).late
-        if len(late) < MAX_LATE:
-            late.add(digest)
-
     def remember(self, sender: Sender, digest: str, refusal: Refusal) -> None:
         """Refuse the same bytes from now on without looking at them again."""
         self._attempts_of(sender).hopeless[digest] = refusal
-
-    def may_complain(self, sender: Sender) -> bool:
-        """Count a message that is malformed, or in another's name; False if too many came."""
-        notes = self._notes_of(sender)
-        notes.num_malformed += 1
-        return notes.num_malformed <= MAX_MALFORMED
-
-    def may_answer(self, sender: Sender, about: object) -> bool:
-        """Whether a sender is to be told of a refusal: of each thing once, and not of too many."""
-        answered = self._notes_of(sender).answered
-        if about in answered or len(answered) >= MAX_ANSWERS:
-            return False
-        answered.add(about)
-        return True
 
     def may_tell(self, sender: Sender) -> bool:
         """Count a line about a sender's coming or going; False if too many came."""
         notes = self._notes_of(sender)
         notes.num_news += 1
         return notes.num_news <= MAX_NEWS
+
+    @staticmethod
+    def _too_much(
+        attempts: _Attempts, header: ChunkHeader, *, counted_before: bool
+    ) -> Refusal | None:
+        """Count a chunk; refuse it if it is one too many."""
+        chunks, digest = attempts.chunks, header.whole.digest
+        if digest not in chunks and len(chunks) - len(attempts.late) >= MAX_ATTEMPTS:
+            return Refusal(Reason.FLOOD, f"{MAX_ATTEMPTS} different updates in a round are enough")
+        if not counted_before or digest not in chunks:
+            chunks[digest] += 1
+        if chunks[digest] > MAX_COPIES * header.whole.count + SPARE_CHUNKS:
+            return Refusal(Reason.FLOOD, "the same update came too often")
+        return None
+
+    @staticmethod
+    def _late(attempts: _Attempts, digest: str) -> None:
+        """Give back the attempt of an update that is too late to count, unless too many are."""
+        if len(attempts.late) < MAX_LATE:
+            attempts.late.add(digest)
+
+    def _refused(
+        self, sender: Sender, base_version: int, refusal: Refusal, instance: str | None
+    ) -> Verdict:
+        """Say what an update may cost that is refused, of somebody who is known by name."""
+        is_news = refusal.reason is not Reason.DUPLICATE or bool(refusal.detail)
+        # One answer to a flood is enough, whatever versions it names.
+        about = Reason.FLOOD if refusal.reason is Reason.FLOOD else (base_version, instance)
+        may_tell = is_news and self._may_answer(sender, about)
+        return Verdict(refusal, is_counted=True, may_note=may_tell, may_answer=may_tell)
+
+    def _may_answer(self, sender: Sender, about: object) -> bool:
+        """Whether a sender is to be told of a refusal: of each thing once, and not of too many."""
+        answered = self._notes_of(sender).answered
+        if about in answered or len(answered) >= MAX_ANSWERS:
+            return False
+        answered.add(about)
+        return True
 
     def _attempts_of(self, sender: Sender) -> _Attempts:
         if len(self._attempts) >= MAX_SENDERS and sender not in self._attempts:

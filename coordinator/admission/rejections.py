@@ -1,21 +1,20 @@
 """What becomes of messages that are refused: counted, told, answered, put aside."""
 
-from collections import Counter
-from collections.abc import Callable
-
-from fanfold.coordinator.admission.rate_limits import RateLimits, Sender
+from fanfold.coordinator.admission.rate_limits import RateLimits, Sender, Verdict
+from fanfold.coordinator.admission.tally import Tally
 from fanfold.coordinator.aggregation.refusals import OF_CONTENT, Reason, Refusal
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.broker.channel import CoordinatorChannel
-from fanfold.coordinator.observer import Observer
+from fanfold.coordinator.broker.publisher import Publisher
+from fanfold.coordinator.persistence.pending_acks import Due
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.rounds.reports import Say
-from fanfold.schemas.messages import Message, UpdateRefused
+from fanfold.schemas.messages import UpdateRefused
 from fanfold.transport import Delivery
 
 
 class Rejections:
-    """Counts every refusal, and spends on each sender no more than the gatekeeper allows.
+    """Counts every refusal, and spends on each sender no more than the rate limits allow.
 
     Belongs to the coordinator's work thread.
     """
@@ -24,72 +23,72 @@ class Rejections:
         self,
         run: RunState,
         *,
+        tally: Tally,
         store: RunStore,
         channel: CoordinatorChannel,
+        publisher: Publisher,
         rate_limits: RateLimits,
         say: Say,
-        answer: Callable[[str, Message], None],
-        dead_letter: Callable[[Delivery, str], None],
-        observer: Observer,
     ) -> None:
-        """Take the same parts as `UpdateHandler`."""
+        """Write into the history of `store`, and answer through `publisher`."""
         self._run = run
+        self._tally = tally
         self._store = store
         self._channel = channel
+        self._publisher = publisher
         self._rate_limits = rate_limits
         self._say = say
-        self._answer = answer
-        self._dead_letter = dead_letter
-        self._observer = observer
-        self.refused: Counter[str] = Counter()
-        """Refusals of the open round by reason."""
 
-    def refuse(
-        self, sender: Sender, base_version: int, refusal: Refusal, *, instance: str | None = None
-    ) -> None:
-        """Refuse an update of somebody who is known by name; each start of it is told anew."""
-        self._count(refusal.reason)
-        if refusal.reason is Reason.DUPLICATE and not refusal.detail:
-            return
-        # One answer to a flood is enough, whatever versions it names.
-        about = Reason.FLOOD if refusal.reason is Reason.FLOOD else (base_version, instance)
-        if self._rate_limits.may_answer(sender, about):
-            login, participant = sender
+    def refuse(self, sender: Sender, base_version: int, verdict: Verdict, refusal: Refusal) -> None:
+        """Refuse an update of somebody who is known by name, as far as the verdict allows."""
+        self._tally.refused_for(refusal.reason)
+        login, participant = sender
+        if verdict.may_note:
             self._note(login, participant, base_version, refusal)
+        if verdict.may_answer:
             self._tell(participant, base_version, refusal)
 
     def refuse_impostor(
         self, login: str | None, participant: str | None, base_version: int | None, refusal: Refusal
     ) -> None:
         """Refuse what speaks for another than its login; nothing of it touches that other one."""
-        self._count(refusal.reason)
-        if self._rate_limits.may_complain((login or "", "")):
+        self._tally.refused_for(refusal.reason)
+        verdict = self._rate_limits.of_mistake(login, refusal, can_answer=self._is_known(login))
+        if verdict.may_note:
             self._note(login, participant, base_version, refusal)
-        self._tell_login(login, refusal)
+        if verdict.may_answer:
+            self._tell_login(login, refusal)
 
     def refuse_malformed(
         self, delivery: Delivery, problem: str, *, answer_of: str | None = None
-    ) -> None:
+    ) -> Due:
         """Refuse what is no message for us, and put it aside for a person to look at.
 
-        `answer_of` names a participant that has nothing better to answer the open version with.
-        """
-        login = delivery.user_id
-        self._count(Reason.MALFORMED)
-        if not self._rate_limits.may_complain((login or "", "")):
-            self._channel.acknowledge(delivery)
-            return
-        self._say("message_refused", {"reason": problem, "sender": login or "unknown"})
-        refusal = Refusal(Reason.MALFORMED, problem)
-        if answer_of is None:
-            self._tell_login(login, refusal)
-        else:
-            self._tell(answer_of, self._run.version, refusal)
-        self._dead_letter(delivery, problem)
+        Args:
+            delivery: the message.
+            problem: what is wrong with it, in words.
+            answer_of: a participant that has nothing better to answer the open version with.
 
-    def _count(self, reason: Reason) -> None:
-        self.refused[reason] += 1
-        self._observer.refused(reason)
+        Returns:
+            When the message is acknowledged.
+        """
+        login, refusal = delivery.user_id, Refusal(Reason.MALFORMED, problem)
+        self._tally.refused_for(refusal.reason)
+        can_answer = answer_of is None and self._is_known(login)
+        verdict = self._rate_limits.of_mistake(login, refusal, can_answer=can_answer)
+        if not verdict.may_note:
+            return Due.NOW
+        self._say("message_refused", {"reason": problem, "sender": login or "unknown"})
+        if answer_of is not None:
+            self._tell(answer_of, self._run.version, refusal)
+        elif verdict.may_answer:
+            self._tell_login(login, refusal)
+        self._publisher.dead_letter(delivery, problem)
+        return Due.ONCE_KEPT
+
+    def _is_known(self, login: str | None) -> bool:
+        """Whether there is a queue in the name of this login."""
+        return login in self._channel.known
 
     def _note(
         self, login: str | None, participant: str | None, base_version: int | None, refusal: Refusal
@@ -105,9 +104,8 @@ class Rejections:
         self._say("update_refused" if base_version is not None else "event_refused", fields)
 
     def _tell_login(self, login: str | None, refusal: Refusal) -> None:
-        """Tell the one the broker names, where there is a queue of that name: no name is proved."""
-        if login in self._channel.known and self._rate_limits.may_answer((login, ""), str(refusal)):
-            self._tell(login, self._run.version, refusal, may_try_again=False)
+        """Tell the one the broker names: no participant's name is proved."""
+        self._tell(login or "", self._run.version, refusal, may_try_again=False)
 
     def _tell(
         self,
@@ -122,13 +120,11 @@ class Rejections:
         Never so in a private run: noise is drawn once for each version.
         """
         is_open = base_version == self._run.version and self._run.privacy is None
-        self._answer(
-            participant,
-            UpdateRefused(
-                run=self._run.run_id,
-                base_version=base_version,
-                reason=str(refusal)[:1024],
-                again=may_try_again and is_open and refusal.reason in OF_CONTENT,
-                fault=refusal.fault,
-            ),
+        answer = UpdateRefused(
+            run=self._run.run_id,
+            base_version=base_version,
+            reason=str(refusal)[:1024],
+            again=may_try_again and is_open and refusal.reason in OF_CONTENT,
+            fault=refusal.fault,
         )
+        self._publisher.announce(answer, to=participant)

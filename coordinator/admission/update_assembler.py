@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fanfold.coordinator.persistence.spool import DamagedUpload, Spool, SpoolFile
+from fanfold.coordinator.persistence.run_store import RunStore
+from fanfold.coordinator.persistence.spool import DamagedUpload, SpoolFile
 from fanfold.schemas.chunking import Assembly, ChunkHeader
 from fanfold.schemas.errors import MalformedMessageError
 from fanfold.schemas.messages import Update
@@ -35,29 +36,12 @@ class Assembler:
     """Puts updates together from their chunks."""
 
     def __init__(
-        self, spool: Spool, limits: ReaderLimits, *, damaged: Callable[[DamagedUpload], None]
+        self, store: RunStore, limits: ReaderLimits, *, damaged: Callable[[DamagedUpload], None]
     ) -> None:
         """Take nothing larger than `limits` say; `damaged` is told what has to be sent again."""
-        self._spool = spool
-        self._limits = limits
+        self._store = store
         self._damaged = damaged
-
-    def header(self, delivery: Delivery) -> ChunkHeader:
-        """Read where a chunk belongs.
-
-        Raises:
-            MalformedMessageError: if it is no chunk of an update, or of one that is too large.
-        """
-        if delivery.kind != Update.KIND:
-            raise MalformedMessageError(
-                f"{str(delivery.kind)[:64]!r} is no message for the results queue"
-            )
-        return ChunkHeader.parse(
-            kind=delivery.kind,
-            headers=delivery.headers,
-            body_length=len(delivery.body),
-            limits=self._limits,
-        )
+        self.limits = limits
 
     def add(self, header: ChunkHeader, delivery: Delivery, now: float) -> RawUpdate | None:
         """Store a chunk; return its update if that is whole now.
@@ -68,20 +52,30 @@ class Assembler:
             OSError: if the disk is full.
         """
         if header.whole.count == 1:
-            assembly = Assembly(header, self._limits)
+            assembly = Assembly(header, self.limits)
             assembly.add(header, delivery.body)
             return self._decode(assembly, None)
         sender = f"{delivery.user_id or ''}/{header.labels.participant or ''}"
-        file = self._spool.add(sender, header, delivery.body, now)
-        for upload in self._spool.take_damaged():
+        file = self._store.spool.add(sender, header, delivery.body, now)
+        for upload in self._store.spool.take_damaged():
             self._damaged(upload)
         if file is None:
             return None
         try:
             return self._decode(file.assembly, file)
         except MalformedMessageError:
-            self._spool.remove(file)
+            self._store.spool.remove(file)
             raise
+
+    def folded(self, update: RawUpdate) -> None:
+        """Let the file of an update go once the sum it went into is committed."""
+        if update.file is not None:
+            self._store.folded(update.file)
+
+    def discard(self, update: RawUpdate) -> None:
+        """Let the file of an update go that does not count."""
+        if update.file is not None:
+            self._store.spool.remove(update.file)
 
     @staticmethod
     def _decode(assembly: Assembly, file: SpoolFile | None) -> RawUpdate:

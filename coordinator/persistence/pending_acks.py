@@ -2,8 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 
 from fanfold.transport import Delivery, Subscription
+
+
+class Due(Enum):
+    """When a delivery that was taken is acknowledged."""
+
+    NOW = auto()
+    AFTER_COMMIT = auto()
+    """What it brought, or brought before, is not durable yet."""
+    ONCE_KEPT = auto()
+    """It is put aside for a person, and the publisher acknowledges it."""
 
 
 @dataclass(frozen=True, slots=True)

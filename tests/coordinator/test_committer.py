@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
+from fanfold.coordinator.admission.tally import Tally
 from fanfold.coordinator.aggregation.differential_privacy import DifferentialPrivacy
 from fanfold.coordinator.aggregation.refusals import UpdateLimits
 from fanfold.coordinator.aggregation.run_state import RunState
@@ -63,7 +63,7 @@ class Life:
             channel=nobody,
             leader=leader,
             publisher=nobody,
-            update_handler=cast("Any", SimpleNamespace(round=None, committed=lambda: None)),
+            tally=Tally(Unobserved()),
             evaluator=self.evaluator,
             say=self._say,
             observer=Unobserved(),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fanfold.coordinator.admission.update_handler import UpdateHandler
+from fanfold.coordinator.persistence.pending_acks import Due
 from fanfold.schemas.errors import (
     ConnectionClosedError,
     ConnectionLostError,
@@ -144,14 +145,14 @@ def test_a_deadline_does_not_run_while_the_disk_is_full(
 ) -> None:
     """Who had answered in time is not late because of our disk."""
     answering(broker, "ann", "bob", "cid")
-    take, pauses = UpdateHandler.take_result, iter(range(4))
+    take, pauses = UpdateHandler.take, iter(range(4))
 
-    def full(update_handler: UpdateHandler, delivery: Delivery) -> None:
+    def full(updates: UpdateHandler, delivery: Delivery, now: float) -> Due:
         if next(pauses, None) is not None:
             raise OSError(errno.ENOSPC, "No space left on device")
-        take(update_handler, delivery)
+        return take(updates, delivery, now)
 
-    monkeypatch.setattr(UpdateHandler, "take_result", full)
+    monkeypatch.setattr(UpdateHandler, "take", full)
     assert broker.run(rounds=1, min_participants=3, deadline_seconds=10).is_finished
     assert [each["updates"] for each in broker.all("round_closed")] == [3]
 
@@ -161,13 +162,14 @@ def test_what_came_before_the_deadline_is_read_before_it_closes_the_round(
 ) -> None:
     """Reading took so long that the deadline passed: the updates in the queue were in time."""
     answering(broker, "ann", "bob", "cid")
-    take = UpdateHandler.take_result
+    take = UpdateHandler.take
 
-    def slow(update_handler: UpdateHandler, delivery: Delivery) -> None:
-        take(update_handler, delivery)
+    def slow(updates: UpdateHandler, delivery: Delivery, now: float) -> Due:
+        due = take(updates, delivery, now)
         broker.clock.now += 60
+        return due
 
-    monkeypatch.setattr(UpdateHandler, "take_result", slow)
+    monkeypatch.setattr(UpdateHandler, "take", slow)
     assert broker.run(rounds=1, min_participants=3, deadline_seconds=10).is_finished
     assert [each["updates"] for each in broker.all("round_closed")] == [3]
 

@@ -3,6 +3,7 @@
 import math
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from fanfold.coordinator.admission.rate_limits import (
     NOTE_SECONDS,
     SPARE_CHUNKS,
     RateLimits,
+    Sender,
 )
 from fanfold.coordinator.admission.sender_check import SenderCheck
 from fanfold.coordinator.aggregation.refusals import Reason, Refusal, UpdateLimits
@@ -36,6 +38,24 @@ def header(number: int, index: int = 0, count: int = 3) -> ChunkHeader:
     labels = Labels(run="r", version=0, participant="mallory", examples=1)
     whole = WholeMessage("Update", f"{number:064x}", count, 1024, 1024 * count, labels)
     return ChunkHeader(whole, index, bytes(32))
+
+
+def outside(keeper: RateLimits, sender: Sender, number: int, *, before: bool = False) -> Any:
+    """Why the first chunk of an update is not looked at; None means that it is."""
+    return keeper.of_chunk(
+        sender, header(number), None, instance="i", counted_before=before
+    ).refusal
+
+
+def told(keeper: RateLimits, sender: Sender, version: int) -> bool:
+    """Whether a refusal on this version is told to its sender."""
+    refusal = Refusal(Reason.NON_FINITE, "in 'weight'")
+    return keeper.of_update(sender, "d", version, refusal, instance="i").may_answer
+
+
+def noted(keeper: RateLimits, login: str) -> bool:
+    """Whether a malformed message is noted."""
+    return keeper.of_mistake(login, Refusal(Reason.MALFORMED, "x"), can_answer=False).may_note
 
 
 def inspected(**changed: torch.Tensor) -> Reason | None:
@@ -183,13 +203,13 @@ def test_float64_values_whose_squares_overflow_are_refused_and_raise_nothing() -
 def test_a_sender_has_so_many_attempts_in_a_round_and_others_have_theirs() -> None:
     keeper = RateLimits()
     for number in range(MAX_ATTEMPTS):
-        assert keeper.refusal(MALLORY, header(number), counted_before=False) is None
-    refusal = keeper.refusal(MALLORY, header(MAX_ATTEMPTS), counted_before=False)
+        assert outside(keeper, MALLORY, number) is None
+    refusal = outside(keeper, MALLORY, MAX_ATTEMPTS)
     assert refusal is not None
     assert refusal.reason is Reason.FLOOD
-    assert keeper.refusal(ALICE, header(0), counted_before=False) is None
+    assert outside(keeper, ALICE, 0) is None
     keeper.open_round(100.0)
-    assert keeper.refusal(MALLORY, header(MAX_ATTEMPTS), counted_before=False) is None
+    assert outside(keeper, MALLORY, MAX_ATTEMPTS) is None
 
 
 def test_short_rounds_give_nobody_more_attempts_but_for_updates_that_count() -> None:
@@ -198,49 +218,49 @@ def test_short_rounds_give_nobody_more_attempts_but_for_updates_that_count() -> 
     keeper.open_round(100.0)
     for number in range(MAX_ATTEMPTS):
         keeper.open_round(100.0 + number / 100)
-        assert keeper.refusal(MALLORY, header(number), counted_before=False) is None
-    assert keeper.refusal(MALLORY, header(8), counted_before=False) is not None
+        assert outside(keeper, MALLORY, number) is None
+    assert outside(keeper, MALLORY, 8) is not None
     for number in range(1000):
-        assert keeper.refusal(ALICE, header(number), counted_before=False) is None
+        assert outside(keeper, ALICE, number) is None
         keeper.folded(ALICE, header(number).whole.digest)
     keeper.open_round(100.0 + ATTEMPT_SECONDS)
-    assert keeper.refusal(MALLORY, header(8), counted_before=False) is None
+    assert outside(keeper, MALLORY, 8) is None
 
 
 def test_what_was_looked_at_and_refused_is_not_looked_at_again() -> None:
     """The same bytes from another sender are another matter."""
     keeper = RateLimits()
     refusal = Refusal(Reason.NON_FINITE, "in 'weight'")
-    assert keeper.refusal(MALLORY, header(0), counted_before=False) is None
+    assert outside(keeper, MALLORY, 0) is None
     keeper.remember(MALLORY, header(0).whole.digest, refusal)
-    assert keeper.refusal(MALLORY, header(0), counted_before=False) is refusal
-    assert keeper.refusal(ALICE, header(0), counted_before=False) is None
+    assert outside(keeper, MALLORY, 0) is refusal
+    assert outside(keeper, ALICE, 0) is None
 
 
 def test_what_the_broker_hands_out_again_is_not_a_flood() -> None:
     keeper = RateLimits()
     most = MAX_COPIES * 3 + SPARE_CHUNKS
     for _ in range(10 * most):
-        assert keeper.refusal(MALLORY, header(0), counted_before=True) is None
+        assert outside(keeper, MALLORY, 0, before=True) is None
     for _ in range(most - 1):
-        assert keeper.refusal(MALLORY, header(0), counted_before=False) is None
-    assert keeper.refusal(MALLORY, header(0), counted_before=False) is not None
+        assert outside(keeper, MALLORY, 0) is None
+    assert outside(keeper, MALLORY, 0) is not None
 
 
 def test_what_is_written_and_answered_about_a_sender_is_bounded_by_time_too() -> None:
     keeper = RateLimits()
     keeper.open_round(100.0)
-    assert keeper.may_answer(MALLORY, 1)
+    assert told(keeper, MALLORY, 1)
     keeper.open_round(100.0 + NOTE_SECONDS / 2)
-    assert not keeper.may_answer(MALLORY, 1)
-    answers = sum(keeper.may_answer(MALLORY, version) for version in range(1000))
+    assert not told(keeper, MALLORY, 1)
+    answers = sum(told(keeper, MALLORY, version) for version in range(1000))
     assert answers == MAX_ANSWERS - 1
-    assert sum(keeper.may_complain(MALLORY) for _ in range(1000)) == MAX_MALFORMED
+    assert sum(noted(keeper, "mallory") for _ in range(1000)) == MAX_MALFORMED
     assert sum(keeper.may_tell(MALLORY) for _ in range(1000)) == MAX_NEWS
-    assert keeper.may_answer(ALICE, 1)
+    assert told(keeper, ALICE, 1)
     keeper.open_round(100.0 + NOTE_SECONDS)
-    assert keeper.may_answer(MALLORY, 1)
-    assert keeper.may_complain(MALLORY)
+    assert told(keeper, MALLORY, 1)
+    assert noted(keeper, "mallory")
     assert keeper.may_tell(MALLORY)
 
 

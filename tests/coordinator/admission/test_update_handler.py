@@ -1,7 +1,6 @@
 """What becomes of a delivery: acknowledged at once, or after the commit that holds it."""
 
 import errno
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from fanfold.coordinator.admission.admission import admission_for
 from fanfold.coordinator.admission.rate_limits import MAX_COPIES, SPARE_CHUNKS
 from fanfold.coordinator.admission.sender_check import SenderCheck
-from fanfold.coordinator.admission.update_assembler import Assembler
-from fanfold.coordinator.admission.update_handler import UpdateHandler
 from fanfold.coordinator.aggregation.run_state import RunState, UpdateLimits
 from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
@@ -30,7 +28,10 @@ RESULTS = Subscription("results", "coordinator", 100)
 
 
 class Counter:
-    """A reception with the desk of a coordinator that writes down what it acknowledges."""
+    """The admission of a coordinator that writes down what it acknowledges, on a clock of its own.
+
+    It stands in for the channel, and for the publisher.
+    """
 
     def __init__(self, folder: Path) -> None:
         limits = limits_for(TENSORS)
@@ -49,28 +50,34 @@ class Counter:
         self.answers: list[Message] = []
         self.presence = Presence()
         self.known = frozenset({"ann"})
-        channel: Any = self
-        self.update_handler = UpdateHandler(
+        broker: Any = self
+        self.admission = admission_for(
             self.run,
             store=self.store,
-            channel=channel,
-            assembler=Assembler(self.store.spool, limits, damaged=lambda _: None),
-            sender_check=SenderCheck(),
+            channel=broker,
+            publisher=broker,
+            queues=broker,
             presence=self.presence,
-            say=lambda _event, _fields: None,
-            welcome=lambda _: True,
-            try_again=lambda _: None,
+            limits=limits,
+            sender_check=SenderCheck(),
             max_participants=10,
-            answer=lambda _participant, message: self.answers.append(message),
-            dead_letter=lambda delivery, _reason: self.acknowledge(delivery),
+            say=lambda _event, _fields: None,
             observer=Unobserved(),
         )
+        self.tally = self.admission.tally
+
+    def take(self, chunk: Chunk, tag: int, *, now: float = 0.0) -> None:
+        arrived = delivery(chunk, tag)
+        self.admission.settle(arrived, self.admission.updates.take(arrived, now), now)
 
     def acknowledge(self, delivery: Delivery) -> None:
         self.acknowledged.append(delivery.tag)
 
+    def announce(self, message: Message, *, to: str) -> None:
+        self.answers.append(message)
+
     def commit(self) -> None:
-        self.update_handler.committed()
+        self.tally.committed()
         self.store.pending_acks.forget()
 
 
@@ -110,27 +117,27 @@ def test_what_is_folded_and_its_duplicates_wait_for_the_commit(counter: Counter)
     """And a duplicate of what is committed waits for nothing: it costs no checkpoint."""
     whole = chunks(1.0)
     for tag, chunk in enumerate(whole + whole):
-        counter.update_handler.take_result(delivery(chunk, tag))
-    assert counter.update_handler.num_folded == 1
+        counter.take(chunk, tag)
+    assert counter.tally.num_folded == 1
     assert (counter.acknowledged, len(counter.store.pending_acks)) == ([], 2 * len(whole))
     counter.commit()
     for tag, chunk in enumerate(whole):
-        counter.update_handler.take_result(delivery(chunk, tag))
+        counter.take(chunk, tag)
     assert (counter.acknowledged, len(counter.store.pending_acks)) == ([*range(len(whole))], 0)
 
 
 def test_parts_of_an_upload_are_no_news_for_a_checkpoint(counter: Counter) -> None:
     """They are in the spool, which is synced without one."""
     for tag, chunk in enumerate(chunks(1.0)[:-1]):
-        counter.update_handler.take_result(delivery(chunk, tag))
+        counter.take(chunk, tag)
     assert counter.store.pending_acks
-    assert not counter.update_handler.has_news
+    assert not counter.tally.has_news
     due = counter.store.keep_spool()
     assert due.up_to is not None
     assert due.up_to.tag == len(chunks(1.0)) - 2
     assert not counter.store.pending_acks
-    counter.update_handler.take_result(delivery(chunks(1.0)[-1], 99))
-    assert counter.update_handler.has_news
+    counter.take(chunks(1.0)[-1], 99)
+    assert counter.tally.has_news
 
 
 def test_a_full_disk_makes_no_flood_of_an_honest_chunk(
@@ -146,11 +153,11 @@ def test_a_full_disk_makes_no_flood_of_an_honest_chunk(
         patched.setattr(counter.store.spool, "add", full)
         for _ in range(MAX_COPIES * (1 + len(others)) + SPARE_CHUNKS + 1):
             with pytest.raises(OSError, match="no space"):
-                counter.update_handler.take_result(delivery(first, 1))
+                counter.take(first, 1)
     for tag, chunk in enumerate([first, *others], start=1):
-        counter.update_handler.take_result(delivery(chunk, tag))
-    assert counter.update_handler.num_folded == 1
-    assert counter.update_handler.refused == {}
+        counter.take(chunk, tag)
+    assert counter.tally.num_folded == 1
+    assert counter.tally.refused == {}
 
 
 def test_the_same_refused_bytes_are_decoded_once(
@@ -165,9 +172,9 @@ def test_the_same_refused_bytes_are_decoded_once(
     whole = chunks(float("nan"))
     for _ in range(3):
         for tag, chunk in enumerate(whole):
-            counter.update_handler.take_result(delivery(chunk, tag))
+            counter.take(chunk, tag)
     assert looked == [1]
-    assert counter.update_handler.refused == {"non-finite values": 3}
+    assert counter.tally.refused == {"non-finite values": 3}
     (answer,) = counter.answers
     assert isinstance(answer, UpdateRefused)
     assert answer.reason == "non-finite values: in 'weight'"
@@ -177,24 +184,21 @@ def test_the_same_refused_bytes_are_decoded_once(
 def test_an_answer_says_when_an_update_only_came_too_late(counter: Counter) -> None:
     """Then its sender may owe again what it carried; of what was counted no such thing is said."""
     for tag, chunk in enumerate(chunks(1.0)):
-        counter.update_handler.take_result(delivery(chunk, tag))
+        counter.take(chunk, tag)
     counter.run.close_round()
     counter.run.last_counted.clear()
-    counter.update_handler.take_result(delivery(chunks(1.0)[0], 9))
+    counter.take(chunks(1.0)[0], 9)
     counter.run.last_counted["ann"] = (0, "1" * 64)
-    counter.update_handler.open(OpenRound(RoundPolicy(goal=1), 2, frozenset(), 0.0))
-    counter.update_handler.take_result(delivery(chunks(2.0)[0], 10))
+    counter.admission.open(OpenRound(RoundPolicy(goal=1), 2, frozenset(), 0.0), 1000.0)
+    counter.take(chunks(2.0)[0], 10)
     faults = [answer.fault for answer in counter.answers if isinstance(answer, UpdateRefused)]
     assert faults == ["age", None]
 
 
-def test_every_part_of_an_upload_is_a_sign_of_life_counted_or_not(
-    counter: Counter, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_part_of_an_upload_is_a_sign_of_life_counted_or_not(counter: Counter) -> None:
     """Who sends a long update that is stale by now is no less there."""
-    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
     counter.presence.heard("ann", 0.0)
     counter.run.version = 7
-    counter.update_handler.take_result(delivery(chunks(1.0)[1], 1))
-    assert counter.update_handler.refused == {"too stale": 1}
+    counter.take(chunks(1.0)[1], 1, now=1000.0)
+    assert counter.tally.refused == {"too stale": 1}
     assert counter.presence.silent(1001.0, since=999.0) == set()

@@ -99,14 +99,14 @@ class Coordinator:
             publisher=cast("Any", SimpleNamespace(send_to_newcomer=self.asked.append)),
             say=lambda event, fields: self.said.append((event, fields)),
         )
-        assembler = Assembler(self.store.spool, LIMITS, damaged=uploads.tell)
+        assembler = Assembler(self.store, LIMITS, damaged=uploads.tell)
         queue = Subscription("results", "coordinator", 512)
         for tag, chunk in enumerate(chunks()[5:]):
             delivery = Delivery(
                 *(queue, tag, False, chunk.kind, chunk.message_id, "ann"),
                 *(chunk.headers, bytes(chunk.body)),
             )
-            assembler.add(assembler.header(delivery), delivery, 0.0)
+            assembler.add(chunk.header, delivery, 0.0)
 
 
 def test_its_sender_is_asked_again_and_the_history_names_it(tmp_path: Path) -> None:

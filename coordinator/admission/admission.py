@@ -1,0 +1,136 @@
+"""What stands between the broker and a round: everything that decides whether a message counts."""
+
+import time
+from collections.abc import Callable
+
+from fanfold.coordinator.admission.event_handler import EventHandler
+from fanfold.coordinator.admission.participant_queues import ParticipantQueues
+from fanfold.coordinator.admission.rate_limits import RateLimits
+from fanfold.coordinator.admission.rejections import Rejections
+from fanfold.coordinator.admission.sender_check import SenderCheck
+from fanfold.coordinator.admission.tally import Tally
+from fanfold.coordinator.admission.update_assembler import Assembler
+from fanfold.coordinator.admission.update_handler import UpdateHandler
+from fanfold.coordinator.admission.welcoming import Welcoming
+from fanfold.coordinator.aggregation.run_state import RunState
+from fanfold.coordinator.broker.channel import CoordinatorChannel
+from fanfold.coordinator.broker.publisher import Publisher
+from fanfold.coordinator.observer import Observer
+from fanfold.coordinator.persistence.damaged_uploads import DamagedUploads
+from fanfold.coordinator.persistence.pending_acks import Due
+from fanfold.coordinator.persistence.run_store import RunStore
+from fanfold.coordinator.rounds.policy import OpenRound
+from fanfold.coordinator.rounds.presence import Presence
+from fanfold.coordinator.rounds.reports import Say
+from fanfold.schemas.reader_limits import ReaderLimits
+from fanfold.transport import Delivery
+
+
+class Admission:
+    """The coordinator's two readers, of updates and of events, and what they counted.
+
+    Belongs to the coordinator's work thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        updates: UpdateHandler,
+        events: EventHandler,
+        tally: Tally,
+        rate_limits: RateLimits,
+        channel: CoordinatorChannel,
+        store: RunStore,
+    ) -> None:
+        """Begin with no round open."""
+        self.updates = updates
+        self.events = events
+        self.tally = tally
+        self._rate_limits = rate_limits
+        self._channel = channel
+        self._store = store
+
+    def open(self, opened: OpenRound, now: float) -> None:
+        """Count from now on toward this round; `now` is of a monotonic clock."""
+        self.tally.open(opened)
+        self._rate_limits.open_round(now)
+
+    def settle(self, delivery: Delivery, due: Due, now: float) -> None:
+        """Acknowledge a delivery that was taken, or let it wait for the next commit."""
+        if due is Due.NOW:
+            self._channel.acknowledge(delivery)
+        elif due is Due.AFTER_COMMIT:
+            self._store.pending_acks.wait(delivery, now)
+
+
+def admission_for(
+    run: RunState,
+    *,
+    store: RunStore,
+    channel: CoordinatorChannel,
+    publisher: Publisher,
+    queues: ParticipantQueues,
+    presence: Presence,
+    limits: ReaderLimits,
+    sender_check: SenderCheck,
+    max_participants: int,
+    say: Say,
+    observer: Observer,
+    clock: Callable[[], float] = time.monotonic,
+) -> Admission:
+    """Return the admission of a run; what is accepted is folded into it.
+
+    Args:
+        run: the run.
+        store: keeps updates that are not whole yet, and the history.
+        channel: acknowledges deliveries.
+        publisher: sends answers and dead letters.
+        queues: makes the queues of those who say hello.
+        presence: is told who is there.
+        limits: the largest update, in bytes.
+        sender_check: who may speak for whom.
+        max_participants: so many under one login.
+        say: tells people.
+        observer: watches.
+        clock: seconds of a monotonic clock.
+    """
+    tally = Tally(observer)
+    rate_limits = RateLimits(max_participants=max_participants)
+    rejections = Rejections(
+        run,
+        tally=tally,
+        store=store,
+        channel=channel,
+        publisher=publisher,
+        rate_limits=rate_limits,
+        say=say,
+    )
+    damaged = DamagedUploads(run, store=store, publisher=publisher, say=say)
+    updates = UpdateHandler(
+        run,
+        tally=tally,
+        assembler=Assembler(store, limits, damaged=damaged.tell),
+        sender_check=sender_check,
+        presence=presence,
+        rate_limits=rate_limits,
+        rejections=rejections,
+        observer=observer,
+    )
+    events = EventHandler(
+        run,
+        tally=tally,
+        sender_check=sender_check,
+        presence=presence,
+        rate_limits=rate_limits,
+        welcoming=Welcoming(queues, publisher=publisher, clock=clock),
+        rejections=rejections,
+        say=say,
+    )
+    return Admission(
+        updates=updates,
+        events=events,
+        tally=tally,
+        rate_limits=rate_limits,
+        channel=channel,
+        store=store,
+    )
