@@ -1,7 +1,7 @@
 """Reads a demo's `--json` events on standard input and checks what the last one claims.
 
-A model that was really trained, and the file that was really written: accurate, readable without
-pickle, and hashing to what the run reported.
+The file of the model has to exist, to be readable without pickle, to have the hash that the run
+reported, and the model has to be as accurate as promised.
 """
 
 import json
@@ -16,7 +16,7 @@ LEAST_ACCURACY = 0.95
 
 
 def main() -> None:
-    """Exit with one sentence about the first thing that is not as it should be."""
+    """Exit with one sentence about the first check that fails."""
     lines = sys.stdin.read().splitlines()
     if not lines:
         sys.exit("verify_demo: the demo printed nothing")

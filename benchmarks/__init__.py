@@ -1,1 +1,1 @@
-"""Measurements against floors and peers; see docs/performance.md."""
+"""Measurements beside a floor (the least that is possible) or a peer; see docs/performance.md."""

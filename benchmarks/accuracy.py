@@ -1,7 +1,7 @@
-"""What the promised runs come to: the article's recipe and the demo, over the broker.
+"""The accuracy of the article's recipe and of the demo, over the broker, against what is promised.
 
-Whole federations of processes, started as people start them. The floor is the same rounds in
-memory, through the same trainer.
+Each is a whole federation of processes, started with `fanfold local`. The floor is the same rounds
+in one process, with the same trainer.
 """
 
 import json
@@ -26,7 +26,7 @@ DEMO_PARTICIPANTS, DEMO_ROUNDS = 4, 20
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """Bounds of an accuracy, as parts of one."""
+    """Bounds of an accuracy, as fractions of 1."""
 
     least: float
     most: float = 1.0
@@ -35,17 +35,17 @@ class Promise:
         return f"{100 * self.least:g} to {100 * self.most:g} %"
 
     def is_kept(self, accuracy: float) -> bool:
-        """Whether an accuracy lies within."""
+        """Return whether an accuracy lies within the bounds."""
         return self.least <= accuracy <= self.most
 
 
 ARTICLE_PROMISE = Promise(0.905, 0.976)
-"""What the article's own loop gives in memory over three seeds, plus or minus two points."""
+"""The accuracy of the article's own loop in one process, over three seeds, give or take 0.02."""
 DEMO_PROMISE, MEAN_PROMISE = Promise(0.95), Promise(0.96)
 
 
 def over_the_broker(participants: int, rounds: int, seed: int, *flags: str) -> float:
-    """Run `fanfold local` and return the accuracy that its last event tells."""
+    """Run `fanfold local` and return the accuracy in its last event."""
     with tempfile.TemporaryDirectory() as folder:
         ended = subprocess.run(
             [
@@ -62,7 +62,7 @@ def over_the_broker(participants: int, rounds: int, seed: int, *flags: str) -> f
 
 
 def row(case: str, over_broker: list[float], in_memory: list[float], promise: Promise) -> Row:
-    """Return the line of one promise, in percent."""
+    """Return the table's row for one promise, in percent."""
     return Row(
         case,
         ours=100 * statistics.mean(over_broker),
@@ -83,7 +83,7 @@ def broken(rows: list[tuple[Row, Promise]]) -> list[str]:
 
 
 def main(seeds: int = 5) -> None:
-    """Train, print the table, and exit with 1 where a promise is not kept."""
+    """Train, print the table, and exit with code 1 if a promise is not kept."""
     torch.set_num_threads(1)
     article = over_the_broker(ARTICLE_PARTICIPANTS, ARTICLE_ROUNDS, 0, *ARTICLE_FLAGS)
     reference = train(

@@ -1,7 +1,7 @@
-"""What encodings save on the way up, and what they cost in accuracy, on the digits.
+"""How many bytes of updates each encoding saves, and what it costs in accuracy, on the digits.
 
-Rounds happen in memory, through the very functions that the services call: trainer, error feedback,
-encoder, chunks, decoder, sum. The floor is float32: all bytes, and the accuracy they buy.
+Rounds run in one process, through the functions that the services call: trainer, error feedback,
+encoder, chunks, decoder, sum. The floor is float32.
 """
 
 import statistics
@@ -38,7 +38,7 @@ PROMISED = {"int8": ("27 %", "1 point"), "topk:0.01": ("3 %", "2 points")}
 
 @dataclass
 class Result:
-    """What one training came to."""
+    """The result of one training."""
 
     accuracy: float
     num_bytes: Counter[str] = field(default_factory=Counter)
@@ -46,7 +46,7 @@ class Result:
 
 @dataclass
 class Participant:
-    """One trainer and what top-k left out."""
+    """One trainer, and the values that top-k left out so far."""
 
     name: str
     trainer: Trainer
@@ -55,7 +55,7 @@ class Participant:
     def update(
         self, base: dict[str, Tensor], version: int, plan: TrainingPlan, encoding: str
     ) -> tuple[Update, dict[str, Tensor], int]:
-        """Train, encode, cut, put together and decode; return the tensors and their wire size."""
+        """Train, encode, cut, join and decode; return the update, its tensors and its wire size."""
         trained = self.trainer.train(base, version=version, plan=plan, owed=self.residual)
         message = Update(
             run="bench",
@@ -84,7 +84,7 @@ def train(
 ) -> Result:
     """Federate the digits and return the accuracy of the last version.
 
-    `recipe` is how participants train; the defaults of the command line otherwise.
+    `recipe` is how participants train; None is the command line's defaults.
     """
     own = {"seed": seed, "threads": torch.get_num_threads()}
     plan = (recipe or TrainingPlan()).model_copy(update=own)

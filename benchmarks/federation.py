@@ -1,7 +1,7 @@
 """A federation whose rounds are timed: real processes over a real broker, without training.
 
-The participants stay while one run after another takes place, as they do in life, so that a floor
-can have its turn in between.
+The participants keep running from one run to the next, as in use, so that runs and measurements of
+the floor can alternate.
 """
 
 import json
@@ -29,25 +29,25 @@ LEAVE_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """What one run took."""
+    """The times and the memory of one run."""
 
     seconds: list[float]
-    """From each round's close to the next one's: publish, collect, fold, commit, acknowledge."""
+    """From one round's close to the next one's: publish, collect, fold, commit, acknowledge."""
     events: list[dict[str, Any]] = field(repr=False)
     peaks: Peaks = field(repr=False)
-    """Of the coordinator."""
+    """The coordinator's memory."""
     largest_participant: int = 0
     """Peak RSS of the largest participant so far, in bytes."""
 
 
 class Federation:
-    """Participants that are there, and a coordinator for as long as a run lasts."""
+    """Participants that keep running, and one coordinator process per run."""
 
     def __init__(self, url: str, task: str, participants: int, *, name: str) -> None:
         self._environment = os.environ | {
             BROKER_VARIABLE: url,
             END_WITH_PARENT: "1",
-            # What `fanfold local` does on a machine with as many cores as participants or fewer.
+            # As `fanfold local` does where there are no more cores than participants.
             "OMP_NUM_THREADS": "1",
         }
         self._task = task
@@ -56,7 +56,7 @@ class Federation:
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def start_real(self, *flags: str) -> None:
-        """Start `fanfold participant` once for each."""
+        """Start one process of `fanfold participant` for each participant."""
         for index in range(self._participants):
             command = ["-m", "fanfold", "participant", f"--federation={self._name}"]
             self._start(
@@ -68,7 +68,7 @@ class Federation:
             )
 
     def start_light(self) -> None:
-        """Start processes without torch."""
+        """Start participants without torch (see `light`)."""
         self._start(
             "-m",
             "benchmarks.light",
@@ -77,10 +77,11 @@ class Federation:
         )
 
     def run(self, rounds: int, *flags: str, everybody: bool = True) -> Rounds:
-        """Let a new coordinator run so many rounds, from version 0 on.
+        """Start a new coordinator, which runs so many rounds from version 0.
 
         Raises:
-            RuntimeError: if it fails, or if a round lacks somebody and `everybody` was asked for.
+            RuntimeError: if it fails, or if `everybody` is set and a round closes with fewer
+                updates than there are participants.
         """
         with tempfile.TemporaryDirectory() as out:
             command = [
@@ -100,7 +101,7 @@ class Federation:
                 return self._listen(coordinator, everybody=everybody)
 
     def _listen(self, coordinator: "subprocess.Popen[str]", *, everybody: bool) -> Rounds:
-        """Read events until the coordinator ends; the first round begins where the run does."""
+        """Read events until the coordinator ends, and take the time at each round's close."""
         assert coordinator.stdout is not None  # noqa: S101 - started with a pipe
         times, events = [], []
         peaks = Peaks()
@@ -113,7 +114,7 @@ class Federation:
             elif event["event"] == "round_closed":
                 times.append(now)
                 if everybody and event["updates"] != self._participants:
-                    raise RuntimeError(f"a round without everybody: {event}")
+                    raise RuntimeError(f"a round closed without all participants: {event}")
                 peaks.look()
         if coordinator.wait() != 0:
             raise RuntimeError("the coordinator failed")
@@ -137,7 +138,7 @@ class Federation:
 def federation(
     url: str, task: str, participants: int, *, kind: Literal["real", "light"], name: str = "bench"
 ) -> Iterator[Federation]:
-    """Start participants, and end them however this ends."""
+    """Start participants, and end them when the block ends, also after an exception."""
     with ExitStack() as stack:
         started = Federation(url, task, participants, name=name)
         if kind == "real":
@@ -147,13 +148,13 @@ def federation(
         for process in started.processes:
             stack.enter_context(ended(process))
         yield started
-        for process in started.processes:  # all at once, and not one after another
+        for process in started.processes:  # at once, so that they end in parallel
             process.send_signal(signal.SIGTERM)
 
 
 @contextmanager
 def ended(process: "subprocess.Popen[Any]") -> Iterator[None]:
-    """End a process in good order, or without if it takes too long."""
+    """End a process with SIGTERM when the block ends, or with SIGKILL if that takes too long."""
     try:
         yield
     finally:
@@ -171,8 +172,8 @@ def ended(process: "subprocess.Popen[Any]") -> Iterator[None]:
 
 @contextmanager
 def broker() -> Iterator[str]:
-    """The URL of the broker named by FANFOLD_BROKER_URL, or of a private one."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything here is ended
+    """Yield the URL of the broker named by FANFOLD_BROKER_URL, or of a private one."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # unwinds, so that all processes end
     given = os.environ.get(BROKER_VARIABLE)
     if given:
         yield given.split()[0]

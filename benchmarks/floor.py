@@ -2,9 +2,9 @@
 
 One process publishes the bytes to a fanout exchange in 4 MiB chunks. Each of N processes receives
 all of them and publishes as many to one results queue. The first process receives those, adds them
-up in float64 and writes the model to one synced file. Persistent messages, confirms,
-acknowledgements and pika's stock settings; no training, no headers but the chunk's number, no
-digests, nothing that would survive a crash.
+up in float64 and writes the model to one synced file. Messages are persistent, confirmed and
+acknowledged, with pika's default settings. There is no training, no header but the chunk's number,
+no digest, and no recovery after a crash.
 """
 
 import multiprocessing
@@ -46,7 +46,7 @@ def run(url: str, *, num_bytes: int, participants: int, rounds: int) -> list[flo
     receiving.queue_declare(RESULTS, durable=True, arguments=CLASSIC)
     receiving.basic_qos(prefetch_count=COORDINATOR_WINDOW)
 
-    # Forked, because 64 interpreters take a while to start; there are no threads here.
+    # Forked, because starting 64 interpreters would take long; this process has no other threads.
     context = multiprocessing.get_context("fork")
     ready = context.Barrier(participants + 1)
     processes = [
@@ -103,7 +103,7 @@ def _participate(url: str, index: int, num_bytes: int, rounds: int, ready: Barri
 
 
 def _collect(receiving: BlockingChannel, total: np.ndarray, missing: int) -> None:
-    """Add up what the participants send until all of it is there."""
+    """Add up the participants' values until `missing` bytes have arrived."""
     for method, properties, body in receiving.consume(RESULTS):
         begin = properties.headers["chunk"] * CHUNK_BYTES // 4
         values = np.frombuffer(body, dtype=np.float32)

@@ -1,7 +1,7 @@
 """The same rounds through Flower's deployment engine: SuperLink, SuperNodes, identity training.
 
-Flower lives in an environment of its own, benchmarks/flower/.venv, which `make bench-flower` makes.
-All of it stays on loopback, telemetry is off, and nothing is fetched.
+Flower is installed in an environment of its own, benchmarks/flower/.venv, which `make bench-flower`
+makes. It listens on loopback only, sends no telemetry and downloads nothing.
 """
 
 import os
@@ -24,7 +24,7 @@ from benchmarks.rounds import compare
 HERE = Path(__file__).parent / "flower"
 ENGINE = HERE / ".venv" / "bin"
 LINK_PORT = 8000
-"""Where the SuperLink listens for nodes and for commands; it has no free choice of its own."""
+"""The first of the SuperLink's ports, for nodes and for commands; it cannot choose free ones."""
 FIRST_NODE_PORT = 9200
 START_SECONDS = 60.0
 RUN_SECONDS = 500.0
@@ -78,11 +78,11 @@ def run(*, values: int, nodes: int, rounds: int) -> list[float]:
         found = re.search(r"SECONDS_PER_ROUND ([0-9. ]+)", done.stdout)
         if found is None:
             raise RuntimeError(f"Flower did not finish: {done.stdout[-2000:]}")
-        return [float(seconds) for seconds in found[1].split()][1:]  # the first one warms up
+        return [float(seconds) for seconds in found[1].split()][1:]  # the first round warms up
 
 
 def _app(home: Path) -> Path:
-    """Put the app together; Flower wants its licence inside."""
+    """Write the app's folder; Flower requires a licence file in it."""
     app = home / "app"
     (app / "identity").mkdir(parents=True)
     (app / "identity" / "__init__.py").touch()
@@ -100,7 +100,7 @@ def _wait_for(port: int) -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.2)
-    raise RuntimeError(f"nobody listens on port {port} after {START_SECONDS:g} s")
+    raise RuntimeError(f"nothing listens on port {port} after {START_SECONDS:g} s")
 
 
 BFLOAT16 = ("--encoding=bfloat16", "--encoding-down=bfloat16")
@@ -109,11 +109,11 @@ CASES = (
     ("100 MB, float32", "Large", 25_000_000, 4, (), 4, ">= 3x"),
     ("100 MB, bfloat16 both ways", "Large", 25_000_000, 2, BFLOAT16, 4, ">= 5x"),
 )
-"""Name, task, values, bytes that each takes on our wire and the floor's, flags, rounds, promise."""
+"""Name, task, values, bytes per value (ours and the floor's), flags, rounds, promise."""
 
 
 def main(nodes: int = 4, flower_rounds: int = 6, turns: int = 2) -> None:
-    """Compare Flower, bare pika and us; nothing is trained."""
+    """Compare Flower, bare pika and Fanfold; nothing is trained."""
     title = f"Flower's deployment engine, {nodes} nodes ({machine()})"
     rows = []
     peers: dict[int, list[float]] = {}

@@ -1,6 +1,6 @@
-"""Tasks that train nothing: what a round costs is then what federating costs.
+"""Tasks that train nothing, so that a round costs only what federating costs.
 
-The number of values is in the class, because a task is named on the command line.
+There is a class for each number of values, because the command line names a task by its class.
 """
 
 from typing import Any
@@ -13,20 +13,20 @@ from fanfold.learning import FederatedNet, Task, TrainingPlan
 
 
 class Identity(Task):
-    """Local training returns at once: every update is a delta of zeros, in full size."""
+    """Local training returns at once: every update is a delta of zeros, of the full size."""
 
     shapes: tuple[tuple[int, ...], ...] = ()
 
     def network(self) -> nn.Module:
-        """A network of nothing but parameters of these shapes."""
+        """Return a network that consists of parameters of these shapes."""
         return _Parameters(self.shapes)
 
     def train_data(self) -> Dataset[Any]:
-        """Ten examples nobody looks at."""
+        """Return ten examples that are not used."""
         return TensorDataset(torch.zeros(10, 1), torch.zeros(10, dtype=torch.int64))
 
     def fit(self, network: nn.Module, data: Dataset[Any], plan: TrainingPlan) -> list[Any]:
-        """Change nothing."""
+        """Leave the network unchanged."""
         del network, data, plan
         return []
 
@@ -54,8 +54,8 @@ class Huge(Identity):
 class _Parameters(nn.Module):
     def __init__(self, shapes: tuple[tuple[int, ...], ...]) -> None:
         super().__init__()
-        # Not zeros: an empty page or a run of zeros would be cheaper than real parameters.
+        # Not zeros: untouched pages and runs of zeros are cheaper to handle than real parameters.
         self.values = nn.ParameterList(nn.Parameter(torch.rand(shape)) for shape in shapes)
 
     def forward(self, _inputs: Tensor) -> Tensor:
-        raise NotImplementedError("this network is only sent about")
+        raise NotImplementedError("this network is only sent and never run")

@@ -13,11 +13,11 @@ ENCODINGS = {
     "float32": (100_000_000, ()),
     "bfloat16 both ways": (50_000_000, ("--encoding=bfloat16", "--encoding-down=bfloat16")),
 }
-"""Bytes on the wire, which are the floor's too, and the coordinator's flags."""
+"""For each case the bytes per value, also the floor's, and the coordinator's flags."""
 
 
 def large(rounds: int, turns: int) -> Iterator[Row]:
-    """100 MB to 4 participants."""
+    """Measure 100 MB with 4 participants."""
     with broker() as url, federation(url, "benchmarks.identity:Large", 4, kind="real") as started:
         for name, (num_bytes, flags) in ENCODINGS.items():
             yield compare(
@@ -34,7 +34,7 @@ def large(rounds: int, turns: int) -> Iterator[Row]:
 
 
 def huge() -> Iterator[Row]:
-    """1 GB to 2 participants, and the largest process that this takes."""
+    """Measure 1 GB with 2 participants, and the memory of the largest process."""
     with broker() as url, federation(url, "benchmarks.identity:Huge", 2, kind="real") as started:
         row = compare(
             url,

@@ -1,7 +1,7 @@
-"""Participants without torch: 64 of them fit on a small machine.
+"""Participants without torch, of which 64 fit on a small machine.
 
-Everything about them is real (service, receiver, channel, connections) but the training worker,
-which answers each version with a delta of the same size that it made once.
+Only the training worker is replaced: it answers each version with a delta of the same size that it
+made once. Service, receiver, channel, connections and messages are those of a real participant.
 
     python -m benchmarks.light --federation F --count 64        # broker from FANFOLD_BROKER_URL
 """
@@ -35,12 +35,12 @@ NUM_EXAMPLES = 10
 
 
 class IdentityWorker:
-    """Answers without training; the uploads are as real as those of the `TrainingWorker`."""
+    """Answers each version without training, and uploads the update as `TrainingWorker` does."""
 
     def __init__(
         self, participant: str, channel: ParticipantChannel, event_buffer: EventBuffer
     ) -> None:
-        """Deliver what happens into `event_buffer`."""
+        """Make a worker that puts its events into `event_buffer`."""
         self._participant = participant
         self._channel = channel
         self._event_buffer = event_buffer
@@ -53,13 +53,13 @@ class IdentityWorker:
         self._thread.submit(self._work, version)
 
     def refused(self, note: UpdateRefused) -> None:
-        """Nothing is kept, so nothing follows."""
+        """Do nothing: no update is kept that would have to be removed."""
 
     def let_go(self) -> None:
-        """There is no state folder."""
+        """Do nothing: there is no state folder to let go of."""
 
     def abandon(self) -> None:
-        """Nothing takes long here."""
+        """Do nothing: there is no training to stop."""
 
     def close(self) -> bool:
         """Wait for the thread."""
@@ -76,10 +76,10 @@ class IdentityWorker:
             self._event_buffer.put_event(Answered(version, encoded.num_bytes, None))
 
     def _update(self, version: Version) -> Encoded:
-        assert version.assembly is not None  # noqa: S101 - the reader gives whole versions only
+        assert version.assembly is not None  # noqa: S101 - the receiver returns whole versions only
         decoded = version.assembly.decode()
         message = decoded.message
-        assert isinstance(message, GlobalParameters)  # noqa: S101 - likewise
+        assert isinstance(message, GlobalParameters)  # noqa: S101 - the receiver returns no other
         update = Update(
             run=message.run,
             participant=self._participant,
@@ -90,7 +90,7 @@ class IdentityWorker:
         return encode(update, self._deltas(decoded))
 
     def _deltas(self, decoded: Decoded) -> list[TensorBytes]:
-        """One block of small values does for all tensors: 64 of us share this machine."""
+        """Return deltas that share one block of small values, since 64 processes share memory."""
         largest = max(entry.end - entry.begin for entry in decoded.entries)
         if self._delta.nbytes < largest:
             self._delta = memoryview(np.full(largest // 4, 1e-6, np.float32)).cast("B")
@@ -108,7 +108,7 @@ class IdentityWorker:
 
 
 def take_part(federation: str, name: str) -> None:
-    """Be one participant until SIGTERM."""
+    """Run one participant until SIGTERM."""
     settings = ParticipantSettings(federation=federation, id=name, progress_seconds=2.0)
     event_buffer = EventBuffer()
     urls = os.environ[BROKER_VARIABLE].split()
@@ -151,7 +151,7 @@ def main(federation: str = "fanfold", count: int = 4) -> None:
     """Run that many participants, each in a process of its own, until SIGTERM."""
     children = []
     for index in range(count):
-        child = os.fork()  # one import for all of them; no threads yet
+        child = os.fork()  # the modules are imported once for all; there are no threads yet
         if not child:
             take_part(federation, f"light-{index}")
             os._exit(0)
@@ -162,13 +162,13 @@ def main(federation: str = "fanfold", count: int = 4) -> None:
             os.kill(each, signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, stop)
-    end_with_parent()  # whoever measures may be killed
+    end_with_parent()  # the benchmark that started this process may be killed
     for each in children:
         os.waitpid(each, 0)
 
 
 def _nothing(_event: str, _fields: dict[str, Any]) -> None:
-    """Say nothing."""
+    """Report nothing."""
 
 
 if __name__ == "__main__":

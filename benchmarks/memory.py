@@ -1,9 +1,9 @@
 """The coordinator's memory with a 100 MB model, from 2 to 64 participants.
 
-Two numbers are told apart: `RSS` is what the kernel counts for the process, files that it maps
-included; `anonymous` is what only this process can give back. What waits in the spool is in
-neither: it lies in the system's page cache, and on the disk if that is short. `Idle` is the peak of
-a coordinator that goes through the same rounds with a model of 263 kB.
+There are two numbers: `RSS` is what the kernel counts for the process, including the files that it
+maps; `anonymous` is memory that only this process can free. Updates that wait in the spool are in
+neither: they are in the system's page cache, and only on the disk when memory is short. `Idle` is
+the peak of a coordinator that runs the same rounds with a model of 263 kB.
 """
 
 from typing import Annotated
@@ -22,7 +22,7 @@ def main(
     participants: Annotated[str, typer.Option(help="How many, separated by commas.")] = "2,16,64",
     rounds: int = 2,
 ) -> None:
-    """Show peaks of the coordinator's memory."""
+    """Measure the peak of the coordinator's memory."""
     title = f"Coordinator's memory, 100 MB model ({machine()})"
     counts = [int(count) for count in participants.split(",")]
     idle = measure("Small", min(counts), rounds)

@@ -1,4 +1,4 @@
-"""A small training that lasts as long as it is told to, whatever the machine is busy with."""
+"""A small training that takes a given time, whatever else the machine does."""
 
 import os
 import time
@@ -15,14 +15,14 @@ VARIABLE = "FANFOLD_BENCH_TRAINING_SECONDS"
 
 
 class PaddedDigits(load_task("digits")):  # type: ignore[misc]  # a class found at run time
-    """The digits of the demo and one hidden layer of 64; a training waits until its time is up."""
+    """The demo's digits with one hidden layer of 64; a training sleeps until its time is up."""
 
     def network(self) -> nn.Module:
-        """50,890 parameters."""
+        """Return a network of 50,890 parameters."""
         return nn.Sequential(nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))
 
     def fit(self, network: nn.Module, data: Dataset[Any], plan: TrainingPlan) -> list[Metrics]:
-        """Train, and then wait."""
+        """Train, and sleep until the time is up."""
         ends = time.monotonic() + float(os.environ.get(VARIABLE, "0"))
         history: list[Metrics] = super().fit(network, data, plan)
         time.sleep(max(0.0, ends - time.monotonic()))

@@ -1,4 +1,4 @@
-"""Puts the results into docs/performance.md, between the marks that name them.
+"""Writes the results into docs/performance.md, between the marks that name them.
 
 python -m benchmarks.page
 """

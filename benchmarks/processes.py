@@ -1,4 +1,4 @@
-"""What a process takes of the machine's memory, as the kernel counts it (Linux)."""
+"""The memory of a process, as the kernel counts it (Linux)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,31 +11,31 @@ KIB = 1024
 class Peaks:
     """Memory of one process in bytes.
 
-    RSS counts the pages of files that are mapped and happen to be in the page cache; those the
-    kernel takes back whenever it wants to. `anonymous` counts what only this process can give back.
+    RSS includes mapped files as far as they are in the page cache, which the kernel can reclaim at
+    any time. `anonymous` is memory that only the process can free.
     """
 
     pid: int = 0
     peak: int = 0
-    """Largest RSS of the process's life, mapped files included."""
+    """Largest RSS since the process started, mapped files included."""
     peak_anonymous: int = 0
-    """Largest anonymous memory seen whenever it was looked at."""
+    """Largest anonymous memory among all calls of `look`."""
 
     @classmethod
     def of(cls, pid: int) -> Self:
-        """Begin to watch a process."""
+        """Return the peaks of a process as they are now."""
         now = status(pid)
         return cls(pid, now["VmHWM"], now["RssAnon"])
 
     def look(self) -> None:
-        """Look again; a process that is gone keeps its last values."""
+        """Read the values again; for a process that has ended, the last ones stay."""
         now = status(self.pid)
         self.peak = max(self.peak, now.get("VmHWM", 0))
         self.peak_anonymous = max(self.peak_anonymous, now.get("RssAnon", 0))
 
 
 def brokers_peak() -> int:
-    """Return the peak RSS of the largest Erlang machine here, in bytes; 0 if the broker is away."""
+    """Return the peak RSS of the largest Erlang process here, in bytes; 0 if there is none."""
     machines = (
         int(entry.parent.name)
         for entry in Path("/proc").glob("[0-9]*/comm")
@@ -45,7 +45,7 @@ def brokers_peak() -> int:
 
 
 def status(pid: int) -> dict[str, int]:
-    """Return the sizes in /proc/PID/status in bytes; empty if the process is gone."""
+    """Return the sizes in /proc/PID/status in bytes; empty if the process has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):

@@ -11,14 +11,14 @@ from fanfold.learning import Task
 
 
 class ResNet18(Task):
-    """torchvision's own network; every participant holds sixteen images of its own."""
+    """torchvision's ResNet-18; every participant has sixteen images of its own."""
 
     def network(self) -> nn.Module:
-        """Ten classes."""
+        """Return the network, for ten classes."""
         return resnet18(num_classes=10)
 
     def train_data(self) -> Dataset[Any]:
-        """Sixteen images of 3x32x32, brighter with each participant."""
+        """Return sixteen images [3, 32, 32] each, brighter with each participant's index."""
         generator = torch.Generator().manual_seed(self.partition_index)
         images = self.partition_index + torch.rand(16, 3, 32, 32, generator=generator)
         return TensorDataset(images, torch.arange(16) % 10)

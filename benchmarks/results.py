@@ -17,27 +17,27 @@ FOLDER = Path(__file__).parent / "results"
 
 @dataclass(slots=True)
 class Row:
-    """One comparison: ours beside a floor, a peer, or both, measured in the same run."""
+    """One comparison: our value beside a floor, a peer, or both, measured in the same run."""
 
     case: str
     ours: float
     unit: str
     floor: float | None = None
-    """What nobody can be better than, or the plain way to do the same."""
+    """The least that is possible, or the value of the simplest way to do the same."""
     peer: float | None = None
-    """What another system needs."""
+    """The value of another system."""
     limit: str = ""
-    """What we promise."""
+    """The bound that is promised, as text."""
     details: dict[str, Any] = field(default_factory=dict)
 
     @property
     def to_floor(self) -> float | None:
-        """Ours over the floor."""
+        """Our value divided by the floor."""
         return self.ours / self.floor if self.floor else None
 
     @property
     def to_ours(self) -> float | None:
-        """The peer over ours: how many times faster, or smaller, we are."""
+        """The peer's value divided by ours: how many times faster, or smaller, we are."""
         return self.peer / self.ours if self.peer else None
 
 
@@ -67,7 +67,7 @@ def report(target: str, rows: Sequence[Row], *, title: str) -> None:
 
 
 def quartiles(values: Sequence[float]) -> dict[str, Any]:
-    """Return the quartiles of a sample, and how large it is."""
+    """Return the quartiles of a sample, and its size."""
     if len(values) == 1:
         return {"quartiles": [*values] * 3, "samples": 1}
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -75,16 +75,16 @@ def quartiles(values: Sequence[float]) -> dict[str, Any]:
 
 
 def machine() -> str:
-    """Say in a line where this was measured."""
+    """Return one line about the machine that measures."""
     load = os.getloadavg()[0]
     return f"{os.cpu_count()} cores, {platform.machine()}, load before: {load:.2f}"
 
 
 def number(value: float | None) -> str:
-    """Return four significant digits, or nothing."""
+    """Return a value with four significant digits; an empty text for None."""
     return "" if value is None else f"{value:.4g}"
 
 
 def ratio(value: float | None) -> str:
-    """Return a factor, or nothing."""
+    """Return a factor as text; an empty one for None."""
     return "" if value is None else f"{value:.2f}x"

@@ -1,4 +1,4 @@
-"""Rounds of ours and rounds of the floor in turns, so that both see the same machine."""
+"""Our rounds and the floor's, measured alternately, so that both see the same load."""
 
 import statistics
 
@@ -20,7 +20,7 @@ def compare(
     limit: str = "",
     flags: tuple[str, ...] = (),
 ) -> Row:
-    """Take turns and compare the medians of all rounds; the first round of each turn warms up."""
+    """Measure both in turns and compare the medians; the first round of each turn is left out."""
     ours: list[float] = []
     theirs: list[float] = []
     largest = 0

@@ -2,11 +2,12 @@
 
     python -m benchmarks.simulated_participants
 
-Rounds, staleness and folding are those of the coordinator; the training is trivial, one number, so
-that what remains is the cost of simulating. Processor time, so that other processes do not count.
+Rounds, staleness and folding are the coordinator's own. The model is one number and the training
+trivial, so that the simulation itself is measured. Times are processor time, which other processes
+do not change.
 """
 
-# ruff: noqa: ARG002, D102 - a world that ignores most of what it is told
+# ruff: noqa: ARG002, D102 - the methods that the simulator calls, most of which do nothing here
 
 import time
 
@@ -25,7 +26,7 @@ DIGEST = "0" * 64
 
 
 class OneNumber:
-    """A world whose model is a single number that every update moves by one."""
+    """What the simulator simulates here: a model of one number, to which every update adds one."""
 
     def __init__(self, names: list[str], rounds: int) -> None:
         self._names = names
@@ -82,7 +83,7 @@ class OneNumber:
 
 
 def microseconds_per_update(num_participants: int, policy: RoundPolicy) -> float:
-    """Return what an update costs, start-up left out."""
+    """Return the cost of one update in microseconds, without that of starting."""
     names = [f"participant-{index}" for index in range(num_participants)]
     per_round = num_participants if policy.goal == "all" else policy.goal
     world = OneNumber(names, max(2, NUM_UPDATES // per_round))
@@ -93,7 +94,7 @@ def microseconds_per_update(num_participants: int, policy: RoundPolicy) -> float
 
 
 def main() -> None:
-    """Print a line for each mode."""
+    """Print one line for each mode."""
     torch.set_num_threads(1)
     modes = {
         "sync": RoundPolicy(),

@@ -1,12 +1,12 @@
-"""What one slow participant costs: rounds that wait for everybody against rounds that do not.
+"""The cost of one slow participant: rounds that wait for all, against rounds that do not.
 
     python -m benchmarks.stragglers
 
-Nine real processes over a real broker. Eight trainings last 1 s, the ninth's 10 s; they wait and do
-not compute, so that the cores are not the bottleneck. `sync` closes a round when all nine answered,
-`buffered` when eight did, and takes the slow one's update when it comes, by its staleness. Measured
-is the time from the publication of version 0 to the first evaluation with the accuracy wanted. The
-participants stay from run to run.
+Nine participant processes over a broker. A training takes 1 s at eight of them and 10 s at the
+ninth; most of it is sleeping, so that the cores are not the bottleneck. `sync` closes a round when
+all nine have answered, `buffered` when eight have; the slow one's update then counts by its
+staleness. The time from the publication of version 0 to the first evaluation with the wanted
+accuracy is measured. The participants keep running from run to run.
 """
 
 import argparse
@@ -35,7 +35,7 @@ ACCURACY = 0.93
 SEEDS = (0, 1, 2)
 MODES = {"sync": ("--mode=sync",), "buffered": ("--mode=buffered", f"--goal={FAST}")}
 PROMISED = 3.3
-"""How much faster FedBuff's authors found buffered rounds to be (Nguyen et al. 2022)."""
+"""How many times faster than synchronous rounds, as FedBuff's paper found (Nguyen et al. 2022)."""
 TRAINING = ("--epochs=2", "--batch-size=16", "--lr=0.02", "--momentum=0.9", "--threads=1")
 
 
@@ -48,7 +48,7 @@ class Curve:
 
 
 def participants(stack: ExitStack, environment: dict[str, str]) -> None:
-    """Start eight fast ones and a slow one, each with its ninth of the data."""
+    """Start eight fast participants and a slow one, each with a ninth of the data."""
     for index in range(FAST + 1):
         lasts = FAST_SECONDS if index < FAST else SLOW_SECONDS
         process = subprocess.Popen(
@@ -66,7 +66,7 @@ def participants(stack: ExitStack, environment: dict[str, str]) -> None:
 
 
 def run(mode: str, seed: int, environment: dict[str, str]) -> Curve:
-    """Let a coordinator train until the accuracy is reached."""
+    """Run a coordinator until the accuracy is reached."""
     with tempfile.TemporaryDirectory() as out:
         coordinator = subprocess.Popen(
             [
@@ -130,7 +130,7 @@ def main() -> None:
             for mode, runs in curves.items():
                 runs.append(run(mode, seed, environment))
                 print(f"seed {seed}, {mode}: {ACCURACY} after {runs[-1].seconds[-1]:.1f} s")
-                time.sleep(SLOW_SECONDS)  # the slow one ends what it is at
+                time.sleep(SLOW_SECONDS)  # the slow participant may still be training
     seconds = {mode: [each.seconds[-1] for each in runs] for mode, runs in curves.items()}
     rounds = {mode: [len(each.seconds) for each in runs] for mode, runs in curves.items()}
     row = Row(

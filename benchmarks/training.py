@@ -1,8 +1,8 @@
-"""The participant's training loop against loops that people write.
+"""The participant's training loop against loops as people write them.
 
-On the CPU: a plain PyTorch loop over the same batches, without any metrics. On a GPU, where there
-is one: the loop of the article that this project grew out of, which reads the accuracy of every
-batch and loads its data without workers.
+On the CPU: a plain PyTorch loop over the same batches, without metrics. On a GPU, if there is one:
+the loop of the article that this project started from, which reads the accuracy of every batch and
+loads its data without worker processes.
 """
 
 import statistics
@@ -32,7 +32,7 @@ PLAN = TrainingPlan(epochs=1, batch_size=BATCH, lr=0.05, momentum=0.9)
 
 
 def plain(network: nn.Module, inputs: Tensor, labels: Tensor, steps: int) -> None:
-    """What nobody can be much faster than: as large batches of the same tensors, no metrics."""
+    """Train with the shortest loop there is: batches of the same size and tensors, no metrics."""
     optimizer = torch.optim.SGD(network.parameters(), lr=PLAN.lr, momentum=PLAN.momentum)
     for chosen in torch.randperm(len(inputs)).split(BATCH)[:steps]:
         loss = cross_entropy(network(inputs[chosen]), labels[chosen])
@@ -42,7 +42,7 @@ def plain(network: nn.Module, inputs: Tensor, labels: Tensor, steps: int) -> Non
 
 
 def article(network: nn.Module, data: Dataset[tuple[Tensor, ...]], device: torch.device) -> float:
-    """A loop as tutorials show it; returns the accuracy of its pass."""
+    """Train with a loop as tutorials show it, and return the accuracy of its pass."""
     optimizer = torch.optim.SGD(network.parameters(), lr=PLAN.lr, momentum=PLAN.momentum)
     right = examples = 0.0
     for batch in DataLoader(data, BATCH, shuffle=True):
@@ -58,9 +58,10 @@ def article(network: nn.Module, data: Dataset[tuple[Tensor, ...]], device: torch
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Time one pass: by the clock on a GPU, its queue included, by the processor's on one core.
+    """Time one pass: on a GPU the wall-clock time until its work is done, else processor time.
 
-    With one thread the two agree on a quiet machine; on a busy one only the latter says anything.
+    With one thread the two are the same on an idle machine; on a busy one, only processor time
+    says something about the loop.
     """
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     began = clock()
@@ -73,7 +74,10 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 def compare(
     ours: Callable[[], object], other: Callable[[], object], pairs: int, device: torch.device
 ) -> tuple[list[float], list[float]]:
-    """Run both in turns, each first in every other pair; the first pair warms up."""
+    """Time both alternately and return their seconds, without those of the first pair.
+
+    In every other pair the other one goes first.
+    """
     times: tuple[list[float], list[float]] = ([], [])
     for pair in range(pairs + 1):
         order = (0, 1) if pair % 2 else (1, 0)
@@ -87,14 +91,14 @@ def on_cpu(pairs: int, steps: int) -> Row:
     torch.set_num_threads(1)
     device = torch.device("cpu")
     task = load_task("digits")()
-    # With the hooks that a participant sets.
+    # With the hooks for stopping and progress that a participant sets.
     task.execution = Execution(
         device=device, should_stop=threading.Event().is_set, on_step=lambda *_: None
     )
     data = task.train_data()
     held = resident(data, device, 1 << 30)
     if not isinstance(held, TensorDataset):
-        raise TypeError("the digits are no tensors any more")
+        raise TypeError("the digits are no longer a TensorDataset")
     inputs, labels = held.tensors
     network, other = FederatedNet(), FederatedNet()
     plan = replace(PLAN, steps=steps)
@@ -116,7 +120,7 @@ def on_cpu(pairs: int, steps: int) -> Row:
 
 
 def on_gpu(pairs: int, examples: int) -> Row:
-    """Train FederatedNet on images of MNIST's size that can be learned."""
+    """Train FederatedNet on artificial images of MNIST's size, which it can learn."""
     device = torch.device("cuda")
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(10, (examples,), generator=generator)

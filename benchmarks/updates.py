@@ -1,7 +1,7 @@
-"""How many small updates a coordinator takes in a second, in each mode.
+"""How many small updates a coordinator counts per second, in each mode.
 
-The floor answers in step: bare pika with as many processes. Asynchronous rounds do more than that
-for the same update: each one is committed to the disk and published to everybody.
+The floor is bare pika with as many processes, in synchronous rounds. Asynchronous rounds do more
+for the same update: each one is committed to the disk and followed by a version for everybody.
 """
 
 import statistics

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-# A machine without a way to the internet has nothing to offer to Chromium's own services.
+# Chromium's own services would only wait for a network that may not be there.
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -34,7 +34,7 @@ ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key of an element in the 
 
 
 class Browser:
-    """One window. Use it as a context manager, from one thread."""
+    """One window of a browser. Use it as a context manager, from one thread."""
 
     def __init__(self, width: int = 1280, height: int = 800) -> None:
         for program in ("chromium", "chromedriver"):
@@ -81,12 +81,12 @@ class Browser:
         """Wait until a JavaScript expression is true in the page.
 
         Raises:
-            TimeoutError: if it never is.
+            TimeoutError: if it is not true after that many seconds.
         """
         until = time.monotonic() + patience_seconds
         while not self.run(f"return Boolean({condition})"):
             if time.monotonic() > until:
-                raise TimeoutError(f"the page never came to: {condition}")
+                raise TimeoutError(f"in the page this never became true: {condition}")
             time.sleep(0.1)
 
     def picture(self, path: Path, selector: str = "") -> None:

@@ -1,7 +1,7 @@
 """Makes the pictures in docs/images from a real run: `make screenshots`.
 
-A private RabbitMQ node, a coordinator, four participants of which one is stopped in the middle of
-its work, a malformed message, and a headless Chromium that looks at the management UI.
+The run has a private RabbitMQ node, a coordinator, four participants of which one is stopped during
+its training, and a malformed message. A headless Chromium opens the management UI.
 """
 
 import io
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def picture_the_terminal(browser: Browser, folder: Path) -> None:
-    """Run the demo, and show what is on the screen when it has ended: where the model lies."""
+    """Run the demo and take a picture of what it has printed when it ends."""
     console = Console(record=True, width=96, file=io.StringIO())
     console.print("[bold green]$[/] make demo", highlight=False)
     view = LiveView(console)
@@ -76,7 +76,7 @@ def picture_the_terminal(browser: Browser, folder: Path) -> None:
 
 @contextmanager
 def a_federation(node: BrokerNode, folder: Path) -> Iterator[dict[str, "subprocess.Popen[bytes]"]]:
-    """Run a coordinator that does not wait for the slow, and its participants by name."""
+    """Run a coordinator that does not wait for slow participants; yield all processes by name."""
     environment = os.environ | {"FANFOLD_BROKER_URL": node.url}
 
     def start(*arguments: str) -> "subprocess.Popen[bytes]":
@@ -110,13 +110,13 @@ def a_federation(node: BrokerNode, folder: Path) -> Iterator[dict[str, "subproce
 
 
 def bring_about_something_to_see(node: BrokerNode, slow: "subprocess.Popen[bytes]") -> None:
-    """Stop one participant in the middle of its work, and send something malformed."""
+    """Stop one participant during its training, and send a malformed message."""
     queue = FederationNames(FEDERATION).participant_queue(SLOW_SITE)
     management = ManagementClient(str(node.management_url), login=(node.user, node.password))
 
     def is_at_work() -> bool:
         slow.send_signal(signal.SIGSTOP)
-        time.sleep(2.5)  # two turns of the broker's statistics
+        time.sleep(2.5)  # until the broker has collected statistics twice
         state = management.get("queues", "/", queue)
         if state.get("messages_unacknowledged") == 1 and state.get("messages_ready") == 1:
             return True
@@ -135,9 +135,9 @@ def bring_about_something_to_see(node: BrokerNode, slow: "subprocess.Popen[bytes
 
 
 def picture_the_management_ui(browser: Browser) -> None:
-    """Visit the pages that an operator visits."""
+    """Take a picture of each page that an operator uses."""
     show(browser, "#/queues", f"document.body.innerText.includes('{FEDERATION}.dead-letters')")
-    time.sleep(6)  # the message rates stand still until there is history
+    time.sleep(6)  # the UI shows message rates only when it has some history
     browser.picture(IMAGES / "queues.png")
     show(browser, "#/connections", "document.body.innerText.includes('participant cork')")
     browser.picture(IMAGES / "connections.png")
@@ -163,7 +163,7 @@ def show_queue(browser: Browser, queue: str) -> None:
 def read_a_message(browser: Browser, path: Path) -> None:
     """Open the section "Get messages" of a queue's page, get one and picture it.
 
-    The page draws itself anew every few seconds, and what was got is gone then: it is got again.
+    The page redraws itself every few seconds and removes the message; it is fetched again then.
     """
     until(partial(get_a_message, browser))
     browser.run("""
@@ -175,10 +175,10 @@ def read_a_message(browser: Browser, path: Path) -> None:
 
 
 def get_a_message(browser: Browser) -> bool:
-    """Press the button; true once all of the message is to be seen.
+    """Press the button, and return True once the whole message is visible.
 
     Raises:
-        TimeoutError: if it is not soon.
+        TimeoutError: if it takes too long.
     """
     browser.run("""
         const form = document.querySelector('form[action="#/queues/get"]');
@@ -187,7 +187,7 @@ def get_a_message(browser: Browser) -> bool:
         if (!$(form).is(':visible')) section.querySelector('h2').click();
         form.querySelector('[type=submit]').click();
     """)
-    # It slides up, and down again; the page brings jQuery, which knows when that is over.
+    # The section slides open; the page has jQuery, which knows when the animation is over.
     browser.wait_for(
         "document.querySelector('.msg-payload')"
         " && $('#msg-wrapper').is(':visible') && !$('#msg-wrapper').is(':animated')"
@@ -214,13 +214,13 @@ def sign_in(browser: Browser, node: BrokerNode) -> None:
 
 
 def show(browser: Browser, page: str, condition: str) -> None:
-    """Go to a page of the management UI and wait for what is to be seen there."""
+    """Go to a page of the management UI and wait until `condition` is true there."""
     browser.run("location.hash = arguments[0]", page)
     browser.wait_for(condition)
 
 
 def until(condition: Callable[[], bool], patience_seconds: float = 120.0) -> None:
-    """Wait for a condition; what does not exist yet may still come."""
+    """Wait until a condition is true; one that raises because something is missing is not yet."""
     deadline = time.monotonic() + patience_seconds
     while True:
         with suppress(Exception):
@@ -232,7 +232,7 @@ def until(condition: Callable[[], bool], patience_seconds: float = 120.0) -> Non
 
 
 def fanfold(*arguments: str) -> list[Any]:
-    """Return the command line of our own program."""
+    """Return the command line of `fanfold` with these arguments."""
     return [sys.executable, "-m", "fanfold", *arguments]
 
 

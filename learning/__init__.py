@@ -1,4 +1,4 @@
-"""What is trained, and how one machine trains it. Knows torch, and nothing of messaging."""
+"""Tasks, networks and local training. Imports torch, and nothing of the messaging."""
 
 from fanfold.learning.batches import dataset_length, in_memory, resident
 from fanfold.learning.building import build_network

@@ -1,9 +1,9 @@
-"""Batches of a dataset: from tensors in one gather, from anything else through a loader.
+"""Batches of a dataset: gathered from tensors, or read example by example through a `DataLoader`.
 
 A `TensorDataset` (or a `Subset` of one) needs no loader: a batch is one `index_select` per tensor,
-on the device itself when the data fits there. Any other map-style dataset may do something new at
-every access, such as augmentation, so it is loaded example by example; `in_memory` turns one that
-does not into tensors, once.
+on the device itself when the data fits there. Any other map-style dataset may return something new
+at every access, for example through augmentation, so it is loaded example by example. `in_memory`
+turns a dataset that always returns the same examples into tensors, once.
 """
 
 from collections.abc import Iterator
@@ -30,14 +30,21 @@ from fanfold.learning.execution import Execution
 
 
 class Batches(Protocol):
-    """Passes over a dataset: every iteration is one, shuffled anew if shuffled at all."""
+    """Batches that can be iterated again and again: each iteration is one pass over the dataset.
+
+    If the batches are shuffled, they are shuffled anew for every pass.
+    """
 
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Any]: ...
 
 
 def dataset_length(dataset: Dataset[Any]) -> int:
-    """The number of examples; raises `TaskError` where there are none or they cannot be counted."""
+    """Return the number of examples.
+
+    Raises:
+        TaskError: if there are none, or the dataset has no length.
+    """
     try:
         length = len(cast("Any", dataset))
     except TypeError:
@@ -48,7 +55,7 @@ def dataset_length(dataset: Dataset[Any]) -> int:
 
 
 def dataset_tensors(dataset: Dataset[Any]) -> tuple[Tensor, ...] | None:
-    """The tensors behind a `TensorDataset` or a `Subset` of one; None for other datasets."""
+    """Return the tensors behind a `TensorDataset` or a `Subset` of one; None for other datasets."""
     if type(dataset) is TensorDataset:  # a derived class may do more in __getitem__
         return dataset.tensors
     if type(dataset) is Subset and (tensors := dataset_tensors(dataset.dataset)) is not None:
@@ -58,15 +65,20 @@ def dataset_tensors(dataset: Dataset[Any]) -> tuple[Tensor, ...] | None:
 
 
 def num_bytes(tensors: tuple[Tensor, ...]) -> int:
-    """Memory of the tensors' elements in bytes."""
+    """Return the memory of the tensors' elements in bytes."""
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def resident(dataset: Dataset[Any], device: torch.device, limit_bytes: int) -> Dataset[Any]:
-    """The dataset with its tensors on the device, if it is made of tensors and they fit.
+    """Return the dataset with its tensors on the device, if it is made of tensors and they fit.
 
-    Any other dataset comes back as it is. Training does this at every call; one who trains on the
-    same data again and again does it once before.
+    Any other dataset is returned unchanged. Training calls this itself; who trains on the same
+    data many times calls it once before, so that the data is not copied every time.
+
+    Args:
+        dataset: map-style, with a length.
+        device: where the tensors shall be.
+        limit_bytes: larger data stays where it is, unless the device is the CPU.
     """
     tensors = dataset_tensors(dataset)
     if tensors is None or (device.type != "cpu" and num_bytes(tensors) > limit_bytes):
@@ -75,11 +87,13 @@ def resident(dataset: Dataset[Any], device: torch.device, limit_bytes: int) -> D
 
 
 def in_memory(dataset: Dataset[Any], limit_bytes: int = 2 * 2**30) -> Dataset[Any]:
-    """Reads every example once and keeps them as tensors; random transforms are frozen by it.
+    """Read every example once and keep them all as tensors.
+
+    A random transform is therefore applied once, and every pass sees its result.
 
     Args:
-        dataset: Map-style, yielding tuples of tensors and numbers, each of one shape throughout.
-        limit_bytes: A dataset that would take more is returned as it is.
+        dataset: map-style, yielding tuples of tensors and numbers, each of one shape throughout.
+        limit_bytes: a dataset that would take more is returned as it is.
     """
     length = dataset_length(dataset)
     source = cast("Any", dataset)
@@ -155,19 +169,19 @@ def make_batches(
     drop_last: bool = False,
     loading: Loading = Loading(),  # noqa: B008 - it is frozen
 ) -> Batches:
-    """Prepares passes over a dataset.
+    """Return the batches of a dataset, from its tensors or through a `DataLoader`.
 
     Args:
-        dataset: With a length. An iterable one keeps its own order.
-        batch_size: Examples in a batch; the last one of a pass may be smaller.
-        device: Where the batches are wanted.
-        execution: Memory layout, memory limit and loader processes.
-        generator: Shuffles every pass; None keeps the order.
-        drop_last: Leave a smaller last batch out.
-        loading: The task's own ways of choosing examples and of making a batch of them.
+        dataset: with a length. An iterable one keeps its own order.
+        batch_size: examples in a batch; the last one of a pass may be smaller.
+        device: every batch is moved there.
+        execution: memory layout, memory limit and loader processes.
+        generator: shuffles every pass; None keeps the order.
+        drop_last: leave out a last batch that is smaller than the others.
+        loading: the task's own ways of choosing examples and of making a batch of them.
 
     Raises:
-        TaskError: The dataset is empty or has no length, or the sampler has none.
+        TaskError: if the dataset is empty or has no length, or the sampler has none.
     """
     dataset_length(dataset)
     if loading == Loading():
@@ -208,7 +222,7 @@ def _order(
     drop_last: bool,
     loading: Loading,
 ) -> dict[str, Any]:
-    """The loader's arguments that say which examples come when."""
+    """Return the loader's arguments that say which examples are in which batch."""
     if isinstance(loading.sampler, BatchSampler):
         return {"batch_sampler": loading.sampler}
     sampler = loading.sampler

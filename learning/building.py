@@ -1,4 +1,4 @@
-"""A task's network, made fit to take part."""
+"""A task's network, checked and prepared for a federation."""
 
 from torch import nn
 
@@ -9,11 +9,11 @@ from fanfold.learning.walk import give_memory
 
 
 def build_network(task: Task) -> nn.Module:
-    """A new network of the task, every tensor of which can be read and replaced.
+    """Return a new network of the task, all tensors of which can be read and replaced.
 
     Raises:
-        TaskError: The task gives no network.
-        TensorsError: A tensor cannot take part, or the task's `shared` does not fit.
+        TaskError: if the task returns no network.
+        TensorsError: if a tensor cannot take part, or the task's `shared` does not fit.
     """
     network = task.network()
     if not isinstance(network, nn.Module):

@@ -1,4 +1,4 @@
-"""One participant without any messaging: give it parameters, get trained ones back."""
+"""One participant without messaging: it takes parameters and returns trained ones."""
 
 import logging
 from collections.abc import Mapping
@@ -29,21 +29,22 @@ logger = logging.getLogger(__name__)
 class Client:
     """Trains on one participant's private data, version after version.
 
-    The network is kept between versions, and with it whatever the task does not share. Usable
-    alone, as in a loop in memory; the participant service feeds it from the broker.
+    The network is kept between versions, and with it the tensors that the task does not share. It
+    can be used alone, for example in a loop in one process; the participant service calls it with
+    the versions that arrive from the broker.
 
     Args:
-        client_id: The participant's id; its randomness follows from it.
-        dataset: The private data.
-        task: Network, loss, metrics and training; `FederatedNet` as a classifier by default.
-        plan: How to train, unless `train` is given another one.
+        client_id: the participant's id; part of the seed of every training.
+        dataset: the private data.
+        task: network, loss, metrics and training; `FederatedNet` as a classifier by default.
+        plan: how to train, unless `train` is given another one.
 
     Attributes:
-        network: What was trained last.
-        history: Means over examples for each pass of the last training.
+        network: the network, as the last training left it.
+        history: metrics of each pass of the last training, as means over examples.
 
     Raises:
-        TaskError: The dataset is empty.
+        TaskError: if the dataset is empty.
 
     Example:
         >>> client = Client("alice", dataset)
@@ -68,15 +69,15 @@ class Client:
         self.dataset = resident(dataset, self.device, self.task.execution.resident_bytes)
         self.history: list[Metrics] = []
         self._version = 0
-        with seeded(training_seed(self.plan.seed, 0, client_id)):  # private layers begin here
+        with seeded(training_seed(self.plan.seed, 0, client_id)):  # initialises private layers
             self.network = build_network(self.task).to(self.device)
 
     def get_dataset_size(self) -> int:
-        """The number of private examples: the weight of this participant."""
+        """Return the number of private examples: the weight of this participant."""
         return self.num_examples
 
     def get_client_id(self) -> str:
-        """The participant's id."""
+        """Return the participant's id."""
         return self.client_id
 
     def train(
@@ -86,20 +87,21 @@ class Client:
         plan: TrainingPlan | None = None,
         base_version: int | None = None,
     ) -> LayerParameters:
-        """Trains from the given parameters.
+        """Train from the given parameters.
 
         Args:
-            parameters: Layer -> {weight, bias, ...}; those missing stay as they are here.
-            plan: In place of the client's own.
-            base_version: The version of `parameters`, for the seed; counted from 0 call by call by
-                default.
+            parameters: layer -> {weight, bias, ...}; a tensor that is missing keeps the value it
+                has in the network.
+            plan: used instead of the client's own.
+            base_version: the version of `parameters`, which is part of the seed. By default it is
+                0 in the first call and one more in each call after it.
 
         Returns:
             Copies of the shared tensors after training, nested like `parameters`.
 
         Raises:
-            TensorsError: The parameters do not fit the network; nothing has changed.
-            TrainingAbandoned: The task's execution was told to stop.
+            TensorsError: if the parameters do not fit the network; nothing has changed.
+            TrainingAbandoned: if the task's execution was told to stop.
         """
         plan = plan or self.plan
         version = self._version if base_version is None else base_version
@@ -114,7 +116,7 @@ class Client:
 
 
 class _Classification(Task):
-    """The default network on data that is there already."""
+    """Classification with the default network, on a dataset that is given."""
 
     def __init__(self, dataset: Dataset[Any]) -> None:
         super().__init__()

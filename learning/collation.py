@@ -1,4 +1,4 @@
-"""What a batch is made of, and how many examples it holds."""
+"""Making a batch of a list of examples, and counting the examples in a batch."""
 
 from collections.abc import Callable, Iterator, Mapping, Sized
 from dataclasses import dataclass, fields, is_dataclass
@@ -11,23 +11,27 @@ from torch.utils.data import BatchSampler, Sampler, default_collate
 from fanfold.learning.errors import TaskError
 
 Collate = Callable[[list[Any]], Any]
-"""Makes a batch of a list of examples."""
+"""Turns a list of examples into a batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """A task's own ways of loading; None leaves each to torch."""
+    """A task's own sampler and collate function; None is torch's default."""
 
     collate: Collate | None = None
     sampler: Sampler[Any] | BatchSampler | None = None
-    """Which examples make a pass, in which order; a `BatchSampler` says which make a batch."""
+    """Chooses the examples of a pass and their order; a `BatchSampler` also forms the batches."""
 
 
 class Collated:
-    """Torch's `default_collate`, with a sentence where it cannot be done."""
+    """Torch's `default_collate`, with a clear error where the examples do not fit together."""
 
     def __call__(self, examples: list[Any]) -> Any:
-        """Makes a batch; raises `TaskError` where the examples do not fit together."""
+        """Make a batch of a list of examples.
+
+        Raises:
+            TaskError: if the examples do not fit together.
+        """
         try:
             return default_collate(examples)
         except (RuntimeError, TypeError) as error:
@@ -39,10 +43,10 @@ class Collated:
 
 
 def batch_length(batch: Any) -> int:
-    """The number of examples in a batch.
+    """Return the number of examples in a batch.
 
-    That is the first dimension of the first tensor in it that has one; where there is none, the
-    length of the first list, as of texts; else 1.
+    That is the first dimension of the first tensor that has one; without such a tensor the length
+    of the first list, for example of texts; otherwise 1.
     """
     if isinstance(batch, PackedSequence):
         return int(batch.batch_sizes[0])
@@ -62,7 +66,7 @@ def _leaves(batch: Any) -> Iterator[Any]:
 
 
 def _parts(batch: Any) -> list[Any] | None:
-    """What a batch is put together from; None for what is one thing."""
+    """Return the parts of a batch that is a collection; None for a single value."""
     if isinstance(batch, Mapping):
         return list(batch.values())
     if isinstance(batch, list | tuple):

@@ -1,4 +1,4 @@
-"""The local accelerator, through torch's own API, and the CPU where there is none."""
+"""The device to train on: the local accelerator as torch reports it, or else the CPU."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -11,13 +11,13 @@ from fanfold.learning.errors import DeviceError
 
 
 def local_device(name: str | None = None) -> torch.device:
-    """Finds the device to train on.
+    """Find the device to train on.
 
     Args:
-        name: Such as "cuda", "cuda:1", "mps" or "cpu"; None is the accelerator, or else the CPU.
+        name: such as "cuda", "cuda:1", "mps" or "cpu"; None is the accelerator, or else the CPU.
 
     Raises:
-        DeviceError: The name is no device's, or the device is not on this machine.
+        DeviceError: if no device is called so, or this machine has no such device.
     """
     accelerator = None
     if torch.accelerator.is_available():
@@ -44,13 +44,13 @@ def local_device(name: str | None = None) -> torch.device:
 
 
 def to_device(batch: Any, device: torch.device, *, channels_last: bool = False) -> Any:
-    """Moves every tensor in a batch (nested tuples, lists, dicts) without waiting for it.
+    """Move every tensor in a batch (nested tuples, lists, dicts), without waiting for the copy.
 
     Args:
-        batch: What a dataset yields. What can move itself with `to` does so: packed sequences,
-            tokenized texts, graphs. Anything else in it that is no tensor is left as it is.
-        device: The destination; a tensor that is there already is not copied.
-        channels_last: Also lay 4-dim tensors [N, C, H, W] out as NHWC.
+        batch: what a dataset yields. Objects with a method `to` (packed sequences, tokenized texts,
+            graphs) are moved with it. Other values that are no tensors stay as they are.
+        device: the destination; a tensor that is there already is not copied.
+        channels_last: also store 4-dim tensors [N, C, H, W] in memory as NHWC.
     """
     if isinstance(batch, Tensor):
         if channels_last and batch.dim() == 4:  # noqa: PLR2004 - images in a batch
@@ -74,14 +74,14 @@ def to_device(batch: Any, device: torch.device, *, channels_last: bool = False) 
 
 
 def limit_device_memory(device: torch.device, fraction: float) -> None:
-    """Keeps this process within a fraction of the device's memory, so that several can share it.
+    """Limit this process to a fraction of the device's memory, so that several can share it.
 
     Args:
-        device: CUDA and MPS can be limited; others are left alone.
-        fraction: Above 0, at most 1: one over the number of participants on the device.
+        device: has an effect for CUDA and MPS only.
+        fraction: above 0, at most 1: one over the number of participants on the device.
 
     Raises:
-        DeviceError: The fraction is out of range.
+        DeviceError: if the fraction is out of range.
     """
     if not 0 < fraction <= 1:
         raise DeviceError(f"a fraction of memory is above 0 and at most 1, not {fraction}")

@@ -1,12 +1,13 @@
-"""DP-SGD through opacus: a training that tells little of any one example.
+"""DP-SGD through opacus: training with differential privacy for single examples.
 
 Abadi et al. 2016, Deep Learning with Differential Privacy, algorithm 1: every step draws each of n
 examples with probability q (Poisson sampling), scales the gradient of each to an L2 norm of at most
 C, adds N(0, (z C)^2) to their sum, and divides it by the expected batch size q n. Neighbouring
-datasets differ in one example. Opacus finds the gradients, clips and counts; batches and noise come
-from the operating system's secure source, for whoever knows the run's seed would know them too.
+datasets differ in one example. Opacus computes the gradients of single examples, clips them and
+accounts for the privacy spent. Batches and noise come from the operating system's secure source:
+if they followed from the run's seed, everybody who knows the seed could remove the noise.
 
-Importing this needs opacus, so nothing else here does.
+This module needs opacus; the other modules of the package do not import it when they are loaded.
 """
 
 import warnings
@@ -55,29 +56,31 @@ def train(
     loading: Loading = Loading(),  # noqa: B008 - it is frozen
     length_of: Callable[[Any], int] = batch_length,
 ) -> list[Metrics]:
-    """Trains the network in place; what is not said here is as in `training.train`.
+    """Train the network in place; what is not described here is as in `training.train`.
 
     Args:
-        network: Without batch normalisation and buffers; see `check`.
-        dataset: Map-style, of n examples.
-        measure: Its loss must be the mean of losses that each follow from one example alone.
-        privacy: Clip, noise, and who counts.
-        epochs: Passes of ceil(n / batch_size) steps.
-        lr: Learning rate.
-        batch_size: Examples in a batch, on average.
-        opt: Called as `opt(parameters, lr=lr)`.
-        steps: Steps in place of epochs.
-        proximal_mu: mu of FedProx; its term knows no example and is added behind the noise.
-        execution: Device, request to stop and reports of progress.
-        loading: How the task makes a batch; a sampler of its own is refused.
-        length_of: How many examples a batch holds.
+        network: without batch normalisation and buffers; see `check`.
+        dataset: map-style, of n examples.
+        measure: its loss must be a mean of losses, each of which depends on one example alone.
+        privacy: clipping bound, noise, and the function that records what is spent.
+        epochs: passes of ceil(n / batch_size) steps.
+        lr: learning rate.
+        batch_size: examples in a batch, on average.
+        opt: called as `opt(parameters, lr=lr)`.
+        steps: optimizer steps, instead of `epochs`.
+        proximal_mu: mu of FedProx. Its gradient depends on no example and is added after the noise.
+        execution: device, request to stop and reports of progress.
+        loading: the task's own collate function, if any; a sampler of its own is refused.
+        length_of: returns the number of examples in a batch.
 
     Returns:
-        The means of each pass over what was drawn; the last has what `privacy.spend` said, too.
+        For each pass the means over the examples that were drawn; the last entry also holds what
+        `privacy.spend` returned.
 
     Raises:
-        LearningError: The network cannot be trained so.
-        TrainingAbandoned: `execution.should_stop` said so; its steps count as taken.
+        LearningError: if the network or the dataset cannot be trained with DP-SGD.
+        TrainingAbandoned: if `execution.should_stop` returned True; the privacy of all planned
+            steps counts as spent.
     """
     if loading.sampler is not None or isinstance(dataset, IterableDataset):
         raise LearningError(
@@ -89,7 +92,7 @@ def train(
     steps = epochs * per_pass if steps is None else steps
     history: list[Metrics] = []
     with prepared(network, execution, train=True) as device, warnings.catch_warnings():
-        # The first layer's inputs need no gradient, and that is as it should be.
+        # A warning that the first layer's inputs need no gradient: they never do.
         warnings.filterwarnings("ignore", message="Full backward hook is firing")
         check(network)
         parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -132,10 +135,11 @@ def train(
 
 
 def check(network: nn.Module) -> None:
-    """Refuses what no gradient of a single example can be told of.
+    """Refuse a network for which the gradient of a single example is not defined.
 
     Raises:
-        LearningError: In words; the network is as before.
+        LearningError: if the network has batch normalisation, buffers, or a layer that opacus does
+            not support; the network is unchanged.
     """
     mixing = [name for name, part in network.named_modules() if isinstance(part, _BatchNorm)]
     if mixing:
@@ -156,10 +160,14 @@ def check(network: nn.Module) -> None:
 
 
 def epsilon(spent: Sequence[tuple[float, float, int]], delta: float) -> float:
-    """The privacy spent by trainings, each told as (noise, sampling rate, steps).
+    """Return the epsilon that several trainings have spent together at this delta.
 
     Opacus's accountant composes their Rényi divergences (Mironov et al. 2019, Rényi Differential
     Privacy of the Sampled Gaussian Mechanism).
+
+    Args:
+        spent: (noise multiplier, sampling rate, steps) of each training.
+        delta: the probability with which the bound may fail.
     """
     accountant = RDPAccountant()
     accountant.history = list(spent)
@@ -178,7 +186,7 @@ def _step(
     base: Sequence[Tensor],
     proximal_mu: float,
 ) -> Tensor:
-    """Takes one step, of noise alone where nothing was drawn; returns the loss."""
+    """Take one step and return the loss; where no example was drawn, the step is noise alone."""
     optimizer.zero_grad(set_to_none=True)
     length, loss = 0, torch.zeros((), device=means.device)
     if batch is not None:
@@ -187,7 +195,7 @@ def _step(
         means.add(measured, length)
         loss = measured[0].detach()
     for parameter in optimizer.params:
-        if parameter.grad_sample is None:  # nothing was drawn, or it took no part
+        if parameter.grad_sample is None:  # no example was drawn, or the loss does not depend on it
             parameter.grad_sample = parameter.new_zeros((length, *parameter.shape))
     optimizer.pre_step()
     for parameter, start in zip(optimizer.params, base, strict=False):
@@ -197,7 +205,7 @@ def _step(
 
 
 class _Optimizer(DPOptimizer):  # type: ignore[misc]  # opacus has no complete types
-    """Opacus's, with noise that nobody can guess."""
+    """Opacus's optimizer, with noise from the operating system's secure source."""
 
     def add_noise(self) -> None:
         std = self.noise_multiplier * self.max_grad_norm
@@ -208,7 +216,7 @@ class _Optimizer(DPOptimizer):  # type: ignore[misc]  # opacus has no complete t
 
 
 class _PoissonBatches:
-    """Every example is in every batch with the same probability, whatever else is in it."""
+    """Batches in which every example appears with the same probability, independently."""
 
     def __init__(
         self,
@@ -228,7 +236,7 @@ class _PoissonBatches:
         self._channels_last = execution.channels_last
 
     def draw(self) -> Any:
-        """The next batch; None where nothing was drawn."""
+        """Return the next batch; None where no example was drawn."""
         chosen = (secure_uniform(self._length) <= self._rate).nonzero().flatten()
         if not len(chosen):
             return None

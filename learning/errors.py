@@ -1,12 +1,12 @@
-"""What learning raises on purpose: mistakes of the user in one sentence, and one request obeyed."""
+"""The exceptions of `learning`: a user's mistakes, in one sentence each, and a training stopped."""
 
 
 class LearningError(ValueError):
-    """The root of the user's mistakes: what was given cannot be trained with."""
+    """Base of all errors that follow from what a user gave: a task, a dataset, a network."""
 
 
 class TaskError(LearningError):
-    """Raised when a task cannot be found, is not one, or cannot get at its data."""
+    """Raised when a task cannot be found, is not a `Task`, or cannot read its data."""
 
 
 class DeviceError(LearningError):
@@ -17,12 +17,12 @@ class TensorsError(LearningError):
     """Raised when named tensors do not fit a network, before anything has changed."""
 
 
-class TrainingAbandoned(Exception):  # noqa: N818 - it is no error: somebody asked for it
-    """Raised by a training or evaluation that was told to stop; the network is left halfway.
+class TrainingAbandoned(Exception):  # noqa: N818 - no error: the stop was requested
+    """Raised by a training or evaluation that was told to stop; the network is partly trained.
 
     Attributes:
-        step: Optimizer steps taken, or batches evaluated.
-        steps: How many there would have been.
+        step: optimizer steps taken, or batches evaluated.
+        steps: how many there would have been without the stop.
     """
 
     def __init__(self, step: int, steps: int) -> None:

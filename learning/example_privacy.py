@@ -1,4 +1,4 @@
-"""What a participant asks of a training that is to tell little of any one example."""
+"""The settings of training with differential privacy for single examples (DP-SGD)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ExamplePrivacy:
-    """The rules of DP-SGD; `dp_sgd` does it. A task carries them as `task.example_privacy`."""
+    """The settings of DP-SGD, which `dp_sgd` carries out; stored as `task.example_privacy`."""
 
     clip: float
     """C, the largest L2 norm of the gradient of one example."""
     noise: float
-    """z, the standard deviation of the noise on a batch's sum of gradients, over C."""
+    """z: the noise on a batch's sum of gradients has the standard deviation z C."""
     spend: Callable[[float, int], dict[str, float]]
-    """Called as (sampling rate, steps) before the first step.
+    """Called as `spend(sampling_rate, steps)` before the first step, to record the privacy spent.
 
-    Returns what is spent by then, by name, such as epsilon and delta.
+    Returns the total spent so far by name, such as epsilon and delta.
     """

@@ -1,4 +1,4 @@
-"""How one machine carries out a training: where, how fast, and who is watching."""
+"""How one machine carries out a training: device, speed, stopping and progress."""
 
 import logging
 from collections.abc import Callable
@@ -12,30 +12,30 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """What a participant decides for itself; none of it changes what is trained.
+    """What each participant decides for itself: how a training runs, not what is trained.
 
-    A task carries one as `task.execution`. The participant replaces it before it calls `task.fit`,
-    which is how the device, the request to stop and the reports of progress reach the training.
+    Stored as `task.execution`. The participant replaces it before it calls `task.fit`; so the
+    device, the request to stop and the reports of progress reach the training.
     """
 
     device: torch.device | None = None
-    """Where to train; None is where the network's parameters are."""
+    """The device to train on; None is the one that holds the network's parameters."""
     bfloat16: bool = False
     """Compute under bfloat16 autocast; the parameters stay as they are."""
     channels_last: bool = False
-    """Lay images out as NHWC, which tensor cores prefer for convolutions."""
+    """Store images in memory as NHWC, the layout in which tensor cores convolve fastest."""
     compiled: bool = False
     """Compile the network with `torch.compile`: a slow first step, faster ones after it."""
     resident_bytes: int = 2 * 2**30
-    """Data up to this size is moved to the device once, as a whole; larger data batch by batch."""
+    """Data up to this size is copied to the device once, as a whole; larger data by the batch."""
     loader_workers: int = 0
     """Processes that load a dataset which is not made of tensors."""
     should_stop: Callable[[], bool] | None = None
-    """Asked between batches; True raises `TrainingAbandoned`."""
+    """Called between batches; if it returns True, `TrainingAbandoned` is raised."""
     on_step: Callable[[int, int, Tensor], None] | None = None
     """Called after every step as (step, steps, loss).
 
-    Reading the 0-dim `loss` waits for the device: do it seldom.
+    Reading the value of the 0-dim tensor `loss` waits for the device: do it seldom.
     """
     on_note: Callable[[str], None] | None = None
     """Called with a sentence about what training decided by itself; the same one may come again."""
@@ -49,4 +49,4 @@ class Execution:
 
 
 PLAIN = Execution()
-"""Where the network is, in full precision, with nobody watching."""
+"""The defaults: on the network's own device, in full precision, without progress or stopping."""

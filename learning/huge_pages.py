@@ -1,4 +1,4 @@
-"""Large tensors on huge pages."""
+"""Huge pages for large tensors."""
 
 import os
 
@@ -6,10 +6,10 @@ VARIABLE = "THP_MEM_ALLOC_ENABLE"
 
 
 def use_huge_pages() -> None:
-    """Ask torch to take memory of 2 MiB and more in huge pages, where the system grants them.
+    """Ask torch to allocate 2 MiB and more in huge pages, where the system offers them.
 
-    A fresh tensor of 100 MB is 25,000 ordinary pages, and handing those out takes five times as
-    long as filling them; a round with a large model makes several such tensors. Must be called
-    before the first large tensor is made. Where the variable is set already, it stays.
+    A new tensor of 100 MB takes 25,000 ordinary pages, and the kernel needs five times as long to
+    map them as it takes to fill them; a round with a large model allocates several such tensors.
+    Must be called before the first large tensor is made. A variable that the user has set stays.
     """
     os.environ.setdefault(VARIABLE, "1")

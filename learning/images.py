@@ -21,10 +21,10 @@ BRIGHTEST = 255
 
 
 class ImageTask(Task):
-    """Ten classes of images with values in 0 .. 1, from a dataset that torchvision knows.
+    """Ten classes of images with values in 0 .. 1, from one of torchvision's datasets.
 
-    The dataset is looked for in `data_dir`, or else in a folder `fanfold` in the user's cache, and
-    downloaded into it where it is missing.
+    The dataset is read from `data_dir`, or without one from the folder `fanfold` in the user's
+    cache. If it is missing there, it is downloaded.
     """
 
     dataset: ClassVar[Any]
@@ -32,18 +32,18 @@ class ImageTask(Task):
 
     @abstractmethod
     def images(self, data: Any) -> Tensor:
-        """The dataset's raw bytes as [N, C, H, W], uint8."""
+        """Return the dataset's raw bytes as [N, C, H, W], uint8."""
 
     def train_data(self) -> TensorDataset:
-        """This participant's part of the training images."""
+        """Return this participant's part of the training images."""
         source = self._load(train=True)
         labels = torch.as_tensor(source.targets)
         part = torch.tensor(self.part_of(labels.tolist()))
-        # The part is taken before bytes become floats, which take four times the memory.
+        # Select the part first: as floats, the whole dataset would take four times the memory.
         return TensorDataset(self.images(source.data)[part] / BRIGHTEST, labels[part])
 
     def test_data(self) -> TensorDataset:
-        """The test images."""
+        """Return the test images."""
         source = self._load(train=False)
         labels = torch.as_tensor(source.targets)
         return TensorDataset(self.images(source.data) / BRIGHTEST, labels)
@@ -53,12 +53,12 @@ class ImageTask(Task):
         folder = self.data_dir or _cache_folder()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            # Several participants may start at once on one machine; the first one downloads.
+            # Several participants may start at once on one machine; only the first one downloads.
             with (folder / f".{name}.lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 return self.dataset(folder, train=train, download=True)
         except (OSError, RuntimeError, ValueError, AssertionError, EOFError) as error:
-            # torchvision asserts the format of the files that it reads.
+            # torchvision checks the format of its files with assertions.
             reason = " ".join(str(error).split()) or "the files are damaged"
             raise TaskError(
                 f"{name} could not be read from {folder} nor downloaded into it: {reason}; "
@@ -72,11 +72,11 @@ class Mnist(ImageTask):
     dataset = torchvision.datasets.MNIST
 
     def network(self) -> FederatedNet:
-        """The default network."""
+        """Return the default network."""
         return FederatedNet()
 
     def images(self, data: Tensor) -> Tensor:
-        """From [N, 28, 28]."""
+        """Return [N, 1, 28, 28] from torchvision's [N, 28, 28]."""
         return data[:, None]
 
 
@@ -92,11 +92,11 @@ class Cifar10(ImageTask):
     dataset = torchvision.datasets.CIFAR10
 
     def network(self) -> nn.Module:
-        """A small convolutional network."""
+        """Return a small convolutional network."""
         return ColourNet()
 
     def images(self, data: Any) -> Tensor:
-        """From a numpy array [N, 32, 32, 3]."""
+        """Return [N, 3, 32, 32] from torchvision's numpy array [N, 32, 32, 3]."""
         return torch.from_numpy(data).permute(0, 3, 1, 2)
 
 
@@ -116,7 +116,7 @@ class ColourNet(TrackedModule):
         self.linear2 = nn.Linear(256, 10)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Scores (logits) of the ten classes."""
+        """Return the scores (logits) of the ten classes."""
         hidden = max_pool2d(relu(self.conv1(images)), 2)  # [N, 32, 16, 16]
         hidden = max_pool2d(relu(self.conv2(hidden)), 2)  # [N, 64, 8, 8]
         hidden = max_pool2d(relu(self.conv3(hidden)), 2)  # [N, 128, 4, 4]

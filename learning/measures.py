@@ -1,4 +1,4 @@
-"""What is measured of a batch, and its mean over many."""
+"""Loss and metrics of a batch, and their means over examples."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,17 +16,22 @@ Measured = tuple[Tensor, Mapping[str, Tensor]]
 """The loss of one batch and its metrics by name: 0-dim tensors, means over the batch."""
 
 Measure = Callable[[Any], Measured]
-"""Runs a batch through the network."""
+"""Runs a batch through the network and returns its loss and metrics."""
 
 
 def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """The fraction of `labels` [N, ...] where `outputs` [N, classes, ...] are largest; 0-dim."""
+    """Return the fraction of labels that have the largest output, a 0-dim tensor.
+
+    Args:
+        outputs: [N, classes, ...].
+        labels: [N, ...], integers.
+    """
     with torch.no_grad():
         return (outputs.argmax(1) == labels).float().mean()
 
 
 def measure_with(process_batch: Callable[[Any], tuple[Tensor, Tensor]]) -> Measure:
-    """A `Measure` from a function that gives (loss, accuracy) of a batch."""
+    """Return a `Measure` that calls a function which returns (loss, accuracy) of a batch."""
 
     def measure(batch: Any) -> Measured:
         loss, batch_accuracy = process_batch(batch)
@@ -36,7 +41,7 @@ def measure_with(process_batch: Callable[[Any], tuple[Tensor, Tensor]]) -> Measu
 
 
 def classification(network: nn.Module) -> Measure:
-    """Cross-entropy and accuracy of batches (inputs, labels)."""
+    """Return a `Measure` of cross-entropy and accuracy for batches (inputs, labels)."""
 
     def process_batch(batch: Any) -> tuple[Tensor, Tensor]:
         inputs, labels = batch
@@ -56,7 +61,7 @@ class Means:
         self.num_examples = 0
 
     def add(self, measured: Measured, num_examples: int) -> None:
-        """Adds the means of one batch."""
+        """Add the means of one batch."""
         loss, metrics = measured
         self.num_examples += num_examples
         for name, mean in (("loss", loss), *metrics.items()):
@@ -65,10 +70,10 @@ class Means:
             self.totals[name].add_(mean.detach(), alpha=num_examples)
 
     def read(self) -> Metrics:
-        """The means; waits for the device, once for all of them.
+        """Return the means; waits for the device once, for all of them.
 
         Raises:
-            LearningError: Nothing was added.
+            LearningError: if no batch was added.
         """
         if not self.num_examples:
             raise LearningError(

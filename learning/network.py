@@ -20,7 +20,7 @@ class FederatedNet(TrackedModule):
         self.linear = nn.Linear(2560, 10)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Scores (logits) of the ten classes."""
+        """Return the scores (logits) of the ten classes."""
         hidden = relu(self.conv1(images))  # [N, 20, 22, 22]
         hidden = relu(self.conv2(hidden))  # [N, 40, 16, 16]
         hidden = max_pool2d(hidden, 2)  # [N, 40, 8, 8]

@@ -12,7 +12,7 @@ from fanfold.learning.errors import LearningError
 OptimizerFactory = Callable[..., Optimizer]
 """Called as `factory(parameters, lr=lr)`; a class of `torch.optim` is one."""
 
-# LBFGS needs a closure, SparseAdam sparse gradients: neither can take a plain step.
+# LBFGS needs a closure and SparseAdam sparse gradients, so the training loop can use neither.
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     name.lower(): kind
     for name, kind in vars(optim).items()
@@ -23,14 +23,14 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 
 def local_optimizer(name: str, momentum: float = 0.0) -> OptimizerFactory:
-    """Finds an optimizer.
+    """Find an optimizer by name.
 
     Args:
-        name: Name of a `torch.optim` class in any case of letters, such as "sgd" or "AdamW".
-        momentum: Momentum of SGD; other optimizers ignore it.
+        name: a class of `torch.optim`, such as "sgd" or "AdamW"; upper and lower case are the same.
+        momentum: momentum of SGD; ignored for other optimizers.
 
     Raises:
-        LearningError: There is no dense optimizer of that name.
+        LearningError: if there is no dense optimizer of that name.
     """
     kind = OPTIMIZERS.get(name.lower())
     if kind is None:
@@ -40,8 +40,8 @@ def local_optimizer(name: str, momentum: float = 0.0) -> OptimizerFactory:
 
 
 def load_optimizers() -> None:
-    """Makes torch load what it loads with the first optimizer of a process.
+    """Import what torch imports when the first optimizer of a process is made.
 
-    That is its compiler, a second or two of imports: better now than in the first round.
+    That is its compiler, which takes a second or two: better at the start than in the first round.
     """
     optim.SGD([torch.zeros(1)], lr=1.0)

@@ -1,4 +1,4 @@
-"""What networks give, and the usual loss over it."""
+"""The outputs of networks, and the default loss over them."""
 
 import inspect
 from collections.abc import Mapping
@@ -11,19 +11,19 @@ from fanfold.learning.errors import TaskError
 from fanfold.learning.walk import unwrapped
 
 SCORES = ("logits", "out")
-"""Names of the main output where there are several: of transformers and of torchvision."""
+"""Names of the main output where there are several: in transformers and in torchvision."""
 LABELS = ("labels", "label", "targets", "target")
 """Names of the targets in a batch that is a dict."""
 
 
 def main_output(outputs: Any) -> Tensor:
-    """The tensor that loss and metrics look at, where a network gives more than one.
+    """Return the output that loss and metrics use, where a network returns more than one.
 
-    Of named outputs (a dict, an output object of transformers) that is `logits` or `out`, else the
-    first; of a tuple the first.
+    Of named outputs (a dict, an output object of transformers) that is `logits` or `out`, otherwise
+    the first tensor; of a tuple the first tensor.
 
     Raises:
-        TaskError: There is no tensor in it.
+        TaskError: if there is no tensor among the outputs.
     """
     inner: Any = None
     if isinstance(outputs, Tensor):
@@ -42,10 +42,10 @@ def main_output(outputs: Any) -> Tensor:
 
 
 def classification_loss(outputs: Any, targets: Any) -> Tensor:
-    """Cross-entropy of the main output [N, classes, ...] at the labels [N, ...], 0-dim.
+    """Return the cross-entropy of the main output [N, classes, ...] and labels [N, ...], 0-dim.
 
     Raises:
-        TaskError: These are no scores of classes, or no labels.
+        TaskError: if the output holds no scores of classes, or the targets are no labels.
     """
     scores = main_output(outputs)
     if not isinstance(targets, Tensor):
@@ -65,10 +65,10 @@ def classification_loss(outputs: Any, targets: Any) -> Tensor:
 
 
 def divide_batch(batch: Any) -> tuple[Any, Any]:
-    """The inputs and targets of a batch that is a pair, or a dict with `labels`.
+    """Return the inputs and the targets of a batch: a pair, or a dict with `labels`.
 
     Raises:
-        TaskError: It is neither.
+        TaskError: if it is neither.
     """
     if isinstance(batch, Mapping):
         name = next((name for name in LABELS if name in batch), None)
@@ -86,7 +86,7 @@ def divide_batch(batch: Any) -> tuple[Any, Any]:
 
 
 def run_network(network: nn.Module, inputs: Any) -> Any:
-    """What the network makes of inputs; those of a dict go in by name, as far as it takes them."""
+    """Call the network; a dict's values go by name to the arguments that `forward` has."""
     if not isinstance(inputs, Mapping):
         return network(inputs)
     parameters = inspect.signature(unwrapped(network).forward).parameters.values()
@@ -103,7 +103,7 @@ def run_network(network: nn.Module, inputs: Any) -> Any:
 
 
 def own_loss(outputs: Any) -> Tensor | None:
-    """The loss that a network computed itself, as those of transformers do of labels."""
+    """Return the loss that a network computed itself, as those of transformers do; None if none."""
     loss = outputs.get("loss") if isinstance(outputs, Mapping) else None
     return loss if isinstance(loss, Tensor) else None
 

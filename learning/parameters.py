@@ -1,10 +1,10 @@
 """Parameters and buffers of any network by flat name: read, choose, replace.
 
-A flat name is layer and tensor joined by a dot, as in "conv1.weight" or "encoder.0.bias": what
-`state_dict` calls the tensor, where no hook renames it. A tensor right on the root has the layer ""
-and no dot in its name. A tied tensor is listed once, under the first of its names, so that it
-travels once and is set once. Buffers are included, unless they are declared non-persistent. A
-complex tensor of shape [...] is seen as the real one of shape [..., 2] that lies in its memory.
+A flat name is layer and tensor joined by a dot, as in "conv1.weight" or "encoder.0.bias": the key
+of the tensor in `state_dict`, unless a hook renames it. A tensor of the outermost module has the
+layer "" and no dot in its name. A tied tensor is listed once, under the first of its names, so that
+it is sent once and set once. Buffers are included, unless they are declared non-persistent. A
+complex tensor of shape [...] appears as a real one of shape [..., 2] that shares its memory.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,23 +24,23 @@ EVERYTHING = ("*",)
 
 
 def layer_of(name: str) -> str:
-    """The layer in a flat name: "conv1" of "conv1.weight", "" of a tensor right on the root."""
+    """Return the layer in a flat name: "conv1" for "conv1.weight", "" where there is no dot."""
     return name.rpartition(".")[0]
 
 
 def named_tensors(network: nn.Module, layers: Iterable[str] | None = None) -> dict[str, Tensor]:
-    """Lists the network's tensors by flat name.
+    """Return the network's tensors by flat name.
 
     Args:
-        network: Any module.
-        layers: Only tensors that lie directly in these layers; None is all of them.
+        network: any module.
+        layers: only tensors that lie directly in these layers; None is all of them.
 
     Returns:
-        Detached tensors that share their memory with the network: clone what must outlive the next
-        step.
+        Detached tensors that share their memory with the network: clone what has to keep its value
+        when the network is trained further.
 
     Raises:
-        TensorsError: A lazy layer has no shape yet, or a tensor is divided among processes.
+        TensorsError: if a lazy layer has no shape yet, or a tensor is divided among processes.
     """
     chosen = None if layers is None else set(layers)
     tensors: dict[str, Tensor] = {}
@@ -53,7 +53,7 @@ def named_tensors(network: nn.Module, layers: Iterable[str] | None = None) -> di
 
 
 def named_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters themselves by flat name, tied ones under each of their names."""
+    """Return the parameters themselves by flat name, tied ones under each of their names."""
     return {
         found.name: found.tensor
         for found in walk(network)
@@ -62,7 +62,7 @@ def named_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def frozen_tensors(network: nn.Module, shared: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those of the shared tensors that are parameters and require no gradient."""
+    """Return the shared tensors that are parameters and require no gradient."""
     parameters = named_parameters(network)
     return {
         name: tensor
@@ -72,7 +72,7 @@ def frozen_tensors(network: nn.Module, shared: Mapping[str, Tensor]) -> dict[str
 
 
 def tied_names(network: nn.Module) -> dict[str, str]:
-    """Further names of tied tensors, each with the first one, under which it travels."""
+    """Return further names of tied tensors, each with the first name, under which it is sent."""
     first: dict[int, str] = {}
     return {
         found.name: first[id(found.tensor)]
@@ -82,12 +82,12 @@ def tied_names(network: nn.Module) -> dict[str, str]:
 
 
 def complex_names(network: nn.Module) -> set[str]:
-    """Names of complex tensors, which `named_tensors` shows as real ones of shape [..., 2]."""
+    """Return the names of complex tensors; `named_tensors` has them as real ones, [..., 2]."""
     return {found.name for found in walk(network) if found.tensor.is_complex()}
 
 
 def find_layers(network: nn.Module) -> dict[str, nn.Module]:
-    """The layers of any network that hold tensors of their own, by dotted name."""
+    """Return the layers of any network that hold tensors of their own, by dotted name."""
     seen: set[int] = set()
     layers: dict[str, nn.Module] = {}
     for found in walk(network):
@@ -98,19 +98,21 @@ def find_layers(network: nn.Module) -> dict[str, nn.Module]:
 
 
 def shared_tensors(network: nn.Module, patterns: Sequence[str] = EVERYTHING) -> dict[str, Tensor]:
-    """The tensors that take part in federation; the rest stays private, as in FedPer and FedBN.
+    """Return the tensors that take part in federation; the others stay private.
+
+    Personalised federated learning is a choice of patterns, for example FedPer and FedBN.
 
     Args:
-        network: Any module; where it has a `get_track_layers`, only those layers are looked at.
-        patterns: `fnmatch` patterns over flat names. A tensor is shared when one of them matches
-            and none that begins with "!" does; with only such ones, all others are shared:
-            `("!*bn*",)`.
+        network: any module; where it has a method `get_track_layers`, only those layers count.
+        patterns: `fnmatch` patterns over flat names. A tensor is shared if a pattern matches it and
+            no pattern that begins with "!" does. Where all patterns begin with "!", as in
+            `("!*bn*",)`, every tensor that none of them matches is shared.
 
     Returns:
-        Like `named_tensors`: live, detached.
+        Detached tensors that share their memory with the network, as from `named_tensors`.
 
     Raises:
-        TensorsError: A pattern matches no tensor, or nothing is left to share.
+        TensorsError: if a pattern matches no tensor, or nothing is left to share.
     """
     own_table = getattr(unwrapped(network), "get_track_layers", None)
     tensors = named_tensors(network, own_table() if own_table else None)
@@ -135,15 +137,15 @@ def shared_tensors(network: nn.Module, patterns: Sequence[str] = EVERYTHING) -> 
 
 
 def replace_tensors(targets: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
-    """Copies values into the targets of the same name, in place: all of them, or none.
+    """Copy values into the targets of the same name, in place: all of them, or none.
 
     Args:
-        targets: From `named_tensors` or `shared_tensors`.
-        values: All of the targets or some of them (a partial update). Device and dtype are
+        targets: from `named_tensors` or `shared_tensors`.
+        values: all of the targets or some of them (a partial update). Device and dtype are
             converted.
 
     Raises:
-        TensorsError: A name is unknown or a shape differs; nothing has changed.
+        TensorsError: if a name is unknown or a shape differs; nothing has changed.
     """
     problems = []
     for name, value in values.items():
@@ -163,20 +165,20 @@ def replace_tensors(targets: Mapping[str, Tensor], values: Mapping[str, Tensor])
 def without_caches(
     tensors: Mapping[str, Tensor], targets: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Those tensors whose targets still have their shape.
+    """Return the tensors whose shape is still that of the target with the same name.
 
-    A buffer whose shape follows the data, such as a mask that is made anew for a longer sentence,
-    is a cache: what it was in a network that was never used is of no use.
+    A buffer whose shape follows the data, such as a mask that is recomputed for a longer sentence,
+    is a cache. Its value in a network that was never used is not worth copying.
 
     Args:
-        tensors: Of a network just built.
-        targets: Of the same network after it was used.
+        tensors: those of a network just built.
+        targets: those of the same network after it was used.
     """
     return {name: tensor for name, tensor in tensors.items() if targets[name].shape == tensor.shape}
 
 
 def nest(tensors: Mapping[str, Tensor]) -> LayerParameters:
-    """Flat names to layers: {"conv1.weight": w} to {"conv1": {"weight": w}}."""
+    """Turn flat names into layers: {"conv1.weight": w} into {"conv1": {"weight": w}}."""
     nested: LayerParameters = {}
     for name, tensor in tensors.items():
         layer, _, tensor_name = name.rpartition(".")
@@ -185,7 +187,7 @@ def nest(tensors: Mapping[str, Tensor]) -> LayerParameters:
 
 
 def flatten(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Layers to flat names: {"conv1": {"weight": w}} to {"conv1.weight": w}."""
+    """Turn layers into flat names: {"conv1": {"weight": w}} into {"conv1.weight": w}."""
     return {
         f"{layer}.{tensor_name}" if layer else tensor_name: tensor
         for layer, tensors in parameters.items()

@@ -19,7 +19,7 @@ DIRICHLET_TRIES = 100
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A way to divide examples.
+    """A way to divide a dataset's examples among participants.
 
     "iid": equal random parts. "shards": the examples sorted by label are cut into two shards per
     participant, dealt at random, so that each has few classes (McMahan et al. 2017, section 3).
@@ -33,7 +33,11 @@ class Partition:
 
     @classmethod
     def parse(cls, text: str) -> "Partition":
-        """Reads "iid", "shards" or "dirichlet:ALPHA"; raises `TaskError` for anything else."""
+        """Read "iid", "shards" or "dirichlet:ALPHA".
+
+        Raises:
+            TaskError: if it is anything else, or ALPHA is not a finite number above 0.
+        """
         if text == "iid":
             return cls("iid")
         if text == "shards":
@@ -50,18 +54,19 @@ class Partition:
         return cls("dirichlet", alpha)
 
     def divide(self, labels: Sequence[int], num_partitions: int, seed: int = 0) -> list[list[int]]:
-        """Gives every example to exactly one part, and something to every part.
+        """Put every example into exactly one part; no part is empty.
 
         Args:
-            labels: The class of each example.
-            num_partitions: How many parts.
-            seed: The same seed gives the same parts.
+            labels: the class of each example.
+            num_partitions: how many parts.
+            seed: the same seed gives the same parts.
 
         Returns:
             For each part the indices of its examples, in rising order.
 
         Raises:
-            TaskError: There are too few examples for as many parts.
+            TaskError: if there are too few examples for so many parts, or Dirichlet's proportions
+                left a part empty in every draw.
         """
         needed = num_partitions * (SHARDS_EACH if self.kind == "shards" else 1)
         if num_partitions < 1 or len(labels) < needed:
@@ -125,7 +130,7 @@ def _dirichlet(
 def _cuts(
     num_examples: int, num_partitions: int, alpha: float, generator: random.Random
 ) -> list[int]:
-    """Where each part of one class ends, in proportions drawn from Dirichlet(alpha, ..., alpha)."""
+    """Return where each part of one class ends; proportions from Dirichlet(alpha, ..., alpha)."""
     # Gamma variates over their sum are a Dirichlet draw; at tiny alphas all can underflow to 0.
     shares = [generator.gammavariate(alpha, 1.0) for _ in range(num_partitions)]
     if not any(shares):

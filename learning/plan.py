@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """How a participant trains; the coordinator decides it, every participant follows it.
+    """How a participant trains; chosen by the coordinator, the same for every participant.
 
-    How fast and where it trains is the participant's own business: see `Execution`.
+    Each participant chooses its device and its speed itself: see `Execution`.
     """
 
     epochs: int = 1
     """Passes over the private data; ignored where `steps` is given."""
     steps: int | None = None
-    """Optimizer steps, counted over as many passes as they take."""
+    """Optimizer steps, over as many passes as needed; None trains for `epochs`."""
     batch_size: int = 32
     """Examples in a batch; the last batch of a pass may be smaller."""
     lr: float = 0.05
@@ -25,6 +25,6 @@ class TrainingPlan:
     proximal_mu: float = 0.0
     """Weight of FedProx's proximal term mu/2 * |w - w_base|^2; 0 leaves it out."""
     seed: int = 0
-    """The run's seed; with base version and participant it decides local randomness."""
+    """The run's seed; with base version and participant's id it gives the seed of a training."""
     threads: int | None = None
     """CPU threads of the training; None leaves it to the participant."""

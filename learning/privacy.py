@@ -1,4 +1,4 @@
-"""What differential privacy does to tensors: bound them together, and add noise nobody can guess.
+"""Differential privacy's operations on tensors: clip their joint norm, and add secure noise.
 
 The mechanism is the Gaussian one of DP-FedAvg (McMahan et al. 2018, Learning Differentially Private
 Recurrent Language Models, algorithm 1): an update is scaled to an L2 norm of at most C over all of
@@ -13,29 +13,29 @@ import torch
 from torch import Tensor
 
 _BLOCK = 1 << 18
-"""Values drawn at a time: memory stays small whatever the tensor."""
+"""Values drawn at a time: memory stays small, whatever the size of the tensor."""
 _SUMMED = 4
-"""Normal values summed into one. A floating-point normal value by itself has gaps that can tell
-from which value it was added to; a sum of several has them filled (Holohan and Braghin 2021, Secure
-Random Sampling in Differential Privacy, section 4)."""
+"""Normal values summed into one. The floating-point values of one normal sample have gaps, from
+which the value that the noise was added to can be found; a sum of several samples has no such gaps
+(Holohan and Braghin 2021, Secure Random Sampling in Differential Privacy, section 4)."""
 
 
 def joint_norm(tensors: Mapping[str, Tensor]) -> float:
-    """The L2 norm of all values of all tensors together, in float64."""
+    """Return the L2 norm of all values of all tensors together, computed in float64."""
     norms = [torch.linalg.vector_norm(tensor, dtype=torch.float64) for tensor in tensors.values()]
     return float(torch.linalg.vector_norm(torch.stack(norms))) if norms else 0.0
 
 
 def clip_factor(norm: float, bound: float) -> float:
-    """What scales a vector of this norm to `bound`, and leaves a shorter one as it is."""
+    """Return the factor that scales a vector of this norm down to `bound`; 1 if it is shorter."""
     return 1.0 if norm <= bound else bound / norm
 
 
 def secure_normal(shape: torch.Size, std: float) -> Tensor:
-    """Values of N(0, std^2), float64, from the operating system's secure source.
+    """Draw values of N(0, std^2), float64, from the operating system's secure source.
 
-    Every bit of randomness is read anew with `os.urandom`; no seed leads to it, least of all the
-    run's, which every participant knows.
+    All randomness is read with `os.urandom`. It follows from no seed: every participant knows the
+    run's, and could subtract the noise.
     """
     count = math.prod(shape)
     noise = torch.empty(count, dtype=torch.float64)
@@ -48,7 +48,7 @@ def secure_normal(shape: torch.Size, std: float) -> Tensor:
 
 
 def _standard_normal(count: int) -> Tensor:
-    """Box and Muller's: two uniform values give two normal ones."""
+    """Draw by Box and Muller's method: two uniform values give two normal ones."""
     pairs = (count + 1) // 2
     radius = torch.sqrt(-2.0 * torch.log(secure_uniform(pairs)))
     angle = 2.0 * math.pi * secure_uniform(pairs)
@@ -56,7 +56,7 @@ def _standard_normal(count: int) -> Tensor:
 
 
 def secure_uniform(count: int) -> Tensor:
-    """Values in (0, 1], multiples of 2^-53, from the operating system's secure source."""
+    """Draw values in (0, 1], multiples of 2^-53, from the operating system's secure source."""
     bits = torch.frombuffer(bytearray(os.urandom(8 * count)), dtype=torch.int64)
     mantissa = bits.bitwise_and((1 << 53) - 1)
     return (mantissa + 1).double() * 2.0**-53

@@ -1,4 +1,4 @@
-"""What goes wrong while a task reads its data is told in one sentence."""
+"""One sentence for what goes wrong while a task reads its data."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +9,13 @@ from fanfold.learning.errors import TaskError
 
 @contextmanager
 def reading(data_dir: Path | None) -> Iterator[None]:
-    """Runs a task's own code, which may find no file where it looks for one.
+    """Turn errors of files into `TaskError` while a task's own code runs.
 
     Args:
-        data_dir: Where the task was told that its data lies.
+        data_dir: the folder that was given to the task; None if none was.
 
     Raises:
-        TaskError: A file or folder is missing, cannot be read or ends too early.
+        TaskError: if a file or folder is missing, cannot be read or ends too early.
     """
     try:
         yield

@@ -17,15 +17,16 @@ BUILT_IN = {
 
 
 def load_task(name: str) -> type[Task]:
-    """Finds a task's class.
+    """Find a task's class.
+
+    An error inside the user's module, other than a failed import, is raised as it is.
 
     Args:
-        name: A built-in task or "package.module:ClassName". Modules in the current directory can be
-            named, as with `python -m`. An error inside the user's module, other than a failed
-            import, passes through.
+        name: a built-in task or "package.module:ClassName". Modules in the current directory can be
+            named, as with `python -m`.
 
     Raises:
-        TaskError: There is no such task, or it is not one.
+        TaskError: if there is no such task, or the class does not derive from `Task`.
     """
     target = BUILT_IN.get(name, name)
     module_name, colon, class_name = target.partition(":")

@@ -1,4 +1,4 @@
-"""Randomness that follows from names, so that the same training gives the same update."""
+"""Seeds that follow from run, version and participant: the same training gives the same update."""
 
 import random
 import sys
@@ -11,7 +11,7 @@ import torch
 
 
 def training_seed(run_seed: int, base_version: int, participant_id: str) -> int:
-    """The seed of one participant's training on one version, in 0 .. 2**63 - 1.
+    """Return the seed of one participant's training on one version, in 0 .. 2**63 - 1.
 
     Example:
         >>> training_seed(0, 1, "alice") == training_seed(0, 1, "alice")
@@ -25,17 +25,17 @@ def training_seed(run_seed: int, base_version: int, participant_id: str) -> int:
 
 @contextmanager
 def seeded(seed: int, threads: int | None = None) -> Iterator[None]:
-    """Seeds torch (accelerators too), `random` and, where loaded, numpy; sets torch's threads.
+    """Seed torch (accelerators too), `random` and, where loaded, numpy; set torch's threads.
 
     Enter it in the thread that computes: the number of threads belongs to the calling thread, the
-    generators to the process. Hence one seeded training at a time in a process, and nothing beside
-    it may draw from these generators (a thread that wants jitter keeps a `random.Random` of its
-    own). What was there before comes back at the end, except for the generators of accelerators.
+    generators to the process. So a process runs one seeded training at a time, and no other thread
+    may draw from these generators (one that needs jitter keeps a `random.Random` of its own). The
+    former state is restored at the end, except for the generators of accelerators.
 
     Args:
-        seed: In 0 .. 2**63 - 1.
-        threads: CPU threads of torch; None leaves the number as it is. Another number sums in
-            another order.
+        seed: in 0 .. 2**63 - 1.
+        threads: CPU threads of torch; None leaves the number as it is. Sums are added in another
+            order with another number of threads, so their last bits may differ.
     """
     threads_before = torch.get_num_threads()
     python_before = random.getstate()
@@ -58,7 +58,10 @@ def seeded(seed: int, threads: int | None = None) -> Iterator[None]:
 
 
 def _seed_torch(seed: int) -> None:
-    """Where there is no accelerator `torch.manual_seed` renders three stack traces, to no end."""
+    """Seed torch without `torch.manual_seed` where there is no accelerator.
+
+    There it formats three stack traces that nobody reads, which costs time in every training.
+    """
     if _has_accelerator():
         torch.manual_seed(seed)
     else:

@@ -25,32 +25,32 @@ from fanfold.learning.whole_metrics import WholeMetric, computed
 
 
 class Task(ABC):
-    """A network, private data, and how one learns from the other.
+    """A network, private data, and the training of the network on the data.
 
-    Only `network` and `train_data` must be written. Every participant builds its own task, and so
-    does the coordinator, which only asks for the network and the held-out data. All arguments have
-    defaults and are given by name.
+    Only `network` and `train_data` have to be written. Every participant makes its own task. The
+    coordinator makes one too, but only asks it for the network and the held-out data. All arguments
+    have defaults and are given by name.
 
     Args:
-        data_dir: Folder with the data, if the task reads any.
-        partition_index: Which participant this is among `num_partitions`, from 0; for experiments
-            in which several participants divide one dataset. A task whose data is private by itself
-            ignores it.
-        num_partitions: How many parts there are.
-        seed: The run's seed; decides the partition.
-        partition: "iid", "shards" or "dirichlet:ALPHA"; see `Partition`. Passed only where somebody
-            asked for another one than "iid", so that a task with an `__init__` of its own may leave
-            it out.
+        data_dir: folder with the data, if the task reads any.
+        partition_index: which participant this is among `num_partitions`, from 0; for experiments
+            in which several participants divide one dataset. A task that reads a participant's own
+            data ignores it.
+        num_partitions: how many parts the dataset is divided into.
+        seed: the run's seed, from which the partition follows.
+        partition: "iid", "shards" or "dirichlet:ALPHA"; see `Partition`. Passed only if it is not
+            "iid", so that a task with an `__init__` of its own may leave it out.
 
     Attributes:
-        shared: Patterns over tensor names that say what takes part in federation; the rest stays
-            private and local. See `fanfold.learning.parameters.shared_tensors`.
-        execution: Device, speed, request to stop and reports of progress. The participant sets it
-            before it calls `fit` or `evaluate`; a `fit` of the user's own should follow it.
-        example_privacy: Rules of DP-SGD, set by a participant that chose it; None trains plainly.
+        shared: patterns over tensor names; tensors they choose take part in federation, the others
+            never leave the participant. See `fanfold.learning.parameters.shared_tensors`.
+        execution: device, speed, request to stop and reports of progress. The participant sets it
+            before it calls `fit` or `evaluate`; a user's own `fit` should use it.
+        example_privacy: settings of DP-SGD, set by a participant that uses it; None trains
+            without it.
 
     Raises:
-        TaskError: The arguments contradict each other, or `data_dir` is no folder.
+        TaskError: if the arguments contradict each other, or `data_dir` is no folder.
     """
 
     shared: Sequence[str] = EVERYTHING
@@ -81,55 +81,56 @@ class Task(ABC):
 
     @abstractmethod
     def network(self) -> nn.Module:
-        """A new network; every call gives the same layers."""
+        """Return a new network; every call returns the same layers."""
 
     @abstractmethod
     def train_data(self) -> Dataset[Any]:
-        """The private data of this participant: map-style, of (inputs, targets)."""
+        """Return this participant's private data: a map-style dataset of (inputs, targets)."""
 
     def test_data(self) -> Dataset[Any] | None:
-        """Held-out data with which the coordinator evaluates; None where there is none."""
+        """Return held-out data with which the coordinator evaluates; None if there is none."""
         return None
 
     def validation_data(self) -> Dataset[Any] | None:
-        """Private data with which the participant evaluates what it receives, if there is any."""
+        """Return private data with which the participant evaluates each version; None for none."""
         return None
 
     def collate(self, examples: list[Any]) -> Any:
-        """Makes a batch of a list of examples, as for sentences of different length.
+        """Make a batch of a list of examples, for instance of sentences of different length.
 
-        By default torch's `default_collate`, for examples whose tensors have one shape.
+        The default is torch's `default_collate`, for examples whose tensors all have one shape.
         """
         return default_collate(examples)
 
     def sampler(self, data: Dataset[Any]) -> Sampler[Any] | BatchSampler | None:
-        """Which of the private examples make a pass of the training, in which order.
+        """Return a sampler that chooses the examples of a pass and their order.
 
-        None shuffles all of them. A `BatchSampler` decides batches, too, and the plan's batch size
-        has no effect.
+        With None, the default, a pass holds all examples in random order. A `BatchSampler` also
+        forms the batches, and the plan's batch size then has no effect.
         """
         del data
         return None
 
     def batch_length(self, batch: Any) -> int:
-        """How many examples a batch holds, for means over examples.
+        """Return the number of examples in a batch, which weighs it in means over examples.
 
-        By default the first dimension of the first tensor in it that has one.
+        The default is the first dimension of the first tensor that has one.
         """
         return batch_length(batch)
 
     def loss(self, outputs: Any, targets: Any) -> Tensor:
-        """What training minimises: the mean over the batch, 0-dim. Cross-entropy by default.
+        """Return the loss that training minimises, by default cross-entropy.
 
-        Outputs may be a tuple or have names: see `main_output`.
+        A 0-dim tensor, the mean over the examples of the batch. Outputs may be a tuple or have
+        names: see `main_output`.
         """
         return network_outputs.classification_loss(outputs, targets)
 
     def metrics(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
-        """What else is measured, by name: 0-dim tensors, each a mean over the batch.
+        """Return metrics by name: 0-dim tensors, each a mean over the examples of the batch.
 
-        Means of batches are weighted by their number of examples, which makes them means over
-        examples. By default the accuracy, where the main output is [N, classes, ...] and the
+        Over a pass, each batch counts with its number of examples, so the results are means over
+        examples. The default is the accuracy, if the main output is [N, classes, ...] and the
         targets are integers [N, ...].
         """
         if not isinstance(targets, Tensor) or targets.is_floating_point():
@@ -141,26 +142,27 @@ class Task(ABC):
         return {"accuracy": accuracy(scores, targets)}
 
     def evaluation_metrics(self) -> Mapping[str, WholeMetric]:
-        """Metrics by name that are no mean over batches, such as AUC, F1 or the c-index.
+        """Return metrics by name that are no means over batches, such as AUC, F1 or the c-index.
 
-        They are shown the main output and targets of every batch of an evaluation, and computed at
-        its end: objects of torchmetrics, `OverAll(function)`, or any `WholeMetric`.
+        They are updated with the main output and the targets of every batch of an evaluation and
+        computed at its end: objects of torchmetrics, `OverAll(function)`, or any `WholeMetric`.
         """
         return {}
 
     def observe(self, outputs: Any, targets: Any) -> None:
-        """Shows a batch to the `evaluation_metrics`, while there is an evaluation.
+        """Update the `evaluation_metrics` with a batch; does nothing outside an evaluation.
 
-        The default `process_batch` does that; one of your own calls it.
+        The default `process_batch` calls it; one of your own has to.
         """
         for metric in self._observing.values():
             metric.update(outputs.detach(), targets)
 
     def process_batch(self, network: nn.Module, batch: Any) -> Measured:
-        """Runs one batch: (loss, metrics).
+        """Run one batch and return (loss, metrics).
 
-        By default a batch is (inputs, targets), or a dict with `labels` whose values go into the
-        network by name. Override it for any other. A loss that the network gives itself counts.
+        By default a batch is (inputs, targets), or a dict with `labels` whose other values are
+        passed to the network by name; override it for any other batch. If the network computes a
+        loss itself and `loss` is not overridden, the network's loss is used.
         """
         inputs, targets = network_outputs.divide_batch(batch)
         outputs = network_outputs.run_network(network, inputs)
@@ -172,10 +174,10 @@ class Task(ABC):
         return loss, self.metrics(outputs, targets)
 
     def fit(self, network: nn.Module, data: Dataset[Any], plan: TrainingPlan) -> list[Metrics]:
-        """Trains the network in place; returns means over examples for each pass, with "loss".
+        """Train the network in place and return the metrics of each pass, among them "loss".
 
-        Randomness comes from torch's default generators, which the participant seeds before (see
-        `seeded`).
+        Metrics are means over examples. Randomness comes from torch's default generators, which the
+        participant has seeded (see `seeded`).
         """
         train = training.train
         if self.example_privacy is not None:
@@ -198,7 +200,7 @@ class Task(ABC):
         )
 
     def evaluate(self, network: nn.Module, data: Dataset[Any]) -> Metrics:
-        """Means over examples, "loss" among them, and `evaluation_metrics`, without gradients."""
+        """Evaluate without gradients; return means over examples and `evaluation_metrics`."""
         observing = dict(self.evaluation_metrics())
         for metric in observing.values():
             metric.reset()
@@ -220,7 +222,7 @@ class Task(ABC):
             self._observing = {}
 
     def part_of(self, labels: Sequence[int]) -> list[int]:
-        """Indices of this participant's examples in a dataset with these labels."""
+        """Return the indices of this participant's examples in a dataset with these labels."""
         parts = self.partition.divide(labels, self.num_partitions, self.seed)
         return parts[self.partition_index]
 

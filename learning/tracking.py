@@ -1,4 +1,4 @@
-"""Networks that know which of their layers take part in federation, and can train themselves."""
+"""Networks that choose which of their layers take part in federation, with methods to train."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -41,10 +41,10 @@ class TrackedModule(nn.Module):
 
     @property
     def track_layers(self) -> dict[str, nn.Module]:
-        """Name -> layer of what takes part; until narrowed, every layer with tensors of its own.
+        """The layers that take part, by name; by default every layer with tensors of its own.
 
-        Assign names, or a table by name, to narrow it; a name takes in every layer beneath it, and
-        None undoes it.
+        Assign names, or a table by name, to choose some: a name includes all layers inside that
+        one. Assign None to return to the default.
         """
         if self._tracked is None:
             return find_layers(self)
@@ -55,7 +55,7 @@ class TrackedModule(nn.Module):
         if names is None:
             self._tracked = None
             return
-        # Not find_layers: of tied layers, this may name the second one.
+        # Not find_layers, which lists tied layers once: a user may name the second one.
         layers = dict.fromkeys(found.layer for found in walk(self))
         tracked: dict[str, None] = {}
         for name in names:
@@ -68,32 +68,33 @@ class TrackedModule(nn.Module):
         self._tracked = tuple(tracked)
 
     def get_track_layers(self) -> dict[str, nn.Module]:
-        """The table `track_layers`."""
+        """Return the table `track_layers`."""
         return self.track_layers
 
     def get_parameters(self) -> LayerParameters:
-        """A copy of the tracked layers' parameters and buffers: layer -> {weight, bias, ...}."""
+        """Return copies of the tracked layers' tensors: layer -> {weight, bias, ...}."""
         tensors = named_tensors(self, self.track_layers)
         return nest({name: tensor.clone() for name, tensor in tensors.items()})
 
     def apply_parameters(self, parameters: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Replaces tensors of tracked layers in place, without gradient.
+        """Replace tensors of tracked layers in place, without gradient.
 
         Args:
-            parameters: Nested like `get_parameters()`. Layers and tensors may be missing: a partial
-                update.
+            parameters: nested like `get_parameters()`. Layers and tensors may be missing; those
+                keep their values.
 
         Raises:
-            TensorsError: A name is unknown or not tracked, or a shape differs; nothing has changed.
+            TensorsError: if a name is unknown or not tracked, or a shape differs; nothing has
+                changed.
         """
         replace_tensors(named_tensors(self, self.track_layers), flatten(parameters))
 
     def batch_accuracy(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """The fraction of examples whose largest output [N, classes] is at the label [N]; 0-dim."""
+        """Return the fraction of labels [N] that have the largest output [N, classes]; 0-dim."""
         return accuracy(outputs, labels)
 
     def _process_batch(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """Cross-entropy and accuracy of one batch (images, labels); both 0-dim."""
+        """Return cross-entropy and accuracy of one batch (images, labels); both 0-dim."""
         images, labels = batch
         outputs = self(images)
         return cross_entropy(outputs, labels), self.batch_accuracy(outputs, labels)
@@ -107,13 +108,13 @@ class TrackedModule(nn.Module):
         opt: str | OptimizerFactory = SGD,
         **options: Any,
     ) -> list[tuple[float, float]]:
-        """Trains this network; arguments, options and result as in `training.fit`."""
+        """Train this network; arguments, options and result as in `training.fit`."""
         measure = measure_with(self._process_batch)
         return training.fit(self, dataset, epochs, lr, batch_size, opt, measure=measure, **options)
 
     def evaluate(
         self, dataset: Dataset[Any], batch_size: int = 128, **options: Any
     ) -> tuple[float, float]:
-        """(mean loss, mean accuracy) without gradients, as in `training.evaluate`."""
+        """Return (mean loss, mean accuracy) without gradients, as in `training.evaluate`."""
         measure = measure_with(self._process_batch)
         return training.evaluate(self, dataset, batch_size, measure=measure, **options)

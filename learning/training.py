@@ -1,8 +1,7 @@
 """Local training and evaluation.
 
-Nothing here waits for the device between batches: losses and metrics are summed where they are
-computed and read once per pass. Every mean is a mean over examples, so a smaller last batch weighs
-less.
+Nothing here waits for the device between batches: losses and metrics are summed on the device and
+read once per pass. Every mean is a mean over examples, so a smaller last batch weighs less.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,7 +27,7 @@ TAKES_SPARSE = (SGD, Adagrad)
 
 @contextmanager
 def prepared(network: nn.Module, execution: Execution, *, train: bool) -> Iterator[torch.device]:
-    """Puts the network on its device and in its mode; the mode it had comes back at the end."""
+    """Move the network to its device and set its mode; the former mode is restored at the end."""
     tensor = next(iter(network.parameters()), torch.empty(0))
     device = execution.device or tensor.device
     if execution.channels_last:
@@ -61,32 +60,34 @@ def train(
     loading: Loading = Loading(),  # noqa: B008 - it is frozen
     length_of: Callable[[Any], int] = batch_length,
 ) -> list[Metrics]:
-    """Trains the network in place.
+    """Train the network in place.
 
     Args:
-        network: Its parameters that require gradients are trained.
-        dataset: Map-style; see `fanfold.learning.batches`.
-        measure: Runs a batch through the network and gives the loss to minimise, and metrics.
-        epochs: Passes over the dataset; ignored where `steps` is given.
-        lr: Learning rate.
-        batch_size: Examples in a batch. The last batch of a pass may be smaller; but where it would
-            be a single example and the network has batch normalisation, which is undefined for one,
-            that example sits out the pass.
-        opt: A `torch.optim` class, a function called as `opt(parameters, lr=lr)`, or a name.
-        steps: Optimizer steps, over as many passes as they take.
+        network: those of its parameters that require gradients are trained.
+        dataset: map-style; see `fanfold.learning.batches`.
+        measure: runs a batch through the network and returns the loss to minimise, and metrics.
+        epochs: passes over the dataset; ignored where `steps` is given.
+        lr: learning rate.
+        batch_size: examples in a batch. The last batch of a pass may be smaller. If it would be a
+            single example and the network has batch normalisation, which is not defined for one
+            example, it is left out of the pass.
+        opt: a `torch.optim` class, a function called as `opt(parameters, lr=lr)`, or a name.
+        steps: optimizer steps, over as many passes as needed; None trains for `epochs`.
         proximal_mu: mu of FedProx (Li et al. 2020, eq. 2): mu/2 * |w - w_base|^2 is added to the
-            loss, where w_base are the parameters at the start. The reported loss is without it.
-        seed: Shuffles the passes; None draws one from torch's default generator.
-        execution: Device, speed, request to stop and reports of progress.
-        loading: The task's own sampler and way to make a batch.
-        length_of: How many examples a batch holds.
+            loss, where w_base are the parameters at the start. The loss returned does not include
+            it.
+        seed: shuffles the passes; None draws one from torch's default generator.
+        execution: device, speed, request to stop and reports of progress.
+        loading: the task's own sampler and way to make a batch.
+        length_of: how many examples a batch holds.
 
     Returns:
-        The means of each pass, "loss" among them; the last pass may be part of one.
+        The metrics of each pass, among them "loss"; the last pass may be incomplete.
 
     Raises:
-        TrainingAbandoned: `execution.should_stop` said so.
-        LearningError: There is nothing to train on, nothing to train, or no such optimizer.
+        TrainingAbandoned: if `execution.should_stop` returned True.
+        LearningError: if the dataset is empty, no parameter requires gradients, or there is no such
+            optimizer.
     """
     with prepared(network, execution, train=True) as device:
         parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -111,7 +112,7 @@ def train(
         history = []
         while step < steps:
             means = Means(device)
-            # The range stands first: at its end no further batch is fetched.
+            # The range is the first argument: zip stops there before it fetches another batch.
             for _, batch in zip(range(steps - step), batches, strict=False):
                 if execution.should_stop is not None and execution.should_stop():
                     raise TrainingAbandoned(step, steps)
@@ -144,7 +145,7 @@ def measure_all(
     loading: Loading = Loading(),  # noqa: B008 - it is frozen
     length_of: Callable[[Any], int] = batch_length,
 ) -> Metrics:
-    """Loss and metrics over a dataset, without gradients; the arguments are those of `train`."""
+    """Return loss and metrics over a dataset, without gradients; arguments as in `train`."""
     with prepared(network, execution, train=False) as device, torch.no_grad():
         means = Means(device)
         batches = make_batches(
@@ -170,17 +171,17 @@ def fit(  # noqa: PLR0917 - the article's call
     measure: Measure | None = None,
     **options: Any,
 ) -> list[tuple[float, float]]:
-    """Trains a classifier in place.
+    """Train a classifier in place.
 
     Args:
         network: [N, ...] -> [N, classes].
-        dataset: Of (input, label).
-        epochs: Passes over the dataset.
-        lr: Learning rate.
-        batch_size: Examples in a batch.
-        opt: A `torch.optim` class, a function called as `opt(parameters, lr=lr)`, or a name.
-        measure: In place of cross-entropy and accuracy.
-        **options: Any other argument of `train`.
+        dataset: of (input, label).
+        epochs: passes over the dataset.
+        lr: learning rate.
+        batch_size: examples in a batch.
+        opt: a `torch.optim` class, a function called as `opt(parameters, lr=lr)`, or a name.
+        measure: used instead of cross-entropy and accuracy.
+        **options: any other argument of `train`.
 
     Returns:
         (mean loss, mean accuracy) of each pass.
@@ -206,7 +207,7 @@ def evaluate(
     measure: Measure | None = None,
     execution: Execution = PLAIN,
 ) -> tuple[float, float]:
-    """(mean loss, mean accuracy) of a classifier over a dataset of (input, label)."""
+    """Return (mean loss, mean accuracy) of a classifier over a dataset of (input, label)."""
     means = measure_all(
         network,
         dataset,
@@ -265,7 +266,7 @@ def _make_dense(parameters: list[nn.Parameter]) -> None:
 
 
 def _precision(device: torch.device, execution: Execution) -> AbstractContextManager[object]:
-    # Even a disabled autocast costs some microseconds a batch, which small networks feel.
+    # Even a disabled autocast costs some microseconds a batch, which matters to small networks.
     if execution.bfloat16:
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()

@@ -1,9 +1,9 @@
-"""Every parameter and buffer of a network by flat name, as the modules themselves hold them.
+"""All parameters and buffers of a network by flat name, as the modules themselves hold them.
 
-Not through `state_dict`: hooks may let it return copies, other names or other values (gathered,
-cast, quantised), and what is copied into those changes no network. What wraps a network does not
-show in the names (`torch.compile`, `DataParallel`, checkpointed activations), so that one
-participant may wrap what another does not.
+They are not read through `state_dict`: with hooks it may return copies, other names or other values
+(gathered, cast, quantised), and writing into a copy does not change the network. Wrappers
+(`torch.compile`, `DataParallel`, checkpointed activations) do not appear in the names, so that
+participants may wrap a network differently.
 """
 
 from collections.abc import Iterator
@@ -16,17 +16,17 @@ from torch.nn.parameter import is_lazy
 from fanfold.learning.errors import TensorsError
 
 WRAPPED_AS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
-"""Under these names a wrapper holds the module that it wraps, and nothing else."""
+"""A wrapper's attributes for the module that it wraps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One tensor, and where it lies."""
+    """One tensor, and the module that holds it."""
 
     layer: str
     module: nn.Module
     own_name: str
-    """Within its module, as in "weight"."""
+    """The name within its module, as in "weight"."""
     tensor: Tensor
     """The parameter or buffer itself."""
     is_parameter: bool
@@ -38,10 +38,10 @@ class Found:
 
 
 def walk(network: nn.Module) -> Iterator[Found]:
-    """Yields parameters and persistent buffers in the order of `state_dict`; tied ones repeatedly.
+    """Yield parameters and persistent buffers in the order of `state_dict`; tied ones repeatedly.
 
     Raises:
-        TensorsError: A tensor has no shape yet, or this process has only a part of it.
+        TensorsError: if a tensor has no shape yet, or this process has only a part of it.
     """
     for layer, module in _modules(network, ""):
         for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
@@ -53,16 +53,16 @@ def walk(network: nn.Module) -> Iterator[Found]:
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
-    """The network itself, out of what wraps it."""
+    """Return the network inside its wrappers."""
     while (inside := _wrapped_in(network)) is not None:
         network = inside
     return network
 
 
 def give_memory(network: nn.Module) -> None:
-    """Gives tensors whose values share memory, as `expand` makes them, memory of their own.
+    """Copy tensors whose elements share memory, as `expand` makes them, to memory of their own.
 
-    Nothing can be copied into such a tensor.
+    Values cannot be written into a tensor whose elements share memory.
     """
     for found in walk(network):
         tensor = found.tensor.detach()

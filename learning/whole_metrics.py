@@ -1,4 +1,4 @@
-"""Metrics that are no mean over batches: they see all outputs of an evaluation."""
+"""Metrics that are no means over batches: they are computed from all outputs of an evaluation."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -10,23 +10,23 @@ from fanfold.learning.errors import TaskError
 
 
 class WholeMetric(Protocol):
-    """What torchmetrics calls a metric; its own are ones as they are."""
+    """A metric as torchmetrics defines it; metrics of torchmetrics can be used unchanged."""
 
     def update(self, outputs: Any, targets: Any, /) -> None:
-        """Takes the outputs and targets of one batch."""
+        """Take in the outputs and targets of one batch."""
 
     def compute(self) -> Any:
-        """The value of all that was taken since the last reset: a number, or numbers by name."""
+        """Return the metric over all batches since the last reset: a number, or numbers by name."""
 
     def reset(self) -> None:
-        """Forgets what was taken."""
+        """Forget all batches."""
 
 
 class OverAll:
     """A metric from a function of all outputs and targets, such as those of scikit-learn.
 
     Args:
-        function: Called once per evaluation with the outputs and targets of all batches joined
+        function: called once per evaluation with the outputs and targets of all batches joined
             along the first dimension, on the CPU; gives a number, or numbers by name.
 
     Example:
@@ -42,12 +42,16 @@ class OverAll:
         self._targets: list[Tensor] = []
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
-        """Keeps a batch, on the CPU."""
+        """Keep a batch, on the CPU."""
         self._outputs.append(outputs.detach().cpu())
         self._targets.append(targets.detach().cpu())
 
     def compute(self) -> Any:
-        """What the function says of everything; raises `TaskError` where there is nothing."""
+        """Return the function's value for all outputs and targets.
+
+        Raises:
+            TaskError: if there were no outputs.
+        """
         if not self._outputs:
             raise TaskError(
                 "a metric of the whole evaluation saw no outputs: a `process_batch` of your own "
@@ -56,15 +60,15 @@ class OverAll:
         return self.function(torch.cat(self._outputs), torch.cat(self._targets))
 
     def reset(self) -> None:
-        """Forgets everything."""
+        """Forget all batches."""
         self._outputs, self._targets = [], []
 
 
 def computed(metrics: Mapping[str, WholeMetric]) -> dict[str, float]:
-    """The values of metrics by name; one that gives several has its own names for them.
+    """Return the values of metrics by name; a metric of several numbers names them itself.
 
     Raises:
-        TaskError: A value is no number.
+        TaskError: if a value is no number.
     """
     values: dict[str, float] = {}
     for name, metric in metrics.items():

@@ -1,1 +1,1 @@
-"""The ground: files that outlive a power cut, full disks, safetensors files."""
+"""Files that survive a crash or a power cut, waiting for a full disk, safetensors files."""

@@ -1,4 +1,4 @@
-"""What both sides know about the disk: how it forgets, and what to do while it refuses."""
+"""Durable writes, and which errors of the disk are worth waiting for."""
 
 import errno
 import os
@@ -20,22 +20,22 @@ _MAY_PASS = _NO_ROOM | {
 
 
 def is_full_disk(error: OSError) -> bool:
-    """Whether room on the disk would help."""
+    """Return whether the disk, or the quota on it, is full."""
     return error.errno in _NO_ROOM
 
 
 def may_pass(error: OSError) -> bool:
-    """Whether the same may succeed later: somebody makes room, or mends the disk."""
+    """Return whether the same may succeed later: when there is free space, or the disk works."""
     return error.errno in _MAY_PASS
 
 
 def until_there_is_room(attempt: Callable[[], None], pause: Callable[[OSError], None]) -> None:
-    """Repeat `attempt` while the disk refuses it; `pause` is called before each new attempt.
+    """Call `attempt` again and again until the disk takes it; `pause` is called in between.
 
-    A disk that is full, read-only or out of reach is one that a person can mend.
+    Somebody can free a disk that is full, and repair one that is read-only or unreachable.
 
     Raises:
-        OSError: one that does not pass.
+        OSError: if waiting will not help (see `may_pass`).
     """
     while True:
         try:
@@ -49,7 +49,7 @@ def until_there_is_room(attempt: Callable[[], None], pause: Callable[[OSError], 
 
 
 def sync_folder(folder: Path) -> None:
-    """Make new names and renames in `folder` durable."""
+    """Sync a folder, which makes files created or renamed in it survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -59,13 +59,17 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Write a file anew, as a whole: afterwards the new one is on the disk, before it the old one.
+    """Yield a file that replaces `path`, synced, when the block ends without an exception.
+
+    A reader sees the old content or the new, never a part of it, even after a crash.
 
     Raises:
         OSError: if the disk refuses; the old file is still there.
     """
     incoming = path.with_name(f"{path.name}.incoming")
-    incoming.unlink(missing_ok=True)  # what a crash left may be mapped by a reader
+    incoming.unlink(
+        missing_ok=True
+    )  # not truncated: a reader may have mapped one that a crash left
     with incoming.open("wb") as file:
         yield file
         file.flush()
@@ -75,10 +79,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def create(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Write a file that is not there yet; its mode is there before its content is.
+    """Write a new file, whose mode is set before the content is written.
 
     Raises:
-        FileExistsError: if it is there.
+        FileExistsError: if there is a file already.
         OSError: if the disk refuses.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

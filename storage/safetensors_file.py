@@ -1,9 +1,8 @@
-"""Writing safetensors files tensor by tensor.
-
-Memory does not grow with the model, and the file is whole or absent.
+"""Safetensors files with a checksum, written tensor by tensor.
 
 The format is that of the safetensors library (https://github.com/huggingface/safetensors, README,
-"Format"), which reads these files; its own writer copies all tensors first.
+"Format"), which reads these files. Its own writer copies all tensors before it writes; this one
+copies at most one at a time.
 """
 
 import json
@@ -40,13 +39,13 @@ _NAMES = {
 _DTYPES = {name: dtype for dtype, name in _NAMES.items()}
 _BLOCK_BYTES = 1 << 20
 _MULTIPLE = 8
-"""Of a header's bytes, at least."""
+"""The length of a header is a multiple of this, in bytes."""
 _CHECKSUM = "crc32"
 _NO_CHECKSUM = "00000000"
 
 
 class DamagedFileError(ValueError):
-    """Raised when a file is not the safetensors file that was written."""
+    """Raised when a file is no safetensors file, is truncated, or was changed after writing."""
 
 
 def write(
@@ -58,21 +57,21 @@ def write(
 ) -> None:
     """Write `path` with these tensors and metadata, and sync it.
 
-    The CRC-32 of header and data goes into the metadata. A file that is there is overwritten in
-    header: where its size stays the same, a journaling file system has nothing to note down and the
-    sync takes a third of the time. Until this returns such a file is damaged.
+    The CRC-32 of header and data goes into the metadata. A file that exists is overwritten in
+    place: where its size stays the same, a journaling file system writes no new metadata of its own
+    and the sync takes a third of the time. Until this returns, such a file is damaged.
 
     Args:
         path: the file.
         tensors: by name, on any device.
         metadata: texts by name.
         header_multiple: the header is padded to a multiple of so many bytes, itself a multiple of
-            8; a large one keeps the size of the file the same while the metadata vary.
+            8. A large one keeps the file's size the same when the metadata change.
 
     Raises:
-        OSError: if the disk refuses; a part may be left.
+        OSError: if the disk refuses; the file may be written in part.
     """
-    # r+ and not w: truncating the file first would give its blocks back.
+    # r+ and not w: truncating the file first would release its blocks.
     with path.open("r+b" if path.exists() else "wb") as file:
         _write(file, tensors, metadata, header_multiple)
         file.flush()
@@ -80,7 +79,7 @@ def write(
 
 
 def replace(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Replace `path` durably and at once: a reader sees the old file or the new one, never a part.
+    """Replace `path` and sync it: a reader sees the old file or the new one, never a part.
 
     Raises:
         OSError: if the disk refuses; the old file is still there.
@@ -138,7 +137,7 @@ def dtype_of(name: str) -> torch.dtype:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Return a file's metadata, before it is known whether the file is whole.
+    """Return a file's metadata without checking that the file is complete.
 
     Raises:
         DamagedFileError: if it is no safetensors file.
@@ -151,7 +150,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise DamagedFileError(f"{path} is not a whole safetensors file: {error}") from None
 
 
-# Without the time of the last change, which nobody asks for; macOS has no such call.
+# fdatasync leaves out the time of the last change, which nothing here reads; macOS lacks it.
 _sync_data = getattr(os, "fdatasync", os.fsync)
 
 
@@ -173,7 +172,7 @@ def _write(
 def _header(
     tensors: Mapping[str, Tensor], metadata: Mapping[str, str], multiple: int
 ) -> tuple[bytes, int]:
-    """Return the header, padded, and where the checksum stands in it."""
+    """Return the header, padded, and the position of the checksum in it."""
     entries: dict[str, object] = {"__metadata__": {**metadata, _CHECKSUM: _NO_CHECKSUM}}
     position = 0
     for name in sorted(tensors):
@@ -204,6 +203,6 @@ def _marker(checksum: str) -> bytes:
 
 
 def _raw(tensor: Tensor) -> memoryview:
-    """Return a tensor's bytes in C order; a copy only where it is not contiguous."""
+    """Return a tensor's bytes in C order; copies only if it is not contiguous or not on the CPU."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     return memoryview(flat.view(torch.uint8).numpy().data) if flat.numel() else memoryview(b"")

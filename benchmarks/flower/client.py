@@ -1,4 +1,4 @@
-"""A node's side: training is adding one."""
+"""Flower's client app: training adds one to every parameter."""
 
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp

@@ -1,4 +1,4 @@
-"""The server's side: as many rounds as asked for, and the time at the end of each."""
+"""Flower's server app: as many rounds as asked for; prints the time at the end of each."""
 
 import time
 from itertools import pairwise
@@ -24,7 +24,7 @@ def main(grid: Grid, context: Context) -> None:
     def note(number: int, arrays: ArrayRecord) -> None:
         times.append(time.perf_counter())
         first = float(arrays.to_numpy_ndarrays()[0][0])
-        if first != float(number):  # every round adds one
+        if first != float(number):  # every round has to add one
             raise RuntimeError(f"round {number} gave {first}")
 
     strategy.start(

@@ -1,4 +1,4 @@
-"""Writes dashboard.json beside itself: Grafana's format is too wordy to be kept by hand."""
+"""Writes dashboard.json beside itself, because Grafana's format is too long to edit by hand."""
 
 import json
 from itertools import count

@@ -48,16 +48,17 @@ def kept(path: Path, mode: int = 0o400) -> str:
 
 
 def hashed(password: str) -> str:
-    """Return RabbitMQ's salted SHA-256; the salt follows from the password, so that nothing moves.
+    """Return RabbitMQ's salted SHA-256 of a password.
 
-    A definitions file that is the same again changes nothing at the broker.
+    The salt follows from the password, so that the definitions file is the same every time and
+    importing it again changes nothing at the broker.
     """
     salt = sha256(b"salt" + password.encode()).digest()[:4]
     return b64encode(salt + sha256(salt + password.encode()).digest()).decode()
 
 
 def write(path: Path, text: str, mode: int, user: int | None = None) -> None:
-    """Replace a file as a whole; readers see the old one or the new one."""
+    """Replace a file at once: readers see the old one or the new one."""
     incoming = path.with_name(f"{path.name}.incoming")
     incoming.write_text(text)
     incoming.chmod(mode)

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Four participants, two updates a round: nobody waits for the slowest. An update that is
-# `staleness` versions behind counts (1 + staleness)^-0.5 as much as a fresh one, and beyond 10
-# versions it is refused. More arguments go to `fanfold local`, such as --rounds 10 or --json.
+# Four participants and two updates a round, so no round waits for the slowest. An update that is
+# `staleness` versions behind counts (1 + staleness)^-0.5 as much as a fresh one; one that is more
+# than 10 versions behind is refused. Arguments are passed to `fanfold local`, such as --rounds 10.
 set -eu
 exec fanfold local --mode buffered --goal 2 --max-staleness 10 --staleness polynomial:0.5 \
     --participants 4 --rounds 40 --lr 0.02 --until-accuracy 0.9 --out runs/asynchronous "$@"

@@ -106,7 +106,7 @@ function take({ properties: { type, headers }, fields: { redelivered }, content 
     version = incoming = new Assembly(type, headers);
   }
   version.add(headers, content);
-  if (version === held && !isWorking) { // it was answered, and comes again: whole, it asks for the answer
+  if (version === held && !isWorking) { // answered already; once it is complete again, send the answer again
     acknowledge();
     return work(version.again.add(headers.chunk).size === headers.chunks);
   }
@@ -156,7 +156,7 @@ async function answer(whole) {
   return pack('Update', { ...base, participant: id, num_examples: data.length }, rows);
 }
 
-// -- being there
+// -- membership: hello, signs of life, goodbye
 
 /** Read our queue, with room for all chunks of a version; what was unacknowledged comes again. */
 async function consume(chunks = prefetch) {
@@ -185,8 +185,8 @@ async function attend() {
   publishing = await connection.createConfirmChannel();
   publishing.on('error', () => {}).on('return', () => { isReturned = true; }).once('close', hangUp);
   const refusal = await consume().then(() => null, (error) => error);
-  if (refusal?.code !== 403) await hello(!refusal); // 403: another process has this id, and speaks for it
-  if (refusal) throw refusal; // 404: there is no queue before a coordinator has heard the hello
+  if (refusal?.code !== 403) await hello(!refusal); // 403: another process consumes with this id
+  if (refusal) throw refusal; // 404: a coordinator declares the queue when it receives the hello
   say('reading');
   await ended;
 }

@@ -35,7 +35,7 @@ export async function train(tensors, data, plan, { version, id, onStep }) {
       });
     }
     onStep(step + 1, steps);
-    await breathe(); // heartbeats are answered meanwhile, and deliveries taken
+    await breathe(); // lets the event loop answer heartbeats and take deliveries
   }
 }
 

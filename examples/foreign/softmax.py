@@ -1,4 +1,4 @@
-"""The network that softmax.js trains, as the coordinator and Python's participants see it.
+"""The network that softmax.js trains, for the coordinator and for participants in Python.
 
 fanfold coordinator --task softmax:Softmax --federation foreign
 """
@@ -17,34 +17,34 @@ NUM_TRAIN = 1437
 
 
 def digits() -> TensorDataset:
-    """All 1,797 images as 64 pixels in 0 .. 1, float32, and their labels, int64."""
+    """Return all 1,797 images as 64 pixels in 0 .. 1, float32, and their labels, int64."""
     images, labels = read("images.idx3", header=16), read("labels.idx1", header=8)
     return TensorDataset(images.reshape(-1, 64) / 16, labels.long())
 
 
 def read(name: str, *, header: int) -> Tensor:
-    """The bytes of a file behind its header, uint8."""
+    """Return the bytes of a file after its header, uint8."""
     raw = gzip.decompress((FOLDER / f"{name}-ubyte.gz").read_bytes())
     return torch.frombuffer(bytearray(raw), dtype=torch.uint8, offset=header)
 
 
 class Softmax(Task):
-    """A linear layer behind a normalisation, whose statistics travel as values."""
+    """A normalisation, whose statistics are sent as values, and a linear layer after it."""
 
     def network(self) -> nn.Module:
-        """64 pixels, 10 classes; it begins with zeros."""
+        """Return a network for 64 pixels and 10 classes that starts from zeros."""
         linear = nn.Linear(64, 10)
         nn.init.zeros_(linear.weight)
         nn.init.zeros_(linear.bias)
         return nn.Sequential(nn.BatchNorm1d(64, eps=0.01, affine=False), linear)
 
     def train_data(self) -> TensorDataset:
-        """This participant's share."""
+        """Return this participant's share."""
         images, labels = digits().tensors
         mine = torch.tensor(self.part_of(labels[:NUM_TRAIN].tolist()))
         return TensorDataset(images[mine], labels[mine])
 
     def test_data(self) -> TensorDataset:
-        """Held out: the coordinator evaluates every version on it."""
+        """Return held-out images, on which the coordinator evaluates every version."""
         images, labels = digits().tensors
         return TensorDataset(images[NUM_TRAIN:], labels[NUM_TRAIN:])

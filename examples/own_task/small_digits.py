@@ -1,4 +1,4 @@
-"""Your own task: a network, private data, and nothing else that has to be written.
+"""A task of your own: only a network and private data have to be written.
 
 fanfold local --task examples.own_task.small_digits:SmallDigits --rounds 30
 """
@@ -11,18 +11,18 @@ from fanfold import Digits, Task
 
 
 class SmallDigits(Task):
-    """Handwritten digits with a network that trains in a millisecond."""
+    """Handwritten digits, with a small network that trains fast."""
 
     def network(self) -> nn.Module:
-        """28x28 pixels, 32 hidden units, 10 classes."""
+        """Return a network of 28x28 pixels, 32 hidden units and 10 classes."""
         return nn.Sequential(nn.Flatten(), nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 10))
 
     def train_data(self) -> TensorDataset:
-        """This participant's share; a real one reads what lies in `self.data_dir`."""
+        """Return this participant's share; a real task reads its data from `self.data_dir`."""
         images, labels = Digits().train_data().tensors
         mine = torch.tensor(self.part_of(labels.tolist()))
         return TensorDataset(images[mine], labels[mine])
 
     def test_data(self) -> TensorDataset:
-        """Held out: the coordinator evaluates every version on it."""
+        """Return held-out images, on which the coordinator evaluates every version."""
         return Digits().test_data()

@@ -4,9 +4,9 @@
     fanfold local --task personal:OwnHead --partition shards --rounds 5 --state-dir state
     fanfold local --task personal:OwnNorms --rounds 5 --state-dir state
 
-Patterns name tensors; one with "!" keeps what it matches private. The coordinator cannot evaluate
-a network that it has only part of, so the accuracy it shows is the mean of what participants
-measure on their validation data. `--state-dir` lets the private part survive a restart.
+A pattern with "!" keeps the tensors that it matches private. The coordinator then has only a part
+of the network and cannot evaluate it, so the accuracy it shows is the mean of what the participants
+measure on their validation data. With `--state-dir` the private tensors survive a restart.
 """
 
 from collections.abc import Sequence
@@ -18,26 +18,26 @@ from fanfold import Digits
 
 
 class Personal(Digits):
-    """The digits; every participant measures for itself, on the data that nobody trains on."""
+    """The digits; every participant evaluates its own network, on data that nobody trains on."""
 
     def validation_data(self) -> TensorDataset:
-        """Measured with the own private layers."""
+        """Return data on which the participant evaluates versions with its own private layers."""
         return self.test_data()
 
 
 class OwnHead(Personal):
-    """FedPer: common features, and a classifier of one's own (Arivazhagan et al. 2019)."""
+    """FedPer: shared features, and a private classifier (Arivazhagan et al. 2019)."""
 
     shared: Sequence[str] = ("!linear.*",)
 
 
 class OwnNorms(Personal):
-    """FedBN: everything is common but the batch normalisation (Li et al. 2021)."""
+    """FedBN: all tensors are shared but those of batch normalisation (Li et al. 2021)."""
 
     shared: Sequence[str] = ("!norm.*",)
 
     def network(self) -> nn.Module:
-        """A small network whose layer `norm` follows the own data's mean and variance."""
+        """Return a small network; its layer `norm` keeps the mean and variance of the own data."""
         network = nn.Sequential()
         network.add_module("flat", nn.Flatten())
         network.add_module("norm", nn.BatchNorm1d(784))
