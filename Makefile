@@ -82,6 +82,10 @@ audit: $(VENV)/.stamp-dev ## Look the pinned dependencies up among known vulnera
 	@$(PIP_INSTALL) pip-audit
 	@$(VENV)/bin/python -m pip_audit --requirement constraints.txt --no-deps
 
+.PHONY: wheel
+wheel: $(VENV)/.stamp-dev rabbitmq ## Build the wheel and the source distribution, and run the demo from the wheel
+	@$(VENV)/bin/python -m pytest -m slow tests/packaging $(PYTEST_FLAGS)
+
 .PHONY: format
 format: $(VENV)/.stamp-dev ## Format the code and mend what the linter can mend
 	@$(VENV)/bin/ruff format .
