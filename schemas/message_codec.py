@@ -19,7 +19,16 @@ from fanfold.schemas.messages import MESSAGES, PROTOCOL, Message
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.tensor_table import Kind, TensorEntry, aligned, check_table, read_table
 
-__all__ = ["Decoded", "Encoded", "ReaderLimits", "TensorBytes", "TensorEntry", "decode", "encode"]
+__all__ = [
+    "Decoded",
+    "Encoded",
+    "ReaderLimits",
+    "TensorBytes",
+    "TensorEntry",
+    "decode",
+    "encode",
+    "encoded_bytes",
+]
 
 MAGIC = b"WRRN"
 _PREFIX = struct.Struct("<4sI")
@@ -78,8 +87,23 @@ def encode(message: Message, tensors: Sequence[TensorBytes] = ()) -> Encoded:
         end = begin + data.nbytes
         row = (tensor.name, tensor.dtype, tensor.shape, tensor.kind, tensor.encoding)
         entries.append(TensorEntry(*row, begin, end))
-    check_table(entries, carried=message.TENSORS, limits=_UNLIMITED)
+    head = _head(message, entries)
+    filled = tuple(buffer for buffer in (memoryview(head), *buffers) if buffer.nbytes)
+    return Encoded(message, tuple(entries), len(head) + end, filled)
 
+
+def encoded_bytes(message: Message, entries: Sequence[TensorEntry]) -> int:
+    """Return how many bytes `message` has with the tensors of this table.
+
+    Raises:
+        MalformedMessageError: as by `encode`.
+    """
+    return len(_head(message, entries)) + (entries[-1].end if entries else 0)
+
+
+def _head(message: Message, entries: Sequence[TensorEntry]) -> bytes:
+    """Return what stands before the data region."""
+    check_table(entries, carried=message.TENSORS, limits=_UNLIMITED)
     header = msgpack_header.pack(
         {
             "protocol": PROTOCOL,
@@ -89,9 +113,7 @@ def encode(message: Message, tensors: Sequence[TensorBytes] = ()) -> Encoded:
         }
     )
     head = _PREFIX.pack(MAGIC, len(header)) + header
-    head = head.ljust(aligned(len(head)), b"\0")
-    filled = tuple(buffer for buffer in (memoryview(head), *buffers) if buffer.nbytes)
-    return Encoded(message, tuple(entries), len(head) + end, filled)
+    return head.ljust(aligned(len(head)), b"\0")
 
 
 def decode(whole: memoryview, *, kind: str, limits: ReaderLimits) -> Decoded:

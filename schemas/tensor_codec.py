@@ -5,7 +5,7 @@ the CPU), requiring gradients (they stay behind).
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 
 import torch
@@ -13,11 +13,18 @@ from torch import Tensor
 
 from fanfold.schemas.encodings import LOSSY_DTYPES, RAW, Encoding
 from fanfold.schemas.errors import InvalidInputError, MalformedMessageError, UnsupportedDtypeError
-from fanfold.schemas.message_codec import Decoded, Encoded, TensorBytes, TensorEntry, encode
+from fanfold.schemas.message_codec import (
+    Decoded,
+    Encoded,
+    TensorBytes,
+    TensorEntry,
+    encode,
+    encoded_bytes,
+)
 from fanfold.schemas.messages import Message
 from fanfold.schemas.quantization import pack, unpack
 from fanfold.schemas.reader_limits import ReaderLimits
-from fanfold.schemas.tensor_table import DTYPE_BYTES, Kind
+from fanfold.schemas.tensor_table import DTYPE_BYTES, Kind, aligned
 
 if sys.byteorder != "little":
     raise ImportError("tensors travel little endian, and this machine is big endian")
@@ -69,6 +76,51 @@ def tensor_bytes(
     encoding: str = "float32",
 ) -> list[TensorBytes]:
     """Return what `encode_tensors` would send of each tensor."""
+    return [
+        _row(name, tensor, kind, wanted)
+        for name, tensor, kind, wanted in _wanted(message, tensors, kinds, encoding)
+    ]
+
+
+def encoded_tensors_bytes(
+    message: Message,
+    tensors: Mapping[str, Tensor],
+    *,
+    kinds: Mapping[str, Kind] | None = None,
+    encoding: str = "float32",
+) -> int:
+    """Return how many bytes `encode_tensors` would make of this; no value is read.
+
+    Args:
+        message: as for `encode_tensors`, likewise the rest.
+        tensors: by name.
+        kinds: delta or value for each name.
+        encoding: as in `encodings`.
+
+    Raises:
+        UnsupportedDtypeError: if a tensor has no bytes in this protocol.
+        InvalidInputError: if there is no such encoding, or it does not fit the message.
+        MalformedMessageError: if a name cannot travel.
+    """
+    entries: list[TensorEntry] = []
+    end = 0
+    for name, tensor, kind, wanted in _wanted(message, tensors, kinds, encoding):
+        dtype, count = dtype_name(name, tensor), tensor.numel()
+        chosen = _chosen(dtype, count, wanted)
+        begin = aligned(end)
+        end = begin + chosen.num_bytes(count, DTYPE_BYTES[dtype])
+        shape = tuple(tensor.shape)
+        entries.append(TensorEntry(name, dtype, shape, kind, str(chosen), begin, end))
+    return encoded_bytes(message, entries)
+
+
+def _wanted(
+    message: Message,
+    tensors: Mapping[str, Tensor],
+    kinds: Mapping[str, Kind] | None,
+    encoding: str,
+) -> Iterator[tuple[str, Tensor, Kind, Encoding]]:
+    """Yield name, tensor, kind, and the encoding it is to have where that makes it smaller."""
     wanted = Encoding.from_setting(encoding)
     kinds = kinds or {}
     are_changes = message.TENSORS == "changes"
@@ -77,12 +129,10 @@ def tensor_bytes(
             f"{message.KIND} cannot travel as {encoding}, which leaves values out; choose float32, "
             "float16, bfloat16 or int8"
         )
-    rows = []
     for name, tensor in tensors.items():
         kind = kinds.get(name, "value")
         is_exact = are_changes and kind == "value"
-        rows.append(_row(name, tensor, kind, RAW if is_exact else wanted))
-    return rows
+        yield name, tensor, kind, RAW if is_exact else wanted
 
 
 def decode_tensors(decoded: Decoded) -> dict[str, Tensor]:

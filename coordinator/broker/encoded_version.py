@@ -8,7 +8,7 @@ from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.schemas.chunking import Chunk, check_cut, cut
 from fanfold.schemas.messages import GlobalParameters
-from fanfold.schemas.tensor_codec import encode_tensors
+from fanfold.schemas.tensor_codec import encode_tensors, encoded_tensors_bytes
 from fanfold.schemas.tensor_table import Kind
 
 
@@ -51,11 +51,11 @@ def version_bytes_of(run: RunState, settings: CoordinatorSettings) -> int:
     Raises:
         InvalidInputError: if it has too many chunks, or a later one could: by 64 bytes at most.
     """
-    encoding = settings.encoding_down
-    message = _message(run, settings)
-    encoded = encode_tensors(message, run.tensors, kinds=run.kinds, encoding=encoding)
-    check_cut(encoded.num_bytes + 64, settings.chunk_bytes)
-    return encoded.num_bytes
+    num_bytes = encoded_tensors_bytes(
+        _message(run, settings), run.tensors, kinds=run.kinds, encoding=settings.encoding_down
+    )
+    check_cut(num_bytes + 64, settings.chunk_bytes)
+    return num_bytes
 
 
 def _message(run: RunState, settings: CoordinatorSettings) -> GlobalParameters:

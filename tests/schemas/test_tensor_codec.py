@@ -12,16 +12,18 @@ from torch import Tensor
 
 from fanfold.schemas.errors import InvalidInputError, MalformedMessageError, UnsupportedDtypeError
 from fanfold.schemas.message_codec import TensorBytes, decode, encode
-from fanfold.schemas.messages import Hello
+from fanfold.schemas.messages import Hello, Message
 from fanfold.schemas.reader_limits import MAX_TENSOR_NAME_BYTES
 from fanfold.schemas.tensor_codec import (
     DTYPES,
     decode_tensors,
     encode_tensors,
+    encoded_tensors_bytes,
     limits_for,
     num_bytes,
     parameters_sha256,
 )
+from fanfold.schemas.tensor_table import Kind
 
 
 def bits(tensor: Tensor) -> bytes:
@@ -35,6 +37,40 @@ def random_tensor(dtype: torch.dtype, shape: list[int], seed: int) -> Tensor:
     size = int(torch.tensor(shape).prod()) * dtype.itemsize
     raw = torch.randint(0, 2 if dtype == torch.bool else 256, (size,), generator=generator)
     return raw.to(torch.uint8).view(dtype).reshape(shape)
+
+
+@given(
+    dtypes=st.lists(st.sampled_from(sorted(DTYPES)), max_size=4),
+    shape=st.lists(st.integers(0, 30), max_size=3),
+    encoding=st.sampled_from(
+        ["float32", "float16", "bfloat16", "int8", "topk:0.1", "topk:0.3+int8"]
+    ),
+    message=st.sampled_from([GLOBAL_PARAMETERS, UPDATE]),
+)
+def test_the_length_of_a_message_is_known_before_it_is_encoded(
+    dtypes: list[str], shape: list[int], encoding: str, message: Message
+) -> None:
+    """To the byte, for every dtype, shape and encoding, of versions and of updates."""
+    if message is GLOBAL_PARAMETERS and encoding.startswith("topk"):
+        encoding = "float32"
+    tensors = {
+        f"{index}": torch.zeros(shape, dtype=DTYPES[dtype]) for index, dtype in enumerate(dtypes)
+    }
+    kinds: dict[str, Kind] = {
+        name: "delta" if message is UPDATE and tensor.is_floating_point() else "value"
+        for name, tensor in tensors.items()
+    }
+    encoded = encode_tensors(message, tensors, kinds=kinds, encoding=encoding)
+    measured = encoded_tensors_bytes(message, tensors, kinds=kinds, encoding=encoding)
+    assert measured == encoded.num_bytes
+
+
+def test_measuring_a_message_reads_no_value() -> None:
+    """A tensor of 4 TiB is measured on a machine that could not hold it."""
+    huge = torch.zeros(1).expand(1 << 40)
+    measured = encoded_tensors_bytes(GLOBAL_PARAMETERS, {"huge": huge})
+    empty = encoded_tensors_bytes(GLOBAL_PARAMETERS, {"huge": torch.zeros(0)})
+    assert (1 << 42) <= measured < (1 << 42) + 2 * empty
 
 
 @given(
