@@ -16,6 +16,8 @@ from fanfold.coordinator.aggregation.initial_model import (
     load_initial,
     tensor_kinds,
 )
+from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
+from fanfold.coordinator.aggregation.root_update import RootTrainer
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
@@ -166,8 +168,11 @@ def assemble(
         optimizer=parse_optimizer(settings.server_optimizer),
         limits=settings.limits,
         privacy=privacy,
-        aggregation=settings.aggregation,
-        store=store.kept,
+        aggregation=make_aggregation(
+            settings.aggregation,
+            store.kept,
+            root=lambda: RootTrainer(task, settings.plan()),
+        ),
     )
     window = WINDOW_VERSIONS * (limits.max_bytes // settings.chunk_bytes + 1)
     presence = Presence()

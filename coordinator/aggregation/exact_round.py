@@ -21,7 +21,7 @@ from fanfold.coordinator.aggregation.refusals import Reason, Refusal
 from fanfold.coordinator.aggregation.round_aggregation import Accepted, Parts
 from fanfold.coordinator.aggregation.running_sum import DELTA, RunningSum
 from fanfold.coordinator.aggregation.tensor_store import TensorStore
-from fanfold.storage.safetensors_file import DamagedFileError
+from fanfold.schemas.errors import FanfoldError
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,24 @@ class Entry:
     """The current version when it came."""
 
 
+class LostModelError(FanfoldError):
+    """Raised when a model in the table was damaged while the run went on.
+
+    What it added to the mean cannot be taken away any more. A coordinator that starts again makes
+    the mean anew of the others.
+    """
+
+    def __init__(self, participant: str, problem: str) -> None:
+        super().__init__(
+            f"the latest model of {participant} was damaged ({problem}); start the coordinator "
+            "again: the run goes on without it, until that participant sends another"
+        )
+
+
 class ExactRound:
     """Keeps the table: one local model for each participant, in the store."""
+
+    spec = "exact"
 
     def __init__(self, *, max_staleness: int, store: TensorStore) -> None:
         """Begin with an empty table.
@@ -52,8 +68,6 @@ class ExactRound:
         self.latest = LatestModels()
         self._bases: dict[int, str] = {}
         """Versions that are kept, oldest first."""
-        self.lost: list[str] = []
-        """Whose models were found damaged, and do not count until they send another."""
 
     def problem(self, *, base_version: int, version: int, steps: int | None) -> Refusal | None:
         """Refuse an update whose base is lost: it cannot become a local model."""
@@ -118,12 +132,10 @@ class ExactRound:
         for version, key in list(self._bases.items()):
             if self._store.damage(key) is not None:
                 del self._bases[version]
-        self.lost = [
-            name for name, entry in self.table.items() if self._store.damage(entry.key) is not None
-        ]
-        if self.lost:
-            self.forget(self.lost)
-        return self.lost
+        lost = [name for name, entry in self.table.items() if self._store.damage(entry.key)]
+        if lost:
+            self.forget(lost)
+        return lost
 
     def forget(self, participants: Sequence[str]) -> None:
         """Take models out of the mean that cannot be read: the sum is made anew of the others."""
@@ -163,13 +175,17 @@ class ExactRound:
         return model
 
     def _remove(self, participant: str) -> None:
-        entry = self.table.pop(participant)
-        try:
-            stored = self._store.get(entry.key)
-            model = {name: stored.load(name) for name in stored.names}
-        except DamagedFileError:
-            self.lost.append(participant)
-            self.forget([participant])
-            return
+        """Take a model out of the mean.
+
+        Raises:
+            LostModelError: if it is not what was added: nothing has changed then.
+        """
+        entry = self.table[participant]
+        problem = self._store.damage(entry.key)
+        if problem is not None:
+            raise LostModelError(participant, problem)
+        stored = self._store.get(entry.key)
+        model = {name: stored.load(name) for name in stored.names}
+        del self.table[participant]
         self.latest.remove(model, entry.num_examples)
         self._store.drop(entry.key, rounds=2)

@@ -1,34 +1,53 @@
 """From settings to what they name."""
 
+from collections.abc import Callable
+
 from fanfold.coordinator.aggregation.aggregation_settings import AggregationSettings
 from fanfold.coordinator.aggregation.aggregator import Aggregator, ByCoordinate, ByDistance, Folding
+from fanfold.coordinator.aggregation.clipping import FlTrust
 from fanfold.coordinator.aggregation.exact_round import ExactRound
 from fanfold.coordinator.aggregation.mixing import parse_mixing
 from fanfold.coordinator.aggregation.registry import parse_aggregator
+from fanfold.coordinator.aggregation.root_update import RootUpdate
 from fanfold.coordinator.aggregation.round_aggregation import (
     FoldingRound,
     GatheringRound,
     RoundAggregation,
 )
-from fanfold.coordinator.aggregation.tensor_store import TensorStore
+from fanfold.coordinator.aggregation.tensor_store import MemoryStore, TensorStore
 from fanfold.schemas.errors import InvalidInputError
 
 
-def make_aggregation(settings: AggregationSettings, store: TensorStore) -> RoundAggregation:
+def make_aggregation(
+    settings: AggregationSettings,
+    store: TensorStore | None = None,
+    *,
+    root: Callable[[], RootUpdate] | None = None,
+) -> RoundAggregation:
     """Return what settings name.
 
+    Args:
+        settings: what a round makes of its updates.
+        store: keeps what must be kept whole; in memory by default.
+        root: brings what trains trusted data, for the rule that asks for it.
+
     Raises:
-        InvalidInputError: if there is no such rule.
+        InvalidInputError: if there is no such rule, or nothing to trust.
     """
+    store = store or MemoryStore()
     if settings.is_exact:
         return ExactRound(max_staleness=settings.max_staleness, store=store)
     rule = parse_aggregator(settings.aggregator)
     if isinstance(rule, Folding):
         momentum = settings.momentum if settings.normalize_steps else None
-        return FoldingRound(rule, momentum=momentum)
+        if not isinstance(rule, FlTrust):
+            return FoldingRound(rule, spec=settings.spec, momentum=momentum)
+        if root is None:
+            raise InvalidInputError("--aggregator fltrust has no data here to trust")
+        return FoldingRound(rule, spec=settings.spec, root=root())
     mixing = parse_mixing(settings.buckets, settings.mixing)
     assert isinstance(rule, (ByCoordinate, ByDistance))  # noqa: S101 - there are three kinds
-    return GatheringRound(rule, mixing=mixing, seed=settings.seed, store=store)
+    return GatheringRound(rule, spec=settings.spec, mixing=mixing, seed=settings.seed, store=store)
 
 
 def check_aggregation(

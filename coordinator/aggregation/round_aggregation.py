@@ -14,10 +14,12 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from fanfold.coordinator.aggregation.aggregator import ByCoordinate, ByDistance, Folding
+from fanfold.coordinator.aggregation.clipping import FlTrust
 from fanfold.coordinator.aggregation.gathering import Gathering
 from fanfold.coordinator.aggregation.local_work import work_of
 from fanfold.coordinator.aggregation.mixing import Mixing
 from fanfold.coordinator.aggregation.refusals import Reason, Refusal
+from fanfold.coordinator.aggregation.root_update import RootUpdate
 from fanfold.coordinator.aggregation.running_sum import DELTA, RunningSum
 from fanfold.coordinator.aggregation.tensor_store import TensorStore
 from fanfold.schemas.errors import InvalidInputError
@@ -43,6 +45,10 @@ class Accepted:
 
 class RoundAggregation(Protocol):
     """Belongs to one run, and is asked by one thread."""
+
+    @property
+    def spec(self) -> str:
+        """What tells two whose states do not fit each other."""
 
     def problem(self, *, base_version: int, version: int, steps: int | None) -> Refusal | None:
         """Say why an update cannot be folded, from its document alone; None means it can.
@@ -91,8 +97,25 @@ class RoundAggregation(Protocol):
 class FoldingRound:
     """Folds at once: the mean, clipping, trust; normalised by local work where that is asked."""
 
-    def __init__(self, rule: Folding, *, momentum: float | None = None) -> None:
-        """Fold as `rule` says; `momentum` of the local SGD if unequal work is to be normalised."""
+    def __init__(
+        self,
+        rule: Folding,
+        *,
+        spec: str,
+        momentum: float | None = None,
+        root: RootUpdate | None = None,
+    ) -> None:
+        """Fold as `rule` says.
+
+        Args:
+            rule: how much each update counts.
+            spec: its name.
+            momentum: of the local SGD, if unequal work is to be normalised.
+            root: trains trusted data, if the rule compares with that.
+        """
+        self.spec = spec
+        self._root = root
+        self._root_version = -1
         self._rule = rule
         self._momentum = momentum
 
@@ -108,6 +131,9 @@ class FoldingRound:
 
     def fold(self, update: Accepted, running: RunningSum) -> float:
         """Add the update to the sum."""
+        if isinstance(self._rule, FlTrust) and self._root and self._root_version != update.version:
+            self._rule.root = self._root(update.version, running.tensors)
+            self._root_version = update.version
         weight, factor = self._rule.weigh(running.deltas_of(update.tensors))
         examples = update.message.num_examples if self._rule.counts_examples else 1
         work = None
@@ -120,7 +146,7 @@ class FoldingRound:
             factor=factor,
             work=work,
         )
-        return weight * factor
+        return weight * min(1.0, factor)
 
     def close(self, running: RunningSum, *, version: int) -> None:
         """Tell the rule that the round is over: the sum is its step already."""
@@ -145,9 +171,16 @@ class GatheringRound:
     """Keeps whole updates until the close, and then makes one of them."""
 
     def __init__(
-        self, rule: ByCoordinate | ByDistance, *, mixing: Mixing, seed: int, store: TensorStore
+        self,
+        rule: ByCoordinate | ByDistance,
+        *,
+        spec: str,
+        mixing: Mixing,
+        seed: int,
+        store: TensorStore,
     ) -> None:
         """Keep updates in `store`; `mixing` comes before the rule, drawn with the run's `seed`."""
+        self.spec = spec
         self._rule = rule
         self._mixing = mixing
         self._seed = seed

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from fanfold.coordinator.aggregation.aggregation_settings import (
     MEAN,
-    AggregationSettings,
     check_spec,
 )
 from fanfold.coordinator.aggregation.contribution import Contribution, with_shares
@@ -26,13 +25,12 @@ from fanfold.coordinator.aggregation.refusals import (
     Refusal,
     UpdateLimits,
 )
-from fanfold.coordinator.aggregation.round_aggregation import Accepted
+from fanfold.coordinator.aggregation.round_aggregation import Accepted, RoundAggregation
 from fanfold.coordinator.aggregation.running_sum import RunningSum, holes_of
 from fanfold.coordinator.aggregation.server_optimizer import OptimizerSpec, ServerOptimizer
 from fanfold.coordinator.aggregation.staleness import Staleness
 from fanfold.coordinator.aggregation.state_parts import joined, split
 from fanfold.coordinator.aggregation.tensor_checks import TensorChecks, signature
-from fanfold.coordinator.aggregation.tensor_store import MemoryStore, TensorStore
 from fanfold.schemas.chunking import Labels
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.messages import Update
@@ -57,8 +55,7 @@ class RunState:
         optimizer: OptimizerSpec,
         limits: UpdateLimits,
         privacy: DifferentialPrivacy | None = None,
-        aggregation: AggregationSettings = MEAN,
-        store: TensorStore | None = None,
+        aggregation: RoundAggregation | None = None,
     ) -> None:
         """Begin at version 0.
 
@@ -72,7 +69,6 @@ class RunState:
             limits: what is refused.
             privacy: the rules of a differentially private run.
             aggregation: what a round makes of its updates; the mean by default.
-            store: keeps what an aggregation keeps whole; in memory by default.
         """
         self.run_id = run_id
         self.version = 0
@@ -85,8 +81,7 @@ class RunState:
         """In a private run, how often something of each participant became known."""
         self.staleness = staleness
         self.optimizer = ServerOptimizer(optimizer, self.tensors, self.kinds)
-        self._aggregation_spec = aggregation.spec
-        self.aggregation = make_aggregation(aggregation, store or MemoryStore())
+        self.aggregation = aggregation or make_aggregation(MEAN)
         self._holes = holes_of(self.tensors)
         self.running = self._new_sum()
         self._checks: TensorChecks | None = None  # of the current version, made when first needed
@@ -244,7 +239,7 @@ class RunState:
         """Return everything as a JSON document and named tensors; the tensors are not copied."""
         kept, kept_tensors = self.aggregation.state()
         document = {
-            "aggregation": {"spec": self._aggregation_spec, **kept},
+            "aggregation": {"spec": self.aggregation.spec, **kept},
             "run": self.run_id,
             "version": self.version,
             "kinds": self.kinds,
@@ -271,7 +266,7 @@ class RunState:
             InvalidInputError: if it does not fit this run's tensors, optimizer or aggregator.
         """
         kept = document.get("aggregation", {})
-        check_spec(kept.get("spec"), self._aggregation_spec)
+        check_spec(kept.get("spec"), self.aggregation.spec)
         parts = split(tensors)
         if signature(parts["parameters"]) != signature(self.tensors):
             raise InvalidInputError(

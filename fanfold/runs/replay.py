@@ -23,6 +23,8 @@ from fanfold.coordinator.aggregation.initial_model import (
     load_initial,
     tensor_kinds,
 )
+from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
+from fanfold.coordinator.aggregation.root_update import RootTrainer
 from fanfold.coordinator.aggregation.run_state import RunState, UpdateLimits
 from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
@@ -137,7 +139,9 @@ class _Replayer:
             staleness=parse_staleness(rules.staleness),
             optimizer=parse_optimizer(rules.server_optimizer),
             limits=UpdateLimits(),
-            aggregation=rules.aggregation,
+            aggregation=make_aggregation(
+                rules.aggregation, root=lambda: RootTrainer(task, rules.plan())
+            ),
         )
         self.num_updates = 0
         self._rules = rules

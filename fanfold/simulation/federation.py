@@ -11,6 +11,8 @@ from fanfold.coordinator.aggregation.initial_model import (
     load_initial,
     tensor_kinds,
 )
+from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
+from fanfold.coordinator.aggregation.root_update import RootTrainer
 from fanfold.coordinator.aggregation.run_state import Contribution, Refusal, RunState
 from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
@@ -77,7 +79,9 @@ class SimulatedFederation:
             staleness=parse_staleness(settings.staleness),
             optimizer=parse_optimizer(settings.server_optimizer),
             limits=settings.limits,
-            aggregation=settings.aggregation,
+            aggregation=make_aggregation(
+                settings.aggregation, root=lambda: RootTrainer(task, settings.plan())
+            ),
         )
         self._held: dict[int, HeldVersion] = {}
         self.last_refusal = "none"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fanfold.coordinator.aggregation.aggregation_settings import AggregationSettings
+from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
 from fanfold.coordinator.aggregation.refusals import UpdateLimits
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
@@ -32,8 +33,7 @@ def new_run(
         staleness=parse_staleness("constant"),
         optimizer=parse_optimizer(optimizer),
         limits=UpdateLimits(max_staleness=3),
-        aggregation=settings,
-        store=store,
+        aggregation=make_aggregation(settings, store),
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fanfold.coordinator.aggregation.aggregation_settings import AggregationSettings
-from fanfold.coordinator.aggregation.exact_round import ExactRound
+from fanfold.coordinator.aggregation.exact_round import ExactRound, LostModelError
 from fanfold.coordinator.aggregation.latest_models import LatestModels
 from fanfold.coordinator.aggregation.refusals import Reason, UpdateLimits
 from fanfold.coordinator.aggregation.run_state import RunState
@@ -137,3 +137,22 @@ def test_a_kept_update_that_is_damaged_is_told(tmp_path: Path) -> None:
     next((tmp_path / "kept").iterdir()).unlink()
     with pytest.raises(InvalidInputError, match=r"cannot be read: .*; restore the folder"):
         new_run(AggregationSettings("median"), store=kept).restore(document, tensors)
+
+
+def test_a_model_that_is_damaged_while_the_run_goes_on_ends_it_in_words(tmp_path: Path) -> None:
+    """What it added cannot be taken away; a start goes on without it."""
+    kept = KeptTensors(tmp_path / "kept")
+    settings = AggregationSettings(is_exact=True, max_staleness=3)
+    run = new_run(settings, store=kept)
+    publish(run)
+    send(run, "ann", {"w": torch.full((7,), 1.0)})
+    send(run, "bob", {"w": torch.full((7,), 3.0)})
+    run.close_round()
+    document, tensors = run.state()
+    next((tmp_path / "kept").glob("model.ann.*")).write_bytes(b"nothing")
+    publish(run)
+    with pytest.raises(LostModelError, match=r"the latest model of ann was damaged \(.*start the"):
+        send(run, "ann", {"w": torch.full((7,), 1.0)})
+    back = new_run(settings, store=kept)
+    back.restore(document, tensors)
+    assert back.lost_models == ["ann"]

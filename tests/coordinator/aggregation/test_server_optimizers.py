@@ -185,3 +185,43 @@ def test_bad_specs_are_refused_in_one_sentence(spec: str, sentence: str) -> None
     """Before the run begins."""
     with pytest.raises(InvalidInputError, match=sentence):
         parse_optimizer(spec)
+
+
+@pytest.mark.parametrize("name", ["fedadagrad", "fedyogi", "fedadam", "fadas"])
+def test_an_optimizer_of_a_paper_resumes_and_has_masters(name: str) -> None:
+    """Its state goes into the checkpoint, and 16-bit tensors are moved in float32."""
+    start = torch.ones(4, dtype=torch.bfloat16)
+    whole, first = Centre(f"{name}:lr=0.001", start), Centre(f"{name}:lr=0.001", start)
+    deltas = [torch.full((4,), value, dtype=torch.bfloat16) for value in (0.5, -0.25, 0.125)]
+    for delta in deltas:
+        whole.round(delta)
+    first.round(deltas[0])
+    second = Centre(f"{name}:lr=0.001", first.tensors["w"])
+    second.optimizer.masters["w"].copy_(first.optimizer.masters["w"])
+    second.optimizer.load_state(first.optimizer.state())
+    for delta in deltas[1:]:
+        second.round(delta)
+    assert torch.equal(second.optimizer.masters["w"], whole.optimizer.masters["w"])
+    assert not torch.equal(whole.optimizer.masters["w"], torch.ones(4))
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ("fedadam:tau=0", "is refused: tau must be a number above 0"),
+        ("fadas:wings=2", "is refused: .*unexpected keyword argument"),
+        ("fedyogi:betas=0.9", "is refused: betas must be two numbers"),
+    ],
+)
+def test_bad_arguments_of_a_papers_optimizer_are_refused(spec: str, sentence: str) -> None:
+    with pytest.raises(InvalidInputError, match=sentence):
+        parse_optimizer(spec)
+
+
+def test_a_papers_step_that_is_not_finite_is_not_taken() -> None:
+    """The tensor that would break is named, and stays as it was."""
+    centre = Centre("fedadagrad:lr=3e38", torch.full((2,), 3.39e38))
+    running = RunningSum(centre.tensors, centre.kinds)
+    running.fold({"w": torch.ones(2)}, num_examples=1, weight=1.0)
+    assert centre.optimizer.apply(running) == "w"
+    assert torch.equal(centre.tensors["w"], torch.full((2,), 3.39e38))
