@@ -33,7 +33,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class RoundSettings(TrainingSettings):
-    """When rounds close and what they make of the updates."""
+    """When rounds close and how they aggregate the updates."""
 
     task: str = Field(
         "digits", description="What is trained: a built-in task or package.module:ClassName."
@@ -41,8 +41,8 @@ class RoundSettings(TrainingSettings):
     rounds: int = Field(20, ge=0, le=2**53, description="Rounds until the run ends.")
     mode: Mode = Field(
         "sync",
-        description="Name for a goal: sync (all), buffered (3), async (1); or exact (1), the mean "
-        "of everybody's latest local model.",
+        description="Sets the default goal: sync (all), buffered (3), async (1), or exact (1), the "
+        "mean of all participants' latest local models.",
     )
     goal: Literal["all"] | Annotated[int, Field(ge=1)] | None = Field(
         None, description="Updates that close a round: all, or a number."
@@ -57,50 +57,53 @@ class RoundSettings(TrainingSettings):
         1, ge=1, description="Participants that must be present before round 1."
     )
     fraction: float = Field(
-        1.0, gt=0, le=1, description="Part of those present that gets each version, by a draw."
+        1.0,
+        gt=0,
+        le=1,
+        description="Fraction of those present, drawn at random, sent each version.",
     )
     max_staleness: int | None = Field(
         None,
         ge=0,
-        description="Largest staleness that is folded; 0 in sync mode, 100 in exact, else 20. In "
-        "exact mode, who is silent for longer drops out of the mean.",
+        description="Largest staleness with which an update counts; 0 in sync mode, 100 in exact, "
+        "else 20. In exact mode, a model that is older drops out of the mean.",
     )
     staleness: Annotated[str, STALENESS] = Field(
         "polynomial:0.5",
         description="Weight of stale updates: constant, polynomial:A or hinge:A:B.",
     )
     server_optimizer: Annotated[str, SERVER_OPTIMIZER] = Field(
-        "sgd:lr=1", description="Step of the centre, such as sgd:lr=1,momentum=0.9 or adam:lr=0.01."
+        "sgd:lr=1", description="Server's optimizer, such as sgd:lr=1,momentum=0.9 or adam:lr=0.01."
     )
     aggregator: Annotated[str, AGGREGATOR] = Field(
         "mean",
-        description="What a round makes of its updates: mean, clip[:C], centered-clipping[:TAU], "
-        "median, trimmed-mean:BETA, krum:F, multi-krum:F:M, geometric-median, fltrust, or "
-        "package.module:ClassName.",
+        description="Rule that combines a round's updates: mean, clip[:C], "
+        "centered-clipping[:TAU], median, trimmed-mean:BETA, krum:F, multi-krum:F:M, "
+        "geometric-median, fltrust, or package.module:ClassName.",
     )
     buckets: int | None = Field(
-        None, ge=2, description="The aggregator sees means of so many updates, drawn by lot."
+        None, ge=2, description="Give the aggregator means of this many updates, chosen at random."
     )
     mixing: Annotated[str, MIXING] | None = Field(
         None,
-        description="nnm:F: the aggregator sees each update mixed with all but the F furthest.",
+        description="nnm:F: replace each update by its mean with all others but the F furthest.",
     )
     normalize_steps: bool = Field(
         False, description="Count unequal numbers of local steps as FedNova does."
     )
     max_update_norm: Positive | None = Field(
-        None, description="Largest L2 norm of an update; by default only absurd ones are refused."
+        None, description="Largest L2 norm of an update; by default only extreme ones are refused."
     )
     max_buffer_norm: Positive | None = Field(
         None,
         description="Largest L2 norm of a floating buffer of an update, and largest growth of an "
-        "integer one; by default only absurd ones are refused.",
+        "integer one; by default only extreme ones are refused.",
     )
     max_examples: int | None = Field(
         None,
         ge=1,
-        description="Most examples an update may claim, and weigh; no limit by default, so set it "
-        "where strangers take part.",
+        description="Most examples that an update may claim, which is its weight; no limit by "
+        "default, so set it if you do not trust all participants.",
     )
     until_accuracy: float | None = Field(
         None, gt=0, le=1, description="End the run early at this held-out accuracy."
@@ -109,16 +112,16 @@ class RoundSettings(TrainingSettings):
         1, ge=1, description="Rounds between evaluations; the last is always one."
     )
     encoding: Annotated[str, ENCODING] = Field(
-        "float32", description="How updates are encoded on their way up."
+        "float32", description="Encoding of updates, from participants to the coordinator."
     )
     encoding_down: Annotated[str, ENCODING_DOWN] = Field(
-        "float32", description="How global parameters are encoded on their way down."
+        "float32", description="Encoding of versions, from the coordinator to participants."
     )
-    initial: Path | None = Field(None, description="Begin from this safetensors file.")
+    initial: Path | None = Field(None, description="Safetensors file with the initial parameters.")
 
     @property
     def aggregation(self) -> AggregationSettings:
-        """What a round makes of its updates."""
+        """How a round aggregates its updates."""
         return AggregationSettings(
             aggregator=self.aggregator,
             is_exact=self.mode == "exact",
@@ -132,7 +135,7 @@ class RoundSettings(TrainingSettings):
 
     @property
     def limits(self) -> UpdateLimits:
-        """What these settings let no update exceed."""
+        """The limits that no update may exceed."""
         return UpdateLimits(
             max_staleness=self.policy.max_staleness,
             max_examples=self.max_examples,
@@ -142,7 +145,7 @@ class RoundSettings(TrainingSettings):
 
     @property
     def policy(self) -> RoundPolicy:
-        """The round's rule that these settings name."""
+        """The rules of a round: goal, quorum, deadline, sample."""
         sync = self.mode == "sync"
         return RoundPolicy(
             goal=DEFAULT_GOALS[self.mode] if self.goal is None else self.goal,
@@ -160,7 +163,7 @@ class RoundSettings(TrainingSettings):
         if self.aggregation == AggregationSettings(
             momentum=self.momentum, max_staleness=self.policy.max_staleness, seed=self.seed
         ):
-            return self  # the mean goes with everything, and needs no torch
+            return self  # the mean can be combined with everything; checking it needs no torch
         from fanfold.coordinator.aggregation.make_aggregation import (  # noqa: PLC0415 - torch: not for --help
             check_aggregation,
         )
@@ -191,16 +194,19 @@ class CoordinatorSettings(RoundSettings):
     )
     dp_noise: float | None = Field(
         None,
-        ge=1e-6,  # less is no privacy, and an epsilon that no number can hold
+        ge=1e-6,  # less gives no privacy, and an epsilon too large for a float
         allow_inf_nan=False,
-        description="Differential privacy: standard deviation of the noise over --dp-clip.",
+        description="Differential privacy: standard deviation of the noise, as a multiple of "
+        "--dp-clip.",
     )
     dp_at: Literal["participant", "coordinator"] = Field(
         "coordinator", description="Who adds the noise: participant or coordinator."
     )
-    dp_delta: float = Field(1e-5, gt=0, lt=1, description="The delta at which epsilon is told.")
+    dp_delta: float = Field(1e-5, gt=0, lt=1, description="The delta at which epsilon is reported.")
     dp_divisor: int | None = Field(
-        None, ge=1, description="Fixed divisor of a private round; the goal or --min-participants."
+        None,
+        ge=1,
+        description="Fixed divisor of a private round; by default the goal or --min-participants.",
     )
     shared_login: tuple[str, ...] = Field(
         (), description="Broker login that participants share, under any id; repeatable."
@@ -209,21 +215,21 @@ class CoordinatorSettings(RoundSettings):
         None, description="PEM file of the CAs to trust with amqps://; the system's by default."
     )
     certificate: Path | None = Field(
-        None, description="PEM file of our own certificate; the login where a URL has no password."
+        None, description="PEM file of a client certificate; the login if a URL has no password."
     )
     key: Path | None = Field(None, description="PEM file of the certificate's key.")
     max_participants: int = Field(
-        10_000, ge=1, description="Most participants that one shared login may bring in."
+        10_000, ge=1, description="Most participants that may use one shared login."
     )
     when_all_refused: Literal["end", "wait"] = Field(
         "end",
-        description="Where the updates of all who are present are refused: end the run after half "
-        "a minute, or wait for others.",
+        description="If the updates of all participants present are refused: end the run after "
+        "half a minute, or wait for others.",
     )
     require_login: bool = Field(
         False,
-        description="Believe a participant's id only if it is its broker login; always so with "
-        "--credentials. Otherwise the coordinator's own login may be shared under any id.",
+        description="Accept a participant's id only if it is its broker login; always so with "
+        "--credentials. Otherwise participants may also use the coordinator's own login.",
     )
     out: Path = Field(Path("runs/fanfold"), description="Folder for model, history and checkpoint.")
     data: Path | None = Field(None, description="Folder of the held-out data, given to the task.")
@@ -231,32 +237,34 @@ class CoordinatorSettings(RoundSettings):
         None, description="Device of the evaluation; the local accelerator by default."
     )
     resume: bool = Field(
-        True, description="Go on from the checkpoint in --out; --no-resume is --fresh."
+        True, description="Resume from the checkpoint in --out; --no-resume is the same as --fresh."
     )
     accept_lost_history: bool = Field(
         False,
-        description="Go on although lines of the history are lost; such a run cannot be replayed.",
+        description="Resume although the history lost lines; the run cannot be replayed then.",
     )
     commit_seconds: Positive = Field(
-        30.0, description="Longest time an update waits for its commit."
+        30.0, description="Longest time in seconds that an update waits for its commit."
     )
     commit_updates: int = Field(256, ge=1, description="Most updates that wait for a commit.")
     heartbeat_seconds: int = Field(60, ge=1, description="AMQP heartbeat.")
     chunk_bytes: int = Field(
-        4 << 20, ge=1 << 10, lt=16 << 20, description="Largest body of one message."
+        4 << 20, ge=1 << 10, lt=16 << 20, description="Largest body of one message, in bytes."
     )
     connect_seconds: Positive = Field(
-        30.0, description="How long to try to reach the broker at the start."
+        30.0, description="Seconds for which to try to reach the broker at the start."
     )
     reconnect_seconds: Positive = Field(
-        60.0, description="Longest pause between two attempts to reach the broker."
+        60.0, description="Longest pause in seconds between two attempts to reach the broker."
     )
     results_queue: Literal["classic", "quorum"] = Field(
         "classic",
-        description="Type of the queues that the coordinator reads; quorum survives a cluster's "
-        "loss of a node.",
+        description="Type of the queues that the coordinator reads; quorum queues survive the loss "
+        "of a node of a cluster.",
     )
-    results_bytes: int | None = Field(None, ge=1, description="Disk budget of the results queue.")
+    results_bytes: int | None = Field(
+        None, ge=1, description="Most bytes in the results queue; no limit by default."
+    )
     metrics_port: int | None = Field(
         None, ge=0, le=65_535, description="Port of /metrics, /health and /ready; none by default."
     )
@@ -264,12 +272,12 @@ class CoordinatorSettings(RoundSettings):
         None, description="Folder for TensorBoard event files of loss, accuracy and rounds."
     )
     log_format: Literal["text", "json"] = Field(
-        "text", description="Log lines for people or for machines."
+        "text", description="Format of log lines: text for people, json for programs."
     )
 
     @property
     def privacy(self) -> PrivacySettings | None:
-        """The rules of a differentially private run, None for another one."""
+        """The settings of differential privacy; None without it."""
         divisor = self.min_participants if self.policy.goal == "all" else self.policy.goal
         return privacy_settings(
             clip=self.dp_clip,

@@ -10,7 +10,7 @@ from fanfold.schemas.errors import InvalidInputError
 
 
 def checked(check: Callable[[str], object]) -> AfterValidator:
-    """Let a check of ours tell its sentence beside those of all other fields."""
+    """Return a validator that reports the check's own sentence, beside those of other fields."""
 
     def validate(value: str) -> str:
         try:
@@ -31,7 +31,7 @@ def _check_server_optimizer(spec: str) -> None:
 def _check_encoding_down(setting: str) -> None:
     if Encoding.from_setting(setting).fraction is not None:
         raise InvalidInputError(
-            f"global parameters cannot travel as {setting}, which leaves values out; "
+            f"global parameters cannot be sent as {setting}, which leaves values out; "
             "choose float32, float16, bfloat16 or int8"
         )
 

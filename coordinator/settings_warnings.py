@@ -1,6 +1,6 @@
-"""Settings that somebody chose and that change nothing in what else was chosen.
+"""Settings that were given and have no effect together with the others.
 
-They are no mistakes, and a run goes on with them; but whoever set them believes otherwise.
+They are no errors, and the run goes on; but the operator expects an effect, so each is reported.
 """
 
 from collections.abc import Mapping
@@ -16,30 +16,30 @@ def without_effect(settings: RoundSettings, *, can_evaluate: bool) -> dict[str, 
     """Return the options that have no effect, each with why.
 
     Args:
-        settings: those of a coordinator or of a simulation; a default value is nobody's choice.
-        can_evaluate: whether there is held-out data where versions are made.
+        settings: those of a coordinator or of a simulation; default values are not reported.
+        can_evaluate: whether the coordinator has held-out data to evaluate versions on.
 
     Example:
         >>> without_effect(RoundSettings(steps=5, epochs=2), can_evaluate=True)
-        {'--epochs': '--steps stands instead of it'}
+        {'--epochs': '--steps is used instead'}
     """
     policy = settings.policy
     found = {}
     if policy.max_staleness == 0:
         found["staleness"] = "no stale update is counted; add --max-staleness or another --mode"
     if settings.mode == "exact":
-        found["staleness"] = "--mode exact counts everybody's latest model, and nobody by age"
+        found["staleness"] = "--mode exact weighs no model by its staleness"
     if isinstance(policy.goal, int) and policy.goal < policy.quorum:
         found["goal"] = f"no round closes with less than --quorum {policy.quorum}"
     if settings.steps is not None:
-        found["epochs"] = "--steps stands instead of it"
+        found["epochs"] = "--steps is used instead"
     if settings.optimizer.lower() != "sgd":
         found["momentum"] = f"the optimizer {settings.optimizer} takes none"
     if not can_evaluate:
         reason = "the task has no held-out data for the coordinator, or tensors that stay private"
         found |= dict.fromkeys(("until_accuracy", "evaluate_every"), reason)
     if getattr(settings, "dp_clip", None) is None:
-        found |= dict.fromkeys(PRIVACY_SETTINGS, "nothing is private without --dp-clip")
+        found |= dict.fromkeys(PRIVACY_SETTINGS, "differential privacy needs --dp-clip")
     return chosen(settings, found)
 
 

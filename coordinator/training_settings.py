@@ -1,4 +1,4 @@
-"""What a coordinator asks of the training on each participant."""
+"""The settings of the training on each participant, which the coordinator decides."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -6,7 +6,7 @@ from fanfold.schemas.messages import TrainingPlan
 
 
 class TrainingSettings(BaseModel):
-    """How participants train; travels with every version. The bounds are `TrainingPlan`'s."""
+    """How participants train; sent with every version. The bounds are those of `TrainingPlan`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,6 +35,6 @@ class TrainingSettings(BaseModel):
     )
 
     def plan(self) -> TrainingPlan:
-        """Return the plan that travels with every version."""
+        """Return the plan that is sent with every version."""
         names = TrainingPlan.model_fields
         return TrainingPlan(**{name: getattr(self, name) for name in names})

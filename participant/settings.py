@@ -1,4 +1,4 @@
-"""What the operator of a participant decides: one frozen object, a sentence per field."""
+"""The settings of a participant: one frozen object, a sentence per field."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -12,11 +12,11 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 UNCLAIMED = "unclaimed"
-"""The id of a replica that has no slot yet."""
+"""The id of a replica that has not claimed a slot yet."""
 
 
 class SpeedSettings(BaseModel):
-    """How fast a participant trains, and on how much of its device; not what it trains."""
+    """How fast a participant trains, and with how much of its device's memory."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,11 +24,11 @@ class SpeedSettings(BaseModel):
         None,
         gt=0,
         le=1,
-        description="Share of the accelerator's memory that a participant may take.",
+        description="Fraction of the accelerator's memory that a participant may use.",
     )
     autocast: bool = Field(False, description="Compute under bfloat16 autocast.")
     channels_last: bool = Field(
-        False, description="Lay images out as NHWC, which tensor cores prefer."
+        False, description="Store images in memory as NHWC, the fastest layout for tensor cores."
     )
     compile: bool = Field(
         False, description="Compile the network: a slow first step, faster ones after it."
@@ -39,19 +39,19 @@ class SpeedSettings(BaseModel):
 
 
 class ExamplePrivacySettings(SpeedSettings):
-    """What a participant lets its training tell of any one example; its own choice."""
+    """Differential privacy for single examples (DP-SGD), which each participant chooses itself."""
 
     dp_sgd_clip: Positive | None = Field(
         None, description="DP-SGD: largest L2 norm of one example's gradient; with --dp-sgd-noise."
     )
     dp_sgd_noise: float | None = Field(
         None,
-        ge=1e-3,  # less is no privacy
+        ge=1e-3,  # less gives no privacy
         allow_inf_nan=False,
-        description="DP-SGD: standard deviation of a step's noise over --dp-sgd-clip.",
+        description="DP-SGD: standard deviation of a step's noise, as a multiple of --dp-sgd-clip.",
     )
     dp_sgd_delta: float = Field(
-        1e-5, gt=0, lt=1, description="The delta at which the epsilon of DP-SGD is told."
+        1e-5, gt=0, lt=1, description="The delta at which the epsilon of DP-SGD is reported."
     )
 
     @model_validator(mode="after")
@@ -74,7 +74,7 @@ class ParticipantSettings(ExamplePrivacySettings):
     """One participant."""
 
     federation: Identifier = Field("fanfold", description="Name of the federation.")
-    id: Identifier = Field(description="This participant's own name in the federation.")
+    id: Identifier = Field(description="This participant's id, unique in the federation.")
     task: str = Field(
         "digits", description="What is trained: a built-in task or package.module:ClassName."
     )
@@ -87,24 +87,27 @@ class ParticipantSettings(ExamplePrivacySettings):
         None, description="PEM file of the CAs to trust with amqps://; the system's by default."
     )
     certificate: Path | None = Field(
-        None, description="PEM file of our own certificate; the login where a URL has no password."
+        None, description="PEM file of a client certificate; the login if a URL has no password."
     )
     key: Path | None = Field(None, description="PEM file of the certificate's key.")
     data: Path | None = Field(None, description="Folder of the private data, given to the task.")
     slots: int | None = Field(
         None,
         ge=1,
-        description="Instead of --id: claim one of so many slots, each an id and a share of data.",
+        description="Instead of --id: take the first free of this many slots; each is an id and a "
+        "share of the data.",
     )
     partition: str = Field(
         "iid", description="How shared data is split in experiments: iid, shards, dirichlet:A."
     )
-    partition_index: int = Field(0, ge=0, description="Which share of the data is mine, from 0.")
-    num_partitions: int = Field(1, ge=1, description="Into how many shares the data is split.")
+    partition_index: int = Field(
+        0, ge=0, description="Which share of the data this participant has, counted from 0."
+    )
+    num_partitions: int = Field(1, ge=1, description="How many shares the data is split into.")
     seed: int = Field(0, ge=0, description="Seed of the partitions; the same for all participants.")
     state_dir: Path | None = Field(
         None,
-        description="Folder for the last update, private tensors and what top-k owes.",
+        description="Folder for the last update, private tensors and what top-k left out so far.",
     )
     device: str | None = Field(
         None, description="Device to train on; the local accelerator by default."
@@ -113,34 +116,34 @@ class ParticipantSettings(ExamplePrivacySettings):
         False, description="Leave when the run finishes, instead of waiting for the next one."
     )
     progress_seconds: Positive = Field(
-        10.0, le=3600, description="Seconds between two signs of life."
+        10.0, le=3600, description="Seconds between two reports of progress to the coordinator."
     )
     grace_seconds: float = Field(
         10.0,
         ge=0,
-        description="How long a training may go on after SIGTERM before it is abandoned.",
+        description="Seconds for which a training may go on after SIGTERM before it is abandoned.",
     )
     heartbeat_seconds: int = Field(
-        60, ge=1, description="AMQP heartbeat; ?heartbeat= in an address goes before it."
+        60, ge=1, description="AMQP heartbeat; ?heartbeat= in a broker URL takes precedence."
     )
     chunk_bytes: int = Field(
         4 << 20,
         ge=1 << 10,
         lt=16 << 20,
-        description="Largest body of one message; the coordinator refuses less than the smaller of "
-        "64 KiB and its own.",
+        description="Largest body of one message, in bytes; the coordinator refuses less than the "
+        "smaller of 64 KiB and its own --chunk-bytes.",
     )
     connect_seconds: Positive = Field(
-        30.0, description="How long to try to reach the broker at the start."
+        30.0, description="Seconds for which to try to reach the broker at the start."
     )
     reconnect_seconds: Positive = Field(
-        60.0, description="Longest pause between two attempts to reach the broker."
+        60.0, description="Longest pause in seconds between two attempts to reach the broker."
     )
     metrics_port: int | None = Field(
         None, ge=0, le=65_535, description="Port of /metrics, /health and /ready; none by default."
     )
     log_format: Literal["text", "json"] = Field(
-        "text", description="Log lines for people or for machines."
+        "text", description="Format of log lines: text for people, json for programs."
     )
 
     @model_validator(mode="after")
@@ -160,5 +163,7 @@ class ParticipantSettings(ExamplePrivacySettings):
             return given
         for name in ("id", "partition_index", "num_partitions"):
             if name in given:
-                raise ValueError(f"--slots stands instead of --{name.replace('_', '-')}")
+                raise ValueError(
+                    f"--slots replaces --{name.replace('_', '-')}; leave one of the two out"
+                )
         return {"id": UNCLAIMED, **given}

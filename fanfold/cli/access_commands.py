@@ -1,4 +1,4 @@
-"""What an operator does once: `fanfold enroll`, `fanfold revoke`, `fanfold certificates`.
+"""The commands that manage access: `fanfold enroll`, `fanfold revoke`, `fanfold certificates`.
 
 Commands import what they need only when they run, so that `--help` answers at once.
 """
@@ -41,12 +41,13 @@ InsecureHttp = Annotated[
     ),
 ]
 CaFile = Annotated[
-    Path | None, typer.Option("--ca-file", help="PEM file of the CAs to trust; goes along.")
+    Path | None,
+    typer.Option("--ca-file", help="PEM file of the CAs to trust; also named in the credentials."),
 ]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
+    """Add these commands to the program."""
     for command in (enroll, revoke, certificates):
         app.command(cls=ExampledCommand)(command)
 
@@ -70,7 +71,9 @@ def enroll(
     insecure_http: InsecureHttp = False,
     certificate: Annotated[
         Path | None,
-        typer.Option("--certificate", help="Log in with this client certificate, no password."),
+        typer.Option(
+            "--certificate", help="Client certificate to log in with, instead of a password."
+        ),
     ] = None,
     key: Annotated[Path | None, typer.Option("--key", help="The certificate's key.")] = None,
     out: Annotated[
@@ -78,7 +81,7 @@ def enroll(
         typer.Option("--out", help="Credentials file; - prints it (default ID.credentials.json)."),
     ] = None,
 ) -> None:
-    """Let one participant (or the coordinator) into the broker, and write its credentials."""
+    """Create a broker login for one participant (or the coordinator), and its credentials file."""
     from fanfold.access.enrolment import Enrolment  # noqa: PLC0415 - see above
 
     login = participant or ("coordinator" if coordinator else None)
@@ -106,7 +109,7 @@ def enroll(
     try:
         credentials.write(path)
     except InvalidInputError:
-        enrolment.revoke(login)  # a login whose password nobody has is of no use
+        enrolment.revoke(login)  # its password would be lost with the file
         raise
     sys.stdout.write(f"{login} is enrolled in {federation}; its credentials are in {path}\n")
 
@@ -120,7 +123,7 @@ def revoke(
     ca_file: CaFile = None,
     insecure_http: InsecureHttp = False,
 ) -> None:
-    """End a participant's connections, and remove its login and queue."""
+    """Close a participant's connections, and remove its login and its queue."""
     from fanfold.access.enrolment import Enrolment  # noqa: PLC0415 - see above
 
     api = _management(management, ca_file, insecure_http=insecure_http)
@@ -162,7 +165,7 @@ def certificates(
 def _management(
     url: str | None, ca_file: Path | None, *, insecure_http: bool
 ) -> "ManagementClient":
-    """Take the password from the URL, the environment, or the person at the terminal."""
+    """Take the password from the URL or the environment, or ask for it at the terminal."""
     from fanfold.access.management import ManagementClient, parts_of  # noqa: PLC0415 - see above
 
     url = url or os.environ.get(MANAGEMENT_VARIABLE)

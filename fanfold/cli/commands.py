@@ -1,6 +1,6 @@
 """The command line: `fanfold local`, `coordinator`, `participant`, `status`, `simulate`, `replay`.
 
-Commands import what they run only when they run: torch takes seconds, and `--help` should not.
+Commands import what they need only when they run, because importing torch takes seconds.
 """
 
 import sys
@@ -32,11 +32,13 @@ FAILED, WRONG_INPUT = 1, 2
 app = typer.Typer(
     name="fanfold",
     no_args_is_help=True,
-    rich_markup_mode=None,  # our texts hold colons and brackets that are no markup
+    rich_markup_mode=None,  # help texts hold colons and brackets that are no markup
     pretty_exceptions_enable=False,
 )
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line on standard output.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Begin anew, whatever --out holds.")]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Start a new run, even if --out holds a checkpoint.")
+]
 
 
 def _say_version(wanted: bool) -> None:
@@ -51,14 +53,14 @@ Version = Annotated[
         "--version", help="Show the version and exit.", callback=_say_version, is_eager=True
     ),
 ]
-Watch = Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")]
 CredentialsFile = Annotated[
     Path | None,
     typer.Option(
         "--credentials",
         envvar=credentials_file.VARIABLE,
         metavar="FILE",
-        help="File that `fanfold enroll` made: broker, login and federation.",
+        help="File made by `fanfold enroll`, with broker, login and federation.",
     ),
 ]
 
@@ -85,7 +87,7 @@ def local(*, json: Json = False, fresh: Fresh = False, **options: Any) -> None:
 def coordinator(
     *, json: Json = False, fresh: Fresh = False, credentials: CredentialsFile = None, **options: Any
 ) -> None:
-    """Own the rounds of one federation."""
+    """Run the rounds of one federation: publish versions, aggregate updates, keep checkpoints."""
     options |= {"resume": "no"} if fresh else {}
     settings = read(CoordinatorSettings, options, credentials, role="coordinator")
     from fanfold.coordinator.assembly import serve  # noqa: PLC0415 - see above
@@ -125,7 +127,7 @@ def participant(*, json: Json = False, credentials: CredentialsFile = None, **op
             stack.enter_context(Endpoint(settings.metrics_port, metrics))
 
         def say(event: str, fields: dict[str, Any]) -> None:
-            if event == "slot_claimed":  # from here on it has a name
+            if event == "slot_claimed":  # from here on the participant has an id
                 logs.bind(participant=fields["participant"])
             view.say(event, fields)
 
@@ -143,7 +145,7 @@ def status(
     credentials: CredentialsFile = None,
     **options: Any,
 ) -> None:
-    """Show who is there, what each is doing, the round and the queues."""
+    """Show which participants are present, what each is doing, the round and the queues."""
     from fanfold.monitoring.status.watch import watch as look  # noqa: PLC0415 - as above
 
     settings = read(StatusSettings, options, credentials)
@@ -174,7 +176,7 @@ def simulate(*, json: Json = False, **options: Any) -> None:
 @app.command(cls=GroupedCommand)
 @options_of(ReplaySettings)
 def replay(*, json: Json = False, **options: Any) -> None:
-    """Train every update of a run's history anew, in memory, and compare the parameters' hash."""
+    """Repeat a run from its history, without a broker, and compare the hash of its parameters."""
     from fanfold.runs.replay import replay as replay_run  # noqa: PLC0415 - as above
 
     settings = read(ReplaySettings, options)
@@ -190,7 +192,7 @@ access_commands.add_to(app)
 
 
 def main() -> None:
-    """Run the command line; what the user can mend is told in one sentence."""
+    """Run the command line; a user's mistake is reported in one sentence."""
     try:
         app(standalone_mode=True)
     except (InvalidInputError, TransportError) as error:

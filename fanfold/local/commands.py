@@ -17,14 +17,14 @@ def coordinator_command(settings: LocalSettings) -> list[str]:
 
 
 def coordinator_settings(settings: LocalSettings) -> CoordinatorSettings:
-    """Return what the coordinator is told; its broker comes through the environment."""
+    """Return the coordinator's settings; its broker is passed in the environment."""
     fields = CoordinatorSettings.model_fields
     chosen = {name: getattr(settings, name) for name in fields}
-    # Only what differs: some checks ask whether a setting was given at all.
+    # Only what differs from the defaults: some checks ask whether a setting was given at all.
     values: dict[str, Any] = {
         name: value for name, value in chosen.items() if value != fields[name].get_default()
     }
-    values["broker"] = ()  # through the environment: it holds a password
+    values["broker"] = ()  # passed in the environment, because it holds a password
     cores = os.cpu_count() or 1
     values["threads"] = settings.threads or max(1, cores // settings.participants)
     return CoordinatorSettings(**values)
@@ -34,7 +34,7 @@ def participant_command(settings: LocalSettings, name: str, index: int) -> list[
     """Return the arguments of `fanfold` that run one participant on its share of the data."""
     choices = {field: getattr(settings, field) for field in ExamplePrivacySettings.model_fields}
     if choices["device_memory_fraction"] is None:
-        # An even share: the first to come would take all that the others need.
+        # An equal share: otherwise the first one would take the memory that the others need.
         choices["device_memory_fraction"] = round(1 / settings.participants, 6)
     states = _states(settings)
     flags = {
@@ -62,10 +62,10 @@ def participant_command(settings: LocalSettings, name: str, index: int) -> list[
 
 
 def _states(settings: LocalSettings) -> Path | None:
-    """Return the folder of the participants' states, None where nothing must be kept.
+    """Return the folder of the participants' states; None if they need none.
 
-    A participant that adds noise keeps a state: noise must not be drawn twice, and what is spent
-    stays spent.
+    A participant that adds noise needs one: it must not send the same update with new noise after a
+    restart, and has to remember how much privacy is spent.
     """
     has_noise = settings.dp_clip is not None and settings.dp_at == "participant"
     if settings.state_dir is None and (has_noise or settings.dp_sgd_clip is not None):
@@ -74,7 +74,7 @@ def _states(settings: LocalSettings) -> Path | None:
 
 
 def _flags(settings: BaseModel) -> list[str]:
-    """Return the command line that says what is not a default."""
+    """Return the options for all settings that differ from their defaults."""
     flags = []
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)

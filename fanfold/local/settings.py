@@ -13,7 +13,9 @@ from fanfold.schemas.errors import InvalidInputError
 class LocalSettings(CoordinatorSettings, ExamplePrivacySettings):
     """A whole federation on one machine."""
 
-    participants: int = Field(4, ge=1, description="Participants, each a process with its share.")
+    participants: int = Field(
+        4, ge=1, description="Number of participants, each a process with its share of the data."
+    )
     min_participants: int = Field(
         4, ge=1, description="Participants that must be present before round 1; all by default."
     )
@@ -23,7 +25,7 @@ class LocalSettings(CoordinatorSettings, ExamplePrivacySettings):
         60.0, description="Seconds after publication from which the quorum is enough."
     )
     state_dir: Path | None = Field(
-        None, description="Folder for the participants' states; none survive a restart without."
+        None, description="Folder for the participants' states; without it a restart loses them."
     )
     keep_broker: bool = Field(
         False, description="Leave the private broker and its management UI running until Ctrl-C."

@@ -7,22 +7,27 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ReplaySettings(BaseModel):
-    """Where a run is, and what its history cannot know: who had which data."""
+    """The folder of a run, and what its history does not hold: which participant had which data."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     out: Path = Field(Path("runs/fanfold"), description="Folder of the run.")
     partition: str = Field("iid", description="How the data was split: iid, shards or dirichlet:A.")
     num_partitions: int | None = Field(
-        None, ge=1, description="Into how many shares; the largest known one by default."
+        None,
+        ge=1,
+        description="How many shares the data was split into; by default the largest one's number "
+        "plus 1.",
     )
     partition_of: tuple[str, ...] = Field(
-        (), description="Who had which share, such as alice=0; repeatable. Else the name's number."
+        (),
+        description="Which share a participant had, such as alice=0; repeatable. By default the "
+        "number at the end of its id.",
     )
     data: Path | None = Field(None, description="Folder of the data, given to the task.")
     device: str | None = Field(
         None, description="Device to train on; the local accelerator by default."
     )
     log_format: Literal["text", "json"] = Field(
-        "text", description="Log lines for people or for machines."
+        "text", description="Format of log lines: text for people, json for programs."
     )

@@ -1,4 +1,4 @@
-"""The settings of a simulation, beside the rules of its rounds."""
+"""The settings of a simulation, without those of its rounds."""
 
 from pathlib import Path
 from typing import Literal
@@ -10,35 +10,35 @@ from fanfold.coordinator.settings import Positive
 
 
 class SimulationSettings(BaseModel):
-    """What a simulation has beside the rules of its rounds."""
+    """The settings of a simulation, without those of its rounds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: tuple[Mode | Literal["all"], ...] = Field(
         ("sync",),
         description="sync, buffered or async; repeatable, each a run of its own; or all. "
-        "With several, --goal is that of buffered.",
+        "With several, --goal applies to buffered.",
     )
     participants: int = Field(200, ge=1, description="Simulated participants.")
     partition: str = Field("iid", description="How the data is split: iid, shards or dirichlet:A.")
     data: Path | None = Field(None, description="Folder of the data, given to the task.")
     speeds: str = Field(
         "lognormal:1.0",
-        description="Times slower than the median participant: constant, uniform:A:B, "
-        "lognormal:S, every:N:F (every N-th F times slower), or several joined by +.",
+        description="How many times slower than the median each participant is: constant, "
+        "uniform:A:B, lognormal:S, every:N:F (every N-th F times slower), or several joined by +.",
     )
     dropout: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="Probability that a training ends without an update; its participant is away "
-        "for as long again.",
+        description="Probability that a training ends without an update; its participant is then "
+        "absent for as long as the training took.",
     )
     example_seconds: Positive = Field(
-        1.0, description="Simulated seconds that the median participant trains on one example."
+        1.0, description="Simulated seconds for which the median participant trains on one example."
     )
     simulated_hours: Positive | None = Field(
-        None, description="Where each run ends, instead of after --rounds."
+        None, description="Simulated hours after which each run ends, instead of after --rounds."
     )
     evaluate_seconds: Positive | None = Field(
         None, description="Simulated seconds between evaluations, instead of --evaluate-every."
@@ -51,11 +51,11 @@ class SimulationSettings(BaseModel):
         None, description="Device of training and evaluation; the local accelerator by default."
     )
     log_format: Literal["text", "json"] = Field(
-        "text", description="Log lines for people or for machines."
+        "text", description="Format of log lines: text for people, json for programs."
     )
 
     @property
     def modes(self) -> tuple[Mode, ...]:
-        """The modes to run, each once, in the order of their names here."""
+        """The modes to run, each once."""
         known: tuple[Mode, ...] = ("sync", "buffered", "async")
         return tuple(mode for mode in known if mode in self.mode or "all" in self.mode)

@@ -12,7 +12,7 @@ def without_effect(
     """Return the options that have no effect in a simulation, each with why."""
     reasons = {"min_participants": "in a simulation everybody is present from the beginning"}
     if settings.evaluate_seconds is not None:
-        reasons["evaluate_every"] = "--evaluate-seconds stands instead of it"
+        reasons["evaluate_every"] = "--evaluate-seconds is used instead"
     found = chosen(rounds, reasons) | coordinator_without_effect(rounds, can_evaluate=can_evaluate)
     if not can_evaluate:
         reason = "the task has no held-out data, or tensors that stay private"

@@ -172,9 +172,9 @@ def test_a_slot_that_was_lost_before_it_is_handed_on_is_not_used(lost: ReplicaLe
 
 def test_slots_stand_instead_of_id_and_share() -> None:
     """Both together would contradict each other."""
-    with pytest.raises(ValidationError, match="--slots stands instead of --id"):
+    with pytest.raises(ValidationError, match="--slots replaces --id; leave"):
         ParticipantSettings(id="ada", slots=2)
-    with pytest.raises(ValidationError, match="--slots stands instead of --partition-index"):
+    with pytest.raises(ValidationError, match="--slots replaces --partition-index; leave"):
         ParticipantSettings(slots=2, partition_index=1)
     with pytest.raises(ValidationError, match="Field required"):
         ParticipantSettings()

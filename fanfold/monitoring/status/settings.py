@@ -10,7 +10,7 @@ from fanfold.schemas.messages import Identifier
 
 
 class StatusSettings(BaseModel):
-    """Which federation is looked at, and from where."""
+    """Which federation to look at, and how to reach its broker."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,15 +34,15 @@ class StatusSettings(BaseModel):
         "default.",
     )
     certificate: Path | None = Field(
-        None, description="PEM file of our own certificate; the login where a URL has no password."
+        None, description="PEM file of a client certificate; the login if a URL has no password."
     )
     key: Path | None = Field(None, description="PEM file of the certificate's key.")
     listen_seconds: float = Field(
-        11.0, ge=0, description="How long to listen at most: participants report every 10 seconds."
+        11.0, ge=0, description="Most seconds to listen for: participants report every 10 seconds."
     )
     connect_seconds: Positive = Field(
-        10.0, description="How long to try to reach the broker at the start."
+        10.0, description="Seconds for which to try to reach the broker at the start."
     )
     log_format: Literal["text", "json"] = Field(
-        "text", description="Log lines for people or for machines."
+        "text", description="Format of log lines: text for people, json for programs."
     )
