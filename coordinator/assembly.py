@@ -10,12 +10,7 @@ from fanfold.coordinator.admission.admission import admission_for
 from fanfold.coordinator.admission.participant_queues import ParticipantQueues
 from fanfold.coordinator.admission.sender_check import SenderCheck
 from fanfold.coordinator.aggregation.differential_privacy import DifferentialPrivacy
-from fanfold.coordinator.aggregation.initial_model import (
-    global_tensors,
-    initial_network,
-    load_initial,
-    tensor_kinds,
-)
+from fanfold.coordinator.aggregation.initial_model import initial_model
 from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
 from fanfold.coordinator.aggregation.root_update import RootTrainer
 from fanfold.coordinator.aggregation.run_state import RunState
@@ -150,11 +145,8 @@ def assemble(
     Raises:
         InvalidInputError: if the output folder or the initial parameters cannot be used.
     """
-    network = initial_network(task, settings.seed)
-    tensors = global_tensors(task, network)
-    if settings.initial is not None:
-        load_initial(settings.initial, tensors)
-    kinds = tensor_kinds(network, tensors)
+    model = initial_model(task, settings.seed, settings.initial)
+    tensors, kinds = model.tensors, model.kinds
     privacy = DifferentialPrivacy.of(settings.privacy)
     if privacy is not None:
         privacy.check_model(tensors, kinds)
@@ -173,6 +165,7 @@ def assemble(
             store.kept,
             root=lambda: RootTrainer(task, settings.plan()),
         ),
+        frozen=model.form.frozen_sha256,
     )
     window = WINDOW_VERSIONS * (limits.max_bytes // settings.chunk_bytes + 1)
     presence = Presence()
@@ -212,7 +205,8 @@ def assemble(
     )
     evaluator = Evaluator(
         task,
-        network,
+        model.network,
+        form=model.form,
         deliver=event_buffer.put_event,
         best=settings.out / BEST,
         until_accuracy=settings.until_accuracy,

@@ -18,7 +18,12 @@ from fanfold.coordinator.broker.leadership import Leadership
 from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.disk_retry import DiskRetry
 from fanfold.coordinator.evaluation.evaluator import Evaluated, Evaluator
-from fanfold.coordinator.evaluation.run_result import RunResult, run_result_of, write_models
+from fanfold.coordinator.evaluation.run_result import (
+    RunResult,
+    run_result_of,
+    tell_if_unchanged,
+    write_models,
+)
 from fanfold.coordinator.observer import Observer
 from fanfold.coordinator.persistence.checkpoint_store import Basis
 from fanfold.coordinator.persistence.epoch import SupersededError
@@ -174,6 +179,8 @@ class Committer:
             highest = {name: max(each.values(), default=0.0) for name, each in spent.items()}
             record |= {**highest, "delta": privacy.delta}
         self._reports.closed(record, awaits_evaluation=awaits_evaluation)
+        if closed.number == 1:
+            tell_if_unchanged(self._run, self._say)
         self._store.spool.expire(self._run.is_too_stale)
 
     def evaluate(self) -> None:
@@ -233,13 +240,10 @@ class Committer:
         if is_finished:
             models = partial(write_models, self._run, self._evaluator, self._folder)
             self.with_room(lambda: self._write(models))
-        return run_result_of(
-            self._run,
-            self._evaluator,
-            self._reports,
-            folder=self._folder,
-            is_finished=is_finished,
-        )
+            if self._run.version != 1:  # told already
+                tell_if_unchanged(self._run, self._say)
+        run, evaluator, reports = self._run, self._evaluator, self._reports
+        return run_result_of(run, evaluator, reports, folder=self._folder, is_finished=is_finished)
 
     def with_room(self, attempt: Callable[[], None]) -> None:
         """Repeat `attempt` while the disk refuses it.

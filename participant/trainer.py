@@ -25,6 +25,7 @@ from fanfold.learning import (
     shared_tensors,
     training_seed,
 )
+from fanfold.participant.frozen_part import FrozenPart
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.messages import TrainingPlan as PlanMessage
 from fanfold.schemas.tensor_table import Kind
@@ -79,6 +80,7 @@ class Trainer:
         if task.example_privacy is not None:
             self._check_dp_sgd()
         self.num_examples = dataset_length(self._data)
+        self.frozen_part = FrozenPart(task, self.network)
         shared = self._shared()
         self.form = {name: (tensor.shape, tensor.dtype) for name, tensor in shared.items()}
         """As built: a buffer that has another shape later is a cache that follows the data."""
@@ -116,6 +118,7 @@ class Trainer:
         version: int,
         plan: PlanMessage,
         owed: Mapping[str, Tensor] | None = None,
+        frozen: str | None = None,
     ) -> TrainedUpdate:
         """Train on a version and return what changed.
 
@@ -125,6 +128,8 @@ class Trainer:
             plan: the coordinator's wishes.
             owed: what a lossy encoding left out of earlier updates; training begins `AHEAD` of it
                 beyond the version.
+            frozen: digest of the parameters that do not come with the version, because everybody
+                has them from the task.
 
         Returns:
             For each shared tensor that trains: a floating parameter's delta, after minus before; a
@@ -135,15 +140,19 @@ class Trainer:
             TrainingAbandoned: if the task was told to stop.
         """
         began = monotonic()
-        self._apply(base)
+        if frozen is not None:
+            missing = sorted(self._shared().keys() - base.keys())
+            self.frozen_part.take(missing, frozen, plan.seed)
+        self._apply(base, is_whole=frozen is None)
         metrics: Mapping[str, float] = {}
         if self._validation is not None:
             metrics = self._task.evaluate(self.network, self._validation)
         if owed:
             base = _ahead(base, owed)
-            self._apply(base)
+            self._apply(base, is_whole=frozen is None)
         with (
             seeded(training_seed(plan.seed, version, self._participant), plan.threads),
+            self.frozen_part.untouched(),
             self._counting() as counted,
         ):
             history = self._task.fit(self.network, self._data, TrainingPlan(**plan.model_dump()))
@@ -158,9 +167,13 @@ class Trainer:
             steps=counted[0] or None,
         )
 
-    def has_the_form_of(self, other: "Trainer") -> bool:
-        """Whether the other's network can take the place of this one, tensor by tensor."""
-        return self.form == other.form
+    def share_network(self, other: "Trainer") -> None:
+        """Train the other's network in place of one's own, where both have the same tensors.
+
+        For trainers of which only one is at work, and whose tensors are all shared.
+        """
+        if self.form == other.form and not self.private_tensors:
+            self.network, self.frozen_part = other.network, other.frozen_part
 
     def _shared(self) -> dict[str, Tensor]:
         return shared_tensors(self.network, self._task.shared)
@@ -181,9 +194,9 @@ class Trainer:
         finally:
             self._task.execution = execution
 
-    def _apply(self, base: Mapping[str, Tensor]) -> None:
+    def _apply(self, base: Mapping[str, Tensor], *, is_whole: bool) -> None:
         shared = self._shared()
-        missing = sorted(shared.keys() - base.keys())
+        missing = sorted(shared.keys() - base.keys()) if is_whole else []
         problem = f"{', '.join(missing)} did not come with the version" if missing else ""
         try:
             replace_tensors(
@@ -207,6 +220,8 @@ class Trainer:
         tensors: dict[str, Tensor] = {}
         kinds: dict[str, Kind] = {}
         for name, after in self._shared().items():
+            if name not in base:
+                continue
             parameter = parameters.get(name)
             is_delta = parameter is not None and after.is_floating_point()
             if parameter is not None and not parameter.requires_grad and is_delta:

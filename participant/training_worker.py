@@ -29,6 +29,7 @@ from fanfold.participant.worker_events import (
     Failed,
     Forgotten,
     Told,
+    ToldOnce,
     last_words,
 )
 from fanfold.schemas.chunking import Chunk, cut
@@ -81,7 +82,6 @@ class TrainingWorker:
         self._state = state
         self._training_state: TrainingState | None = None
         self._is_age_told = False
-        self._noted: set[str] = set()
         self._channel = channel
         self._chunk_bytes = chunk_bytes
         self._deliver = deliver
@@ -95,7 +95,7 @@ class TrainingWorker:
             task.execution,
             should_stop=self._abandoned.is_set,
             on_step=self._on_step,
-            on_note=self._on_note,
+            on_note=ToldOnce(deliver),
         )
 
     def submit(self, version: Version) -> None:
@@ -204,7 +204,11 @@ class TrainingWorker:
         owed = {} if message.privacy else training_state.owed_to(message.run)
         with self._observer.phase("train"):
             trained = self._trainer.train(
-                tensors, version=message.version, plan=message.plan, owed=owed
+                tensors,
+                version=message.version,
+                plan=message.plan,
+                owed=owed,
+                frozen=message.frozen,
             )
         if message.privacy is not None:
             kept = training_state.is_durable
@@ -287,12 +291,6 @@ class TrainingWorker:
             if self._abandoned.is_set():
                 raise PublishCancelledError("told to stop")
             yield chunk
-
-    def _on_note(self, sentence: str) -> None:
-        """Tell once what the training decided by itself."""
-        if sentence not in self._noted:
-            self._noted.add(sentence)
-            self._deliver(Told("training_note", {"note": sentence}))
 
     def _on_step(self, step: int, steps: int, _loss: Any) -> None:
         self.activity.step, self.activity.steps = step, steps

@@ -1,6 +1,6 @@
 """What the service and its training worker say to each other; the service needs no torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -67,6 +67,20 @@ class Told:
 
     event: str
     fields: dict[str, Any]
+
+
+class ToldOnce:
+    """Delivers each sentence about what training decides by itself, the first time."""
+
+    def __init__(self, deliver: Callable[[object], None]) -> None:
+        self._deliver = deliver
+        self._told: set[str] = set()
+
+    def __call__(self, sentence: str) -> None:
+        """Take a sentence."""
+        if sentence not in self._told:
+            self._told.add(sentence)
+            self._deliver(Told("training_note", {"note": sentence}))
 
 
 def last_words(

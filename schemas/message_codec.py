@@ -108,7 +108,7 @@ def _head(message: Message, entries: Sequence[TensorEntry]) -> bytes:
         {
             "protocol": PROTOCOL,
             "kind": message.KIND,
-            "message": message.model_dump(),
+            "message": message.document(),
             "tensors": [entry.row() for entry in entries],
         }
     )

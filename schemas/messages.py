@@ -78,6 +78,10 @@ class Message(Document):
     TENSORS: ClassVar[Carried] = "none"
     """What the bytes of its tensors are."""
 
+    def document(self) -> dict[str, object]:
+        """Return the fields as they travel."""
+        return self.model_dump()
+
 
 class GlobalParameters(Message):
     """Coordinator to everybody, or to one: train on this version.
@@ -98,6 +102,12 @@ class GlobalParameters(Message):
     """How the coordinator wishes updates to be encoded."""
     privacy: PrivacyPlan | None = None
     """If given: deltas of all parameters, nothing else, and `num_examples` 1."""
+    frozen: Digest | None = None
+    """Of the parameters that everybody has from the task: they never travel. None where all do."""
+
+    def document(self) -> dict[str, object]:
+        """Return the fields as they travel: `frozen` only where there is something to say."""
+        return self.model_dump(exclude={"frozen"} if self.frozen is None else None)
 
 
 class RunFinished(Message):

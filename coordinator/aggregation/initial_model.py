@@ -3,23 +3,23 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from fanfold.coordinator.aggregation.model_form import ModelForm
 from fanfold.coordinator.aggregation.running_sum import DELTA, VALUE
 from fanfold.learning import (
     Task,
+    TaskError,
     build_network,
-    complex_names,
+    frozen_tensors,
     named_parameters,
     reading,
     seeded,
     shared_tensors,
-    tied_names,
 )
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.tensor_table import Kind
@@ -55,28 +55,49 @@ def tensor_kinds(network: nn.Module, names: Mapping[str, Tensor]) -> dict[str, K
 
 
 @dataclass(frozen=True, slots=True)
-class ModelForm:
-    """What makes the tensors of a run the state of a network again."""
+class InitialModel:
+    """Version 0, and what does not travel with it."""
 
-    tied: Mapping[str, str]
-    """Further names of tensors that travel once, each with the name under which they do."""
-    complex_names: frozenset[str]
-    """Those that travel as real ones of shape [..., 2]."""
+    network: nn.Module
+    tensors: dict[str, Tensor]
+    """Those that travel, on the CPU."""
+    kinds: dict[str, Kind]
+    form: ModelForm
 
-    @classmethod
-    def of(cls, network: nn.Module) -> Self:
-        """Look at a network of the task."""
-        return cls(tied_names(network), frozenset(complex_names(network)))
 
-    def state(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the tensors as `load_state_dict` takes them; nothing is copied."""
-        state = {
-            name: torch.view_as_complex(tensor)
-            if name in self.complex_names and tensor.dtype == torch.float32
-            else tensor
-            for name, tensor in tensors.items()
-        }
-        return state | {name: state[first] for name, first in self.tied.items() if first in state}
+def initial_model(task: Task, seed: int, initial: Path | None = None) -> InitialModel:
+    """Return version 0 of a task's network: the same for the same seed.
+
+    Frozen parameters (`requires_grad=False`) do not travel where everybody can build them: where
+    the task's network, built again with the run's seed, has the same bits.
+
+    Args:
+        task: brings the network.
+        seed: the run's.
+        initial: a safetensors file to begin from.
+
+    Raises:
+        LearningError: if the network cannot take part.
+        InvalidInputError: if the file cannot be used.
+    """
+    network = initial_network(task, seed)
+    tensors = global_tensors(task, network)
+    if initial is not None:
+        load_initial(initial, tensors)
+    frozen = frozen_tensors(network, tensors)
+    if frozen and len(frozen) == sum(name in tensors for name in named_parameters(network)):
+        raise TaskError(
+            "the network shares no parameter that requires gradients: all are frozen, and there is "
+            "nothing to train"
+        )
+    if frozen:
+        again = global_tensors(task, initial_network(task, seed))
+        live = shared_tensors(network, task.shared)  # not the copies: they would double a model
+        frozen = {name: live[name] for name, each in frozen.items() if again[name].equal(each)}
+    for name in frozen:
+        del tensors[name]
+    kinds = tensor_kinds(network, tensors)
+    return InitialModel(network, tensors, kinds, ModelForm.of(network, frozen))
 
 
 def load_initial(path: Path, tensors: Mapping[str, Tensor]) -> None:

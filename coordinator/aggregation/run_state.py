@@ -18,13 +18,9 @@ from fanfold.coordinator.aggregation.contribution import Contribution, with_shar
 from fanfold.coordinator.aggregation.differential_privacy import DifferentialPrivacy
 from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
 from fanfold.coordinator.aggregation.metric_means import finite
+from fanfold.coordinator.aggregation.origin import Origin
 from fanfold.coordinator.aggregation.privacy_ledger import PrivacyLedger
-from fanfold.coordinator.aggregation.refusals import (
-    DivergedError,
-    Reason,
-    Refusal,
-    UpdateLimits,
-)
+from fanfold.coordinator.aggregation.refusals import DivergedError, Reason, Refusal, UpdateLimits
 from fanfold.coordinator.aggregation.round_aggregation import Accepted, RoundAggregation
 from fanfold.coordinator.aggregation.running_sum import RunningSum, holes_of
 from fanfold.coordinator.aggregation.server_optimizer import OptimizerSpec, ServerOptimizer
@@ -56,24 +52,26 @@ class RunState:
         limits: UpdateLimits,
         privacy: DifferentialPrivacy | None = None,
         aggregation: RoundAggregation | None = None,
+        frozen: str | None = None,
     ) -> None:
         """Begin at version 0.
 
         Args:
             run_id: tells this run's updates from those of others.
-            tensors: the initial global tensors by name, on the CPU; changed in place by
-                `close_round`.
+            tensors: the initial global tensors by name, on the CPU; `close_round` changes them.
             kinds: `delta` for floating parameters, `value` for everything else.
             staleness: the weight s(tau).
             optimizer: the server optimizer's class and arguments.
             limits: what is refused.
             privacy: the rules of a differentially private run.
             aggregation: what a round makes of its updates; the mean by default.
+            frozen: digest of the parameters that everybody has from the task; they are not here.
         """
         self.run_id = run_id
         self.version = 0
         self.tensors = dict(tensors)
         self.kinds = dict(kinds)
+        self.origin = Origin.of(self.tensors, self.kinds, frozen)
         self.limits = limits
         self.privacy = privacy
         is_noisy = privacy is not None and privacy.at == "participant"
@@ -248,6 +246,7 @@ class RunState:
             "contributions": [asdict(contribution) for contribution in self.contributions],
             "releases": self.privacy_ledger.state(),
             **self.running.state(),
+            "origin": self.origin.state(),
         }
         parts = {
             "parameters": self.tensors,
@@ -273,6 +272,7 @@ class RunState:
                 "the checkpoint's tensors are not those of this task's network; resume with the "
                 "task the run began with, or start anew with --fresh"
             )
+        self.origin = self.origin.resumed(document.get("origin"))
         for name, tensor in parts["parameters"].items():
             self.tensors[name].copy_(tensor)
         for name, master in self.optimizer.masters.items():  # older checkpoints have none

@@ -66,4 +66,5 @@ def _message(run: RunState, settings: CoordinatorSettings) -> GlobalParameters:
         plan=settings.plan(),
         encoding=settings.encoding,
         privacy=run.privacy.plan() if run.privacy else None,
+        frozen=run.origin.frozen,
     )

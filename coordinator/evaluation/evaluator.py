@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fanfold.coordinator.aggregation.initial_model import ModelForm
+from fanfold.coordinator.aggregation.model_form import ModelForm
 from fanfold.learning import (
     Task,
     TrainingAbandoned,
@@ -62,6 +62,7 @@ class Evaluator:
         deliver: Callable[[Evaluated], None],
         best: Path,
         until_accuracy: float | None,
+        form: ModelForm | None = None,
     ) -> None:
         """Use the task's held-out data, if it has any that fits what is shared.
 
@@ -73,6 +74,7 @@ class Evaluator:
             deliver: is called with each result, in the evaluating thread.
             best: where the best version goes.
             until_accuracy: what is good enough.
+            form: what the network's files hold beside the tensors of a run; looked up if None.
 
         Raises:
             TaskError: if the held-out data cannot be read.
@@ -80,7 +82,7 @@ class Evaluator:
         self._best = best
         self._until_accuracy = until_accuracy
         self._task = task
-        self.form = ModelForm.of(network)
+        self.form = form or ModelForm.of(network)
         """Of the files that hold models."""
         shared = shared_tensors(network, task.shared)
         has_private_tensors = len(shared) < len(named_tensors(network))

@@ -6,7 +6,7 @@ from typing import Any
 
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.evaluation.evaluator import Evaluator
-from fanfold.coordinator.rounds.reports import RoundReports, loss_and_accuracy
+from fanfold.coordinator.rounds.reports import RoundReports, Say, loss_and_accuracy
 from fanfold.schemas.tensor_codec import parameters_sha256
 from fanfold.storage import safetensors_file
 
@@ -50,8 +50,14 @@ def run_result_of(
         rounds=run.version,
         accuracy=accuracy,
         model=folder / MODEL,
-        parameters_sha256=parameters_sha256(run.tensors),
+        parameters_sha256=parameters_sha256(evaluator.form.whole(run.tensors)),
     )
+
+
+def tell_if_unchanged(run: RunState, say: Say) -> None:
+    """Say so if a run has learned nothing so far: all parameters are those of version 0."""
+    if run.version > 0 and run.origin.is_still(run.tensors, run.kinds):
+        say("model_unchanged", {"rounds": run.version})
 
 
 def write_models(run: RunState, evaluator: Evaluator, folder: Path) -> None:

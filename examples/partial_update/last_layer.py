@@ -2,7 +2,8 @@
 
     cd examples/partial_update && fanfold local --task last_layer:LastLayer --rounds 5
 
-Versions still contain all layers, so that a participant that joins later gets the whole network.
+What is frozen does not travel: everybody has it from the task, and a digest in every version says
+that it is the same one. The model in the end is whole.
 """
 
 from fanfold import Digits, FederatedNet

@@ -203,6 +203,7 @@ _LASTING = {
     "models_lost",
     "evaluation_failed",
     "training_note",
+    "model_unchanged",
 }
 """Events that stay on the screen, above the table."""
 
@@ -218,6 +219,7 @@ _SENTENCES = {
     ),
     "evaluation_failed": "version {version} was not evaluated, and the run goes on: {reason}",
     "training_note": "{note}",
+    "model_unchanged": "after {rounds} rounds nothing was learned; is --lr too small for it?",
     "option_without_effect": "{option} has no effect: {reason}",
     "plot_written": "the plot is in {plot}",
     "broker_kept": (

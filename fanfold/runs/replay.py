@@ -17,12 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fanfold.coordinator.aggregation.initial_model import (
-    global_tensors,
-    initial_network,
-    load_initial,
-    tensor_kinds,
-)
+from fanfold.coordinator.aggregation.initial_model import initial_model
 from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
 from fanfold.coordinator.aggregation.root_update import RootTrainer
 from fanfold.coordinator.aggregation.run_state import RunState, UpdateLimits
@@ -80,7 +75,7 @@ def replay(settings: ReplaySettings, *, say: Say) -> Replayed:
     Raises:
         InvalidInputError: if there is no run, or one that cannot be replayed on this machine.
     """
-    rounds, recorded, committed = _recorded(settings.out)
+    rounds, recorded_tensors, committed = _recorded(settings.out)
     records = [
         record
         for record in _history(settings.out / "history.jsonl", committed)
@@ -116,7 +111,10 @@ def replay(settings: ReplaySettings, *, say: Say) -> Replayed:
         else:
             replayer.play(record, last_needed)
             say("round_replayed", {"round": record["round"], "updates": len(record["updates"])})
-    ours = parameters_sha256(replayer.run.tensors)
+    ours, recorded = (
+        parameters_sha256(replayer.form.whole(tensors))
+        for tensors in (replayer.run.tensors, recorded_tensors)
+    )
     return Replayed(replayer.run.version, replayer.num_updates, ours, ours == recorded)
 
 
@@ -128,20 +126,19 @@ class _Replayer:
     ) -> None:
         """Begin at version 0, as the coordinator did."""
         task = load_task(rules.task)(seed=rules.seed)
-        network = initial_network(task, rules.seed)
-        tensors = global_tensors(task, network)
-        if rules.initial is not None:
-            load_initial(rules.initial, tensors)
+        model = initial_model(task, rules.seed, rules.initial)
+        self.form = model.form
         self.run = RunState(
             run_id=run_id,
-            tensors=tensors,
-            kinds=tensor_kinds(network, tensors),
+            tensors=model.tensors,
+            kinds=model.kinds,
             staleness=parse_staleness(rules.staleness),
             optimizer=parse_optimizer(rules.server_optimizer),
             limits=UpdateLimits(),
             aggregation=make_aggregation(
                 rules.aggregation, root=lambda: RootTrainer(task, rules.plan())
             ),
+            frozen=model.form.frozen_sha256,
         )
         self.num_updates = 0
         self._rules = rules
@@ -184,7 +181,11 @@ class _Replayer:
         base = self._versions[entry["base_version"]]
         index = self._index[entry["participant"]]
         trained = self._participants.train(
-            index, base.tensors, version=entry["base_version"], plan=base.plan
+            index,
+            base.tensors,
+            version=entry["base_version"],
+            plan=base.plan,
+            frozen=self.run.origin.frozen,
         )
         update = Update(
             run=self.run.run_id,
@@ -233,8 +234,8 @@ def _history(path: Path, committed: Committed) -> Iterator[dict[str, Any]]:
         raise InvalidInputError(f"{damage}; such a run cannot be replayed") from None
 
 
-def _recorded(folder: Path) -> tuple[int, str, Committed]:
-    """Return the checkpoint's version, the hash of its parameters, and how long its history is."""
+def _recorded(folder: Path) -> tuple[int, dict[str, Tensor], Committed]:
+    """Return the checkpoint's version, its parameters, and how long its history is."""
     try:
         checkpoint = CheckpointStore(folder).peek()
     except safetensors_file.DamagedFileError as error:
@@ -248,7 +249,7 @@ def _recorded(folder: Path) -> tuple[int, str, Committed]:
         if name.startswith(prefix)
     }
     document = checkpoint.document
-    return document["run"]["version"], parameters_sha256(tensors), committed_in(document)
+    return document["run"]["version"], tensors, committed_in(document)
 
 
 def _participants(records: Iterable[Mapping[str, Any]]) -> set[str]:

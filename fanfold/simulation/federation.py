@@ -3,14 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from fanfold.coordinator.aggregation.initial_model import (
-    global_tensors,
-    initial_network,
-    load_initial,
-    tensor_kinds,
-)
+from fanfold.coordinator.aggregation.initial_model import initial_model
 from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
 from fanfold.coordinator.aggregation.root_update import RootTrainer
 from fanfold.coordinator.aggregation.run_state import Contribution, Refusal, RunState
@@ -68,20 +63,19 @@ class SimulatedFederation:
         self._names = names
         self._example_seconds = example_seconds
         self._recorder = recorder
-        self.network: nn.Module = initial_network(task, settings.seed)
-        tensors = global_tensors(task, self.network)
-        if settings.initial is not None:
-            load_initial(settings.initial, tensors)
+        model = initial_model(task, settings.seed, settings.initial)
+        self.form = model.form
         self.run = RunState(
             run_id=run_id,
-            tensors=tensors,
-            kinds=tensor_kinds(self.network, tensors),
+            tensors=model.tensors,
+            kinds=model.kinds,
             staleness=parse_staleness(settings.staleness),
             optimizer=parse_optimizer(settings.server_optimizer),
             limits=settings.limits,
             aggregation=make_aggregation(
                 settings.aggregation, root=lambda: RootTrainer(task, settings.plan())
             ),
+            frozen=model.form.frozen_sha256,
         )
         self._held: dict[int, HeldVersion] = {}
         self.last_refusal = "none"
@@ -161,6 +155,7 @@ class SimulatedFederation:
             rounds=self._settings.rounds,
             plan=self._settings.plan(),
             encoding=self._settings.encoding,
+            frozen=self.run.origin.frozen,
         )
         encoded = encode_tensors(
             message,
@@ -175,7 +170,11 @@ class SimulatedFederation:
         self, participant: int, update: Update, held: HeldVersion
     ) -> Refusal | Contribution:
         trained = self._participants.train(
-            participant, held.tensors, version=update.base_version, plan=self._settings.plan()
+            participant,
+            held.tensors,
+            version=update.base_version,
+            plan=self._settings.plan(),
+            frozen=self.run.origin.frozen,
         )
         update = update.model_copy(
             update={"metrics": dict(trained.metrics), "steps": trained.steps}

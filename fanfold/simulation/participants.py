@@ -55,11 +55,19 @@ class Participants:
         return self._trainer(participant).num_examples
 
     def train(
-        self, participant: int, base: Mapping[str, Tensor], *, version: int, plan: TrainingPlan
+        self,
+        participant: int,
+        base: Mapping[str, Tensor],
+        *,
+        version: int,
+        plan: TrainingPlan,
+        frozen: str | None,
     ) -> TrainedUpdate:
         """Train on a version, as the participant of that name would."""
         owed = self.residuals.get(participant)
-        return self._trainer(participant).train(base, version=version, plan=plan, owed=owed)
+        return self._trainer(participant).train(
+            base, version=version, plan=plan, owed=owed, frozen=frozen
+        )
 
     def _trainer(self, participant: int) -> Trainer:
         if participant not in self._trainers:
@@ -88,7 +96,6 @@ class Participants:
             on_note=self._note,
         )
         trainer = Trainer(task, name, seed=share.seed)  # private tensors begin here
-        first = next(iter(self._trainers.values()), None)
-        if first is not None and not trainer.private_tensors and trainer.has_the_form_of(first):
-            trainer.network = first.network
+        if self._trainers:
+            trainer.share_network(next(iter(self._trainers.values())))
         return trainer

@@ -10,6 +10,7 @@ from torch import Tensor
 from fanfold.coordinator.aggregation.contribution import Contribution, told_of
 from fanfold.coordinator.aggregation.metric_means import weighted_means
 from fanfold.coordinator.aggregation.run_state import RunState
+from fanfold.coordinator.evaluation.run_result import tell_if_unchanged
 from fanfold.coordinator.persistence.history import History
 from fanfold.coordinator.rounds.reports import Say
 from fanfold.schemas.messages import Update
@@ -94,6 +95,8 @@ class RoundRecorder:
                 "refused": dict(self.refused),
             }
         )
+        if run.version == 1 or is_last:
+            tell_if_unchanged(run, self._say)
         metrics = self._metrics(run, now, is_last=is_last)
         record: dict[str, Any] = {
             "round": run.version,

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fanfold.coordinator.aggregation.initial_model import ModelForm
 from fanfold.coordinator.aggregation.run_state import DivergedError
 from fanfold.coordinator.persistence.history import History, started
 from fanfold.coordinator.rounds.policy import Mode
@@ -177,7 +176,7 @@ def _finish(
 ) -> SimulationResult:
     tensors = federation.run.tensors
     metadata = {"run": federation.run.run_id, "version": str(federation.version)}
-    state = ModelForm.of(federation.network).state(tensors)
+    state = federation.form.state(tensors)
     safetensors_file.replace(folder / "model.safetensors", state, metadata)
     outcome = SimulationResult(
         is_finished=is_finished,
@@ -186,7 +185,7 @@ def _finish(
         seconds=loop.now,
         accuracy=recorder.accuracy,
         history=folder / "history.jsonl",
-        parameters_sha256=parameters_sha256(tensors),
+        parameters_sha256=parameters_sha256(federation.form.whole(tensors)),
     )
     if is_finished:
         fields: dict[str, Any] = {

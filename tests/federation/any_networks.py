@@ -166,6 +166,18 @@ class LocalHead(Points):
         return nn.Linear(4, 2 + self.partition_index)
 
 
+class FrozenBody(Points):
+    """Of which only the head is trained; the rest is as everybody builds it."""
+
+    def network(self) -> nn.Module:
+        network = super().network()
+        body = network.get_submodule("0").requires_grad_(requires_grad=False)
+        with torch.no_grad():
+            for parameter in body.parameters():
+                parameter.copy_(torch.linspace(-1, 1, parameter.numel()).reshape(parameter.shape))
+        return network
+
+
 class AllFrozen(Points):
     def network(self) -> nn.Module:
         return super().network().requires_grad_(requires_grad=False)

@@ -3,6 +3,7 @@
 Each row learns, or a sentence says why not. Nothing hangs, ends in a traceback, or learns nothing.
 """
 
+import re
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, wait
 from dataclasses import dataclass, field
@@ -72,6 +73,7 @@ ROWS = [
     Row(t.SomeInDouble),
     Row(n.LocalHead, refusal=rf"{SAME_TASK}: weight has the shape \(3, 4\), not \(2, 4\)"),
     Row(t.Dollars, options={"epochs": 20}),
+    Row(n.FrozenBody),
     Row(n.AllFrozen, refusal="no parameter that requires gradients"),
     Row(n.CutOff, refusal="the loss does not depend on any parameter that is trained"),
     Row(n.NoNetwork, refusal=r"gives no torch\.nn\.Module but a list"),
@@ -148,8 +150,13 @@ def test_it_learns_over_the_broker_or_says_why_not(house: Any, row: Row, tmp_pat
             waiting = list(wait(waiting[1:], SECONDS, FIRST_EXCEPTION).done)
         return next(each.result(SECONDS) for each in waiting)
 
-    if (run_result := ends(row, outcome)) is not None:
+    run_result = ends(row, outcome)
+    if federation and row.refusal:  # one of them left: the coordinator knows why
+        (left, *_) = federation[0].wait_for("participant_left")
+        assert re.search(row.refusal, left["reason"])
+    if run_result is not None:
         assert run_result.rounds == 2
+        assert not federation[0].all("model_unchanged")
         check_trained(row, load_file(run_result.model))
 
 
@@ -176,3 +183,28 @@ def test_it_learns_in_the_simulator_or_says_why_not(row: Row, tmp_path: Path) ->
     if (result := ends(row, outcome)) is not None:
         assert result.rounds == 2
         check_trained(row, load_file(tmp_path / "out" / "sync" / "model.safetensors"))
+
+
+def test_a_run_that_learned_nothing_says_so(house: Any) -> None:
+    """After its first round, and at its end; counting batches is no learning."""
+    coordinator = house.coordinator("Normalised", rounds=3, lr=0.0)
+    house.participant("Normalised")
+    coordinator.result.result(SECONDS)
+    assert coordinator.all("model_unchanged") == [{"rounds": 1}, {"rounds": 3}]
+
+
+def test_a_simulation_that_learned_nothing_says_so_too(tmp_path: Path) -> None:
+    """In the same words."""
+    settings = SimulationSettings.model_validate(
+        {"plot": False, "participants": 2, "out": tmp_path, "device": "cpu"}
+    )
+    options = {"task": Row(any_networks.Points).path, "rounds": "3", "lr": "0"}
+    said: list[tuple[str, dict[str, Any]]] = []
+    run(
+        settings,
+        lambda mode: rounds_of(mode, settings, options),
+        say=lambda event, fields: said.append((event, fields)),
+        on_ready=lambda _stop: None,
+    )
+    told = [fields for event, fields in said if event == "model_unchanged"]
+    assert told == [{"rounds": 1}, {"rounds": 3}]

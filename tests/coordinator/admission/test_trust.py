@@ -82,10 +82,15 @@ def test_a_login_shared_on_purpose_may_speak_under_any_name() -> None:
     assert sender_check.refusal("mallory", "alice") is not None
 
 
-@pytest.mark.parametrize("value", [1e30, -1e30, 1e4, float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [1e30, -1e30, 1e13, float("nan"), float("inf")])
 def test_no_setting_is_needed_to_refuse_what_would_ruin_a_model(value: float) -> None:
     expected = Reason.TOO_LARGE if math.isfinite(value) else Reason.NON_FINITE
     assert inspected(weight=torch.tensor([0.0, 0.0, 0.0, value])) is expected
+
+
+def test_a_small_model_may_learn_numbers_as_large_as_prices_and_populations() -> None:
+    """The first steps of a regression are as large as what it learns."""
+    assert inspected(weight=torch.tensor([0.0, 0.0, 0.0, 8e9])) is None
 
 
 def test_a_buffer_may_learn_the_variance_of_raw_pixels_but_not_1e30() -> None:
