@@ -102,7 +102,7 @@ class Federation:
 
     def _listen(self, coordinator: "subprocess.Popen[str]", *, everybody: bool) -> Rounds:
         """Read events until the coordinator ends, and take the time at each round's close."""
-        assert coordinator.stdout is not None  # noqa: S101 - started with a pipe
+        assert coordinator.stdout is not None  # started with a pipe
         times, events = [], []
         peaks = Peaks()
         for line in coordinator.stdout:

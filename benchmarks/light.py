@@ -70,16 +70,16 @@ class IdentityWorker:
         try:
             encoded = self._update(version)
             self._channel.publish_update(cut(encoded))
-        except BaseException as error:  # noqa: BLE001 - raised again in the service's thread
+        except BaseException as error:  # raised again in the service's thread
             self._event_buffer.put_event(Failed(version, error, last_words(error)))
         else:
             self._event_buffer.put_event(Answered(version, encoded.num_bytes, None))
 
     def _update(self, version: Version) -> Encoded:
-        assert version.assembly is not None  # noqa: S101 - the receiver returns whole versions only
+        assert version.assembly is not None  # the receiver returns whole versions only
         decoded = version.assembly.decode()
         message = decoded.message
-        assert isinstance(message, GlobalParameters)  # noqa: S101 - the receiver returns no other
+        assert isinstance(message, GlobalParameters)  # the receiver returns no other
         update = Update(
             run=message.run,
             participant=self._participant,

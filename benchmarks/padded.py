@@ -14,7 +14,7 @@ from fanfold.learning.registry import load_task
 VARIABLE = "FANFOLD_BENCH_TRAINING_SECONDS"
 
 
-class PaddedDigits(load_task("digits")):  # type: ignore[misc]  # a class found at run time
+class PaddedDigits(load_task("digits")):
     """The demo's digits with one hidden layer of 64; a training sleeps until its time is up."""
 
     def network(self) -> nn.Module:

@@ -7,8 +7,6 @@ trivial, so that the simulation itself is measured. Times are processor time, wh
 do not change.
 """
 
-# ruff: noqa: ARG002, D102 - the methods that the simulator calls, most of which do nothing here
-
 import time
 
 import torch

@@ -81,7 +81,7 @@ def run(mode: str, seed: int, environment: dict[str, str]) -> Curve:
             text=True,
         )
         with ended(coordinator):
-            assert coordinator.stdout is not None  # noqa: S101 - started with a pipe
+            assert coordinator.stdout is not None  # started with a pipe
             curve = Curve([], [])
             began = 0.0
             for line in coordinator.stdout:

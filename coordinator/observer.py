@@ -24,7 +24,7 @@ class Observer(Protocol):
     def hear(self, event: str, fields: dict[str, Any]) -> None:
         """Take an event that people are told, with its fields."""
 
-    def phase(self, name: Phase) -> AbstractContextManager[None]:
+    def phase(self, name: Phase, /) -> AbstractContextManager[None]:
         """Watch how long a part of the work takes."""
 
     def folded(self, staleness: int) -> None:
@@ -43,7 +43,7 @@ class Unobserved:
     def hear(self, event: str, fields: dict[str, Any]) -> None:
         """Hear nothing."""
 
-    def phase(self, name: Phase) -> AbstractContextManager[None]:  # noqa: ARG002 - as promised
+    def phase(self, _name: Phase, /) -> AbstractContextManager[None]:
         """Measure nothing."""
         return nullcontext()
 

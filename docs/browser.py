@@ -37,15 +37,18 @@ class Browser:
     """One window of a browser. Use it as a context manager, from one thread."""
 
     def __init__(self, width: int = 1280, height: int = 800) -> None:
+        found: dict[str, str] = {}
         for program in ("chromium", "chromedriver"):
-            if shutil.which(program) is None:
+            if path := shutil.which(program):
+                found[program] = path
+            else:
                 raise SystemExit(f"{program} is missing (apt install chromium chromium-driver)")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
         self._profile = tempfile.TemporaryDirectory(prefix="chromium-")
         self._driver = subprocess.Popen(
-            ["chromedriver", f"--port={self._port}"],  # noqa: S607 - found in PATH just now
+            [found["chromedriver"], f"--port={self._port}"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -167,7 +167,7 @@ def make_batches(
     execution: Execution,
     generator: torch.Generator | None = None,
     drop_last: bool = False,
-    loading: Loading = Loading(),  # noqa: B008 - it is frozen
+    loading: Loading = Loading(),
 ) -> Batches:
     """Return the batches of a dataset, from its tensors or through a `DataLoader`.
 

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from fanfold.learning.errors import DeviceError
 
+IMAGES_DIM = 4
+"""Dimensions of a batch of images, [N, C, H, W]."""
+
 
 def local_device(name: str | None = None) -> torch.device:
     """Find the device to train on.
@@ -53,7 +56,7 @@ def to_device(batch: Any, device: torch.device, *, channels_last: bool = False) 
         channels_last: also store 4-dim tensors [N, C, H, W] in memory as NHWC.
     """
     if isinstance(batch, Tensor):
-        if channels_last and batch.dim() == 4:  # noqa: PLR2004 - images in a batch
+        if channels_last and batch.dim() == IMAGES_DIM:
             return batch.to(device, non_blocking=True, memory_format=torch.channels_last)
         return batch.to(device, non_blocking=True)
     if callable(move := getattr(batch, "to", None)):

@@ -53,7 +53,7 @@ def train(
     steps: int | None = None,
     proximal_mu: float = 0.0,
     execution: Execution = PLAIN,
-    loading: Loading = Loading(),  # noqa: B008 - it is frozen
+    loading: Loading = Loading(),
     length_of: Callable[[Any], int] = batch_length,
 ) -> list[Metrics]:
     """Train the network in place; what is not described here is as in `training.train`.
@@ -191,7 +191,7 @@ def _step(
     length, loss = 0, torch.zeros((), device=means.device)
     if batch is not None:
         length, measured = length_of(batch), measure(batch)
-        measured[0].backward()  # type: ignore[no-untyped-call]  # torch
+        measured[0].backward()
         means.add(measured, length)
         loss = measured[0].detach()
     for parameter in optimizer.params:
@@ -204,7 +204,7 @@ def _step(
     return loss
 
 
-class _Optimizer(DPOptimizer):  # type: ignore[misc]  # opacus has no complete types
+class _Optimizer(DPOptimizer):
     """Opacus's optimizer, with noise from the operating system's secure source."""
 
     def add_noise(self) -> None:

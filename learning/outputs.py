@@ -14,6 +14,8 @@ SCORES = ("logits", "out")
 """Names of the main output where there are several: in transformers and in torchvision."""
 LABELS = ("labels", "label", "targets", "target")
 """Names of the targets in a batch that is a dict."""
+INPUTS_AND_TARGETS = 2
+"""Entries of a batch that is a pair."""
 
 
 def main_output(outputs: Any) -> Tensor:
@@ -53,7 +55,7 @@ def classification_loss(outputs: Any, targets: Any) -> Tensor:
             f"the targets of a batch are no tensor but {_described(targets)}; let the dataset give "
             "each class as an integer, or write the task's `loss`"
         )
-    if scores.dim() < 2 or scores.shape[1] < 2:  # noqa: PLR2004 - with one class there is no choice
+    if scores.dim() <= 1 or scores.shape[1] <= 1:  # with one class there is no choice
         raise TaskError(
             "the default loss needs scores of two classes or more, [N, classes, ...], and the "
             f"network gives {list(scores.shape)}; write the task's `loss`, for numbers for example "
@@ -75,7 +77,7 @@ def divide_batch(batch: Any) -> tuple[Any, Any]:
         if name is not None:
             return batch, batch[name]
         kind = f"a dict with {', '.join(map(str, batch))}"
-    elif isinstance(batch, list | tuple) and len(batch) == 2:  # noqa: PLR2004 - a pair
+    elif isinstance(batch, list | tuple) and len(batch) == INPUTS_AND_TARGETS:
         return batch[0], batch[1]
     else:
         kind = _described(batch)

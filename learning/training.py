@@ -57,7 +57,7 @@ def train(
     proximal_mu: float = 0.0,
     seed: int | None = None,
     execution: Execution = PLAIN,
-    loading: Loading = Loading(),  # noqa: B008 - it is frozen
+    loading: Loading = Loading(),
     length_of: Callable[[Any], int] = batch_length,
 ) -> list[Metrics]:
     """Train the network in place.
@@ -120,7 +120,7 @@ def train(
                     measured = measure(batch)
                 _check_loss(measured[0])
                 optimizer.zero_grad()
-                measured[0].backward()  # type: ignore[no-untyped-call]  # torch
+                measured[0].backward()
                 if not takes_sparse:
                     _make_dense(parameters)
                 for parameter, start in zip(parameters, base, strict=False):
@@ -142,7 +142,7 @@ def measure_all(
     *,
     batch_size: int,
     execution: Execution = PLAIN,
-    loading: Loading = Loading(),  # noqa: B008 - it is frozen
+    loading: Loading = Loading(),
     length_of: Callable[[Any], int] = batch_length,
 ) -> Metrics:
     """Return loss and metrics over a dataset, without gradients; arguments as in `train`."""

@@ -19,7 +19,7 @@ class Observer(Protocol):
     def hear(self, event: str, fields: dict[str, Any]) -> None:
         """Take an event that people are told, with its fields."""
 
-    def phase(self, name: Phase) -> AbstractContextManager[None]:
+    def phase(self, name: Phase, /) -> AbstractContextManager[None]:
         """Watch how long a part of the work takes."""
 
 
@@ -32,6 +32,6 @@ class Unobserved:
     def hear(self, event: str, fields: dict[str, Any]) -> None:
         """Hear nothing."""
 
-    def phase(self, name: Phase) -> AbstractContextManager[None]:  # noqa: ARG002 - as promised
+    def phase(self, _name: Phase, /) -> AbstractContextManager[None]:
         """Measure nothing."""
         return nullcontext()

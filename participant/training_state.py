@@ -212,7 +212,7 @@ def _update(body: bytes, limits: ReaderLimits) -> Encoded | None:
 
 
 def _message(encoded: Encoded) -> Update:
-    assert isinstance(encoded.message, Update)  # noqa: S101 - nothing else is kept
+    assert isinstance(encoded.message, Update)  # nothing else is kept
     return encoded.message
 
 

@@ -199,7 +199,7 @@ class TrainingWorker:
             decoded = version.assembly.decode()
             tensors = decode_tensors(decoded)
         message = decoded.message
-        assert isinstance(message, GlobalParameters)  # noqa: S101 - the reader holds nothing else
+        assert isinstance(message, GlobalParameters)  # the reader holds nothing else
         # What is owed carries no noise: it must not leave beside what does.
         owed = {} if message.privacy else training_state.owed_to(message.run)
         with self._observer.phase("train"):

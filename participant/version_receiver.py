@@ -212,7 +212,7 @@ class VersionReceiver:
             self._acknowledge(delivery)
 
     def _add(self, incoming: Version, header: ChunkHeader, delivery: Delivery) -> None:
-        assert incoming.assembly is not None  # noqa: S101 - it goes when settled
+        assert incoming.assembly is not None  # it goes when settled
         incoming.epoch = max(incoming.epoch, header.epoch or 0)
         try:
             incoming.assembly.add(header, delivery.body)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-import msgpack  # type: ignore[import-untyped]  # it ships none
+import msgpack
 
 from fanfold.schemas.errors import MalformedMessageError
 

@@ -62,7 +62,7 @@ def test_a_console_completes_the_public_names_before_they_are_loaded() -> None:
 
 def test_a_name_that_does_not_exist_is_no_attribute() -> None:
     with pytest.raises(AttributeError, match="module 'fanfold' has no attribute 'Server'"):
-        _ = fanfold.Server  # type: ignore[attr-defined] # that is what is tried
+        _ = fanfold.Server
 
 
 @pytest.mark.parametrize("path", USERS, ids=lambda path: str(path.relative_to(ROOT)))

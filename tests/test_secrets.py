@@ -16,7 +16,7 @@ from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.transport import Connection
 
-PASSWORD = "hush/7@w-q"  # noqa: S105 - made up
+PASSWORD = "hush/7@w-q"
 QUOTED = quote(PASSWORD, safe="")
 
 

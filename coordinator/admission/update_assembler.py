@@ -84,7 +84,7 @@ class Assembler:
             tensors = decode_tensors(decoded)
         except MalformedMessageError as error:
             raise UselessUpdateError(str(error)) from error
-        assert isinstance(decoded.message, Update)  # noqa: S101 - place() let nothing else in
+        assert isinstance(decoded.message, Update)  # place() let nothing else in
         return RawUpdate(
             update=decoded.message,
             tensors=tensors,

@@ -119,7 +119,7 @@ class Gathering:
         seed: int,
         version: int,
     ) -> Combined:
-        assert isinstance(self._rule, ByDistance)  # noqa: S101 - combine asked
+        assert isinstance(self._rule, ByDistance)  # combine asked
         num = len(weights)
         own = self._rule.uses_last_step
         gram = torch.zeros(num + own, num + own, dtype=torch.float64)
@@ -145,7 +145,7 @@ class Gathering:
     def _by_coordinate(
         self, rows: "_Rows", names: Sequence[str], weights: Tensor, *, seed: int, version: int
     ) -> Combined:
-        assert isinstance(self._rule, ByCoordinate)  # noqa: S101 - combine asked
+        assert isinstance(self._rule, ByCoordinate)  # combine asked
         matrix = None
         if self._mixing.is_needed:
             gram = torch.zeros(len(weights), len(weights), dtype=torch.float64)

@@ -46,7 +46,7 @@ def make_aggregation(
             raise InvalidInputError("--aggregator fltrust has no data here to trust")
         return FoldingRound(rule, spec=settings.spec, root=root())
     mixing = parse_mixing(settings.buckets, settings.mixing)
-    assert isinstance(rule, (ByCoordinate, ByDistance))  # noqa: S101 - there are three kinds
+    assert isinstance(rule, (ByCoordinate, ByDistance))  # there are three kinds
     return GatheringRound(rule, spec=settings.spec, mixing=mixing, seed=settings.seed, store=store)
 
 

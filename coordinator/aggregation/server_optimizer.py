@@ -206,7 +206,7 @@ class ServerOptimizer:
 
     def _is_sound(self, name: str, hole: Tensor | None) -> bool:
         """Whether a parameter, as it is published, and its state are finite outside of holes."""
-        assert self._optimizer is not None  # noqa: S101 - it stepped
+        assert self._optimizer is not None  # it stepped
         parameter = self._parameters[name]
         kept = self._optimizer.state[parameter].values()
         tensors = [parameter.to(self._tensors[name].dtype)]
@@ -257,7 +257,7 @@ class ServerOptimizer:
                 )
         for path, value in state.items():
             name, _, key = path.rpartition("/")
-            assert self._optimizer is not None  # noqa: S101 - it keeps what is wanted
+            assert self._optimizer is not None  # it keeps what is wanted
             self._optimizer.state[self._parameters[name]][key] = (
                 value.float() if _is_narrow(value) else value.clone()
             )

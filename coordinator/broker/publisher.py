@@ -98,7 +98,7 @@ class Publisher:
 
     def withdraw(self) -> None:
         """Send the current version to nobody any more: its tensors are about to change."""
-        assert self.is_idle  # noqa: S101 - else a version of two halves would be on its way
+        assert self.is_idle  # else a version of two halves would be on its way
         self._encoded_version = None
 
     @property
@@ -222,7 +222,7 @@ class Publisher:
 
     def _publish(self) -> None:
         encoded_version = self._encoded_version
-        assert encoded_version is not None  # noqa: S101 - set before
+        assert encoded_version is not None  # set before
         self._must_publish = False
         if self._receivers is None:
             self._submit(

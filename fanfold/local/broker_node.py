@@ -138,7 +138,7 @@ class BrokerNode:
     def _spawn(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start `command` in a process group of its own, in the data folder."""
         with (self._folder / "console.log").open("ab") as log:
-            return subprocess.Popen(  # noqa: S603 - the installation's own scripts
+            return subprocess.Popen(  # the installation's own scripts
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -38,7 +38,7 @@ class ChildProcess:
         self._log = log
         self._happened = happened
         with log.open("ab") as stream:
-            self._process = subprocess.Popen(  # noqa: S603 - our own command
+            self._process = subprocess.Popen(  # our own command
                 command,
                 env=environment,
                 stdin=subprocess.PIPE,

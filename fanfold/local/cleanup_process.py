@@ -20,7 +20,7 @@ class CleanupProcess:
 
     def __init__(self, *, remove: Path | None) -> None:
         """Start it; `remove` is the folder that goes too."""
-        self._process = subprocess.Popen(  # noqa: S603 - our own constant script
+        self._process = subprocess.Popen(  # our own constant script
             ["/bin/sh", "-c", _SCRIPT, "fanfold-cleanup", str(remove or "")],
             stdin=subprocess.PIPE,
             text=True,

@@ -148,7 +148,7 @@ class Federation:
 
         What made everything end is told once, on standard error.
         """
-        assert self._coordinator is not None  # noqa: S101 - after start()
+        assert self._coordinator is not None  # after start()
         while True:
             event, fields = self._happened.get()
             if event != "process_ended":

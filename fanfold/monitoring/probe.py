@@ -24,5 +24,5 @@ def answers(page: str, port: int) -> bool:
 
 
 if __name__ == "__main__":
-    page, port = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else DEFAULT_PORT  # noqa: PLR2004 - program, page, port
-    sys.exit(0 if answers(page, port) else 1)
+    page, *port = sys.argv[1:]
+    sys.exit(0 if answers(page, int(port[0]) if port else DEFAULT_PORT) else 1)

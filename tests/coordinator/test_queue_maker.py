@@ -51,7 +51,7 @@ def test_a_queue_has_room_for_one_version_and_never_for_two(version_bytes: int) 
 def test_a_queue_of_ours_for_other_versions_is_made_anew(before: int) -> None:
     """One that `enroll` made, before there was a version, among them."""
     broker = Broker()
-    maker = QueueMaker(broker)  # type: ignore[arg-type]  # two of its methods
+    maker = QueueMaker(broker)
     maker.fit("one", version_bytes=before)
     maker.fit("two", version_bytes=before)
     assert maker.fit("one", version_bytes=50_000) is not None
@@ -73,7 +73,7 @@ def test_a_queue_of_somebody_else_is_used_as_it_is(theirs: dict[str, object]) ->
     """It is looked into once."""
     broker = Broker()
     broker.queues["one"] = theirs
-    maker = QueueMaker(broker)  # type: ignore[arg-type]  # two of its methods
+    maker = QueueMaker(broker)
     assert maker.fit("one", version_bytes=50_000, bindings=[("x", "one")]) is None
     assert broker.bound == [("one", "x", "one")]
     calls = broker.calls
@@ -86,7 +86,7 @@ def test_a_queue_of_somebody_else_is_used_as_it_is(theirs: dict[str, object]) ->
 def test_a_queue_that_is_as_it_should_be_costs_one_call() -> None:
     """Hundreds of them are seen to, one after the other, when a connection comes back."""
     broker = Broker()
-    maker = QueueMaker(broker)  # type: ignore[arg-type]  # three of its methods
+    maker = QueueMaker(broker)
     for _ in range(2):
         assert maker.fit("one", version_bytes=50_000, bindings=[("x", "one"), ("y", "")])
     assert broker.calls == 2
@@ -97,7 +97,7 @@ def test_an_exchange_that_is_gone_is_no_queue_that_is_down() -> None:
     """The first is declared anew at once, the second is waited for."""
     broker = Broker()
     broker.missing = "x"
-    maker = QueueMaker(broker)  # type: ignore[arg-type]  # three of its methods
+    maker = QueueMaker(broker)
     with pytest.raises(RefusedByBrokerError, match="404"):
         maker.fit("one", version_bytes=50_000, bindings=[("x", "one")])
 

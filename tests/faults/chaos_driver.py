@@ -60,7 +60,7 @@ def carry_out(steps: Iterable[Step], federation: Federation) -> Ledger:
         since = time.monotonic()
         try:
             _take(step, federation, ledger)
-        except Exception as error:  # noqa: BLE001 - it is told, and the rest is done all the same
+        except Exception as error:  # it is told, and the rest is done all the same
             federation.fault(f"{type(error).__name__}: {error}")
             federation.recover()
             federation.go_on()

@@ -78,7 +78,7 @@ def _start(order: dict[str, Any], not_theirs: list[int]) -> None:
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
-    except BaseException:  # noqa: BLE001 - the child must never return into the parent's loop
+    except BaseException:  # the child must never return into the parent's loop
         traceback.print_exc()
     finally:
         sys.stdout.flush()

@@ -16,7 +16,7 @@ VARIABLE = "FANFOLD_TEST_TRAINING_SECONDS"
 STEP_SECONDS = 0.02
 
 
-class LinearDigits(load_task("digits")):  # type: ignore[misc]  # a class found at run time
+class LinearDigits(load_task("digits")):
     """The digits of the demo with 7,850 parameters: eight chunks of 4 KiB."""
 
     def network(self) -> nn.Module:

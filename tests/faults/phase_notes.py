@@ -119,7 +119,7 @@ def _watch_chunks(note: PhaseNote) -> None:
                 note.enter("half uploaded")
             yield chunk
 
-    setattr(TrainingWorker, "_until_abandoned", noted)  # noqa: B010 - mypy: one cannot assign to a method
+    TrainingWorker._until_abandoned = noted
 
 
 def _wrap(

@@ -56,7 +56,9 @@ def attacks(
             num_examples=examples,
         )
         here = {name: kinds.get(name, "delta") for name in values}
-        return [sent(chunk) for chunk in cut(encode_tensors(message, values, kinds=here))]  # type: ignore[arg-type]  # literals
+        return [
+            sent(chunk) for chunk in cut(encode_tensors(message, values, kinds=here))
+        ]  # literals
 
     def filled(value: float) -> dict[str, Tensor]:
         return {name: torch.full_like(tensors[name], value) for name in kinds}

@@ -1,16 +1,24 @@
-from collections import namedtuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import pytest
 import torch
 
 from fanfold.learning import DeviceError, device, limit_device_memory, local_device, to_device
 
+Machine = Callable[[str | None], None]
 CPU = torch.device("cpu")
-Pair = namedtuple("Pair", "inputs targets")  # noqa: PYI024 - the plain kind is under test
+
+
+class Pair(NamedTuple):
+    """A batch with names."""
+
+    inputs: torch.Tensor
+    targets: int
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch):  # noqa: ANN201 - a class made for the test
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine with one accelerator of a kind, or none."""
 
     def build(kind: str | None) -> None:
@@ -22,7 +30,7 @@ def machine(monkeypatch: pytest.MonkeyPatch):  # noqa: ANN201 - a class made for
     return build
 
 
-def test_the_accelerator_is_taken_if_there_is_one(machine) -> None:  # noqa: ANN001 - parameters of all kinds
+def test_the_accelerator_is_taken_if_there_is_one(machine: Machine) -> None:
     """And the CPU otherwise, or by name."""
     machine("cuda")
     assert local_device() == torch.device("cuda")
@@ -42,7 +50,9 @@ def test_the_accelerator_is_taken_if_there_is_one(machine) -> None:  # noqa: ANN
         (None, "meta", "'meta' is not on this machine"),
     ],
 )
-def test_a_device_that_is_not_there_is_refused(machine, kind, name, message) -> None:  # noqa: ANN001 - parameters of all kinds
+def test_a_device_that_is_not_there_is_refused(
+    machine: Machine, kind: str | None, name: str, message: str
+) -> None:
     """In one sentence that says what is there."""
     machine(kind)
     with pytest.raises(DeviceError, match=message):
@@ -80,8 +90,11 @@ def test_a_tensor_that_is_there_is_not_copied() -> None:
 
 def test_memory_is_limited_on_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
     """The CPU is left alone."""
-    limits = []
-    limit = lambda fraction, place: limits.append((fraction, place))  # noqa: E731 - one line is enough
+    limits: list[tuple[float, torch.device]] = []
+
+    def limit(fraction: float, place: torch.device) -> None:
+        limits.append((fraction, place))
+
     monkeypatch.setattr(device.torch.cuda, "set_per_process_memory_fraction", limit)
     limit_device_memory(CPU, 0.5)
     limit_device_memory(torch.device("cuda:0"), 0.25)

@@ -1,4 +1,5 @@
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -137,7 +138,7 @@ def test_an_overridden_batch_is_what_trains() -> None:
     """A network that computes its loss in its own way keeps it in fit and evaluate."""
 
     class Halved(FederatedNet):
-        def _process_batch(self, batch):  # noqa: ANN001, ANN202 - the article's own
+        def _process_batch(self, batch: Any) -> tuple[Any, Any]:
             loss, accuracy = super()._process_batch(batch)
             return loss / 2, accuracy
 

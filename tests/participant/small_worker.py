@@ -49,7 +49,7 @@ def worker_over(
         Trainer(task, "ann"),
         participant="ann",
         state=StateFolder(folder, LIMITS),
-        channel=channel,  # type: ignore[arg-type] - the two methods that a slot calls
+        channel=channel,
         chunk_bytes=chunk_bytes,
         deliver=delivered.put,
     )

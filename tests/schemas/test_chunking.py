@@ -68,7 +68,7 @@ def test_a_chunk_within_one_tensor_is_a_view_of_it() -> None:
     chunks = cut(encode(UPDATE, [row]), chunk_bytes=1024)
     within = [chunk for chunk in chunks if isinstance(chunk.body, memoryview)]
     assert len(within) >= len(chunks) - 1
-    assert all(chunk.body.obj is data.obj for chunk in within[1:-1])  # type: ignore[union-attr]  # a view
+    assert all(chunk.body.obj is data.obj for chunk in within[1:-1])
 
 
 GLOBAL_PARAMETERS_MESSAGE = encode(GLOBAL_PARAMETERS)

@@ -19,9 +19,9 @@ def read_in_larger_pieces() -> None:
     pika appends each piece to an immutable buffer, so a frame of 128 KiB is copied 32 times over.
     Without the attributes (another pika) everything works, only slower.
     """
-    transport = io_services_utils._AsyncTransportBase  # noqa: SLF001 - no public setting
-    transport._MAX_RECV_BYTES = _RECV_BYTES  # noqa: SLF001 - as above
-    transport._MAX_CONSUME_BYTES = _CONSUME_BYTES  # noqa: SLF001 - as above
+    transport = io_services_utils._AsyncTransportBase  # no public setting
+    transport._MAX_RECV_BYTES = _RECV_BYTES
+    transport._MAX_CONSUME_BYTES = _CONSUME_BYTES
 
 
 def read_any_headers() -> None:
@@ -56,6 +56,6 @@ def decode_table(encoded: bytes, offset: int) -> tuple[dict[str | bytes, Any], i
 
 def abort(connection: pika.SelectConnection) -> None:
     """Drop the TCP connection without waiting for the broker; the close callback follows."""
-    connection._terminate_stream(  # noqa: SLF001 - close() waits for an answer
+    connection._terminate_stream(  # close() waits for an answer
         pika_errors.ConnectionClosedByClient(200, "the broker did not answer in time")
     )

@@ -60,7 +60,7 @@ def delta(length: float) -> dict[str, Tensor]:
 
 def trained(tensors: Mapping[str, Tensor], kind: str = "delta") -> TrainedUpdate:
     kinds = dict.fromkeys(tensors, kind)
-    return TrainedUpdate(tensors, kinds, 77, {"loss": 1.0}, [], 3.0)  # type: ignore[arg-type]  # literals
+    return TrainedUpdate(tensors, kinds, 77, {"loss": 1.0}, [], 3.0)
 
 
 def test_the_coordinators_noise_on_the_mean_has_the_stated_deviation() -> None:
@@ -196,7 +196,9 @@ def test_partial_updates_and_buffers_are_refused() -> None:
 def test_a_private_update_tells_nothing_but_its_deltas() -> None:
     plan = PrivacyPlan(clip=1.0, noise=TINY, at="participant")
     tensors = {**delta(5.0), "count": torch.tensor(9)}
-    made = TrainedUpdate(tensors, {**KINDS, "count": "value"}, 77, {"loss": 1.0}, [], 3.0)  # type: ignore[arg-type]  # literals
+    made = TrainedUpdate(
+        tensors, {**KINDS, "count": "value"}, 77, {"loss": 1.0}, [], 3.0
+    )  # literals
     sent = private_update(made, plan, base=tensors, encoding="float32", is_kept=True)
     assert sent.tensors.keys() == {"weight", "bias"}
     assert joint_norm(sent.tensors) == pytest.approx(1.0, rel=1e-6)
@@ -215,7 +217,7 @@ def test_what_cannot_be_private_is_not_sent(changed: dict[str, object], words: s
     plan = PrivacyPlan(clip=1.0, noise=1.0, at="participant")
     arguments: dict[str, object] = {"base": delta(1), "encoding": "float32", "is_kept": True}
     with pytest.raises(InvalidInputError, match=words):
-        private_update(trained(delta(1)), plan, **(arguments | changed))  # type: ignore[arg-type]  # by name
+        private_update(trained(delta(1)), plan, **(arguments | changed))
 
 
 def test_settings_that_contradict_privacy_are_refused() -> None:

@@ -106,6 +106,6 @@ def test_a_rule_of_ones_own_is_found_in_the_current_directory(
     monkeypatch.chdir(tmp_path)
     rule = parse_aggregator("own_rule_of_a_test:Own:0.5")
     assert isinstance(rule, ByDistance)
-    assert rule.coefficients.__self__.much == 0.5  # type: ignore[attr-defined]  # a class made just now
+    assert rule.coefficients.__self__.much == 0.5
     with pytest.raises(InvalidInputError, match="cannot be made"):
         parse_aggregator("own_rule_of_a_test:Own:1:2")

@@ -13,7 +13,9 @@ from fanfold.coordinator.aggregation.paper_optimizers import PAPER_OPTIMIZERS, F
 
 def steps(name: str, deltas: list[Tensor], **arguments: Any) -> Tensor:
     parameter = Parameter(torch.zeros_like(deltas[0]))
-    optimizer = PAPER_OPTIMIZERS[name]([parameter], **arguments)  # type: ignore[call-arg]  # torch's own base declares other arguments
+    optimizer = PAPER_OPTIMIZERS[name](
+        [parameter], **arguments
+    )  # torch's own base declares other arguments
     for delta in deltas:
         parameter.grad = -delta
         optimizer.step()

@@ -49,7 +49,7 @@ def test_it_is_torchs_optimizer(spec: str, reference: object) -> None:
     start = torch.linspace(-1, 1, 5)
     centre = Centre(spec, start)
     parameter = torch.nn.Parameter(start.clone())
-    optimizer = reference([parameter])  # type: ignore[operator]  # one of the lambdas above
+    optimizer = reference([parameter])
     generator = torch.Generator().manual_seed(0)
     for _ in range(3):
         delta = torch.randn(5, generator=generator)
@@ -149,7 +149,7 @@ def test_no_optimizer_of_torch_is_left_out_of_the_restarts() -> None:
                 accepted.add(parse_optimizer(name).name.lower())
     (shapes,) = (
         mark.args[1]
-        for mark in test_its_own_state_is_never_refused.pytestmark  # type: ignore[attr-defined]  # a mark of pytest
+        for mark in test_its_own_state_is_never_refused.pytestmark
         if mark.args[0] == "spec"
     )
     assert accepted == {spec.partition(":")[0] for spec in shapes}

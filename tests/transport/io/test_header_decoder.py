@@ -70,9 +70,7 @@ VALUES = st.recursive(
     | st.integers(-(2**63), 2**63 - 1)
     | st.text(max_size=50)
     | st.binary(max_size=50)
-    | st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1)).map(  # noqa: DTZ001 - made UTC here
-        lambda when: when.replace(tzinfo=UTC, microsecond=0)
-    )
+    | st.integers(0, 253_370_764_800).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
     | st.integers(-(2**31), 2**31 - 1).map(Decimal),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=20), inner),
     max_leaves=12,
