@@ -95,6 +95,11 @@ format: $(VENV)/.stamp-dev ## Format the code and mend what the linter can mend
 screenshots: $(VENV)/.stamp-dev rabbitmq ## Make the pictures in docs/images anew, from a real run (needs Chromium)
 	@$(VENV)/bin/python docs/make_screenshots.py
 
+.PHONY: picture
+picture: $(VENV)/.stamp-dev ## Draw docs/images/packages.svg anew from the imports (needs graphviz)
+	@command -v dot >/dev/null || { echo "make: no graphviz found (Debian: apt install graphviz)" >&2; exit 2; }
+	@$(VENV)/bin/python -m docs.draw_architecture
+
 BENCH = $(VENV)/bin/python -m benchmarks
 
 .PHONY: bench-overhead

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from docs import draw_architecture
+from docs.import_graph import ROOMS, import_graph
+
 ROOT = Path(__file__).parent.parent
-ROOMS = ("storage", "schemas", "learning", "transport", "coordinator", "participant")
 PACKAGES = (*ROOMS, "fanfold")
 """The rooms, and the front door: what lies in fanfold/ itself and is no link."""
 
@@ -37,45 +39,6 @@ ONE_ROOM = {"pika": "transport", "msgpack": "schemas"}
 """Who alone may import a dependency."""
 
 LEARNING_KNOWS = {"torch", "torchvision"}
-
-
-def module_of(path: Path) -> str:
-    """The name under which a file is imported."""
-    parts = list(path.relative_to(ROOT).with_suffix("").parts)
-    if parts[-1] == "__init__":
-        parts.pop()
-    return ".".join(parts if parts[0] == "fanfold" else ["fanfold", *parts])
-
-
-def modules() -> dict[str, Path]:
-    """Every module of the package by its name; the rooms are links, which are not followed."""
-    folders = [ROOT / package for package in PACKAGES]
-    links = {ROOT / "fanfold" / room for room in ROOMS}
-    return {
-        module_of(path): path
-        for folder in folders
-        for path in sorted(folder.rglob("*.py"))
-        if not links & set(path.parents)
-    }
-
-
-def import_graph() -> dict[str, set[str]]:
-    """Which modules each module names in its imports, wherever they stand.
-
-    Those under `if TYPE_CHECKING:` and those inside functions count. That Python runs a package's
-    `__init__` before a module in it does not.
-    """
-    known = modules()
-    graph: dict[str, set[str]] = {name: set() for name in known}
-    for name, path in known.items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                graph[name] |= {each.name for each in node.names} & known.keys()
-            elif isinstance(node, ast.ImportFrom) and node.module in known:
-                inside = {f"{node.module}.{each.name}" for each in node.names} & known.keys()
-                names_all = len(inside) == len(node.names)
-                graph[name] |= inside if names_all else {node.module, *inside}
-    return graph
 
 
 def circle_in(graph: dict[str, set[str]]) -> list[str]:
@@ -159,6 +122,12 @@ def test_the_front_door_imports_in_one_direction(package: str) -> None:
 def test_every_package_of_the_front_door_has_its_place() -> None:
     here = {path.name for path in (ROOT / "fanfold").iterdir() if path.is_dir()}
     assert here - {*ROOMS, "__pycache__"} == FRONT_DOOR.keys()
+
+
+def test_the_picture_of_the_packages_shows_todays_imports() -> None:
+    """`make picture` draws it anew."""
+    source = draw_architecture.drawing().replace("--", "- -")
+    assert draw_architecture.PICTURE.read_text().endswith(f"<!--\n{source}\n-->\n")
 
 
 @pytest.mark.parametrize("dependency", ONE_ROOM)
