@@ -82,3 +82,31 @@ def test_the_tutorials_first_step_runs(tmp_path: Path) -> None:
     ended = run("-c", python_block("docs/tutorial.md"), folder=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert re.fullmatch(r"alice 360 \([\d.]+, 0\.\d+\)\n", ended.stdout)
+
+
+PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+FILES = re.compile(r"`([\w./-]+\.(?:py|md|yaml|yml|json|conf|sh|js))`")
+READERS_OWN = {"radiology.py", "dp-sgd.json", "benchmarks/results/TARGET.json"}
+"""Files that a reader or a run makes."""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_names_files_that_are_there(page: str) -> None:
+    """A name may leave folders out, such as `broker/publisher.py` of the coordinator."""
+    listing = subprocess.run(
+        ["git", "ls-files"],  # noqa: S607 - whichever git the developer uses
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    there = [f"/{name}" for name in listing.stdout.splitlines() if (ROOT / name).exists()]
+    named = set(FILES.findall((ROOT / page).read_text())) - READERS_OWN
+    wrong = [each for each in named if not any(name.endswith(f"/{each}") for name in there)]
+    assert sorted(wrong) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_links_to_pages_and_pictures_that_are_there(page: str) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text())
+    assert [link for link in links if not ((ROOT / page).parent / link).exists()] == []
