@@ -94,7 +94,7 @@ READERS_OWN = {"radiology.py", "dp-sgd.json", "benchmarks/results/TARGET.json"}
 def test_a_page_names_files_that_are_there(page: str) -> None:
     """A name may leave folders out, such as `broker/publisher.py` of the coordinator."""
     listing = subprocess.run(
-        ["git", "ls-files"],  # noqa: S607 - whichever git the developer uses
+        ["git", "ls-files"],
         cwd=ROOT,
         check=True,
         capture_output=True,
