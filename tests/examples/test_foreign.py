@@ -38,17 +38,17 @@ def node() -> None:
 
 
 @pytest.fixture
-def house(
+def live(
     broker_url: str, federation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Federation]:
     """One federation with nobody in it yet."""
     monkeypatch.syspath_prepend(FOLDER)
     with ThreadPoolExecutor(max_workers=4) as threads:
-        house = Federation(broker_url, federation, tmp_path, threads)
+        live = Federation(broker_url, federation, tmp_path, threads)
         try:
-            yield house
+            yield live
         finally:
-            house.close()
+            live.close()
 
 
 @cache
@@ -77,62 +77,62 @@ def test_it_is_short() -> None:
     assert 0 < sum(not line.startswith(("//", "/**")) for line in lines if line) < 400
 
 
-def test_it_trains_in_synchronous_rounds_beside_a_participant_of_ours(house: Federation) -> None:
+def test_it_trains_in_synchronous_rounds_beside_a_participant_of_ours(live: Federation) -> None:
     """Both count in every round; the statistics of the normalisation arrive as values."""
-    house.foreign(num=2)
-    house.participant(partition_index=1, num_partitions=2)
-    outcome = result(house.coordinator(rounds=4, min_participants=2))
+    live.foreign(num=2)
+    live.participant(partition_index=1, num_partitions=2)
+    outcome = result(live.coordinator(rounds=4, min_participants=2))
 
-    assert [{update["participant"] for update in each["updates"]} for each in house.rounds()] == [
+    assert [{update["participant"] for update in each["updates"]} for each in live.rounds()] == [
         {"js", "ours"}
     ] * 4
-    assert [each["refused"] for each in house.rounds()] == [{}] * 4
+    assert [each["refused"] for each in live.rounds()] == [{}] * 4
     assert outcome.accuracy > 0.9
-    assert house.model()["0.num_batches_tracked"] == 4 * 23  # batches of 32 in a half of 1,437
-    assert 0.1 < house.model()["0.running_mean"].mean() < 0.5  # pixels in 0 .. 1
+    assert live.model()["0.num_batches_tracked"] == 4 * 23  # batches of 32 in a half of 1,437
+    assert 0.1 < live.model()["0.running_mean"].mean() < 0.5  # pixels in 0 .. 1
 
 
-def test_it_trains_in_buffered_rounds(house: Federation) -> None:
+def test_it_trains_in_buffered_rounds(live: Federation) -> None:
     """Three of them, two updates a round; none is refused for its kind, its age or its name."""
     for index in range(3):
-        house.foreign(name=f"js{index}", index=index, num=3)
-    outcome = result(house.coordinator(rounds=6, mode="buffered", goal=2, min_participants=3))
+        live.foreign(name=f"js{index}", index=index, num=3)
+    outcome = result(live.coordinator(rounds=6, mode="buffered", goal=2, min_participants=3))
 
-    assert [len(each["updates"]) for each in house.rounds()] == [2] * 6
-    assert [each["refused"] for each in house.rounds()] == [{}] * 6
+    assert [len(each["updates"]) for each in live.rounds()] == [2] * 6
+    assert [each["refused"] for each in live.rounds()] == [{}] * 6
     assert outcome.accuracy > 0.8
 
 
-def test_versions_and_updates_in_three_chunks_are_put_together(house: Federation) -> None:
-    foreign = house.foreign("--chunk-bytes", "1280")
-    result(house.coordinator(rounds=3, chunk_bytes=1280))
+def test_versions_and_updates_in_three_chunks_are_put_together(live: Federation) -> None:
+    foreign = live.foreign("--chunk-bytes", "1280")
+    result(live.coordinator(rounds=3, chunk_bytes=1280))
 
-    assert [len(each["updates"]) for each in house.rounds()] == [1] * 3
+    assert [len(each["updates"]) for each in live.rounds()] == [1] * 3
     assert foreign.wait_for("training", version=2)["chunks"] == 3
     assert 2 * 1280 < foreign.wait_for("update_sent", version=2)["bytes"] <= 3 * 1280
 
 
-def test_killed_in_training_it_trains_that_version_again_and_counts_once(house: Federation) -> None:
-    coordinator = house.coordinator(rounds=3, chunk_bytes=1280, **LONG)
-    foreign = house.foreign("--chunk-bytes", "1280")
+def test_killed_in_training_it_trains_that_version_again_and_counts_once(live: Federation) -> None:
+    coordinator = live.coordinator(rounds=3, chunk_bytes=1280, **LONG)
+    foreign = live.foreign("--chunk-bytes", "1280")
     foreign.wait_for("training", version=1)
     foreign.end(signal.SIGKILL)
     assert foreign.versions("trained") == [0]
 
-    again = house.foreign("--chunk-bytes", "1280")
+    again = live.foreign("--chunk-bytes", "1280")
     assert result(coordinator).is_finished
     again.wait_for("RunFinished")
     assert again.versions("trained") == [1, 2]
-    assert [len(each["updates"]) for each in house.rounds()] == [1] * 3
-    assert [each["refused"] for each in house.rounds()] == [{}] * 3
+    assert [len(each["updates"]) for each in live.rounds()] == [1] * 3
+    assert [each["refused"] for each in live.rounds()] == [{}] * 3
 
 
 def test_a_connection_lost_in_training_makes_it_train_nothing_twice(
-    house: Federation, broker_node: BrokerNode
+    live: Federation, broker_node: BrokerNode
 ) -> None:
     """All chunks come again, marked redelivered, and are recognised."""
-    foreign = house.foreign("--chunk-bytes", "1280")
-    coordinator = house.coordinator(rounds=1, chunk_bytes=1280, **VERY_LONG)
+    foreign = live.foreign("--chunk-bytes", "1280")
+    coordinator = live.coordinator(rounds=1, chunk_bytes=1280, **VERY_LONG)
     foreign.wait_for("training", version=0)
     broker_node.ctl("close_all_connections", "--global", "an operator says so")
     foreign.wait_for("recognised", version=0, redelivered=True)
@@ -140,30 +140,30 @@ def test_a_connection_lost_in_training_makes_it_train_nothing_twice(
     assert result(coordinator).is_finished
     foreign.wait_for("RunFinished")
     assert foreign.versions("training") == foreign.versions("trained") == [0]
-    assert [len(each["updates"]) for each in house.rounds()] == [1]
+    assert [len(each["updates"]) for each in live.rounds()] == [1]
 
 
 @pytest.mark.parametrize("is_killed", [False, True], ids=["running", "killed"])
 def test_a_version_that_comes_again_is_answered_with_the_kept_update(
-    house: Federation, *, is_killed: bool
+    live: Federation, *, is_killed: bool
 ) -> None:
     """Its queue is deleted after it answered; the coordinator makes it anew, and sends it all."""
-    coordinator = house.coordinator(rounds=1, quorum=2, deadline_seconds=3600.0)
-    foreign = house.foreign(num=2)
+    coordinator = live.coordinator(rounds=1, quorum=2, deadline_seconds=3600.0)
+    foreign = live.foreign(num=2)
     foreign.wait_for("update_sent", version=0)
     before = (foreign.state / "update.bin").read_bytes()
     if is_killed:
         foreign.end(signal.SIGKILL)
-    with pika.BlockingConnection(pika.URLParameters(house.url)) as connection:
-        connection.channel().queue_delete(FederationNames(house.name).participant_queue("js"))
-    again = house.foreign(num=2) if is_killed else foreign
+    with pika.BlockingConnection(pika.URLParameters(live.url)) as connection:
+        connection.channel().queue_delete(FederationNames(live.name).participant_queue("js"))
+    again = live.foreign(num=2) if is_killed else foreign
     again.wait_for("sent_again", version=0)
     again.wait_for("update_sent", version=0)
     assert (foreign.state / "update.bin").read_bytes() == before
 
-    house.foreign(name="other", index=1, num=2)
+    live.foreign(name="other", index=1, num=2)
     assert result(coordinator).is_finished
-    (only,) = house.rounds()
+    (only,) = live.rounds()
     assert [update["participant"] for update in only["updates"]] == ["js", "other"]
     assert only["refused"] == {"already counted": 1}
     assert sum(each.versions("trained") == [0] for each in {foreign, again}) == 1
@@ -183,11 +183,11 @@ def test_a_version_that_comes_again_is_answered_with_the_kept_update(
     ],
 )
 def test_its_bytes_are_those_of_the_encoding_it_is_asked_for(
-    house: Federation, up: str, down: str
+    live: Federation, up: str, down: str
 ) -> None:
     """Read by our decoder they are the deltas that it trained, as far as the encoding can tell."""
-    foreign = house.foreign()
-    result(house.coordinator(rounds=1, encoding=up, encoding_down=down))
+    foreign = live.foreign()
+    result(live.coordinator(rounds=1, encoding=up, encoding_down=down))
     foreign.wait_for("RunFinished")
 
     update = kept(foreign)
@@ -198,7 +198,7 @@ def test_its_bytes_are_those_of_the_encoding_it_is_asked_for(
     for name, true in exact().items():
         assert_is_near(deltas[name], true, Encoding.from_setting(up))
         # Version 0 is all zeros here, in every encoding: what was added is what there is.
-        assert torch.allclose(house.model()[name], deltas[name], rtol=1e-6)
+        assert torch.allclose(live.model()[name], deltas[name], rtol=1e-6)
 
 
 def assert_is_near(sent: Tensor, true: Tensor, encoding: Encoding) -> None:
@@ -217,31 +217,31 @@ def assert_is_near(sent: Tensor, true: Tensor, encoding: Encoding) -> None:
     assert bool(((sent - true).abs() <= error).all())
 
 
-def test_an_update_of_some_tensors_changes_these_alone(house: Federation) -> None:
-    foreign = house.foreign("--frozen", "1.weight,0.running_var")
-    result(house.coordinator(rounds=1))
+def test_an_update_of_some_tensors_changes_these_alone(live: Federation) -> None:
+    foreign = live.foreign("--frozen", "1.weight,0.running_var")
+    result(live.coordinator(rounds=1))
     foreign.wait_for("RunFinished")
 
     sent = {"0.running_mean": "value", "0.num_batches_tracked": "value", "1.bias": "delta"}
     assert {entry.name: entry.kind for entry in kept(foreign).entries} == sent
-    model = house.model()
+    model = live.model()
     assert not model["1.weight"].any()
     assert bool((model["0.running_var"] == 1).all())
     assert model["1.bias"].all()
 
 
-def test_what_it_cannot_train_it_leaves_with_a_reason(house: Federation) -> None:
+def test_what_it_cannot_train_it_leaves_with_a_reason(live: Federation) -> None:
     """A plan with an optimizer that it does not know is no plan for another one."""
-    coordinator = house.coordinator(rounds=1, optimizer="adam")
-    foreign = house.foreign()
+    coordinator = live.coordinator(rounds=1, optimizer="adam")
+    foreign = live.foreign()
     (left,) = coordinator.wait_for("participant_left")
     assert left["reason"] == "this participant knows no optimizer adam"
     assert foreign.end() == 1
 
 
-def test_told_to_stop_it_says_goodbye(house: Federation) -> None:
-    coordinator = house.coordinator(rounds=1, min_participants=2)
-    foreign = house.foreign()
+def test_told_to_stop_it_says_goodbye(live: Federation) -> None:
+    coordinator = live.coordinator(rounds=1, min_participants=2)
+    foreign = live.foreign()
     foreign.wait_for("reading")
     coordinator.wait_for("participant_joined")
     assert foreign.end(signal.SIGTERM) == 0

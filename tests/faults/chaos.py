@@ -5,7 +5,7 @@
 A real broker, real processes. What is done is drawn from the seed: kills of coordinator,
 participants and broker, half of those of services aimed, where the victim kills itself in a phase
 that is drawn too, because the shortest phases would hardly ever be hit from outside; and the
-disturbances of the folder beside this file. A coordinator's lives differ in their mode. Afterwards
+disturbances of the folder beside this file. A coordinator's mode changes with its starts. Then
 
 - every round was closed once, and in time: what hangs is an error;
 - no update counts twice, and none that was acknowledged is missing, as the names in the history
@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # a script finds only what l
 import chaos_witness
 import padded_task
 from chaos_disks import Disk
-from chaos_driver import Ledger, carry_out
+from chaos_driver import ChaosOutcome, carry_out
 from chaos_federation import Federation
 from chaos_legs import Leg, legs
 from chaos_plan import Step, plans
@@ -38,7 +38,7 @@ from chaos_proof import prove_sent, prove_trained, tracebacks
 from chaos_report import report
 from disturbances import KINDS
 from nodes import BrokerNode
-from services import Nursery, Services
+from services import ForkServer, Services
 
 from fanfold.access.broker_environment import BROKER_VARIABLE
 from fanfold.schemas.errors import FanfoldError
@@ -48,15 +48,15 @@ TRAINING_SECONDS = 0.3
 
 def run(
     leg: Leg, steps: list[Step], folder: Path, *, disks: tuple[Disk, Disk], seed: int
-) -> Ledger:
+) -> ChaosOutcome:
     """Carry out a plan on one federation, and return what happened."""
-    with BrokerNode.start(management=True) as broker, Nursery() as nursery:
+    with BrokerNode.start(management=True) as broker, ForkServer() as fork_server:
         environment = {
             BROKER_VARIABLE: broker.url,
             padded_task.VARIABLE: str(TRAINING_SECONDS),
             chaos_witness.VARIABLE: str(folder / "witness") if leg.everybody_keeps else "",
         }
-        with Services(nursery, folder, environment) as services:
+        with Services(fork_server, folder, environment) as services:
             federation = Federation(
                 leg, services=services, broker=broker, folder=folder, disks=disks, seed=seed
             )
@@ -72,7 +72,7 @@ def main() -> None:
         kinds = [kind for kind in kinds if not kind.is_slow]
     with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:
         folder = arguments.folder or Path(temporary)
-        ledger, proved = Ledger(), []
+        outcome, proved = ChaosOutcome(), []
         planned = plans(
             kills=arguments.kills,
             disturbances=arguments.disturbances,
@@ -88,15 +88,15 @@ def main() -> None:
                 closing(Disk(place / "participant-disk")) as states,
             ):
                 happened = run(leg, steps, place, disks=(out, states), seed=arguments.seed)
-                ledger.add(happened)
-                ledger.faults += tracebacks(place)
+                outcome.add(happened)
+                outcome.faults += tracebacks(place)
                 prove = prove_sent if leg.everybody_keeps else prove_trained
                 try:
                     proved.append(prove(leg, out.folder / "run", place, happened.acknowledged))
                 except (AssertionError, FanfoldError) as error:
-                    ledger.faults.append(f"the proof of {leg.federation}: {error}")
+                    outcome.faults.append(f"the proof of {leg.federation}: {error}")
         text = report(
-            ledger,
+            outcome,
             proved,
             kinds=KINDS,
             command=f"python tests/faults/chaos.py --kills {arguments.kills} "
@@ -104,8 +104,8 @@ def main() -> None:
             f"{' --short' if arguments.short else ''}",
         )
     sys.stdout.write(text)
-    if ledger.faults:
-        sys.stdout.write("\n".join(["", "Faults:", *ledger.faults, ""]))
+    if outcome.faults:
+        sys.stdout.write("\n".join(["", "Faults:", *outcome.faults, ""]))
         sys.exit(1)
     if arguments.report is not None:
         arguments.report.write_text(text)

@@ -20,7 +20,7 @@ LAST_ROUNDS = 5
 
 
 @dataclass(slots=True)
-class Ledger:
+class ChaosOutcome:
     """What really happened."""
 
     phases: dict[Victim, Counter[str]] = field(
@@ -38,7 +38,7 @@ class Ledger:
     def num_kills(self) -> int:
         return sum(counter.total() for counter in self.phases.values())
 
-    def add(self, other: "Ledger") -> None:
+    def add(self, other: "ChaosOutcome") -> None:
         """Count another federation's in."""
         for victim, counter in other.phases.items():
             self.phases[victim] += counter
@@ -48,10 +48,10 @@ class Ledger:
         self.starts += other.starts
 
 
-def carry_out(steps: Iterable[Step], federation: Federation) -> Ledger:
+def carry_out(steps: Iterable[Step], federation: Federation) -> ChaosOutcome:
     """Do what is planned, let the federation go on in between, and bring the run to its end."""
-    ledger, began = (
-        Ledger(faults=federation.faults, acknowledged=federation.acknowledged),
+    outcome, began = (
+        ChaosOutcome(faults=federation.faults, acknowledged=federation.acknowledged),
         time.monotonic(),
     )
     federation.go_on()
@@ -59,7 +59,7 @@ def carry_out(steps: Iterable[Step], federation: Federation) -> Ledger:
         federation.doing = _name(step)
         since = time.monotonic()
         try:
-            _take(step, federation, ledger)
+            _take(step, federation, outcome)
         except Exception as error:  # it is told, and the rest is done all the same
             federation.fault(f"{type(error).__name__}: {error}")
             federation.recover()
@@ -73,20 +73,20 @@ def carry_out(steps: Iterable[Step], federation: Federation) -> Ledger:
     federation.undo()
     federation.go_on()
     _finish(federation)
-    ledger.seconds, ledger.starts = time.monotonic() - began, federation.starts
-    return ledger
+    outcome.seconds, outcome.starts = time.monotonic() - began, federation.starts
+    return outcome
 
 
-def _take(step: Step, federation: Federation, ledger: Ledger) -> None:
+def _take(step: Step, federation: Federation, outcome: ChaosOutcome) -> None:
     if isinstance(step, Kill):
         phase = _kill(step, federation)
-        ledger.phases[step.victim][phase] += 1
+        outcome.phases[step.victim][phase] += 1
         federation.doing += f" while {phase}"
     elif not step.kind.is_possible(federation):
         federation.doing += " is not possible here"
         return
     else:
-        ledger.disturbances[step.kind.name] += 1
+        outcome.disturbances[step.kind.name] += 1
         for _ in step.kind.inflict(federation, random.Random(step.seed)):
             federation.go_on()
     federation.go_on()

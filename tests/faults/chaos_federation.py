@@ -1,4 +1,4 @@
-"""The federation that chaos is done to: who is in office, how far it is, and what ends later."""
+"""The federation of a chaos run: its active coordinator, its progress, and what ends later."""
 
 import os
 import random
@@ -26,7 +26,7 @@ MOST_FAULTS = 40
 
 
 class Federation:
-    """One coordinator in office, participants, their broker and their disks.
+    """One active coordinator, participants, their broker and their disks.
 
     Whoever ends without being asked to is a fault, and is started again.
     """

@@ -6,7 +6,7 @@ from pathlib import Path
 PARTICIPANTS = 4
 ROUNDS_WITHOUT_END = 1_000_000
 MODES = ("buffered", "buffered", "sync", "async")
-"""A coordinator's lives differ in their mode; every draw is one of these."""
+"""The starts of a coordinator differ in their mode; every draw is one of these."""
 GOALS = {"buffered": "3", "sync": "all", "async": "1"}
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from chaos_driver import Ledger
+from chaos_driver import ChaosOutcome
 from chaos_proof import Proved
 from disturbances import Kind
 
@@ -14,7 +14,9 @@ _WHERE = {
 }
 
 
-def report(ledger: Ledger, proved: Sequence[Proved], *, kinds: Sequence[Kind], command: str) -> str:
+def report(
+    outcome: ChaosOutcome, proved: Sequence[Proved], *, kinds: Sequence[Kind], command: str
+) -> str:
     """Return the page."""
     rounds = sum(each.rounds for each in proved)
     return "\n".join(
@@ -29,13 +31,13 @@ def report(ledger: Ledger, proved: Sequence[Proved], *, kinds: Sequence[Kind], c
             "",
             f"    {command}",
             "",
-            f"{ledger.num_kills} kills and {ledger.disturbances.total()} other disturbances over",
-            f"{rounds} rounds in {ledger.seconds:.0f} s; coordinators were started",
-            f"{ledger.starts} times.",
+            f"{outcome.num_kills} kills and {outcome.disturbances.total()} other disturbances over",
+            f"{rounds} rounds in {outcome.seconds:.0f} s; coordinators were started",
+            f"{outcome.starts} times.",
             "",
-            *_kills(ledger.phases),
+            *_kills(outcome.phases),
             "",
-            *_disturbances(ledger.disturbances, kinds),
+            *_disturbances(outcome.disturbances, kinds),
             "",
             "What was proved of both federations:",
             "",

@@ -5,20 +5,20 @@ from pathlib import Path
 
 import pytest
 from faulty_run import Run
-from services import Nursery, Services
+from services import ForkServer, Services
 
 from fanfold.access.broker_environment import BROKER_VARIABLE
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
+def fork_server() -> Iterator[ForkServer]:
     """The process that all services are forked from."""
-    with Nursery() as nursery:
-        yield nursery
+    with ForkServer() as fork_server:
+        yield fork_server
 
 
 @pytest.fixture
-def run(nursery: Nursery, tmp_path: Path, broker_url: str, federation: str) -> Iterator[Run]:
+def run(fork_server: ForkServer, tmp_path: Path, broker_url: str, federation: str) -> Iterator[Run]:
     """A federation on a fresh vhost; whoever still runs at the end is killed."""
-    with Services(nursery, tmp_path, {BROKER_VARIABLE: broker_url}) as services:
+    with Services(fork_server, tmp_path, {BROKER_VARIABLE: broker_url}) as services:
         yield Run(services, tmp_path, federation)

@@ -55,7 +55,7 @@ class Run:
         )
 
     def told(self, name: str, event: str) -> list[dict[str, Any]]:
-        """Return a service's events of one kind, over all its lives."""
+        """Return a service's events of one kind, over all its starts."""
         return [each for each in self.services.events(name) if each["event"] == event]
 
     def await_event(self, name: str, event: str, **fields: Any) -> dict[str, Any]:

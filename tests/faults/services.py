@@ -28,22 +28,22 @@ class HangError(Exception):
 
 @dataclass(slots=True)
 class Service:
-    """One process, through all its lives."""
+    """One service; its process may be killed and started again."""
 
     name: str
     arguments: list[str]
     note: PhaseNote
     environment: dict[str, str]
     pid: int | None = None
-    lives: int = 0
+    starts: int = 0
 
 
-class Nursery:
+class ForkServer:
     """The process that forks services, and ends them when we end."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "nursery.py")],
+            [sys.executable, str(HERE / "fork_server.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent.parent)])},
@@ -99,8 +99,8 @@ class Nursery:
 class Services:
     """Coordinator and participants of one test; whoever still runs at its end is killed."""
 
-    def __init__(self, nursery: Nursery, folder: Path, environment: dict[str, str]) -> None:
-        self._nursery = nursery
+    def __init__(self, fork_server: ForkServer, folder: Path, environment: dict[str, str]) -> None:
+        self._fork_server = fork_server
         self._folder = folder
         self.environment = environment
         """What they find in theirs, beside what is their own."""
@@ -141,8 +141,8 @@ class Services:
             "events": str(self._folder / f"{service.name}.events"),
             "note": str(self._folder / f"{service.name}.phase"),
         }
-        service.pid = self._nursery.fork(order)
-        service.lives += 1
+        service.pid = self._fork_server.fork(order)
+        service.starts += 1
 
     def kill(self, service: Service) -> str:
         """Kill -9, and return the phase it was in."""
@@ -161,13 +161,13 @@ class Services:
         """Wait for the end of a service and return its exit code."""
         until(lambda: self.has_ended(service), f"the end of {service.name}")
         assert service.pid is not None
-        return self._nursery.codes[service.pid]
+        return self._fork_server.codes[service.pid]
 
     def has_ended(self, service: Service) -> bool:
-        return service.pid in self._nursery.codes
+        return service.pid in self._fork_server.codes
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """Return what a service has told in all its lives; a kill may have cut a line short."""
+        """Return a service's events since its first start; a kill may have cut a line short."""
         path = self._folder / f"{name}.events"
         events = []
         for line in path.read_text(errors="replace").splitlines() if path.exists() else []:

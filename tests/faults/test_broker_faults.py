@@ -11,7 +11,7 @@ import pytest
 from faulty_run import Run
 from nodes import BrokerNode
 from padded_task import VARIABLE
-from services import Nursery, Service, Services, until
+from services import ForkServer, Service, Services, until
 
 # Processes that wait for deadlines, alarms and timeouts: `make faults`.
 pytestmark = pytest.mark.slow
@@ -166,11 +166,11 @@ def test_a_training_longer_than_the_acknowledgement_timeout_counts_once(run: Run
 
 
 def test_two_federations_on_one_broker_do_not_touch(
-    run: Run, nursery: Nursery, federation: str
+    run: Run, fork_server: ForkServer, federation: str
 ) -> None:
     """The same ids, the same vhost, another name."""
     folder = run.folder / "other"
-    with Services(nursery, folder, run.services.environment) as services:
+    with Services(fork_server, folder, run.services.environment) as services:
         runs = [run, Run(services, folder, f"{federation}-other")]
         for each in runs:
             for index in range(2):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fault_points import CRASH_CODE, CRASHES, PARTS_KEPT
 from faulty_run import Run
-from services import Nursery, Services
+from services import ForkServer, Services
 
 from fanfold.access.broker_environment import BROKER_VARIABLE
 from fanfold.coordinator.persistence.history import read_history
@@ -21,12 +21,12 @@ def undisturbed() -> dict[str, str]:
 
 @pytest.fixture
 def reference(
-    undisturbed: dict[str, str], nursery: Nursery, tmp_path: Path, broker_url: str
+    undisturbed: dict[str, str], fork_server: ForkServer, tmp_path: Path, broker_url: str
 ) -> str:
     """What three rounds of two participants make of version 0."""
     if not undisturbed:
         folder = tmp_path / "undisturbed"
-        with Services(nursery, folder, {BROKER_VARIABLE: broker_url}) as services:
+        with Services(fork_server, folder, {BROKER_VARIABLE: broker_url}) as services:
             run = Run(services, folder, "undisturbed")
             run.take_part(0)
             run.take_part(1)

@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Told:
-    """The events of one file of JSON lines, in all lives of a service.
+    """The events of one file of JSON lines, over all starts of a service.
 
     Only what is new is read: a long run would be read ten thousand times otherwise.
     """
@@ -35,7 +35,7 @@ class Told:
 
 
 def _parsed(line: bytes) -> list[dict[str, Any]]:
-    """Return the event on a line; behind half a line of a killed life stands a whole one."""
+    """Return the event on a line; after half a line of a killed process follows a whole one."""
     begin = line.rfind(b'{"event"')
     try:
         return [json.loads(line[max(begin, 0) :])]

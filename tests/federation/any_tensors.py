@@ -150,7 +150,7 @@ class SomeInDouble(Points):
 
 
 class Dollars(Points):
-    """House prices, of which a model of five numbers learns the mean."""
+    """LiveFederation prices, of which a model of five numbers learns the mean."""
 
     def network(self) -> nn.Module:
         network = nn.Linear(4, 1)

@@ -62,7 +62,7 @@ def _path(task: str) -> str:
     return task if ":" in task else f"tests.federation.tiny_tasks:{task}"
 
 
-class House:
+class LiveFederation:
     """One federation. Its services are stopped at the end of the test."""
 
     def __init__(self, url: str, name: str, out: Path, threads: ThreadPoolExecutor) -> None:
@@ -152,9 +152,9 @@ class Process:
 
     def end(self) -> tuple[int, str]:
         """Wait for the end, and return exit code and standard error."""
-        rest, complaints = self._process.communicate(timeout=PATIENCE_SECONDS)
+        rest, stderr = self._process.communicate(timeout=PATIENCE_SECONDS)
         self.said += [json.loads(line) for line in rest.splitlines()]
-        return self._process.returncode, complaints
+        return self._process.returncode, stderr
 
     def close(self) -> None:
         self._process.kill()
@@ -162,11 +162,11 @@ class Process:
 
 
 @pytest.fixture
-def house(broker_url: str, federation: str, tmp_path: Path) -> Iterator[House]:
+def live(broker_url: str, federation: str, tmp_path: Path) -> Iterator[LiveFederation]:
     """One federation with nobody in it yet."""
     with ThreadPoolExecutor(max_workers=12) as threads:
-        house = House(broker_url, federation, tmp_path / "out", threads)
+        live = LiveFederation(broker_url, federation, tmp_path / "out", threads)
         try:
-            yield house
+            yield live
         finally:
-            house.close()
+            live.close()

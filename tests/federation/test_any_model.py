@@ -135,16 +135,16 @@ def ends(row: Row, outcome: Callable[[], Any]) -> Any:
 @pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's compiler
 @pytest.mark.parametrize("row", ROWS, ids=str)
-def test_it_learns_over_the_broker_or_says_why_not(house: Any, row: Row, tmp_path: Path) -> None:
+def test_it_learns_over_the_broker_or_says_why_not(live: Any, row: Row, tmp_path: Path) -> None:
     """With a coordinator and two participants; what cannot be ends one of them."""
     where = folder_of(row, tmp_path)
     federation: list[Any] = []
 
     def outcome() -> Any:
         federation.append(
-            house.coordinator(row.path, rounds=2, min_participants=2, **where, **row.options)
+            live.coordinator(row.path, rounds=2, min_participants=2, **where, **row.options)
         )
-        federation.extend(house.participant(row.path, index, 2, **where) for index in range(2))
+        federation.extend(live.participant(row.path, index, 2, **where) for index in range(2))
         waiting = [service.result for service in federation]
         if row.refusal:
             waiting = list(wait(waiting[1:], SECONDS, FIRST_EXCEPTION).done)
@@ -185,10 +185,10 @@ def test_it_learns_in_the_simulator_or_says_why_not(row: Row, tmp_path: Path) ->
         check_trained(row, load_file(tmp_path / "out" / "sync" / "model.safetensors"))
 
 
-def test_a_run_that_learned_nothing_says_so(house: Any) -> None:
+def test_a_run_that_learned_nothing_says_so(live: Any) -> None:
     """After its first round, and at its end; counting batches is no learning."""
-    coordinator = house.coordinator("Normalised", rounds=3, lr=0.0)
-    house.participant("Normalised")
+    coordinator = live.coordinator("Normalised", rounds=3, lr=0.0)
+    live.participant("Normalised")
     coordinator.result.result(SECONDS)
     assert coordinator.all("model_unchanged") == [{"rounds": 1}, {"rounds": 3}]
 

@@ -10,41 +10,41 @@ from fanfold.schemas.errors import BrokerUnreachableError, InvalidInputError, Lo
 from fanfold.schemas.reader_limits import ReaderLimits
 
 
-def test_wrong_credentials_are_told_after_a_few_tries(house: Any) -> None:
+def test_wrong_credentials_are_told_after_a_few_tries(live: Any) -> None:
     """They do not become right by waiting."""
-    house.url = house.url.replace("amqp://fanfold:", "amqp://fanfold:wrong")
-    house._common["broker"] = (house.url,)
-    coordinator = house.coordinator("Tiny")
+    live.url = live.url.replace("amqp://fanfold:", "amqp://fanfold:wrong")
+    live._common["broker"] = (live.url,)
+    coordinator = live.coordinator("Tiny")
     with pytest.raises(LoginRefusedError, match="ACCESS_REFUSED"):
         coordinator.result.result(90)
 
 
-def test_a_service_is_stopped_while_it_looks_for_a_broker(house: Any) -> None:
+def test_a_service_is_stopped_while_it_looks_for_a_broker(live: Any) -> None:
     """It does not wait for the end of its patience."""
-    house._common["broker"] = ("amqp://127.0.0.1:1",)
-    house._common["connect_seconds"] = 600.0
-    services = [house.coordinator("Tiny"), house.participant("Tiny")]
+    live._common["broker"] = ("amqp://127.0.0.1:1",)
+    live._common["connect_seconds"] = 600.0
+    services = [live.coordinator("Tiny"), live.participant("Tiny")]
     for service in services:
         service.stop("changed my mind")
     assert not services[0].result.result(60).is_finished
     services[1].result.result(60)
 
 
-def test_nobody_there_is_said_after_the_time_given(house: Any) -> None:
+def test_nobody_there_is_said_after_the_time_given(live: Any) -> None:
     """The service itself raises what the command line tells."""
-    house._common["broker"] = ("amqp://127.0.0.1:1",)
-    house._common["connect_seconds"] = 0.3
+    live._common["broker"] = ("amqp://127.0.0.1:1",)
+    live._common["connect_seconds"] = 0.3
     with pytest.raises(BrokerUnreachableError, match=r"no broker answered within 0\.3 s"):
-        house.participant("Tiny").result.result(60)
+        live.participant("Tiny").result.result(60)
 
 
-def test_a_second_participant_of_the_same_id_says_so_and_tries_again(house: Any) -> None:
+def test_a_second_participant_of_the_same_id_says_so_and_tries_again(live: Any) -> None:
     """It takes over when the first one leaves, state and all; the run goes on meanwhile."""
-    state = house.out.parent / "state"
-    first = house.participant("Tiny", state_dir=state)
-    coordinator = house.coordinator("Tiny", rounds=10_000)
+    state = live.out.parent / "state"
+    first = live.participant("Tiny", state_dir=state)
+    coordinator = live.coordinator("Tiny", rounds=10_000)
     first.wait_for("update_sent")
-    second = house.participant("Tiny", state_dir=state)
+    second = live.participant("Tiny", state_dir=state)
     assert second.wait_for("id_taken") == [{"participant": "p0"}]
     rounds = len(coordinator.all("round_closed"))
     coordinator.wait_for("round_closed", times=rounds + 2)
@@ -53,12 +53,12 @@ def test_a_second_participant_of_the_same_id_says_so_and_tries_again(house: Any)
     second.wait_for("update_sent")
 
 
-def test_a_second_coordinator_stands_by_and_takes_over(house: Any) -> None:
+def test_a_second_coordinator_stands_by_and_takes_over(live: Any) -> None:
     """From the checkpoint, once it has the lock."""
-    house.participant("Tiny")
-    first = house.coordinator("Tiny", rounds=12)
+    live.participant("Tiny")
+    first = live.coordinator("Tiny", rounds=12)
     first.wait_for("round_closed")
-    second = house.coordinator("Tiny", rounds=12)
+    second = live.coordinator("Tiny", rounds=12)
     second.wait_for("standing_by")
     assert second.all("run_started") == []
     first.stop("making room")
@@ -67,11 +67,11 @@ def test_a_second_coordinator_stands_by_and_takes_over(house: Any) -> None:
     assert second.all("run_started")[0]["run"] == first.all("run_started")[0]["run"]
 
 
-def test_another_network_ends_that_participant_and_nobody_else(house: Any) -> None:
+def test_another_network_ends_that_participant_and_nobody_else(live: Any) -> None:
     """It says which tensor differs; the round of the others closes without it."""
-    coordinator = house.coordinator("Tiny", rounds=3, min_participants=2)
-    house.participant("Tiny", 0, 2)
-    other = house.participant("Wide", 1, 2)
+    coordinator = live.coordinator("Tiny", rounds=3, min_participants=2)
+    live.participant("Tiny", 0, 2)
+    other = live.participant("Wide", 1, 2)
     with pytest.raises(
         InvalidInputError, match=r"trains another network .*weight has the shape \(3, 2\), not"
     ):
@@ -81,26 +81,26 @@ def test_another_network_ends_that_participant_and_nobody_else(house: Any) -> No
     assert coordinator.all("participant_left")[0]["participant"] == "p1"
 
 
-def test_another_tasks_checkpoint_is_refused(house: Any) -> None:
+def test_another_tasks_checkpoint_is_refused(live: Any) -> None:
     """Resuming with the wrong task says what to do; `--fresh` begins anew."""
-    house.participant("Tiny")
-    house.coordinator("Tiny", rounds=1).result.result(90)
+    live.participant("Tiny")
+    live.coordinator("Tiny", rounds=1).result.result(90)
     with pytest.raises(InvalidInputError, match=r"resume with the task the run began with"):
-        house.coordinator("Wide", rounds=2).result.result(90)
-    outcome = house.coordinator("Tiny", rounds=1, resume=False).result.result(90)
+        live.coordinator("Wide", rounds=2).result.result(90)
+    outcome = live.coordinator("Tiny", rounds=1, resume=False).result.result(90)
     assert outcome.is_finished
 
 
-def test_a_malformed_message_is_put_aside_and_the_run_goes_on(house: Any) -> None:
+def test_a_malformed_message_is_put_aside_and_the_run_goes_on(live: Any) -> None:
     """Counted with its reason; a person can look at it in the dead letters."""
     from fanfold.schemas.names import UPDATE_KEY, FederationNames  # noqa: PLC0415 - only here
     from fanfold.transport import Connection, Outgoing  # noqa: PLC0415 - only here
 
-    house.participant("Tiny")
-    coordinator = house.coordinator("Tiny", rounds=10_000)
+    live.participant("Tiny")
+    coordinator = live.coordinator("Tiny", rounds=10_000)
     coordinator.wait_for("round_closed")
-    names = FederationNames(house.name)
-    with Connection([house.url], name="mischief") as connection:
+    names = FederationNames(live.name)
+    with Connection([live.url], name="mischief") as connection:
         connection.wait_connected(30)
         connection.publish([Outgoing(names.reports_exchange, UPDATE_KEY, b"junk", "Update", "1")])
         refused = coordinator.wait_for("message_refused")
@@ -110,17 +110,17 @@ def test_a_malformed_message_is_put_aside_and_the_run_goes_on(house: Any) -> Non
 
 
 def test_what_a_participant_sent_too_late_is_owed_again(
-    house: Any, monkeypatch: pytest.MonkeyPatch
+    live: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By top-k, which else would pay it to nobody; the answer comes when the next one is out."""
     monkeypatch.setenv("SLOW_SECONDS", "0.5")
-    state = house.out.parent / "p1"
-    house.coordinator(
+    state = live.out.parent / "p1"
+    live.coordinator(
         "Tiny", rounds=10_000, min_participants=2, deadline_seconds=0.65, encoding="topk:0.1"
     )
-    house.participant("Slow", 0, 2)
+    live.participant("Slow", 0, 2)
     flags = ["--id=p1", f"--state-dir={state}", "--grace-seconds=0"]
-    slow = house.process("participant", "Slow", *flags, SLOW_SECONDS="0.85")
+    slow = live.process("participant", "Slow", *flags, SLOW_SECONDS="0.85")
     run = slow.wait_for("update_sent")["run"]
     slow.wait_for("update_refused")
     slow.terminate()

@@ -19,16 +19,16 @@ Run = Callable[..., tuple[int, str]]
 def fanfold(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Run:
-    """Run the command line in this process; return exit code and the last line of its complaint."""
+    """Run the command line in this process; return exit code and the last line of its message."""
 
     def run(*arguments: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["fanfold", *arguments])
         monkeypatch.setattr(commands.logs, "set_up", lambda *_args, **_bound: None)
         with pytest.raises(SystemExit) as caught:
             commands.main()
-        complaint = capsys.readouterr().err.strip()
-        assert "Traceback" not in complaint
-        return int(caught.value.code or 0), (complaint.splitlines() or [""])[-1]
+        message = capsys.readouterr().err.strip()
+        assert "Traceback" not in message
+        return int(caught.value.code or 0), (message.splitlines() or [""])[-1]
 
     monkeypatch.delenv("FANFOLD_BROKER_URL", raising=False)
     return run
@@ -60,10 +60,10 @@ def test_a_coordinators_mistakes_end_with_two(
     fanfold: Run, tmp_path: Path, flags: list[str], sentence: str
 ) -> None:
     """And one sentence that says what to do."""
-    code, complaint = fanfold("coordinator", f"--out={tmp_path / 'out'}", *flags)
+    code, message = fanfold("coordinator", f"--out={tmp_path / 'out'}", *flags)
     assert code == 2
-    assert complaint.startswith("fanfold: ")
-    assert sentence in complaint
+    assert message.startswith("fanfold: ")
+    assert sentence in message
 
 
 DP_SGD = ["--dp-sgd-clip=1", "--dp-sgd-noise=1"]
@@ -92,9 +92,9 @@ def test_what_no_private_training_can_be_is_told(
 ) -> None:
     """Before anybody connects."""
     flags = [flag.replace("=state", f"={tmp_path}") for flag in flags]
-    code, complaint = fanfold("participant", "--id=ann", TASK, NOWHERE, *flags)
+    code, message = fanfold("participant", "--id=ann", TASK, NOWHERE, *flags)
     assert code == 2
-    assert sentence in complaint
+    assert sentence in message
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,9 @@ def test_a_whole_federation_refuses_the_same(
     fanfold: Run, tmp_path: Path, flags: list[str], sentence: str
 ) -> None:
     """`fanfold local` starts nobody."""
-    code, complaint = fanfold("local", TASK, NOWHERE, f"--out={tmp_path / 'out'}", *flags)
+    code, message = fanfold("local", TASK, NOWHERE, f"--out={tmp_path / 'out'}", *flags)
     assert code == 2
-    assert sentence in complaint
+    assert sentence in message
     assert not (tmp_path / "out").exists()
 
 
@@ -123,42 +123,42 @@ def test_an_unwritable_folder_is_told_before_anything_starts(fanfold: Run, tmp_p
     """Of the coordinator and of a whole local federation."""
     (tmp_path / "file").write_text("in the way")
     for command in ("coordinator", "local"):
-        code, complaint = fanfold(command, TASK, f"--out={tmp_path / 'file' / 'out'}", NOWHERE)
+        code, message = fanfold(command, TASK, f"--out={tmp_path / 'file' / 'out'}", NOWHERE)
         assert code == 2
-        assert "cannot be written to (Not a directory); choose another folder" in complaint
+        assert "cannot be written to (Not a directory); choose another folder" in message
 
 
 def test_a_metrics_port_in_use_is_told(fanfold: Run, tmp_path: Path) -> None:
     """It is the one port that people choose themselves."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        code, complaint = fanfold(
+        code, message = fanfold(
             "coordinator", TASK, NOWHERE, f"--out={tmp_path}", f"--metrics-port={port}"
         )
     assert code == 2
-    assert str(port) in complaint
+    assert str(port) in message
 
 
 def test_a_port_that_is_no_brokers_is_no_broker(fanfold: Run, tmp_path: Path) -> None:
     """Something listens there, and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"--broker=amqp://127.0.0.1:{silent.getsockname()[1]}"
-        code, complaint = fanfold(
+        code, message = fanfold(
             "coordinator", TASK, address, f"--out={tmp_path}", "--connect-seconds=1"
         )
     assert code == 2
-    assert "no broker answered within 1 s" in complaint
+    assert "no broker answered within 1 s" in message
 
 
 def test_an_empty_data_folder_is_told(fanfold: Run, tmp_path: Path) -> None:
     """Before anybody connects; and so is one that is not there."""
     task = "--task=tests.federation.tiny_tasks:FromFolder"
-    code, complaint = fanfold("participant", "--id=ann", task, f"--data={tmp_path}", NOWHERE)
+    code, message = fanfold("participant", "--id=ann", task, f"--data={tmp_path}", NOWHERE)
     assert code == 2
-    assert "has no examples" in complaint
-    code, complaint = fanfold("participant", "--id=ann", task, "--data=nowhere", NOWHERE)
+    assert "has no examples" in message
+    code, message = fanfold("participant", "--id=ann", task, "--data=nowhere", NOWHERE)
     assert code == 2
-    assert "the data folder 'nowhere' is not a folder" in complaint
+    assert "the data folder 'nowhere' is not a folder" in message
 
 
 def test_a_missing_file_in_the_data_folder_is_told(fanfold: Run, tmp_path: Path) -> None:
@@ -168,21 +168,21 @@ def test_a_missing_file_in_the_data_folder_is_told(fanfold: Run, tmp_path: Path)
         (["coordinator", f"--out={tmp_path / 'out'}"], "HeldOutFromFile", "test.pt"),
     ):
         flags = [f"--task=tests.federation.tiny_tasks:{task}", f"--data={tmp_path}", NOWHERE]
-        code, complaint = fanfold(*command, *flags)
+        code, message = fanfold(*command, *flags)
         assert code == 2
         expected = (
             f"fanfold: the task cannot read its data in {tmp_path} ({tmp_path / name}: No such"
         )
-        assert complaint.startswith(expected)
-        assert complaint.endswith("; name the folder that holds it with --data")
+        assert message.startswith(expected)
+        assert message.endswith("; name the folder that holds it with --data")
 
 
 def test_a_parameter_that_cannot_travel_is_told(fanfold: Run, tmp_path: Path) -> None:
     """The network is the user's input."""
     task = "--task=tests.federation.tiny_tasks:Complex"
-    code, complaint = fanfold("coordinator", task, NOWHERE, f"--out={tmp_path}")
+    code, message = fanfold("coordinator", task, NOWHERE, f"--out={tmp_path}")
     assert code == 2
-    assert "tensor 'weight' is torch.complex64, which cannot travel" in complaint
+    assert "tensor 'weight' is torch.complex64, which cannot travel" in message
 
 
 @pytest.mark.parametrize(

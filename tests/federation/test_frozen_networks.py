@@ -37,15 +37,15 @@ class AnotherBody(LargeBody):
         return network
 
 
-def test_what_is_frozen_does_not_travel_and_the_model_is_whole(house: Any) -> None:
+def test_what_is_frozen_does_not_travel_and_the_model_is_whole(live: Any) -> None:
     """It is evaluated each round; one who joins late needs nothing more; and it is replayed."""
-    first = house.coordinator(TASK, rounds=100_000)
-    house.participant(TASK, 0, 2)
+    first = live.coordinator(TASK, rounds=100_000)
+    live.participant(TASK, 0, 2)
     first.wait_for("round_closed", times=2)
     first.stop("enough")
     done = first.result.result(90).rounds
-    coordinator = house.coordinator(TASK, rounds=done + 3, min_participants=2)
-    house.participant(TASK, 1, 2)
+    coordinator = live.coordinator(TASK, rounds=done + 3, min_participants=2)
+    live.participant(TASK, 1, 2)
     outcome = coordinator.result.result(90)
     closed = coordinator.all("round_closed")
     assert all(each["bytes_down"] < FROZEN_BYTES / 4 * each["updates"] for each in closed)
@@ -53,35 +53,35 @@ def test_what_is_frozen_does_not_travel_and_the_model_is_whole(house: Any) -> No
     model = load_file(outcome.model)
     LargeBody().network().load_state_dict(model, strict=True)
     assert outcome.parameters_sha256 == parameters_sha256(model)
-    settings = ReplaySettings(out=house.out, num_partitions=2, device="cpu")
+    settings = ReplaySettings(out=live.out, num_partitions=2, device="cpu")
     replayed = replay(settings, say=lambda _event, _fields: None)
     assert (replayed.agrees, replayed.parameters_sha256) == (True, outcome.parameters_sha256)
 
 
-def test_one_who_has_another_frozen_part_leaves_in_words(house: Any) -> None:
+def test_one_who_has_another_frozen_part_leaves_in_words(live: Any) -> None:
     """Both sides are told."""
-    coordinator = house.coordinator(TASK, rounds=2)
-    participant = house.participant(f"{__name__}:AnotherBody")
+    coordinator = live.coordinator(TASK, rounds=2)
+    participant = live.participant(f"{__name__}:AnotherBody")
     with pytest.raises(InvalidInputError, match="frozen parameters of this participant's network"):
         participant.result.result(90)
     (left,) = coordinator.wait_for("participant_left")
     assert left["reason"].startswith("the frozen parameters of this participant's network (1 ")
 
 
-def test_a_run_is_not_resumed_with_another_frozen_part(house: Any, tmp_path: Path) -> None:
+def test_a_run_is_not_resumed_with_another_frozen_part(live: Any, tmp_path: Path) -> None:
     """It would evaluate, and write down, another model than the one that is trained."""
-    first = house.coordinator(TASK, rounds=1000)
-    house.participant(TASK)
+    first = live.coordinator(TASK, rounds=1000)
+    live.participant(TASK)
     first.wait_for("round_closed", times=2)
     first.stop("enough")
     first.result.result(90)
-    second = house.coordinator(f"{__name__}:AnotherBody", rounds=1000)
+    second = live.coordinator(f"{__name__}:AnotherBody", rounds=1000)
     with pytest.raises(InvalidInputError, match=r"the frozen parameters .* are not those the run"):
         second.result.result(90)
 
 
-def test_a_private_run_goes_with_a_frozen_part(house: Any) -> None:
+def test_a_private_run_goes_with_a_frozen_part(live: Any) -> None:
     """What is not trained has no delta to hide."""
-    coordinator = house.coordinator(TASK, rounds=2, dp_clip=1.0, dp_noise=0.5, dp_divisor=1)
-    house.participant(TASK)
+    coordinator = live.coordinator(TASK, rounds=2, dp_clip=1.0, dp_noise=0.5, dp_divisor=1)
+    live.participant(TASK)
     assert coordinator.result.result(90).rounds == 2

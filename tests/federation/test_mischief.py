@@ -27,9 +27,9 @@ ME = "fanfold"
 class Mallory:
     """A login that may speak, on a channel of plain pika's."""
 
-    def __init__(self, house: Any) -> None:
-        self.names = FederationNames(house.name)
-        self.connection = pika.BlockingConnection(pika.URLParameters(house.url))
+    def __init__(self, live: Any) -> None:
+        self.names = FederationNames(live.name)
+        self.connection = pika.BlockingConnection(pika.URLParameters(live.url))
         self.channel = self.connection.channel()
 
     def publish(self, key: str, kind: str, headers: Any, body: bytes) -> None:
@@ -88,9 +88,9 @@ class Mallory:
 
 
 @pytest.fixture
-def mallory(house: Any) -> Iterator[Mallory]:
+def mallory(live: Any) -> Iterator[Mallory]:
     """Connected; nothing is said yet."""
-    mallory = Mallory(house)
+    mallory = Mallory(live)
     yield mallory
     mallory.connection.close()
 
@@ -101,11 +101,11 @@ def rounds_go_on(coordinator: Any) -> None:
 
 
 def test_a_flood_under_ever_new_versions_gets_one_answer_and_stops_no_round(
-    house: Any, mallory: Mallory
+    live: Any, mallory: Mallory
 ) -> None:
     """Two thousand messages of a byte each: that is no two thousand lines, files and answers."""
-    house.participant("Tiny")
-    coordinator = house.coordinator("Tiny", rounds=100_000)
+    live.participant("Tiny")
+    coordinator = live.coordinator("Tiny", rounds=100_000)
     coordinator.wait_for("round_closed")
     run = coordinator.all("run_started")[0]["run"]
     for number in range(2000):
@@ -113,9 +113,9 @@ def test_a_flood_under_ever_new_versions_gets_one_answer_and_stops_no_round(
     mallory.wait_until_empty(mallory.names.results_queue)
     rounds_go_on(coordinator)
     assert 0 < len(coordinator.all("update_refused")) <= MAX_ANSWERS
-    house.services[-1].stop("enough")
+    live.services[-1].stop("enough")
     coordinator.result.result(PATIENCE_SECONDS)
-    history = (house.out / "history.jsonl").read_text().splitlines()
+    history = (live.out / "history.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in history]
     assert sum(record["event"] == "refused" for record in records) <= MAX_ANSWERS
     refused = sum(sum(record.get("refused", {}).values()) for record in records)
@@ -123,10 +123,10 @@ def test_a_flood_under_ever_new_versions_gets_one_answer_and_stops_no_round(
 
 
 def test_hello_after_hello_from_an_empty_queue_gets_the_version_a_few_times(
-    house: Any, mallory: Mallory
+    live: Any, mallory: Mallory
 ) -> None:
     """Its sender may empty its own queue, and would have the whole model sent each time."""
-    coordinator = house.coordinator("Tiny", rounds=2, deadline_seconds=3600.0)
+    coordinator = live.coordinator("Tiny", rounds=2, deadline_seconds=3600.0)
     coordinator.wait_for("waiting")
     mallory.say(Hello(participant=ME, instance="m", num_examples=1))
     coordinator.wait_for("participant_joined")
@@ -141,14 +141,14 @@ def test_hello_after_hello_from_an_empty_queue_gets_the_version_a_few_times(
     assert 1 <= received <= MAX_WELCOMES
 
 
-def test_coming_and_going_without_end_is_told_a_few_times(house: Any, mallory: Mallory) -> None:
-    coordinator = house.coordinator("Tiny", rounds=2, min_participants=2)
+def test_coming_and_going_without_end_is_told_a_few_times(live: Any, mallory: Mallory) -> None:
+    coordinator = live.coordinator("Tiny", rounds=2, min_participants=2)
     coordinator.wait_for("waiting")
     for _ in range(300):
         mallory.say(Hello(participant=ME, instance="m"))
         mallory.say(Goodbye(participant=ME, instance="m", reason="x" * 1024))
     mallory.wait_until_empty(mallory.names.events_queue)
-    house.participant("Tiny", 0, 2)
+    live.participant("Tiny", 0, 2)
     coordinator.wait_until(
         lambda: any(told["participant"] == "p0" for told in coordinator.all("participant_joined"))
     )
@@ -156,9 +156,9 @@ def test_coming_and_going_without_end_is_told_a_few_times(house: Any, mallory: M
     assert sum(fields["participant"] == ME for fields in told) == MAX_NEWS
 
 
-def test_what_is_malformed_is_answered_and_kept_in_part(house: Any, mallory: Mallory) -> None:
+def test_what_is_malformed_is_answered_and_kept_in_part(live: Any, mallory: Mallory) -> None:
     """The login that the broker names is told of each mistake once; a person finds the start."""
-    coordinator = house.coordinator("Tiny", rounds=2)
+    coordinator = live.coordinator("Tiny", rounds=2)
     coordinator.wait_for("waiting")
     mallory.say(Hello(participant=ME, instance="m", num_examples=1))
     coordinator.wait_for("participant_joined")
@@ -176,10 +176,10 @@ def test_what_is_malformed_is_answered_and_kept_in_part(house: Any, mallory: Mal
     assert len(coordinator.all("message_refused")) == MAX_MALFORMED
 
 
-def test_an_id_too_long_for_a_routing_key_is_refused(house: Any, mallory: Mallory) -> None:
+def test_an_id_too_long_for_a_routing_key_is_refused(live: Any, mallory: Mallory) -> None:
     """64 characters of four bytes are 256 bytes."""
-    house.participant("Tiny")
-    coordinator = house.coordinator("Tiny", rounds=100_000)
+    live.participant("Tiny")
+    coordinator = live.coordinator("Tiny", rounds=100_000)
     coordinator.wait_for("round_closed")
     headers = {"participant": "\U0001f600" * 64, "run": "r", "version": 0, "examples": 1}
     mallory.publish(
@@ -194,10 +194,10 @@ def test_an_id_too_long_for_a_routing_key_is_refused(house: Any, mallory: Mallor
     rounds_go_on(coordinator)
 
 
-def test_headers_that_cannot_be_read_reach_the_dead_letters(house: Any, mallory: Mallory) -> None:
+def test_headers_that_cannot_be_read_reach_the_dead_letters(live: Any, mallory: Mallory) -> None:
     """A time far beyond the calendar, as update and as event; the run goes on."""
-    house.participant("Tiny")
-    coordinator = house.coordinator("Tiny", rounds=100_000)
+    live.participant("Tiny")
+    coordinator = live.coordinator("Tiny", rounds=100_000)
     coordinator.wait_for("round_closed")
 
     class Poisoned(pika.BasicProperties):

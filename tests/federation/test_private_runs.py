@@ -38,19 +38,19 @@ def received(monkeypatch: pytest.MonkeyPatch) -> Received:
     return tensors
 
 
-def private_run(house: Any, task: str = "Tiny", *, state: bool = True, **options: Any) -> Any:
+def private_run(live: Any, task: str = "Tiny", *, state: bool = True, **options: Any) -> Any:
     """Run two participants to the end; return the coordinator."""
     given = {"rounds": 1, "min_participants": 2, "dp_clip": CLIP, "dp_noise": 1.0, "dp_delta": 1e-6}
-    coordinator = house.coordinator(task, **(given | options))
+    coordinator = live.coordinator(task, **(given | options))
     for index in range(2):
-        folder = house.out.parent / f"p{index}" if state else None
-        house.participant(task, index, 2, state_dir=folder)
+        folder = live.out.parent / f"p{index}" if state else None
+        live.participant(task, index, 2, state_dir=folder)
     coordinator.result.result(90)
     return coordinator
 
 
-def records(house: Any, event: str) -> list[dict[str, Any]]:
-    return [each for each in read_history(house.out / "history.jsonl") if each["event"] == event]
+def records(live: Any, event: str) -> list[dict[str, Any]]:
+    return [each for each in read_history(live.out / "history.jsonl") if each["event"] == event]
 
 
 def trained(index: int) -> dict[str, Tensor]:
@@ -72,35 +72,35 @@ def mean_of_clipped() -> dict[str, Tensor]:
     }
 
 
-def test_an_update_leaves_its_participant_with_noise(house: Any, received: Received) -> None:
+def test_an_update_leaves_its_participant_with_noise(live: Any, received: Received) -> None:
     """Noise of 100 times the clip on six values hides what the update was."""
-    private_run(house, dp_at="participant", dp_noise=100.0)
+    private_run(live, dp_at="participant", dp_noise=100.0)
     assert len(received) == 2
     for tensors in received:
         assert 10 * CLIP < joint_norm(tensors) < 100 * 100 * CLIP
 
 
-def test_an_update_leaves_its_participant_clipped(house: Any, received: Received) -> None:
+def test_an_update_leaves_its_participant_clipped(live: Any, received: Received) -> None:
     """All of it that is no noise is as long as the clip allows."""
-    private_run(house, dp_at="participant", dp_noise=TINY)
+    private_run(live, dp_at="participant", dp_noise=TINY)
     assert [joint_norm(tensors) for tensors in received] == [pytest.approx(CLIP, rel=1e-4)] * 2
 
 
 @pytest.mark.parametrize("place", ["participant", "coordinator"])
 def test_a_round_with_hardly_any_noise_is_the_mean_of_the_clipped_updates(
-    house: Any, received: Received, place: str
+    live: Any, received: Received, place: str
 ) -> None:
     """Whatever anybody's examples: five of one and three of the other."""
-    coordinator = private_run(house, dp_at=place, dp_noise=TINY)
+    coordinator = private_run(live, dp_at=place, dp_noise=TINY)
     model = load_file(coordinator.result.result().model)
     start = Tiny().network().state_dict()
     for name, step in mean_of_clipped().items():
         torch.testing.assert_close(model[name] - start[name], step, rtol=1e-3, atol=1e-6)
 
 
-def test_the_coordinators_noise_is_on_the_sum(house: Any, received: Received) -> None:
+def test_the_coordinators_noise_is_on_the_sum(live: Any, received: Received) -> None:
     """Updates come as they were trained, longer than the clip; the version moves by noise."""
-    coordinator = private_run(house, dp_at="coordinator", dp_noise=1e4)
+    coordinator = private_run(live, dp_at="coordinator", dp_noise=1e4)
     assert sorted(map(joint_norm, received)) == pytest.approx(
         sorted(joint_norm(trained(index)) for index in range(2)), rel=1e-5
     )
@@ -110,64 +110,64 @@ def test_the_coordinators_noise_is_on_the_sum(house: Any, received: Received) ->
 
 
 @pytest.mark.parametrize("place", ["participant", "coordinator"])
-def test_the_privacy_spent_is_told_each_round_as_dp_accounting_says(house: Any, place: str) -> None:
+def test_the_privacy_spent_is_told_each_round_as_dp_accounting_says(live: Any, place: str) -> None:
     """To people, and in the history for each participant."""
-    coordinator = private_run(house, rounds=2, dp_at=place)
+    coordinator = private_run(live, rounds=2, dp_at=place)
     for name, noise in (("epsilon_zero_out", 1.0), ("epsilon_replace_one", 0.5)):
         told = [(each[name], each["delta"]) for each in coordinator.all("round_closed")]
         expected = [dp_accounting.get_epsilon_gaussian(noise / math.sqrt(k), 1e-6) for k in (1, 2)]
         assert told == [(pytest.approx(value), 1e-6) for value in expected]
-        for record, value in zip(records(house, "round"), expected, strict=True):
+        for record, value in zip(records(live, "round"), expected, strict=True):
             assert record[name] == {"p0": pytest.approx(value), "p1": pytest.approx(value)}
 
 
-def test_nothing_private_is_written_down(house: Any) -> None:
+def test_nothing_private_is_written_down(live: Any) -> None:
     """Participants measure on their own data, and it stays there."""
-    coordinator = private_run(house, "Reporting", state=False)
-    (record,) = records(house, "round")
+    coordinator = private_run(live, "Reporting", state=False)
+    (record,) = records(live, "round")
     kept = [(each["num_examples"], each["weight"], each["metrics"]) for each in record["updates"]]
     assert kept == [(1, 1.0, {})] * 2
     (closed,) = coordinator.all("round_closed")
     assert (closed["loss"], closed["accuracy"], closed["examples"]) == (None, None, 2)
 
 
-def test_a_counter_in_the_network_is_no_hindrance(house: Any, received: Received) -> None:
+def test_a_counter_in_the_network_is_no_hindrance(live: Any, received: Received) -> None:
     """An integer buffer is sent by nobody and stays as it is."""
-    coordinator = private_run(house, "Counting")
+    coordinator = private_run(live, "Counting")
     assert [sorted(tensors) for tensors in received] == [["0.bias", "0.weight"]] * 2
     model = load_file(coordinator.result.result().model)
     assert model["1.seen"].item() == 7
 
 
-def test_a_kept_noisy_update_is_sent_again_and_never_drawn_again(house: Any) -> None:
+def test_a_kept_noisy_update_is_sent_again_and_never_drawn_again(live: Any) -> None:
     """Everybody is started anew while the round is open: the same bits, and one release."""
-    state = house.out.parent / "p0"
+    state = live.out.parent / "p0"
     private = {"dp_clip": CLIP, "dp_noise": 1.0, "dp_at": "participant"}
-    coordinator = house.coordinator("Tiny", rounds=1, min_participants=2, **private)
-    absent = house.process("participant", "Slow", *slow_flags(house), SLOW_SECONDS="60")
-    first = house.participant("Tiny", state_dir=state)
+    coordinator = live.coordinator("Tiny", rounds=1, min_participants=2, **private)
+    absent = live.process("participant", "Slow", *slow_flags(live), SLOW_SECONDS="60")
+    first = live.participant("Tiny", state_dir=state)
     first.wait_for("update_sent")
     kept = {path.name: path.read_bytes() for path in state.iterdir()}
     for service in (coordinator, first):
         service.stop("to be started again")
         service.result.result(60)
 
-    coordinator = house.coordinator("Tiny", rounds=1, min_participants=2, **private)
-    second = house.participant("Tiny", state_dir=state)
+    coordinator = live.coordinator("Tiny", rounds=1, min_participants=2, **private)
+    second = live.participant("Tiny", state_dir=state)
     (sent,) = second.wait_for("update_sent")
     assert "seconds" not in sent  # it was not trained
     assert {path.name: path.read_bytes() for path in state.iterdir()} == kept
     absent.terminate()
     coordinator.wait_for("round_closed")
-    (record,) = records(house, "round")
+    (record,) = records(live, "round")
     spent = record["epsilon_zero_out"]["p0"]
     assert spent == pytest.approx(dp_accounting.get_epsilon_gaussian(1.0, 1e-5))
     assert coordinator.all("update_refused") == []
 
 
-def test_a_noisy_update_that_is_refused_is_paid_for(house: Any) -> None:
+def test_a_noisy_update_that_is_refused_is_paid_for(live: Any) -> None:
     """It was known to the broker and to us: what is stale tells as much as what is counted."""
-    coordinator = house.coordinator(
+    coordinator = live.coordinator(
         "Reporting",
         rounds=10_000,
         min_participants=2,
@@ -176,15 +176,15 @@ def test_a_noisy_update_that_is_refused_is_paid_for(house: Any) -> None:
         dp_noise=1.0,
         dp_at="participant",
     )
-    house.process("participant", "Slow", *slow_flags(house), SLOW_SECONDS="2")
-    house.participant("Reporting", state_dir=house.out.parent / "p0")
+    live.process("participant", "Slow", *slow_flags(live), SLOW_SECONDS="2")
+    live.participant("Reporting", state_dir=live.out.parent / "p0")
     coordinator.wait_for("update_refused")
     rounds = len(coordinator.all("round_closed"))
     coordinator.wait_for("round_closed", times=rounds + 1)
     coordinator.stop("seen enough")
     coordinator.result.result(60)
     came = 0
-    for record in read_history(house.out / "history.jsonl"):
+    for record in read_history(live.out / "history.jsonl"):
         if record["event"] == "refused":
             assert record["participant"] == "p1"
             came += 1
@@ -195,19 +195,19 @@ def test_a_noisy_update_that_is_refused_is_paid_for(house: Any) -> None:
     assert came > 0
 
 
-def slow_flags(house: Any) -> list[str]:
+def slow_flags(live: Any) -> list[str]:
     """A second participant that takes its time, and leaves at once when it is told to."""
-    return ["--id=p1", f"--state-dir={house.out.parent / 'p1'}", "--grace-seconds=0"]
+    return ["--id=p1", f"--state-dir={live.out.parent / 'p1'}", "--grace-seconds=0"]
 
 
-def test_a_participant_may_train_so_that_no_example_can_be_told(house: Any) -> None:
+def test_a_participant_may_train_so_that_no_example_can_be_told(live: Any) -> None:
     """Its own choice: what it spends grows from round to round, and metrics stay with it."""
-    coordinator = house.coordinator("ByLibrary", rounds=2, batch_size=4)
-    participant = house.participant(
-        "ByLibrary", dp_sgd_clip=1.0, dp_sgd_noise=1.0, state_dir=house.out.parent / "p0"
+    coordinator = live.coordinator("ByLibrary", rounds=2, batch_size=4)
+    participant = live.participant(
+        "ByLibrary", dp_sgd_clip=1.0, dp_sgd_noise=1.0, state_dir=live.out.parent / "p0"
     )
     coordinator.result.result(90)
     spent = [each["epsilon"] for each in participant.wait_for("update_sent", times=2)]
     steps = [(1.0, 0.5, 2), (1.0, 0.5, 4)]
     assert spent == [pytest.approx(dp_sgd.epsilon([each], 1e-5)) for each in steps]
-    assert [u["metrics"] for each in records(house, "round") for u in each["updates"]] == [{}, {}]
+    assert [u["metrics"] for each in records(live, "round") for u in each["updates"]] == [{}, {}]

@@ -19,14 +19,14 @@ from fanfold.schemas.tensor_codec import parameters_sha256
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_participant_killed_in_mid_round_does_not_hang_the_run(house: Any) -> None:
+def test_a_participant_killed_in_mid_round_does_not_hang_the_run(live: Any) -> None:
     """The round closes at the deadline with the quorum; who comes back takes part again."""
-    coordinator = house.coordinator(
+    coordinator = live.coordinator(
         "Tiny", rounds=10_000, min_participants=2, deadline_seconds=4.0, quorum=1
     )
-    house.participant("Tiny", 0, 2)
+    live.participant("Tiny", 0, 2)
     flags = ["--id=p1", "--partition-index=1", "--num-partitions=2", "--progress-seconds=0.5"]
-    victim = house.process("participant", "Slow", *flags, SLOW_SECONDS="600")
+    victim = live.process("participant", "Slow", *flags, SLOW_SECONDS="600")
     victim.wait_for("version_received")
     victim.kill()
     (first, *_) = coordinator.wait_for("round_closed")
@@ -34,14 +34,14 @@ def test_a_participant_killed_in_mid_round_does_not_hang_the_run(house: Any) -> 
     assert first["seconds"] >= 4.0
     coordinator.wait_for("participant_silent")
 
-    again = house.process("participant", "Slow", *flags)
+    again = live.process("participant", "Slow", *flags)
     received = again.wait_for("version_received")
     assert received["version"] >= 1
     again.wait_for("update_sent")
     coordinator.wait_until(lambda: coordinator.all("round_closed")[-1]["updates"] == 2)
     coordinator.stop("seen enough")
     coordinator.result.result(60)
-    records = read_history(house.out / "history.jsonl")
+    records = read_history(live.out / "history.jsonl")
     made_by = [
         {update["participant"] for update in record["updates"]}
         for record in records
@@ -51,59 +51,59 @@ def test_a_participant_killed_in_mid_round_does_not_hang_the_run(house: Any) -> 
     assert {"p0", "p1"} in made_by
 
 
-def test_a_training_that_cannot_be_stopped_does_not_keep_the_process(house: Any) -> None:
+def test_a_training_that_cannot_be_stopped_does_not_keep_the_process(live: Any) -> None:
     """After the grace time, and the few seconds that the end of a batch gets, it says goodbye."""
-    coordinator = house.coordinator("Tiny", rounds=1)
-    deaf = house.process("participant", "Deaf", "--id=p0", "--grace-seconds=0.5")
-    deaf.wait_for("version_received")
-    code, complaints = deaf.terminate()
-    assert (code, complaints) == (0, "")
+    coordinator = live.coordinator("Tiny", rounds=1)
+    unstoppable = live.process("participant", "Unstoppable", "--id=p0", "--grace-seconds=0.5")
+    unstoppable.wait_for("version_received")
+    code, stderr = unstoppable.terminate()
+    assert (code, stderr) == (0, "")
     (left,) = coordinator.wait_for("participant_left")
     assert left["reason"] == "SIGTERM"
     coordinator.stop("seen enough")
     coordinator.result.result(60)
 
 
-def test_training_for_three_heartbeats_keeps_its_connection(house: Any) -> None:
+def test_training_for_three_heartbeats_keeps_its_connection(live: Any) -> None:
     """The work thread trains, the I/O threads keep the beat: nothing is sent twice."""
     flags = ["--id=p0", "--heartbeat-seconds=5"]
-    participant = house.process("participant", "Slow", *flags, SLOW_SECONDS="16")
-    coordinator = house.coordinator("Tiny", rounds=1)
+    participant = live.process("participant", "Slow", *flags, SLOW_SECONDS="16")
+    coordinator = live.coordinator("Tiny", rounds=1)
     outcome = coordinator.result.result(90)
     assert outcome.is_finished
-    code, complaints = participant.terminate()
+    code, stderr = participant.terminate()
     assert code == 0
-    assert "connection lost" not in complaints
+    assert "connection lost" not in stderr
     assert [each["event"] for each in participant.said].count("version_received") == 1
 
 
-def test_sigterm_ends_a_coordinator_in_good_order_and_it_goes_on(house: Any) -> None:
+def test_sigterm_ends_a_coordinator_in_good_order_and_it_goes_on(live: Any) -> None:
     """Exit code 1, as the run is not finished; the next start ends it with the undisturbed hash."""
-    house.participant("Tiny")
-    undisturbed = house.coordinator("Tiny", rounds=40, out=house.out / "one").result.result(90)
-    flags = ["--rounds=40", "--lr=0.1", f"--out={house.out}"]
-    first = house.process("coordinator", "Tiny", *flags)
+    live.participant("Tiny")
+    undisturbed = live.coordinator("Tiny", rounds=40, out=live.out / "one").result.result(90)
+    flags = ["--rounds=40", "--lr=0.1", f"--out={live.out}"]
+    first = live.process("coordinator", "Tiny", *flags)
     first.wait_for("round_closed")
-    code, complaints = first.terminate()
-    assert code == 1, complaints
-    second = house.process("coordinator", "Tiny", *flags)
-    code, complaints = second.end()
-    assert code == 0, complaints
+    code, stderr = first.terminate()
+    assert code == 1, stderr
+    second = live.process("coordinator", "Tiny", *flags)
+    code, stderr = second.end()
+    assert code == 0, stderr
     assert second.said[-1]["event"] == "run_finished"
     assert second.said[-1]["parameters_sha256"] == undisturbed.parameters_sha256
     started = [each for each in second.said if each["event"] == "run_started"]
     assert started[0]["epoch"] == 2
 
 
-def test_an_evaluation_that_cannot_be_stopped_does_not_keep_the_coordinator(house: Any) -> None:
+def test_an_evaluation_that_cannot_be_stopped_does_not_keep_the_coordinator(live: Any) -> None:
     """The rounds went on beside it; the next start goes on from what was committed."""
-    participant = house.participant("Tiny")
-    flags = [f"--out={house.out}"]
-    first = house.process("coordinator", "DeafEvaluation", "--rounds=10000", *flags)
+    participant = live.participant("Tiny")
+    flags = [f"--out={live.out}"]
+    first = live.process("coordinator", "UnstoppableEvaluation", "--rounds=10000", *flags)
     participant.wait_for("update_sent", times=3)
-    code, complaints = first.terminate()
-    assert code == 1, complaints
-    second = house.process("coordinator", "Tiny", "--rounds=10000", *flags)
+    code, stderr = first.terminate()
+    assert code == 1, stderr
+    second = live.process("coordinator", "Tiny", "--rounds=10000", *flags)
     resumed = second.wait_for("run_resumed")
     assert resumed["version"] >= 2
     second.terminate()

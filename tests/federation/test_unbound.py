@@ -19,8 +19,8 @@ def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def channel(house: Any) -> Iterator[BlockingChannel]:
-    with closing(pika.BlockingConnection(pika.URLParameters(house.url))) as connection:
+def channel(live: Any) -> Iterator[BlockingChannel]:
+    with closing(pika.BlockingConnection(pika.URLParameters(live.url))) as connection:
         yield connection.channel()
 
 
@@ -37,15 +37,15 @@ def unbind(queue: str, exchange: str, key: str) -> Callable[[BlockingChannel, st
     ids=["the binding of the results", "the exchange of all reports"],
 )
 def test_what_updates_go_through_is_put_back(
-    house: Any, channel: BlockingChannel, take_away: Callable[[BlockingChannel, str], object]
+    live: Any, channel: BlockingChannel, take_away: Callable[[BlockingChannel, str], object]
 ) -> None:
     """The broker tells the coordinator nothing; the participant tries again until it is there."""
     GatedTiny.gate.clear()
-    coordinator = house.coordinator("GatedTiny", rounds=1, min_participants=2)
-    first, second = (house.participant("GatedTiny", index, 2) for index in range(2))
+    coordinator = live.coordinator("GatedTiny", rounds=1, min_participants=2)
+    first, second = (live.participant("GatedTiny", index, 2) for index in range(2))
     first.wait_for("update_sent")
     second.wait_for("version_received")
-    take_away(channel, house.name)
+    take_away(channel, live.name)
     GatedTiny.gate.set()
     assert coordinator.result.result(90).is_finished
     (record,) = coordinator.all("round_closed")
@@ -53,22 +53,22 @@ def test_what_updates_go_through_is_put_back(
 
 
 def test_a_participant_whose_queue_hears_no_version_is_found(
-    house: Any, channel: BlockingChannel
+    live: Any, channel: BlockingChannel
 ) -> None:
     """It lives and waits; the deadline closes the round without it, and the next one has it."""
     GatedTiny.gate.clear()
-    coordinator = house.coordinator(
+    coordinator = live.coordinator(
         "GatedTiny", rounds=1000, min_participants=2, deadline_seconds=2.0
     )
-    house.participant("GatedTiny", 0, 2)
-    deaf = house.participant("GatedTiny", 1, 2)
-    deaf.wait_for("version_received")
-    unbind("participant.p1", "parameters", "")(channel, house.name)
+    live.participant("GatedTiny", 0, 2)
+    unbound = live.participant("GatedTiny", 1, 2)
+    unbound.wait_for("version_received")
+    unbind("participant.p1", "parameters", "")(channel, live.name)
     GatedTiny.gate.set()
-    deaf.wait_for("version_received", times=2)
-    deaf.wait_for("update_sent", times=2)
+    unbound.wait_for("version_received", times=2)
+    unbound.wait_for("update_sent", times=2)
     coordinator.stop("seen enough")
     coordinator.result.result(60)
-    records = read_history(house.out / "history.jsonl")
+    records = read_history(live.out / "history.jsonl")
     counts = [len(record["updates"]) for record in records if record["event"] == "round"]
     assert 1 in counts

@@ -85,7 +85,7 @@ class Ill(Tiny):
         return history
 
 
-class Deaf(Tiny):
+class Unstoppable(Tiny):
     """Trains for ten minutes and never asks whether it should stop."""
 
     def fit(self, network: nn.Module, data: Any, plan: TrainingPlan) -> list[dict[str, float]]:
@@ -93,7 +93,7 @@ class Deaf(Tiny):
         return super().fit(network, data, plan)
 
 
-class DeafEvaluation(Tiny):
+class UnstoppableEvaluation(Tiny):
     """Is evaluated for ten minutes and never asks whether that should stop."""
 
     def evaluate(self, network: nn.Module, data: Any) -> dict[str, float]:

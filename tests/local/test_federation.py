@@ -65,8 +65,8 @@ def test_what_every_participant_complains_of_is_told_once(tmp_path: Path) -> Non
         timeout=100,
     )
     assert ended.returncode == 2
-    (complaint,) = ended.stderr.splitlines()
-    assert complaint.startswith(f"fanfold: the task cannot read its data in {tmp_path}")
+    (message,) = ended.stderr.splitlines()
+    assert message.startswith(f"fanfold: the task cannot read its data in {tmp_path}")
 
 
 def test_a_coordinator_killed_by_a_signal_is_a_failure(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from fanfold.simulation.speeds import slowness
 from fanfold.simulation.timeline import Timeline
 
 
-class Ledger:
+class CountedRun:
     """A run that trains nothing and writes everything down."""
 
     def __init__(self, rounds: int, max_staleness: int) -> None:
@@ -95,8 +95,8 @@ def counted_instructions() -> Iterator[list[int]]:
 
 def simulated(
     speeds: list[float], policy: RoundPolicy, *, rounds: int = 12, **options: Any
-) -> tuple[Ledger, EventLoop]:
-    run = Ledger(rounds, policy.max_staleness)
+) -> tuple[CountedRun, EventLoop]:
+    run = CountedRun(rounds, policy.max_staleness)
     names = [f"p{index}" for index in range(len(speeds))]
     loop = EventLoop(run, names, speeds, policy=policy, **options)
     loop.run()
@@ -152,7 +152,7 @@ def test_a_round_that_nobody_can_ever_close_is_said_to_be_one() -> None:
     with pytest.raises(StuckError, match="round 1 can never close: it has 1 updates"):
         simulated([1.0], RoundPolicy(quorum=2))
 
-    run = Ledger(rounds=1, max_staleness=0)
+    run = CountedRun(rounds=1, max_staleness=0)
     run.refuses_everything = True
     with pytest.raises(StuckError, match="were all of them refused"):
         EventLoop(run, ["p0"], [1.0], policy=RoundPolicy()).run()

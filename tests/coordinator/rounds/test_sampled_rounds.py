@@ -68,7 +68,7 @@ class Service:
             assert self._changed.wait_for(lambda: len(self.all(event)) >= times, 30), self.said
 
 
-class House:
+class LiveFederation:
     """One federation: its coordinator can be started again and again."""
 
     def __init__(
@@ -106,11 +106,11 @@ class House:
 
 
 @pytest.fixture
-def house(broker_url: str, federation: str, tmp_path: Path) -> Iterator[House]:
+def live(broker_url: str, federation: str, tmp_path: Path) -> Iterator[LiveFederation]:
     with _threads() as threads:
-        house = House(broker_url, federation, tmp_path, threads)
-        yield house
-        for service in house.services:
+        live = LiveFederation(broker_url, federation, tmp_path, threads)
+        yield live
+        for service in live.services:
             service.stop("the test is over")
 
 
@@ -125,13 +125,13 @@ def drawn(round_number: int, names: list[str] = NAMES) -> set[str]:
     return set(draw(names, size=2, seed=5, round_number=round_number))
 
 
-def test_each_round_a_drawn_half_gets_the_version_and_nobody_else(house: House) -> None:
+def test_each_round_a_drawn_half_gets_the_version_and_nobody_else(live: LiveFederation) -> None:
     """Through `F.resend`, and with bytes that were really sent."""
-    coordinator = house.coordinator(fraction=0.5, seed=5, rounds=6)
-    participants = {name: house.participant(name) for name in NAMES}
+    coordinator = live.coordinator(fraction=0.5, seed=5, rounds=6)
+    participants = {name: live.participant(name) for name in NAMES}
     coordinator.result.result(60)
 
-    assert house.counted() == [drawn(number) for number in range(1, 7)]
+    assert live.counted() == [drawn(number) for number in range(1, 7)]
     for name, participant in participants.items():
         versions = [fields["version"] for fields in participant.all("version_received")]
         assert versions == [number - 1 for number in range(1, 7) if name in drawn(number)]
@@ -140,31 +140,31 @@ def test_each_round_a_drawn_half_gets_the_version_and_nobody_else(house: House) 
     assert bytes_down.pop() % 2 == 0
 
 
-def test_the_sample_is_the_same_after_a_restart_and_a_newcomer_waits(house: House) -> None:
+def test_the_sample_is_the_same_after_a_restart_and_a_newcomer_waits(live: LiveFederation) -> None:
     Tiny.may_train.clear()
-    coordinator = house.coordinator(fraction=0.5, seed=5, rounds=1)
-    participants = {name: house.participant(name) for name in NAMES}
+    coordinator = live.coordinator(fraction=0.5, seed=5, rounds=1)
+    participants = {name: live.participant(name) for name in NAMES}
     for name in drawn(1):
         participants[name].wait_for("version_received")
     coordinator.stop("a crash would do the same")
     coordinator.result.result(30)
 
-    again = house.coordinator(fraction=0.5, seed=5, rounds=1)
+    again = live.coordinator(fraction=0.5, seed=5, rounds=1)
     again.wait_for("run_resumed")
-    newcomer = house.participant("newcomer")
+    newcomer = live.participant("newcomer")
     again.wait_for("participant_joined")
     Tiny.may_train.set()
     again.result.result(60)
 
-    assert house.counted() == [drawn(1)]
+    assert live.counted() == [drawn(1)]
     assert newcomer.all("version_received") == []
 
 
-def test_when_the_whole_sample_leaves_others_are_drawn_at_once(house: House) -> None:
+def test_when_the_whole_sample_leaves_others_are_drawn_at_once(live: LiveFederation) -> None:
     """The deadline is ten minutes away: nobody waits for it."""
     Tiny.may_train.clear()
-    coordinator = house.coordinator(fraction=0.5, seed=5, rounds=1)
-    participants = {name: house.participant(name) for name in NAMES}
+    coordinator = live.coordinator(fraction=0.5, seed=5, rounds=1)
+    participants = {name: live.participant(name) for name in NAMES}
     for name in drawn(1):
         participants[name].wait_for("version_received")
     for name in drawn(1):
@@ -176,4 +176,4 @@ def test_when_the_whole_sample_leaves_others_are_drawn_at_once(house: House) -> 
     Tiny.may_train.set()
     coordinator.result.result(60)
 
-    assert house.counted() == [{chosen}]
+    assert live.counted() == [{chosen}]

@@ -1,6 +1,6 @@
 """What is done to a federation beside killing its parts, kind by kind."""
 
-from disturbances import books, connections, disks, node, objects, processes, uploads
+from disturbances import connections, disks, node, objects, processes, run_files, uploads
 from disturbances.kind import Kind
 
 KINDS: tuple[Kind, ...] = (
@@ -9,7 +9,7 @@ KINDS: tuple[Kind, ...] = (
     *objects.KINDS,
     *node.KINDS,
     *disks.KINDS,
-    *books.KINDS,
+    *run_files.KINDS,
     *uploads.KINDS,
 )
 

@@ -71,7 +71,7 @@ def standby_behind_a_stopped_one(federation: Federation, dice: random.Random) ->
     assert "took over the run" in federation.log(old)
 
 
-@kind("a standby that is told to stop", "It ends, and whoever is in office goes on.")
+@kind("a standby asked to end", "It ends, and the active coordinator goes on.")
 def standby_stopped(federation: Federation, dice: random.Random) -> Iterator[None]:
     successor = federation.stand_by()
     federation.expect_end(successor)

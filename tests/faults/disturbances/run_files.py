@@ -1,4 +1,4 @@
-"""The coordinator's books: damaged, cut short or gone while it is dead."""
+"""The coordinator's files: damaged, cut short or gone while it does not run."""
 
 import json
 import random
