@@ -31,11 +31,11 @@ class AggregationSettings:
             return "exact"
         parts = [self.aggregator]
         if self.buckets is not None:
-            parts.append(f"buckets {self.buckets}")
+            parts.append(f"buckets {self.buckets} of seed {self.seed}")
         if self.mixing is not None:
             parts.append(self.mixing)
         if self.normalize_steps:
-            parts.append("normalized steps")
+            parts.append(f"normalized steps of momentum {self.momentum:g}")
         return ", ".join(parts)
 
 

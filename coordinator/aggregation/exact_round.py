@@ -61,7 +61,7 @@ class ExactRound:
             max_staleness: who sends nothing for more versions drops out of the mean.
             store: for models and versions.
         """
-        self._max_staleness = max_staleness
+        self.max_staleness = max_staleness
         self._store = store
         self.table: dict[str, Entry] = {}
         """By participant, in the order in which the models came."""
@@ -98,14 +98,14 @@ class ExactRound:
     def close(self, running: RunningSum, *, version: int) -> None:
         """Let the silent drop out, and leave u - w in the sum."""
         for participant, entry in list(self.table.items()):
-            if version - entry.version > self._max_staleness:
+            if version - entry.version > self.max_staleness:
                 self._remove(participant)
         for name in self.latest.sums:
             step = self.latest.mean(name) - running.tensors[name].double()
             if name in running.holes:
                 step.masked_fill_(running.holes[name], 0.0)
             running.sums[name], running.examples[name] = step, 1
-        for base in [base for base in self._bases if version + 1 - base > self._max_staleness]:
+        for base in [base for base in self._bases if version + 1 - base > self.max_staleness]:
             self._store.drop(self._bases.pop(base))
 
     def state(self) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
@@ -148,7 +148,7 @@ class ExactRound:
             self.latest.add(model, entry.num_examples)
 
     def _keep_base(self, version: int, running: RunningSum) -> None:
-        if self._max_staleness and version not in self._bases:
+        if self.max_staleness and version not in self._bases:
             key = f"version.{version}"
             parameters = {
                 name: tensor

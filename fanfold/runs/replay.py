@@ -17,6 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
+from fanfold.coordinator.aggregation.exact_round import ExactRound
 from fanfold.coordinator.aggregation.initial_model import initial_model
 from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
 from fanfold.coordinator.aggregation.root_update import RootTrainer
@@ -158,6 +159,8 @@ class _Replayer:
             staleness=parse_staleness(rules.staleness),
             optimizer=parse_optimizer(rules.server_optimizer),
         )
+        if isinstance(self.run.aggregation, ExactRound):
+            self.run.aggregation.max_staleness = rules.policy.max_staleness
         self._publish()
 
     def fold(self, updates: Sequence[Mapping[str, Any]]) -> None:
@@ -196,7 +199,7 @@ class _Replayer:
             steps=trained.steps,
         )
         sent = encode_tensors(update, trained.tensors, kinds=trained.kinds, encoding=base.encoding)
-        folded = self.run.fold(update, decode_tensors(_received(sent)), ANY_DIGEST)
+        folded = self.run.fold(update, decode_tensors(_received(sent)), entry["digest"])
         for name in ("staleness", "num_examples", "weight"):
             if getattr(folded, name) != entry[name]:
                 raise InvalidInputError(
