@@ -1,6 +1,6 @@
 """A private certificate authority, for a federation that has none of its own.
 
-Good for trying TLS out, and for a closed group that hands out its CA's certificate itself.
+For trying out TLS, and for a closed group that distributes its CA's certificate itself.
 """
 
 import datetime as dt
@@ -34,7 +34,7 @@ _SIGNS = x509.KeyUsage(
     encipher_only=False,
     decipher_only=False,
 )
-"""Of the CA: it signs."""
+"""The key usage of the CA's certificate: it signs others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Authority:
 
     @classmethod
     def in_folder(cls, folder: Path) -> "Authority":
-        """Return the CA of a folder, made if there is none.
+        """Return the CA in a folder; make one if there is none.
 
         Raises:
             InvalidInputError: if the folder cannot be used.
@@ -85,7 +85,7 @@ class Authority:
         return cls(folder, certificate, key)
 
     def issue_server(self, hosts: Sequence[str]) -> tuple[Path, Path]:
-        """Return certificate and key of a broker that is reached under these names or addresses."""
+        """Return certificate and key of a broker with these host names or addresses."""
         names = x509.SubjectAlternativeName([_host(host) for host in hosts])
         return self._issue("server", hosts[0], ExtendedKeyUsageOID.SERVER_AUTH, names)
 
@@ -93,7 +93,7 @@ class Authority:
         """Return certificate and key of a participant or coordinator with this broker login.
 
         Raises:
-            InvalidInputError: if it is no name for one.
+            InvalidInputError: if a login cannot have this name.
         """
         check_identifier("the login", login)
         return self._issue(login, login, ExtendedKeyUsageOID.CLIENT_AUTH)

@@ -1,4 +1,4 @@
-"""The file that lets one participant, or the coordinator, in: made by `fanfold enroll`."""
+"""The credentials file of one participant, or of the coordinator, made by `fanfold enroll`."""
 
 import json
 from collections.abc import Mapping
@@ -17,16 +17,16 @@ Role = Literal["participant", "coordinator"]
 
 
 class Credentials(BaseModel):
-    """Who we are at which broker. Paths are relative to the file's own folder."""
+    """The broker, and the login for it. Paths are relative to the folder of the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     role: Role
     federation: Identifier
     login: Identifier
-    """Under enrolment a participant's id is its broker login."""
+    """The broker login, which is also the id of an enrolled participant."""
     password: SecretStr | None = None
-    """None where the login is a client certificate."""
+    """None if a client certificate is used to log in."""
     brokers: tuple[str, ...] = Field(min_length=1)
     """URLs without a login."""
     ca_file: Path | None = None
@@ -38,8 +38,8 @@ class Credentials(BaseModel):
         """Return the credentials in a file.
 
         Raises:
-            InvalidInputError: if it is no such file, or not for this role; the message repeats
-                nothing of it.
+            InvalidInputError: if it is no such file, or is for another role; the message does not
+                repeat its content.
         """
         try:
             found = cls.model_validate_json(path.read_bytes())
@@ -68,7 +68,7 @@ class Credentials(BaseModel):
         """Write the file, readable by its owner only.
 
         Raises:
-            InvalidInputError: if it cannot be written, or one is there already.
+            InvalidInputError: if it cannot be written, or exists already.
         """
         try:
             create(path, f"{self.text()}\n".encode())
@@ -78,14 +78,14 @@ class Credentials(BaseModel):
             raise InvalidInputError(f"{path} cannot be written: {error.strerror}") from None
 
     def text(self) -> str:
-        """Return the file's content, the password in clear."""
+        """Return the file's content, with the password in clear."""
         document = self.model_dump(mode="json", exclude_none=True)
         if self.password is not None:
             document["password"] = self.password.get_secret_value()
         return json.dumps(document, indent=2)
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a command's options, those of the file among them.
+        """Return a command's options, completed by those in the file.
 
         Raises:
             InvalidInputError: if an option contradicts the file.

@@ -1,8 +1,8 @@
-"""Letting participants in one by one, each with a login that can do nothing but take part.
+"""Broker logins for single participants, each with the permissions to take part and no others.
 
 RabbitMQ's permissions are three patterns over the names of queues and exchanges. A participant may
-configure nothing, write to the federation's reports exchange, and read its own queue; what that
-leaves open is told in `docs/security.md`.
+configure nothing, write to the federation's reports exchange, and read its own queue.
+`docs/security.md` says what that leaves open.
 """
 
 import re
@@ -21,9 +21,9 @@ from fanfold.schemas.errors import FanfoldError, InvalidInputError
 from fanfold.schemas.names import FederationNames, check_identifier
 
 TAG = "fanfold"
-"""On every login that we made, so that `revoke` removes no other. RabbitMQ grants it nothing."""
+"""The tag of every login made here; `revoke` removes no other. RabbitMQ gives it no rights."""
 PARTICIPANT_LIMITS = {"max-connections": 4, "max-channels": 16}
-"""A participant has two connections; twice that lets it come back before the broker notices."""
+"""A participant has two connections, and may reconnect before the broker closes the old ones."""
 COORDINATOR_LIMITS = {"max-connections": 8, "max-channels": 32}
 _PASSWORD_BYTES = 24
 
@@ -36,7 +36,7 @@ class Enrolment:
     names: FederationNames
     vhost: str = "/"
     brokers: Sequence[str] = ()
-    """What the credentials name; by default what the broker says it listens on."""
+    """Broker URLs for the credentials; by default those the broker says it listens on."""
     ca_file: Path | None = None
     certificate: Path | None = None
     """Log in with this client certificate, whose common name is the id, and no password."""
@@ -47,7 +47,7 @@ class Enrolment:
 
         Raises:
             InvalidInputError: if the id cannot be one, or the broker has such a login already.
-            TransportError: if the management API refuses something; then nothing of ours is left.
+            TransportError: if the management API refuses something; what was made is removed.
         """
         check_identifier("the participant", participant)
         names = self.names
@@ -74,15 +74,15 @@ class Enrolment:
                 limits=PARTICIPANT_LIMITS,
             )
         except FanfoldError:
-            self._remove(participant, queue=is_new)  # one that was there has somebody's version
+            self._remove(participant, queue=is_new)  # a queue from before may hold a version
             raise
 
     def enroll_coordinator(self, login: str) -> Credentials:
-        """Make the coordinator's login: everything of this federation, and nothing else.
+        """Make the coordinator's login, with permissions for this federation only.
 
         Raises:
             InvalidInputError: if the login cannot be one, or the broker has it already.
-            TransportError: if the management API refuses something; then nothing is left.
+            TransportError: if the management API refuses something; what was made is removed.
         """
         check_identifier("the login", login)
         self._refuse_known(login)
@@ -97,10 +97,10 @@ class Enrolment:
             raise
 
     def revoke(self, login: str) -> None:
-        """End the connections of a login that we made, and remove it with its queue.
+        """Close the connections of a login made by `fanfold enroll`; remove it and its queue.
 
         Raises:
-            InvalidInputError: if there is no such login, or it is not one of ours.
+            InvalidInputError: if there is no such login, or `fanfold enroll` did not make it.
         """
         check_identifier("the login", login)
         user = self.management.get("users", login)
@@ -114,7 +114,7 @@ class Enrolment:
         self._remove(login, queue=True)
 
     def _remove(self, login: str, *, queue: bool) -> None:
-        """The login first, so that it cannot come back; then what it held."""
+        """Remove the login first, so that it cannot reconnect; then its connections and queue."""
         self.management.delete("users", login)
         for connection in self.management.get("connections") or []:
             if connection.get("user") == login:
@@ -146,7 +146,7 @@ class Enrolment:
     def _make_login(
         self, login: str, *, role: Any, permissions: dict[str, str], limits: dict[str, int]
     ) -> Credentials:
-        """Permissions and limits come right after the login: until then it can do nothing."""
+        """Make a login, then its permissions and limits: until it has them, it can do nothing."""
         password = None if self.certificate else secrets.token_urlsafe(_PASSWORD_BYTES)
         secret = {"password_hash": ""} if password is None else {"password": password}
         credentials = Credentials(
@@ -166,7 +166,7 @@ class Enrolment:
         return credentials
 
     def _listening(self) -> tuple[str, ...]:
-        """Where the broker listens for AMQP, with TLS if it does at all, on the API's host."""
+        """Return the broker's AMQP URLs on the API's host, those with TLS if it has any."""
         listeners = self.management.get("overview")["listeners"]
         ports = {listener["protocol"]: listener["port"] for listener in listeners}
         host = f"[{self.management.host}]" if ":" in self.management.host else self.management.host
@@ -177,11 +177,11 @@ class Enrolment:
 
 
 def _exactly(name: str) -> str:
-    """RabbitMQ anchors no pattern by itself, and a dot is any character."""
+    """Return a pattern for this name alone: RabbitMQ's are not anchored; a dot is any character."""
     return f"^{re.escape(name)}$"
 
 
 def _tags(user: dict[str, Any]) -> list[str]:
-    """RabbitMQ says them as a list since 3.9, and as one text with commas before."""
+    """Return a user's tags: a list since RabbitMQ 3.9, one text with commas before."""
     tags: str | list[str] = user.get("tags", [])
     return tags.split(",") if isinstance(tags, str) else tags

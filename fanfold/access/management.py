@@ -12,7 +12,7 @@ from fanfold.transport import client_context, is_loopback
 
 
 def parts_of(url: str) -> httpx.URL:
-    """Split an address; one that is none has no parts."""
+    """Split a URL; what is no URL has no parts."""
     try:
         return httpx.URL(url)
     except httpx.InvalidURL:
@@ -20,7 +20,7 @@ def parts_of(url: str) -> httpx.URL:
 
 
 class ManagementClient:
-    """Calls the API; every answer that is no success raises. One thread at a time."""
+    """Calls the API; an answer that is no success raises. Use it from one thread at a time."""
 
     def __init__(
         self,
@@ -31,14 +31,14 @@ class ManagementClient:
         insecure_http: bool = False,
         timeout_seconds: float = 30.0,
     ) -> None:
-        """Send nothing yet.
+        """Make a client; nothing is sent yet.
 
         Args:
             url: as in http://login:password@host:15672.
-            login: name and password, each for where the URL has none.
-            tls: what https is held to; the system's certificates by default.
+            login: name and password, each used if the URL has none.
+            tls: settings for https; the system's certificates by default.
             insecure_http: whether passwords may go unencrypted to another machine.
-            timeout_seconds: how long an answer is waited for.
+            timeout_seconds: how long to wait for an answer.
 
         Raises:
             InvalidInputError: if it is no such URL; the message does not repeat it.
@@ -66,22 +66,22 @@ class ManagementClient:
         return f"<Management {self.url}>"
 
     def get(self, *path: str, **query: str | int) -> Any:
-        """Return what stands there, None where nothing does."""
+        """Return the object at a path, None if there is none."""
         try:
             return self._call("GET", path, query=query)
         except _MissingError:
             return None
 
     def put(self, *path: str, body: dict[str, Any] | None = None) -> None:
-        """Make or replace what stands there."""
+        """Make or replace the object at a path."""
         self._call("PUT", path, body=body or {})
 
     def post(self, *path: str, body: dict[str, Any]) -> None:
-        """Add something there."""
+        """Add an object at a path."""
         self._call("POST", path, body=body)
 
     def delete(self, *path: str) -> bool:
-        """Remove what stands there; False if nothing did."""
+        """Remove the object at a path; return False if there was none."""
         try:
             self._call("DELETE", path)
         except _MissingError:
@@ -130,4 +130,4 @@ class ManagementClient:
 
 
 class _MissingError(BrokerUnreachableError):
-    """Raised when there is nothing at a path; callers never see it but for PUT."""
+    """Raised when there is nothing at a path; only PUT lets it reach its caller."""

@@ -36,7 +36,7 @@ def group_of(model: type[BaseModel], name: str) -> str:
         return PRIVACY
     if name in _BY_NAME:
         return _BY_NAME[name]
-    for each in reversed(model.__mro__):  # what a derived model changes belongs where it came from
+    for each in reversed(model.__mro__):  # a changed option stays in the group of its first model
         if issubclass(each, BaseModel) and name in each.model_fields:
             return _BY_SETTINGS.get(each.__name__, WHO)
     return REST
@@ -86,14 +86,14 @@ class ExampledCommand(TyperCommand):
     """A command whose help ends with two examples."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Write them as they are typed, a line each."""
+        """Write the examples as they are typed, one on each line."""
         with formatter.section("Examples"):
             for example in EXAMPLES[str(ctx.command.name)]:
                 formatter.write(f"  {example}\n")
 
 
 class GroupedCommand(ExampledCommand):
-    """A command whose options stand under the headings that they were given."""
+    """A command whose help shows the options in groups, under their headings."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write one section for each heading; typer's own do so only with rich's markup."""

@@ -11,7 +11,7 @@ _bound: dict[str, Any] = {}
 
 
 def bind(**fields: Any) -> None:
-    """Put fields on every line from now on, in all threads."""
+    """Add fields to every log line from now on, in all threads."""
     _bound.update(fields)
 
 
@@ -19,14 +19,14 @@ def set_up(log_format: Literal["text", "json"], **bound: Any) -> None:
     """Send all logs, those of libraries too, through one formatter.
 
     Args:
-        log_format: `text` for people, `json` for machines.
-        bound: fields that stand on every line, such as the federation.
+        log_format: `text` for people, `json` for programs.
+        bound: fields of every line, such as the federation.
     """
     _bound.clear()
     bind(**bound)
 
     def add_bound(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Any:
-        """Context variables belong to one thread; these fields stand on the lines of all."""
+        """Add the fields; structlog's context variables would add them in one thread only."""
         return {**_bound, **event}
 
     shared: list[Any] = [
@@ -53,7 +53,7 @@ def set_up(log_format: Literal["text", "json"], **bound: Any) -> None:
     root.setLevel(logging.INFO)
     logging.getLogger("pika").setLevel(
         logging.CRITICAL
-    )  # transport says what matters, in our words
+    )  # transport logs what matters of pika's events itself
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -20,10 +20,10 @@ Settings = TypeVar("Settings", bound=BaseModel)
 
 
 def options_of(*models: type[BaseModel]) -> Callable[[Command], Command]:
-    """Give a command one option for every field of the models; it is called with them by name.
+    """Give a command one option for every field of the models, passed to it by name.
 
-    Every value reaches the command as text, or not at all: the models say what it means, so that
-    all mistakes can be told at once. A field of several models is one option.
+    The command gets every value as text, or not at all; the models convert it, so that all mistakes
+    are reported at once. A field that several models have is one option.
     """
     groups = {name: group_of(model, name) for model in models for name in model.model_fields}
     fields = {name: field for model in models for name, field in model.model_fields.items()}
@@ -48,16 +48,16 @@ def read(
     *,
     role: Role | None = None,
 ) -> Settings:
-    """Return the settings that the options and a credentials file name.
+    """Return the settings from the options and a credentials file.
 
     Args:
-        model: the settings.
-        options: by name of the field; what nobody gave is None or an empty tuple.
+        model: the class of the settings.
+        options: by name of the field; None or an empty tuple if not given.
         credentials: a file that `fanfold enroll` made.
-        role: whom that file must be for; None where anybody's will do.
+        role: the role that the file must be for; None accepts any.
 
     Raises:
-        InvalidInputError: all that is wrong, in one message.
+        InvalidInputError: if anything is wrong; one message names all of it.
     """
     if credentials is not None:
         options = Credentials.read(credentials, role=role).options(options)
@@ -75,14 +75,14 @@ def read(
 
 
 def _mistakes(error: ValidationError) -> list[str]:
-    """One sentence for each option that is wrong; a union of types says so only once."""
+    """Return one sentence for each option that is wrong, also where a union has several errors."""
     by_option: dict[str, str] = {}
     for mistake in error.errors(include_url=False):
         name = str(mistake["loc"][0]) if mistake["loc"] else ""
         option = f"--{name.replace('_', '-')}"
         if mistake["type"] == "missing":
             by_option[option] = f"{option} is missing"
-        elif mistake["type"] == "value_error":  # a whole sentence of ours
+        elif mistake["type"] == "value_error":  # raised by a check here, with a whole sentence
             by_option[option] = f"{option}: {mistake['ctx']['error']}"
         else:
             words = mistake["msg"].removeprefix("Input should be ")

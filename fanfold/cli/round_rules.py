@@ -10,7 +10,7 @@ from fanfold.schemas.errors import InvalidInputError
 from fanfold.simulation.settings import SimulationSettings
 
 UNENDING_ROUNDS = 2**53
-"""The largest count that a message can carry."""
+"""The largest count that fits into a message."""
 
 
 def rounds_of(
@@ -18,12 +18,13 @@ def rounds_of(
 ) -> RoundSettings:
     """Return the rules of one mode.
 
-    Where several are compared, `goal` is that of the buffered one: the others would be it too. A
-    run that ends by the clock has no last round unless one is named. Training uses one thread
-    unless told otherwise, because small batches gain nothing from more.
+    If several modes are compared, `goal` applies to the buffered one: with the same goal all of
+    them would be the same. A run that ends after a time has no last round unless `rounds` is given.
+    Training uses one thread unless `threads` is given, because small batches gain nothing from
+    more.
 
     Raises:
-        InvalidInputError: all that is wrong with the options, in one message.
+        InvalidInputError: if options are wrong; one message names all of them.
     """
     given = {"threads": "1"} | {name: value for name, value in options.items() if value is not None}
     if settings.simulated_hours is not None:

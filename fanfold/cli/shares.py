@@ -1,4 +1,4 @@
-"""Whose updates counted how much, in words."""
+"""The weights of updates in a round, as a sentence."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from fanfold.monitoring.printable import printable
 
 
 def shares_in_words(shares: Mapping[str, float]) -> str:
-    """Return how much of whose updates the aggregator let count, fewest words first."""
+    """Return how much of each participant's update the aggregator counted, as a short sentence."""
     out = sorted(name for name, share in shares.items() if share == 0)
     parts = [f"left out {', '.join(map(printable, out))}"] if out else []
     counted = sorted((share, name) for name, share in shares.items() if share)

@@ -1,7 +1,7 @@
-"""SIGTERM and SIGINT, which must mean something from the first moment on.
+"""Handlers of SIGTERM and SIGINT, needed from the start of the process.
 
-A container's process is process 1, for which the kernel knows no default: a signal without a
-handler is dropped, and `docker stop` would wait its whole grace time out while torch is imported.
+In a container the process is number 1, for which the kernel has no default action: a signal without
+a handler is dropped, and during the import of torch `docker stop` would wait for its whole timeout.
 """
 
 import os
@@ -11,17 +11,17 @@ import threading
 from collections.abc import Callable
 
 TASK_THREAD = "evaluation"
-"""The name of the thread that runs a task's own code."""
+"""The name of the thread in which a task's own evaluation runs."""
 _EXIT_CODE_OF_SIGNAL = 128  # plus its number, as a shell says it
 
 
 def end_at_once_on_sigterm() -> None:
-    """Until a service can end in good order, there is nothing to bring in order."""
+    """Let SIGTERM end the process at once: before a service runs, nothing has to be finished."""
     signal.signal(signal.SIGTERM, _end_at_once)
 
 
 def stop_on_signals(stop: Callable[[str], None]) -> None:
-    """Let SIGTERM and SIGINT end a service in good order; a second one ends it at once."""
+    """Let SIGTERM and SIGINT call `stop`; a second signal ends the process at once."""
 
     def handle(number: int, _frame: object) -> None:
         signal.signal(number, _end_at_once)
@@ -33,7 +33,7 @@ def stop_on_signals(stop: Callable[[str], None]) -> None:
 
 
 def end_now(code: int = 0) -> None:
-    """End the process although a thread of it works on; what it says is said."""
+    """End the process although a thread still works; output is flushed first."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -21,7 +21,7 @@ _START_SECONDS = 60.0
 
 
 class BrokerNode:
-    """A RabbitMQ node of our own: own name, free ports, own data folder, on loopback only.
+    """A private RabbitMQ node with its own name, ports and data folder, on loopback only.
 
     It ends with `stop()`, and also when this process ends in any other way, SIGKILL included: a
     cleanup process waits for our end of a pipe to close, then kills the node and its port mapper
@@ -31,13 +31,13 @@ class BrokerNode:
     """
 
     def __init__(self, setup: NodeSetup) -> None:
-        """Lay out its folder and start its port mapper, but not the node."""
+        """Make its folder and start its port mapper, but not the node."""
         self._setup = setup
         self._folder = setup.folder
         setup.write_files()
         self._cleanup = CleanupProcess(remove=self._folder)
         self._server: subprocess.Popen[bytes] | None = None
-        # In the foreground, so that it is our child: the daemon Erlang starts by itself would stay.
+        # In the foreground, as our child: the daemon that Erlang starts by itself would not end.
         self._epmd = self._spawn([str(setup.installation.epmd)])
         self._cleanup.watch(self._epmd)
 
@@ -53,12 +53,12 @@ class BrokerNode:
 
         Args:
             management: whether to load the management plugin (UI and HTTP API).
-            configuration: of `rabbitmq.conf`; a setting given here replaces ours.
+            configuration: settings of `rabbitmq.conf`, which replace the defaults here.
             wait: False returns at once, with the URL; call `wait_ready` before it is used.
 
         Raises:
             InvalidInputError: if no RabbitMQ is installed.
-            BrokerUnreachableError: if the node does not come up.
+            BrokerUnreachableError: if the node does not start.
         """
         return cls._up(
             NodeSetup(find_installation(), new_folder(), management, configuration), wait=wait
@@ -116,7 +116,7 @@ class BrokerNode:
         """Wait until the node accepts connections.
 
         Raises:
-            BrokerUnreachableError: if it does not come up.
+            BrokerUnreachableError: if it does not start.
         """
         deadline = time.monotonic() + _START_SECONDS
         while not self._answers():
@@ -152,7 +152,7 @@ class BrokerNode:
         self._cleanup.watch(self._epmd, self._server)
 
     def _answers(self) -> bool:
-        """Ask for the first step of a handshake: an open port alone may still be booting."""
+        """Try the first step of AMQP's handshake: while a node starts, its port may be open."""
         with (
             suppress(OSError),
             socket.create_connection((LOOPBACK, self._setup.ports.amqp), 2) as talk,

@@ -1,4 +1,4 @@
-"""One service as a child process: what it prints is a log, but for the coordinator's events."""
+"""One service as a child process; its output is a log, the coordinator's also its events."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ LOG_LINES = 12
 
 
 class ChildProcess:
-    """A process of ours that ends when we do: it waits for its standard input to close."""
+    """A child process that ends with this one: it ends when its standard input is closed."""
 
     def __init__(
         self,
@@ -26,13 +26,13 @@ class ChildProcess:
         """Start it.
 
         Args:
-            name: tells it from the others.
+            name: the name in events and messages.
             command: the program and its arguments.
-            environment: all of it.
-            log: where it writes; a file that is there.
+            environment: all environment variables of the process.
+            log: the existing file to which it writes.
             tells_events: whether its standard output is one event per line.
-            happened: is called from a thread of ours with each event and its fields, and at the
-                end with `process_ended`, its name and its exit code.
+            happened: called from another thread with each event and its fields, and at the end
+                with `process_ended`, the name and the exit code.
         """
         self.name = name
         self._log = log
@@ -58,7 +58,7 @@ class ChildProcess:
         return self._process.wait()
 
     def close(self, seconds: float) -> None:
-        """Give it so long to end, and then no choice."""
+        """Wait this long for its end, then kill it."""
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -68,7 +68,7 @@ class ChildProcess:
             self._process.stdin.close()
 
     def reason_of_the_end(self) -> str:
-        """Return why it ended: the sentence of a mistake, or else the last lines of its log."""
+        """Return why it ended: its error message, or else the last lines of its log."""
         lines = self._log.read_text(errors="replace").splitlines()
         if lines and lines[-1].startswith("fanfold: "):
             return lines[-1].removeprefix("fanfold: ")
@@ -89,7 +89,7 @@ class ChildProcess:
 
 
 def _event(line: str) -> tuple[str, dict[str, Any]] | None:
-    """Return what a line tells; None if it is no event but what some library printed."""
+    """Return the event on a line; None if it is something else, such as a library's output."""
     try:
         fields = json.loads(line)
         return fields.pop("event"), fields

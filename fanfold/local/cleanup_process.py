@@ -3,9 +3,9 @@
 import subprocess
 from pathlib import Path
 
-# It ends a moment after this process. The last line on its standard input names the process groups
-# to end, and the end of that input, which comes however this process ends, ends them. A shell,
-# because it is small and on every machine.
+# The last line on its standard input names process groups. When that input is closed, which happens
+# however this process ends, it kills them and then ends itself. A shell, because it is small and on
+# every machine.
 _SCRIPT = """
 folder=$1
 while read -r line; do groups=$line; done
@@ -19,7 +19,7 @@ class CleanupProcess:
     """A process that kills what it watches, and removes a folder, as soon as this one has ended."""
 
     def __init__(self, *, remove: Path | None) -> None:
-        """Start it; `remove` is the folder that goes too."""
+        """Start it; `remove` is the folder to remove as well."""
         self._process = subprocess.Popen(  # our own constant script
             ["/bin/sh", "-c", _SCRIPT, "fanfold-cleanup", str(remove or "")],
             stdin=subprocess.PIPE,
@@ -28,13 +28,13 @@ class CleanupProcess:
         )
 
     def watch(self, *leaders: subprocess.Popen[bytes]) -> None:
-        """Watch these processes, each with its process group, instead of the ones before."""
+        """Watch these processes and their process groups, instead of the former ones."""
         if self._process.stdin:
             self._process.stdin.write(" ".join(str(leader.pid) for leader in leaders) + "\n")
             self._process.stdin.flush()
 
     def release(self) -> None:
-        """Let it do its work now, and wait for that. A second call does nothing."""
+        """Let it kill and remove now, and wait until it has. A second call does nothing."""
         if self._process.stdin and not self._process.stdin.closed:
             self._process.stdin.close()
         self._process.wait()

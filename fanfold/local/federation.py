@@ -22,14 +22,14 @@ from fanfold.storage.disk import create
 
 LEAVE_SECONDS = 15.0
 OWN_BROKER = {"connect_seconds": 90.0, "reconnect_seconds": 0.5}
-"""Services start while their broker boots, and are to notice at once when it is up."""
+"""Services start while their broker starts, and should notice at once when it is ready."""
 FAILED, WRONG_INPUT = 1, 2
 
 Say = Callable[[str, dict[str, Any]], None]
 
 
 class View(AbstractContextManager["View"], Protocol):
-    """Shows what happens while it is entered."""
+    """A context manager that shows events."""
 
     def say(self, event: str, fields: dict[str, Any]) -> None:
         """Show an event."""
@@ -45,11 +45,11 @@ def run(
     """Run the federation and return its exit code.
 
     Args:
-        settings: what is run.
-        view: shows it.
-        shows_password: whether people read the view, and nothing of it ends in a log: then the
-            password of a broker that stays is told there, and not only in a file.
-        on_ready: is given the function that stops it.
+        settings: the settings of the federation.
+        view: shows its events.
+        shows_password: whether only people read the view, and it does not end up in a log: then it
+            shows the password of a broker that keeps running, not only the file with it.
+        on_ready: called with the function that stops the federation.
 
     Raises:
         InvalidInputError: if the output folder cannot be written to, or there is no RabbitMQ.
@@ -91,9 +91,9 @@ def run(
 
 
 def check_input(settings: LocalSettings) -> None:
-    """Find the mistakes that every process would complain of, before there are any.
+    """Find the mistakes that every process would report, before any is started.
 
-    No data is read here: that may take long, and belongs to the participants.
+    No data is read here: that may take long, and the participants do it.
 
     Raises:
         LearningError: if there is no such task, data folder, device or optimizer.
@@ -117,7 +117,7 @@ def check_input(settings: LocalSettings) -> None:
 class Federation:
     """One coordinator and its participants as child processes.
 
-    `stop` may be called from any thread, all else from one.
+    `stop` may be called from any thread, the other methods from one.
     """
 
     def __init__(self, settings: LocalSettings, logs: Path, *, say: Say) -> None:
@@ -133,10 +133,10 @@ class Federation:
         self._participants: dict[str, ChildProcess] = {}
         self._is_stopping = False
         self._wrong_input: list[str] | None = []
-        """What participants that ended said was wrong with their input; None once one had none."""
+        """Input errors of participants that have ended; None after one ended for another reason."""
 
     def start(self) -> None:
-        """Start everybody."""
+        """Start all processes."""
         self._coordinator = self._child("coordinator", coordinator_command(self._settings))
         for index in range(self._settings.participants):
             name = _name(index)
@@ -144,9 +144,9 @@ class Federation:
             self._participants[name] = self._child(name, flags)
 
     def run(self) -> int:
-        """Pass on the coordinator's events until it ends, and return the exit code of the whole.
+        """Pass on the coordinator's events until it ends, and return the command's exit code.
 
-        What made everything end is told once, on standard error.
+        What made the federation end is printed once, on standard error.
         """
         assert self._coordinator is not None  # after start()
         while True:
@@ -163,16 +163,16 @@ class Federation:
             return WRONG_INPUT
         if code and not self._is_stopping:
             sys.stderr.write(f"fanfold: {self._coordinator.reason_of_the_end()}\n")
-        return code if code >= 0 else FAILED  # a negative one is the signal that killed it
+        return code if code >= 0 else FAILED  # a negative code is the signal that killed it
 
     def stop(self, _reason: str) -> None:
-        """Ask the coordinator to end; the rest follows."""
+        """Ask the coordinator to end; the participants are ended after it."""
         self._is_stopping = True
         if self._coordinator is not None:
             self._coordinator.terminate()
 
     def close(self) -> None:
-        """Let everybody leave, and end who does not."""
+        """Ask all processes to end, and kill those that do not."""
         self._is_stopping = True
         children = [*self._participants.values()]
         if self._coordinator is not None:
@@ -191,12 +191,12 @@ class Federation:
             tells_events=flags[-1] == "--json",
             happened=self._happened.put,
         )
-        if self._is_stopping:  # asked to, while we were still starting
+        if self._is_stopping:  # `stop` was called while processes were being started
             child.terminate()
         return child
 
     def _participant_ended(self, name: str, code: int) -> None:
-        """The others go on; with nobody left there is nothing to wait for."""
+        """Let the others go on; without any participant left, end the coordinator."""
         child = self._participants.pop(name)
         child.close(0)
         if self._is_stopping:
@@ -216,7 +216,7 @@ def _name(index: int) -> str:
 
 
 def _log_folder(settings: LocalSettings) -> Path:
-    """Return the folder in which everybody has an empty log, ready to be written to."""
+    """Return the folder of the logs, with an empty file for each process."""
     logs = settings.out / "logs"
     try:
         logs.mkdir(parents=True, exist_ok=True)
@@ -230,7 +230,7 @@ def _log_folder(settings: LocalSettings) -> Path:
 
 
 def _with_broker(view: View, kept: BrokerNode, password_file: Path, *, shows_password: bool) -> Say:
-    """Tell where the broker that stays is to be looked at, just before the last event."""
+    """Report the management UI of a broker that keeps running, just before the last event."""
 
     def told(event: str, fields: dict[str, Any]) -> None:
         if event == "run_finished":

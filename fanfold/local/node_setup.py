@@ -1,4 +1,4 @@
-"""What a private RabbitMQ node finds in its data folder and in its environment."""
+"""The data folder and the environment variables of a private RabbitMQ node."""
 
 import os
 import random
@@ -15,14 +15,14 @@ from fanfold.schemas.errors import BrokerUnreachableError
 
 LOOPBACK = "127.0.0.1"
 _USER = "fanfold"
-# Below the ports that systems hand out to outgoing connections: a client that knocks at a dead
-# broker's port could otherwise be given that very port, and the broker could not come back.
+# Below the ports that systems choose for outgoing connections: a client that tries to reach a
+# broker that has ended could otherwise get the broker's own port, and block its restart.
 _PORTS = range(10_000, 32_000)
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where a node listens, on loopback only."""
+    """The ports of a node, on loopback only."""
 
     amqp: int
     distribution: int
@@ -41,14 +41,14 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class NodeSetup:
-    """Everything that makes one node differ from another; it does not change while it lives.
+    """Everything in which one node differs from another; it does not change while the node runs.
 
     Attributes:
         installation: the RabbitMQ that runs it.
         folder: its data, configuration and logs.
         management: whether it loads the management plugin.
-        configuration: of `rabbitmq.conf`, in place of ours.
-        ports: where it listens.
+        configuration: settings of `rabbitmq.conf`, which replace the defaults here.
+        ports: the ports it listens on.
         user: administrator's login name.
         password: generated for this node.
     """
@@ -67,7 +67,7 @@ class NodeSetup:
         return f"fanfold-{self.ports.amqp}@localhost"
 
     def write_files(self) -> None:
-        """Lay out the data folder; the cookie is what lets rabbitmqctl in."""
+        """Write the files of the data folder; rabbitmqctl needs the cookie to connect."""
         self.folder.mkdir(parents=True, exist_ok=True)
         cookie = self.folder / ".erlang.cookie"
         cookie.unlink(missing_ok=True)
@@ -82,11 +82,11 @@ class NodeSetup:
                 shutil.chown(path, self.installation.user, self.installation.user)
 
     def plugins(self) -> list[str]:
-        """Return what it loads."""
+        """Return the plugins that it loads."""
         return ["rabbitmq_management"] if self.management else []
 
     def process_options(self) -> dict[str, Any]:
-        """Return where and as whom the node, rabbitmqctl and the port mapper run."""
+        """Return folder, environment and user of the node, rabbitmqctl and the port mapper."""
         account = self.installation.user
         return {
             "env": self._environment(),
@@ -129,7 +129,7 @@ class NodeSetup:
             settings["management.tcp.ip"] = LOOPBACK
             settings["management.tcp.port"] = str(self.ports.management)
         if (3, 10) <= self.installation.version < (4, 0):
-            settings["classic_queue.default_version"] = "2"  # 4.x knows no other
+            settings["classic_queue.default_version"] = "2"  # 4.x has no other
         return settings
 
 

@@ -1,4 +1,4 @@
-"""A service that `fanfold local` started ends with it: a pipe on its standard input says so."""
+"""Ends a service together with the `fanfold local` that started it, by a pipe between the two."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ VARIABLE = "FANFOLD_END_WITH_PARENT"
 
 
 def end_with_parent() -> None:
-    """Ends this process in good order once its parent is gone, if the parent asked for that."""
+    """End this process with SIGTERM once its parent has ended, if the parent asked for that."""
     if os.environ.pop(VARIABLE, None):
         threading.Thread(target=_wait_for_the_end, name="parent watch", daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""Finding the RabbitMQ that is installed here, and who has to run it."""
+"""Finds the RabbitMQ that is installed here, and the user who has to run it."""
 
 import os
 import pwd
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from fanfold.schemas.errors import InvalidInputError
 
-# Debian's rabbitmq-server is a wrapper that insists on being root or `rabbitmq`; the script that it
-# calls stands here.
+# Debian's rabbitmq-server is a wrapper that only root or `rabbitmq` may call; this is the folder of
+# the script that it calls.
 _BEHIND_THE_WRAPPER = Path("/usr/lib/rabbitmq/bin")
 _SEARCHED = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 
@@ -24,14 +24,14 @@ _NOT_INSTALLED = (
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Where the scripts are, and which version they run.
+    """An installed RabbitMQ: its scripts, and its version.
 
     Attributes:
         server: the script `rabbitmq-server`.
         ctl: the script `rabbitmqctl`.
-        epmd: Erlang's port mapper, which every node needs one of.
-        version: major and minor, (0, 0) where the path does not tell.
-        user: the account to run as when we are root, None to stay who we are.
+        epmd: Erlang's port mapper; every node here has its own.
+        version: major and minor, (0, 0) if the path does not contain it.
+        user: the account to run it as if this process is root's; None keeps the present one.
     """
 
     server: Path
@@ -61,13 +61,13 @@ def find_installation() -> Installation:
 
 
 def _version(server: Path) -> tuple[int, int]:
-    """Read `lib/rabbitmq_server-3.10.8/sbin` or `Cellar/rabbitmq/4.0.5/sbin`."""
+    """Read the version from `lib/rabbitmq_server-3.10.8/sbin` or `Cellar/rabbitmq/4.0.5/sbin`."""
     found = re.search(r"rabbitmq(?:_server)?[-/](\d+)\.(\d+)", str(server.resolve()))
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _user() -> str | None:
-    """Root hands over to `rabbitmq`, where a package made that account."""
+    """Return `rabbitmq` if this process is root's and a package made that account."""
     if os.geteuid() != 0:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What a service shows over HTTP: `/metrics`, `/health` and `/ready`."""
+"""The HTTP endpoint of a service: `/metrics`, `/health` and `/ready`."""
 
 import threading
 from collections.abc import Callable
@@ -22,24 +22,24 @@ def release() -> str:
 
 
 class Watched(Protocol):
-    """What there is to be shown."""
+    """The metrics of a service, and whether it is ready."""
 
     registry: CollectorRegistry
     is_ready: Callable[[], bool]
 
 
 class Endpoint:
-    """Answers on every interface, from the moment it is entered; a context manager.
+    """Listens on every interface while it is entered; a context manager.
 
-    `/health` says that the process is alive, no matter whether there is a broker; `/ready` that
-    the service is connected and subscribed at this very moment.
+    `/health` succeeds while the process is alive, with or without a broker; `/ready` only while the
+    service is connected and subscribed.
 
     Args:
-        port: where to listen; 0 takes any that is free.
+        port: the port to listen on; 0 takes any that is free.
         watched: the metrics of a service.
 
     Raises:
-        InvalidInputError: if the port cannot be had.
+        InvalidInputError: if the port cannot be used.
     """
 
     def __init__(self, port: int, watched: Watched) -> None:
@@ -75,7 +75,7 @@ class _Server(ThreadingHTTPServer):
 
 def _handler(watched: Watched) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = 10.0  # seconds: who opens a connection and says nothing is let go
+        timeout = 10.0  # seconds, after which a connection without a request is closed
 
         def do_GET(self) -> None:
             match self.path.partition("?")[0]:
@@ -99,6 +99,6 @@ def _handler(watched: Watched) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
-            """A probe every few seconds is no news."""
+            """Log nothing: there is a probe every few seconds."""
 
     return Handler

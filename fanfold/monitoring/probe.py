@@ -1,6 +1,6 @@
 """`python -m fanfold.monitoring.probe health|ready [PORT]`: for images, which bring no curl.
 
-Exit code 0 if the service on this machine answers with a success. Loads nothing but what it needs.
+Exit code 0 if the service on this machine answers with a success. Imports as little as possible.
 """
 
 import sys
@@ -12,7 +12,7 @@ PATIENCE_SECONDS = 4.0
 
 
 def answers(page: str, port: int) -> bool:
-    """Whether the page is there and says yes."""
+    """Return whether the page answers with a success."""
     connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     try:
         connection.request("GET", f"/{page}")

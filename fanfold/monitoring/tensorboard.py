@@ -1,8 +1,8 @@
 """A run's curves as a TensorBoard event file, with tensorboardX's messages and checksum.
 
-The file is written here, in the caller's thread: `SummaryWriter` leaves that to a thread that ends
-with the first error of the disk, after which its full queue holds up the caller for ever, and
-`EventsWriter` waits for the disk with every point. A file is a row of records, each
+The file is written here, in the caller's thread. tensorboardX's `SummaryWriter` writes in a thread
+that ends with the first error of the disk, after which its full queue blocks the caller for ever;
+its `EventsWriter` waits for the disk with every point. A file is a sequence of records, each
 `length (uint64) | checksum of the length | data | checksum of the data`, little endian.
 """
 
@@ -27,11 +27,11 @@ log = structlog.get_logger()
 class EventFile:
     """One file in a folder that `tensorboard --logdir` shows. Use it as a context manager.
 
-    A disk that fails later costs points of a curve, and never the run.
+    If the disk fails later, points of the curves are lost, and the run goes on.
 
     Args:
-        folder: where it goes; every start of a coordinator begins another file, which TensorBoard
-            joins.
+        folder: the folder of the file. Every start of a coordinator begins another file, and
+            TensorBoard joins them.
 
     Raises:
         InvalidInputError: if it cannot be written there, or tensorboardX is not installed.
@@ -86,7 +86,7 @@ class EventFile:
         summary = self._summary(value=values)
         try:
             self._write(self._event(wall_time=time.time(), step=step, summary=summary))
-        except OSError as error:  # the file's buffer keeps what did not fit, and tries it again
+        except OSError as error:  # the file's buffer keeps what did not fit, and writes it later
             log.warning("no room for a point of --tensorboard", round=step, reason=error.strerror)
 
     def _write(self, event: Any) -> None:

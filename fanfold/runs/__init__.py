@@ -1,1 +1,1 @@
-"""What can be done with the record of a run."""
+"""Commands on the files of a finished run."""

@@ -1,9 +1,9 @@
-"""Replays a run in memory from its history: proof that the model is what its updates make it.
+"""Replays a run in one process from its history, to prove that its model follows from its updates.
 
-Every update that the history names is trained anew from its base version and folded in the order
-it records, by the same classes that the coordinator and the participants run on. The same training
+Every update that the history names is trained again from its base version and folded in the
+recorded order, with the classes that the coordinator and the participants use. The same training
 gives the same bits on the same kind of machine with as many threads, so the last parameters have
-the hash of the run's own, however often it was killed on the way.
+the same hash as the run's own, however often it was killed.
 
 Not so with private tensors or top-k (their state is part of the input), nor with privacy noise,
 nor on a GPU without deterministic algorithms: such a run is refused or does not agree.
@@ -44,12 +44,12 @@ UNLIMITED = ReaderLimits(max_bytes=1 << 53)
 COUNTED = frozenset({"round", "commit", "models_lost"})
 """Events that say what went into the model, or out of it."""
 ANY_DIGEST = "0" * 64
-"""Nothing is refused here: what the history names was accepted."""
+"""Used as the version's digest: the history names only updates that were accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What came out, and whether it is what the run's checkpoint holds."""
+    """The result of a replay, and whether it agrees with the run's checkpoint."""
 
     rounds: int
     updates: int
@@ -120,12 +120,12 @@ def replay(settings: ReplaySettings, *, say: Say) -> Replayed:
 
 
 class _Replayer:
-    """The run, and the versions that are still somebody's base."""
+    """The run's state, and the versions on which later updates are based."""
 
     def __init__(
         self, rules: RoundSettings, run_id: str, participants: Participants, names: list[str]
     ) -> None:
-        """Begin at version 0, as the coordinator did."""
+        """Make version 0, as the coordinator did."""
         task = load_task(rules.task)(seed=rules.seed)
         model = initial_model(task, rules.seed, rules.initial)
         self.form = model.form
@@ -148,7 +148,7 @@ class _Replayer:
         self._versions: dict[int, _Version] = {}
 
     def start(self, rules: RoundSettings) -> None:
-        """Publish the current version under the settings of a coordinator that starts."""
+        """Publish the current version with the settings of a coordinator that starts."""
         if Encoding.from_setting(rules.encoding).fraction is not None:
             raise InvalidInputError(
                 f"encoding {rules.encoding} keeps a memory with each participant, which no history "
@@ -164,15 +164,15 @@ class _Replayer:
         self._publish()
 
     def fold(self, updates: Sequence[Mapping[str, Any]]) -> None:
-        """Train and fold what was committed while its round was open.
+        """Train and fold updates that were committed while their round was open.
 
-        A restart after it may have changed the rules: those of before count for these.
+        A restart after the commit may have changed the settings; these follow the former ones.
         """
         for entry in updates:
             self._fold(entry)
 
     def play(self, record: Mapping[str, Any], last_needed: Mapping[int, int]) -> None:
-        """Train and fold what made one round, and close it."""
+        """Train and fold the updates of one round, and close it."""
         self.fold(record["updates"][len(self.run.contributions) :])
         self.run.close_round()
         self._publish()
@@ -224,7 +224,7 @@ class _Replayer:
 
 
 def _history(path: Path, committed: Committed) -> Iterator[dict[str, Any]]:
-    """Yield the records of a history that is whole."""
+    """Yield the records of a history; an incomplete one is refused."""
     try:
         for record in committed_history(path, committed):
             if record["event"] == "history_lost":
@@ -265,7 +265,7 @@ def _participants(records: Iterable[Mapping[str, Any]]) -> set[str]:
 
 
 def _by_partition(participants: set[str], settings: ReplaySettings) -> list[str]:
-    """Return who had which part of the data: as told, or else as the end of the name says."""
+    """Return the participants by their share of the data: as given, else by the ids' numbers."""
     told = dict(item.rpartition("=")[::2] for item in settings.partition_of)
     index: dict[int, str] = {}
     for name in sorted(participants):
@@ -282,6 +282,6 @@ def _by_partition(participants: set[str], settings: ReplaySettings) -> list[str]
 
 
 def _received(encoded: Encoded) -> Decoded:
-    """Return what a reader makes of a message, in a buffer of its own."""
+    """Return a message as its receiver decodes it, in a buffer of its own."""
     whole = memoryview(bytearray().join(encoded.buffers))
     return decode(whole, kind=encoded.message.KIND, limits=UNLIMITED)

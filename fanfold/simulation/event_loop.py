@@ -1,9 +1,8 @@
-"""The life of a federation in simulated time: who trains on what, and when rounds close.
+"""The events of a federation in simulated time: trainings, and the opening and closing of rounds.
 
-Rounds follow `fanfold.coordinator.rounds.policy`; participants behave as the real service does: a
-participant that is ready takes the newest version it was sent and has not answered, never an older
-one, and waits where there is none. What training and aggregation are is the run's business, so
-the loop is as fast as its heap.
+Rounds follow `fanfold.coordinator.rounds.policy`, and participants behave as the real service: a
+participant that is ready takes the newest version that it was sent and has not answered, never an
+older one, and waits if there is none. Training and aggregation are left to a `SimulatedRun`.
 """
 
 import random
@@ -17,7 +16,7 @@ from fanfold.schemas.errors import FanfoldError
 from fanfold.simulation.timeline import Timeline
 
 EPOCH = 1
-"""A simulated coordinator is never started again."""
+"""A simulated coordinator is never restarted."""
 
 
 class SimulatedRun(Protocol):
@@ -32,19 +31,19 @@ class SimulatedRun(Protocol):
         """Whether the run ended with the round that was closed last."""
 
     def publish(self, num_receivers: int) -> None:
-        """A round opens: the current version goes out."""
+        """Publish the current version, because a round opens."""
 
     def resend(self, num_receivers: int) -> None:
-        """The current version goes out to some more."""
+        """Send the current version to more participants."""
 
     def hold(self, version: int) -> None:
-        """One more will need this version."""
+        """Note that one more participant will need this version."""
 
     def let_go(self, version: int) -> None:
-        """One who held it needs it no more."""
+        """Note that a participant no longer needs this version."""
 
     def training_seconds(self, participant: int) -> float:
-        """How long a training takes on the median participant's machine."""
+        """Return how long a training takes the median participant."""
 
     def answer(self, participant: int, base_version: int) -> int | None:
         """Train and fold; return the staleness of the update, or None if it was refused."""
@@ -55,7 +54,7 @@ class SimulatedRun(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrainingEnds:
-    """A participant is done with a version, one way or the other."""
+    """An event: a participant's training ends, with or without an update."""
 
     participant: int
     version: int
@@ -64,13 +63,13 @@ class TrainingEnds:
 
 @dataclass(frozen=True, slots=True)
 class Returns:
-    """A participant that dropped out is back."""
+    """An event: a participant that dropped out returns."""
 
     participant: int
 
 
 class StuckError(FanfoldError):
-    """Raised when nothing will ever happen again in an open round."""
+    """Raised when a round is open and no further event can close it."""
 
 
 class EventLoop:
@@ -88,18 +87,18 @@ class EventLoop:
         until_seconds: float = float("inf"),
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Everybody is present and waits for version 0.
+        """Begin with all participants present and waiting for version 0.
 
         Args:
             run: the run and its trainings.
             names: the participants' ids.
-            slowness: for each how many times longer than the median one it takes to train.
+            slowness: for each participant, how many times longer than the median it trains.
             policy: when rounds close.
-            seed: of the sample and of who drops out.
-            dropout: the probability, below 1, that a training ends without an update. Then the
-                participant is away, silent, for as long as that training took.
-            until_seconds: nothing happens after this time.
-            should_stop: asked before every event.
+            seed: seed of the samples and of dropping out.
+            dropout: the probability, below 1, that a training ends without an update. The
+                participant is then absent for as long as that training took.
+            until_seconds: the time at which the simulation ends.
+            should_stop: called before every event; True ends the simulation.
         """
         self._run = run
         self._names = names
@@ -115,7 +114,7 @@ class EventLoop:
         self._present = set(names)
         self._waiting = dict.fromkeys(range(len(names)))
         self._sent: dict[int, int] = {}
-        """With a sample: the newest version that somebody was sent while busy."""
+        """With a sample: the newest version that each participant was sent while it trained."""
         self._away_since: dict[int, float] = {}
         self._remind_at = 0.0
         self.now = 0.0
@@ -124,10 +123,10 @@ class EventLoop:
         self._round = self._open_round()
 
     def run(self) -> None:
-        """Let time pass until the run is over, time is up, or somebody stops it.
+        """Handle events until the run is over, the time is up, or it is stopped.
 
         Raises:
-            StuckError: if a round is open and nobody will ever send an update again.
+            StuckError: if a round is open and no further event can close it.
         """
         while not self._run.is_over and not self._should_stop():
             self.now = min(self._timeline.next_time, self._remind_at)
@@ -178,7 +177,7 @@ class EventLoop:
 
     def _close_round(self) -> None:
         closed, version = self._round, self._run.version
-        if self.now >= closed.deadline:  # silent through it: not waited for until back
+        if self.now >= closed.deadline:  # who was silent until then is waited for after its return
             self._present -= {
                 self._names[participant]
                 for participant, since in self._away_since.items()
@@ -190,7 +189,7 @@ class EventLoop:
         self._run.let_go(version)
 
     def _remind(self) -> None:
-        """The deadline passed without the quorum: the places of the silent are filled."""
+        """Send the version to others in place of the silent, after a deadline without quorum."""
         self._remind_at = self.now + self._policy.deadline_seconds
         silent = {
             self._names[participant]
@@ -213,7 +212,7 @@ class EventLoop:
     # -- participants
 
     def _send(self, sample: frozenset[str]) -> None:
-        """The current version reaches a sample: those who wait begin, the others keep it."""
+        """Send the current version to a sample: those who wait begin, the others keep it."""
         version = self._run.version
         for participant in sorted(self._index[name] for name in sample):
             if participant in self._waiting:
@@ -242,7 +241,7 @@ class EventLoop:
         self._take_newest(ended.participant, answered=ended.version)
 
     def _drop_out(self, ended: TrainingEnds) -> None:
-        """No update, no goodbye; the version is still in the participant's queue."""
+        """Let a participant drop out without a goodbye; the version stays in its queue."""
         participant = ended.participant
         self._away_since[participant] = self.now
         self._timeline.add(self.now + ended.seconds, Returns(participant))

@@ -28,7 +28,7 @@ UNLIMITED = ReaderLimits(max_bytes=1 << 53)
 
 @dataclass(slots=True)
 class HeldVersion:
-    """A version that somebody trains on, or will: as it arrives after encoding and decoding."""
+    """A version on which a participant trains or will train, encoded and decoded again."""
 
     tensors: Mapping[str, Tensor]
     digest: str
@@ -38,8 +38,8 @@ class HeldVersion:
 class SimulatedFederation:
     """Publishes, trains, folds and closes as the services do, with the same messages and bytes.
 
-    What a participant would be refused for its document alone is not trained. With private tensors
-    that is a difference: they are as the last training that was needed left them.
+    An update that would be refused because of its labels alone is not trained. With private tensors
+    this makes a difference: they stay as the last training that took place left them.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class SimulatedFederation:
         )
         self._held: dict[int, HeldVersion] = {}
         self.last_refusal = "none"
-        """Of whom the last update was refused, and why."""
+        """The participants whose last update was refused, with the reason."""
         self._version_bytes = 0
 
     @property
@@ -93,30 +93,30 @@ class SimulatedFederation:
         return self.run.version >= self._settings.rounds or self._recorder.is_good_enough
 
     def hold(self, version: int) -> None:
-        """One more will need this version."""
+        """Note that one more participant will need this version."""
         if version not in self._held:
-            self._held[version] = self._encoded_version()  # asked for first when it is published
+            self._held[version] = self._encoded_version()  # it is held when it is published
         self._held[version].holders += 1
 
     def let_go(self, version: int) -> None:
-        """The last one who lets go of a version lets go of its tensors."""
+        """Note that a participant no longer needs this version; the last one frees its tensors."""
         held = self._held[version]
         held.holders -= 1
         if not held.holders:
             del self._held[version]
 
     def publish(self, num_receivers: int) -> None:
-        """Say under which digest the current version goes out."""
+        """Record the digest of the version that is published, and its bytes."""
         self.run.announced(self._held[self.version].digest)
         self._recorder.open_round()
         self.resend(num_receivers)
 
     def resend(self, num_receivers: int) -> None:
-        """Count the bytes that go down."""
+        """Count the bytes that are sent to participants."""
         self._recorder.bytes_down += num_receivers * self._version_bytes
 
     def training_seconds(self, participant: int) -> float:
-        """Return the seconds of a training on the median machine: so many for each example."""
+        """Return the seconds that a training takes the median participant, by its examples."""
         settings, num_examples = self._settings, self._participants.num_examples(participant)
         if settings.steps is not None:
             return self._example_seconds * settings.steps * min(settings.batch_size, num_examples)
@@ -190,7 +190,7 @@ class SimulatedFederation:
         return self.run.fold(update, tensors, _digest(encoded))
 
     def _encode(self, participant: int, update: Update, trained: TrainedUpdate) -> Encoded:
-        """Encode as the coordinator asks; what top-k leaves out goes into the next update."""
+        """Encode an update as the settings say; what top-k leaves out is added to the next one."""
         residuals = self._participants.residuals
         encoded, residuals[participant] = encode_update(
             update,
@@ -203,7 +203,7 @@ class SimulatedFederation:
 
 
 def _received(encoded: Encoded) -> Decoded:
-    """Return what a reader makes of a message, in a buffer of its own."""
+    """Return a message as its receiver decodes it, in a buffer of its own."""
     whole = memoryview(bytearray().join(encoded.buffers))
     return decode(whole, kind=encoded.message.KIND, limits=UNLIMITED)
 

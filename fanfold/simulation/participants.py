@@ -1,4 +1,4 @@
-"""The simulated participants: each its own data, trained one after the other as in the service."""
+"""The simulated participants: each has its own data; they train one after the other."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from fanfold.schemas.messages import TrainingPlan
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What participants train on, and how it is divided among them."""
+    """The task, and how its data is divided among the participants."""
 
     task: str
     data: Path | None
@@ -29,8 +29,8 @@ class Share:
 class Participants:
     """Trainers by participant, made when they are first needed.
 
-    Where a task shares all tensors, one network serves them all: a version replaces everything in
-    it. Where it does not, everybody keeps a network of their own, and memory grows with them.
+    If a task shares all tensors, all participants use one network, because a version replaces all
+    of it. If not, each has a network of its own, and memory grows with their number.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Participants:
         should_stop: Callable[[], bool],
         note: Callable[[str], None] = lambda _sentence: None,
     ) -> None:
-        """Load nothing yet; `note` is told what trainings decide by themselves."""
+        """Prepare, without loading data; `note` is called with remarks of trainings."""
         self._names = names
         self._share = share
         self._should_stop = should_stop
@@ -95,7 +95,7 @@ class Participants:
             should_stop=self._should_stop,
             on_note=self._note,
         )
-        trainer = Trainer(task, name, seed=share.seed)  # private tensors begin here
+        trainer = Trainer(task, name, seed=share.seed)  # initialises private tensors
         if self._trainers:
             trainer.share_network(next(iter(self._trainers.values())))
         return trainer

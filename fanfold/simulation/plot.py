@@ -15,7 +15,7 @@ DOTS_PER_INCH = 110
 
 
 def check_matplotlib() -> None:
-    """Say so before hours of simulation, and not after.
+    """Check that the plot can be drawn, before hours of simulation.
 
     Raises:
         InvalidInputError: if there is no matplotlib.

@@ -21,7 +21,7 @@ Evaluate = Callable[[int, Mapping[str, Tensor]], Mapping[str, float]]
 
 
 class RoundRecorder:
-    """Counts what happens in the open round, and writes it down when the round closes.
+    """Counts the updates of the open round, and writes a record when the round closes.
 
     Evaluation takes no simulated time.
     """
@@ -39,13 +39,13 @@ class RoundRecorder:
         """Write to `history`.
 
         Args:
-            history: an empty one.
-            evaluate: None where there is no held-out data: then loss and accuracy are the means of
+            history: an empty history.
+            evaluate: None if there is no held-out data: then loss and accuracy are the means of
                 what participants report.
             evaluate_every: rounds between two evaluations.
             evaluate_seconds: simulated seconds between two evaluations, instead of that.
-            until_accuracy: what is good enough.
-            say: is told every round whose accuracy is known.
+            until_accuracy: the accuracy at which the run ends.
+            say: called with the event of every round whose accuracy is known.
         """
         self._history = history
         self._evaluate = evaluate
@@ -61,7 +61,7 @@ class RoundRecorder:
         self.num_updates = 0
         """Updates folded since the beginning."""
         self.accuracy: float | None = None
-        """Of the version that was evaluated last."""
+        """The accuracy of the version that was evaluated last."""
         self.is_good_enough = False
 
     def open_round(self) -> None:
@@ -70,7 +70,7 @@ class RoundRecorder:
         self.refused = Counter()
 
     def received(self, update: Update, num_bytes: int) -> None:
-        """Take note of an update that is folded."""
+        """Count an update that was folded."""
         self._reported.append((update.num_examples, update.metrics))
         self._bytes_up += num_bytes
         self.num_updates += 1
@@ -84,7 +84,7 @@ class RoundRecorder:
         seconds: float,
         is_last: bool,
     ) -> None:
-        """Write down how a version came to be, and what it is worth if that is due."""
+        """Write the record of a round, with an evaluation if one is due."""
         self._history.append(
             {
                 "event": "round",

@@ -42,7 +42,7 @@ from fanfold.storage import safetensors_file
 
 @dataclass(frozen=True, slots=True)
 class SimulationResult:
-    """How one simulated run ended. `is_finished` is False when somebody stopped it."""
+    """How one simulated run ended. `is_finished` is False if it was stopped."""
 
     is_finished: bool
     rounds: int
@@ -63,15 +63,15 @@ def run(
     """Simulate every mode and return how each ended; none after one that was stopped.
 
     Args:
-        settings: what is simulated.
-        rounds_of: the rules of the rounds, by mode.
-        say: is told what happens.
-        on_ready: is given the function that stops the simulation.
+        settings: the settings of the simulation.
+        rounds_of: returns the settings of the rounds for a mode.
+        say: called with each event.
+        on_ready: called with the function that stops the simulation.
 
     Raises:
         InvalidInputError: if task, data, speeds or the folder cannot be used.
-        StuckError: if a run can never go on.
-        DivergedError: if a round would ruin the model; the last good one is written.
+        StuckError: if no event can close an open round.
+        DivergedError: if a step would make values infinite or NaN; the version before is written.
     """
     if settings.plot:
         plot.check_matplotlib()
@@ -204,7 +204,7 @@ def _finish(
 def _evaluation(task: Task, say: Say) -> Evaluate | None:
     """Return how to measure a version; None without held-out data, or with private tensors.
 
-    An evaluation that fails is told and skipped, as the coordinator does.
+    An evaluation that fails is reported and skipped, as in the coordinator.
     """
     with reading(task.data_dir):
         network = build_network(task)

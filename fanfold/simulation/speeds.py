@@ -11,7 +11,7 @@ Draw = Callable[[int, random.Random], float]
 
 
 def slowness(spec: str, num_participants: int, seed: int) -> list[float]:
-    """Return for each participant how many times longer than the median one it takes to train.
+    """Return for each participant how many times longer than the median it trains.
 
     - `constant`: 1 for all
     - `uniform:A:B`: evenly between A and B

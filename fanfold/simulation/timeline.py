@@ -7,13 +7,13 @@ Event = TypeVar("Event")
 
 
 class Timeline(Generic[Event]):
-    """What will happen, soonest first; what happens at the same time, in the order it was added.
+    """Future events, the earliest first; those at the same time in the order they were added.
 
     Adding and taking cost the logarithm of the number of events.
     """
 
     def __init__(self) -> None:
-        """Nothing will happen yet."""
+        """Make a timeline without events."""
         self._heap: list[tuple[float, int, Event]] = []
         self._num_added = 0
 
@@ -21,13 +21,13 @@ class Timeline(Generic[Event]):
         return len(self._heap)
 
     def add(self, time: float, event: Event) -> None:
-        """Let `event` happen at `time`, in simulated seconds."""
+        """Add an event at `time`, in simulated seconds."""
         heapq.heappush(self._heap, (time, self._num_added, event))
         self._num_added += 1
 
     @property
     def next_time(self) -> float:
-        """When the next event happens; never, where there is none."""
+        """The time of the next event; infinity if there is none."""
         return self._heap[0][0] if self._heap else float("inf")
 
     def take(self) -> tuple[float, Event]:

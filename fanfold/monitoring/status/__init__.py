@@ -1,1 +1,1 @@
-"""What a federation is doing, seen from outside: for people, without disturbing anybody."""
+"""`fanfold status`: what a federation is doing, read without disturbing it."""

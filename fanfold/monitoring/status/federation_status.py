@@ -1,4 +1,4 @@
-"""What is known of a federation, put together from the queues and from what is overheard.
+"""What is known of a federation, from its queues and from copies of its messages.
 
 Plain values; times are seconds of one monotonic clock, read by the caller.
 """
@@ -15,7 +15,7 @@ from fanfold.schemas.names import FederationNames
 
 @dataclass(slots=True)
 class ParticipantStatus:
-    """What a participant said of itself."""
+    """What a participant has reported of itself."""
 
     heard_at: float
     doing: str = ""
@@ -28,16 +28,16 @@ class ParticipantStatus:
 
 @dataclass(slots=True)
 class FederationStatus:
-    """A federation as it looks from outside. What is None is not known."""
+    """A federation as seen from outside; None stands for what is not known."""
 
     federation: str
     run: str | None = None
     epoch: int | None = None
     version: int | None = None
-    """The newest version that was seen or heard of."""
+    """The newest version that was seen, or named in a report."""
     queues: list[QueueStatus] | None = None
     cannot_see: list[str] = field(default_factory=list)
-    """What is missing, and why, in words."""
+    """What is not known, and why, as sentences."""
     _participants: dict[str, ParticipantStatus] = field(default_factory=dict)
 
     def take_event(self, event: Message, now: float) -> None:
@@ -56,7 +56,7 @@ class FederationStatus:
                 self._news(event.participant, now).doing = "left"
 
     def take_version(self, labels: Labels, epoch: int | None) -> None:
-        """Take note of a version: seen on its way, or held by somebody."""
+        """Take in a version: published, or held by a participant."""
         if labels.run != self.run:
             self.run, self.version = labels.run, None
         if labels.version is not None:
@@ -79,7 +79,7 @@ class FederationStatus:
 
     @property
     def is_complete(self) -> bool:
-        """Whether waiting would tell nothing more: everybody who is connected was heard."""
+        """Return whether every connected participant has reported, so that waiting is useless."""
         if self.queues is None:
             return False
         connected = {
@@ -88,7 +88,7 @@ class FederationStatus:
         return connected <= set(self._participants) and (self.version is not None or not connected)
 
     def participants(self, now: float) -> list[dict[str, Any]]:
-        """Return a row for each participant that has a queue or was heard, by id."""
+        """Return a row for each participant that has a queue or has reported, by id."""
         queues = self._queue_by_participant()
         return [
             self._row(name, queues.get(name), self._participants.get(name), now)
@@ -148,7 +148,7 @@ def _is_here(queue: QueueStatus | None, news: ParticipantStatus | None) -> bool 
 
 
 def _doing(queue: QueueStatus | None, news: ParticipantStatus | None) -> str:
-    """What it said last; failing that, what its queue tells."""
+    """Return what a participant does: its last report, or without one what its queue shows."""
     if queue is not None and not queue.consumers:
         return "away, a version is waiting" if queue.ready else "away"
     if news is not None:
@@ -157,6 +157,6 @@ def _doing(queue: QueueStatus | None, news: ParticipantStatus | None) -> str:
 
 
 def other_queues(status: FederationStatus) -> Iterable[QueueStatus]:
-    """Return the queues that are no participant's own, nor ours."""
+    """Return the queues that belong neither to a participant nor to `fanfold status`."""
     prefixes = (f"{status.federation}.participant.", f"{status.federation}.status.")
     return [queue for queue in status.queues or () if not queue.name.startswith(prefixes)]

@@ -15,7 +15,7 @@ COLUMNS = ("participant", "doing", "version", "step", "ready", "unacknowledged",
 
 
 def table(status: FederationStatus, now: float) -> Group:
-    """Return what a terminal shows."""
+    """Return a table for a terminal."""
     participants = Table(title=Text(headline(status)), title_justify="left", expand=True)
     for column in COLUMNS:
         participants.add_column(column)
@@ -34,7 +34,7 @@ def table(status: FederationStatus, now: float) -> Group:
 
 
 def lines(status: FederationStatus, now: float) -> Iterator[str]:
-    """Yield what is shown where there is no terminal."""
+    """Yield lines, for output that is no terminal."""
     yield headline(status)
     for row in status.participants(now):
         cells = ((name, _cell(name, row)) for name in COLUMNS[1:])

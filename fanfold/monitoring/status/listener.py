@@ -1,4 +1,4 @@
-"""Overhears a federation's events and versions, through queues of its own."""
+"""Receives copies of a federation's events and versions, through queues of its own."""
 
 import secrets
 import time
@@ -29,11 +29,11 @@ ANY_SIZE = ReaderLimits(max_bytes=1 << 53)
 
 
 class Listener:
-    """Puts what it hears into a status. Belongs to one thread.
+    """Puts what it receives into a status. Use it from one thread.
 
-    Its two queues are exclusive: they go with the connection. The one for versions keeps a single
-    chunk and drops the others, and hands out one for each `look`, so that watching a federation
-    with a large model costs one chunk a look and not the model.
+    Its two queues are exclusive: the broker deletes them with the connection. The one for versions
+    holds a single chunk and drops the others, and one is taken at each `look`, so that watching a
+    federation with a large model costs one chunk each time and not the whole model.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Listener:
         connection: Connection,
         event_buffer: EventBuffer,
     ) -> None:
-        """Hear nothing yet."""
+        """Make a listener; it subscribes when it is connected."""
         self._names = names
         self._picture = status
         self._connection = connection
@@ -53,10 +53,10 @@ class Listener:
         self._versions: Subscription | None = None
         self._seen: Delivery | None = None
         self.problem: str | None = None
-        """Why nothing can be heard, in words."""
+        """Why nothing can be received, as a sentence; None if it can."""
 
     def look(self) -> None:
-        """Listen, if that is possible now, and let the next chunk of a version come."""
+        """Subscribe, if that is possible now, and take the next chunk of a version."""
         if self._versions is None:
             self._listen()
         if self._seen is not None:
@@ -110,7 +110,7 @@ class Listener:
         try:
             self._picture.take_event(read_event(delivery), time.monotonic())
         except MalformedMessageError:
-            return  # the coordinator will say so: it gets the same one
+            return  # the coordinator gets the same message and reports it
 
     def _take_version(self, delivery: Delivery) -> None:
         try:

@@ -1,4 +1,4 @@
-"""What the broker's management API knows about a federation's queues."""
+"""A federation's queues, from the broker's management API."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ def queues_of(management: ManagementClient, vhost: str, federation: str) -> list
     """Return the federation's queues by name.
 
     Raises:
-        BrokerUnreachableError: if the API does not answer, or knows no such vhost.
-        LoginRefusedError: if it does not answer this login.
+        BrokerUnreachableError: if the API does not answer, or has no such vhost.
+        LoginRefusedError: if it refuses this login.
     """
     return sorted(_queues(management, vhost, federation), key=lambda queue: queue.name)
 

@@ -1,4 +1,4 @@
-"""Looks at a federation, once or again and again."""
+"""Shows the status of a federation, once or again and again."""
 
 import sys
 import time
@@ -30,7 +30,7 @@ from fanfold.transport import (
 
 LOOK_SECONDS = 2.0
 ANSWER_SECONDS = 10.0
-"""Of the management API: there is more to show than the queues."""
+"""How long to wait for the management API; without an answer, the rest is shown."""
 NO_MANAGEMENT = "queues, and who is connected but silent: name the management API with --management"
 
 ReadQueues = Callable[[], list[QueueStatus]]
@@ -43,11 +43,11 @@ def watch(
     repeat: bool,
     on_ready: Callable[[Callable[[str], None]], None],
 ) -> None:
-    """Show a federation once all is known that can be, or again and again until stopped.
+    """Show a federation as soon as all is known that can be, or repeatedly until stopped.
 
     Raises:
-        InvalidInputError: if an address is none.
-        LoginRefusedError: if the broker does not let us in.
+        InvalidInputError: if a URL is wrong.
+        LoginRefusedError: if the broker refuses the login.
         BrokerUnreachableError: if there is no broker within `connect_seconds`.
     """
     status = FederationStatus(settings.federation)
@@ -84,20 +84,20 @@ def watch(
 
 
 def _tls(settings: StatusSettings) -> Tls | None:
-    """Return what both TLS with the broker and https are held to, None where neither is used."""
+    """Return the settings of TLS for the broker and for https; None if neither uses it."""
     files: dict[str, Path | None] = {
         "ca_file": settings.ca_file,
         "certificate": settings.certificate,
         "key": settings.key,
     }
     if settings.management and settings.management.startswith("https:"):
-        connection_tls(settings.broker)  # minds the login guest
+        connection_tls(settings.broker)  # refuses the login guest on another machine
         return Tls(client_context(**files), has_certificate=settings.certificate is not None)
     return connection_tls(settings.broker, **files)
 
 
 def _queues_reader(settings: StatusSettings, tls: Tls | None) -> ReadQueues | None:
-    """Return what asks the management API; None where none is named."""
+    """Return a function that asks the management API; None if none is named."""
     if not settings.management:
         return None
     broker = Address.parse(settings.broker[0])
@@ -126,7 +126,7 @@ def _look_at_queues(status: FederationStatus, read: ReadQueues | None, listener:
 
 
 def _listen(event_buffer: EventBuffer, listener: Listener, seconds: float) -> bool:
-    """Take what happens for so long; False if somebody wants us to stop."""
+    """Take events for so many seconds; return False if a stop was requested."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         event = event_buffer.get(left)
@@ -138,7 +138,7 @@ def _listen(event_buffer: EventBuffer, listener: Listener, seconds: float) -> bo
 
 @contextmanager
 def _shown(*, json: bool, repeat: bool) -> Iterator[Callable[[FederationStatus, bool], None]]:
-    """Give a function that shows a status; lines and JSON wait for the last one, or for all."""
+    """Yield a function that shows a status; lines and JSON only the last, unless repeated."""
     if json:
         yield lambda status, is_last: _print(
             [dumps(status.document(time.monotonic()))] if is_last or repeat else []
