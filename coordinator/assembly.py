@@ -1,13 +1,13 @@
 """Puts a coordinator together from its settings and lets it run."""
 
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 from fanfold.coordinator.admission.admission import admission_for
-from fanfold.coordinator.admission.participant_queues import ParticipantQueues
 from fanfold.coordinator.admission.sender_check import SenderCheck
 from fanfold.coordinator.aggregation.differential_privacy import DifferentialPrivacy
 from fanfold.coordinator.aggregation.initial_model import initial_model
@@ -18,24 +18,31 @@ from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.broker.encoded_version import version_bytes_of
+from fanfold.coordinator.broker.federation_queues import FederationQueues
 from fanfold.coordinator.broker.leadership import Leadership
 from fanfold.coordinator.broker.publisher import Publisher
+from fanfold.coordinator.broker.recovery import Recovery
 from fanfold.coordinator.committer import Committer
 from fanfold.coordinator.evaluation.evaluator import Evaluator
 from fanfold.coordinator.evaluation.run_result import BEST, RunResult
+from fanfold.coordinator.event_loop import EventLoop
 from fanfold.coordinator.observer import Observer, Unobserved
+from fanfold.coordinator.persistence.disk_retry import DiskRetry
 from fanfold.coordinator.persistence.run_store import RunStore
+from fanfold.coordinator.reporter import Reporter
+from fanfold.coordinator.rounds.federation_state import FederationState
 from fanfold.coordinator.rounds.presence import Presence
 from fanfold.coordinator.rounds.reports import Say
 from fanfold.coordinator.rounds.sampling import Sampling
 from fanfold.coordinator.service import Coordinator
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.coordinator.settings_warnings import without_effect
+from fanfold.coordinator.upkeep import Upkeep
 from fanfold.learning import Task, load_task, local_device, local_optimizer, reading, use_huge_pages
 from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.tensor_codec import limits_for
-from fanfold.transport import Connection, EventBuffer, Stop, connection_tls
+from fanfold.transport import Connection, EventBuffer, EventReader, Stop, connection_tls
 
 STOP_SECONDS = 5.0
 """How long a publish under way may go on after SIGTERM."""
@@ -102,6 +109,7 @@ def serve(
         publishing=publishing,
         administering=administering,
         shared_queues=settings.results_queue,
+        results_bytes=settings.results_bytes,
     )
 
     def stop(reason: str) -> None:
@@ -139,6 +147,7 @@ def assemble(
     event_buffer: EventBuffer,
     say: Say,
     observer: Observer,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Coordinator:
     """Build version 0 and everything around it; nothing is sent yet.
 
@@ -168,25 +177,28 @@ def assemble(
         frozen=model.form.frozen_sha256,
     )
     window = WINDOW_VERSIONS * (limits.max_bytes // settings.chunk_bytes + 1)
-    presence = Presence()
-    observer.attach(present=lambda: len(presence), is_ready=channel.is_receiving)
+    state = FederationState(run, Presence(), Sampling(settings.policy, settings.seed))
+    observer.attach(present=lambda: len(state.presence), is_ready=channel.is_receiving)
+    reader = EventReader(event_buffer, clock)
     publisher = Publisher(channel=channel, store=store, deliver=event_buffer.put_event)
-    queues = ParticipantQueues(
-        presence,
+    queues = FederationQueues(
+        state.presence,
         channel=channel,
         publisher=publisher,
         version_bytes=version_bytes_of(run, settings),
-    )
-    leader = Leadership(
-        settings.federation,
-        channel=channel,
-        publisher=publisher,
-        event_buffer=event_buffer,
-        store=store,
-        queues=queues,
-        say=say,
         window=min(max(window, LEAST_WINDOW), LARGEST_WINDOW),
-        results_bytes=settings.results_bytes,
+    )
+    recovery = Recovery(
+        state,
+        reader=reader,
+        channel=channel,
+        leader=Leadership(
+            settings.federation, channel=channel, reader=reader, store=store, say=say
+        ),
+        queues=queues,
+        publisher=publisher,
+        pending_acks=store.pending_acks,
+        say=say,
     )
     admission = admission_for(
         run,
@@ -194,7 +206,7 @@ def assemble(
         channel=channel,
         publisher=publisher,
         queues=queues,
-        presence=presence,
+        presence=state.presence,
         limits=limits,
         sender_check=SenderCheck(
             {*settings.shared_login, *(() if settings.require_login else channel.logins)}
@@ -202,6 +214,7 @@ def assemble(
         max_participants=settings.max_participants,
         say=say,
         observer=observer,
+        clock=clock,
     )
     evaluator = Evaluator(
         task,
@@ -213,34 +226,50 @@ def assemble(
     )
     for option, reason in without_effect(settings, can_evaluate=evaluator.has_data).items():
         say("option_without_effect", {"option": option, "reason": reason})
-    sampling = Sampling(settings.policy, settings.seed)
-    committer = Committer(
-        run,
+    disk_retry = DiskRetry(settings.out, state=state, reader=reader, say=say)
+    reporter = Reporter(
+        state,
         settings=settings,
         store=store,
-        presence=presence,
-        sampling=sampling,
-        channel=channel,
-        leader=leader,
-        publisher=publisher,
-        tally=admission.tally,
         evaluator=evaluator,
+        disk_retry=disk_retry,
         say=say,
+    )
+    committer = Committer(
+        state,
+        settings=settings,
+        store=store,
+        channel=channel,
+        tally=admission.tally,
+        reporter=reporter,
+        disk_retry=disk_retry,
         observer=observer,
     )
-    return Coordinator(
-        settings,
-        run=run,
-        store=store,
-        presence=presence,
-        sampling=sampling,
-        channel=channel,
-        leader=leader,
+    upkeep = Upkeep(
+        state,
+        queues=queues,
+        publisher=publisher,
+        recovery=recovery,
+        say=say,
+        waits_when_all_refused=settings.when_all_refused == "wait",
+    )
+    loop = EventLoop(
+        reader,
+        state,
+        recovery=recovery,
         publisher=publisher,
         admission=admission,
         committer=committer,
-        evaluator=evaluator,
-        event_buffer=event_buffer,
-        say=say,
+        reporter=reporter,
+        upkeep=upkeep,
+    )
+    return Coordinator(
+        settings,
+        state,
+        loop=loop,
+        recovery=recovery,
+        publisher=publisher,
+        committer=committer,
+        reporter=reporter,
         observer=observer,
     )

@@ -2,17 +2,14 @@
 
 import math
 from collections.abc import Set as AbstractSet
-from functools import partial
 
 from fanfold.coordinator.aggregation.refusals import in_words
-from fanfold.coordinator.aggregation.run_state import RunState
-from fanfold.coordinator.broker.leadership import Leadership
+from fanfold.coordinator.broker.federation_queues import FederationQueues
 from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.broker.recovery import Recovery
+from fanfold.coordinator.rounds.federation_state import FederationState
 from fanfold.coordinator.rounds.policy import OpenRound
-from fanfold.coordinator.rounds.presence import Presence
 from fanfold.coordinator.rounds.reports import Say
-from fanfold.coordinator.rounds.sampling import Sampling
 from fanfold.schemas.errors import FanfoldError
 
 NEW_TRY_SECONDS = 30.0
@@ -31,21 +28,17 @@ class Upkeep:
 
     def __init__(
         self,
-        run: RunState,
+        state: FederationState,
         *,
-        sampling: Sampling,
-        presence: Presence,
-        leader: Leadership,
+        queues: FederationQueues,
         publisher: Publisher,
         recovery: Recovery,
         say: Say,
         waits_when_all_refused: bool,
     ) -> None:
         """Begin with no round open."""
-        self._run = run
-        self._sampling = sampling
-        self._presence = presence
-        self._leader = leader
+        self._state = state
+        self._queues = queues
         self._publisher = publisher
         self._recovery = recovery
         self._say = say
@@ -54,18 +47,23 @@ class Upkeep:
         self._give_up_at = math.inf
         self._left_out: frozenset[str] = frozenset()
 
-    def due_at(self, opened: OpenRound) -> float:
+    @property
+    def due_at(self) -> float:
         """When `tend` has something to do."""
-        return min(opened.next_reminder, self._give_up_at)
+        opened = self._state.round
+        return math.inf if opened is None else min(opened.next_reminder, self._give_up_at)
 
-    def tend(self, opened: OpenRound, now: float) -> None:
+    def tend(self, now: float) -> None:
         """Do what is due.
 
         Raises:
             AllRefusedError: if nobody has anything better to send.
         """
-        if self._sampling.is_deserted(self._presence.names | opened.under_way):
-            self._draw_others(opened, self._presence.names)
+        opened = self._state.round
+        if opened is None:
+            return
+        if self._state.sampling.is_deserted(self._state.presence.names | opened.under_way):
+            self._draw_others(opened, self._state.presence.names)
         if now >= opened.next_reminder:
             opened.reminded(now)
             if opened.counted < opened.policy.quorum:
@@ -82,53 +80,43 @@ class Upkeep:
         self._tell_left_out(closed)
         if now < closed.deadline:
             return
-        idle = self._owing(closed) - self._at_work(now)
-        self._recovery.attempt(partial(self._leader.declare_again, sorted(idle)))
+        idle = self._state.owing(closed) - self._state.at_work(now)
+        self._recovery.declare_again(sorted(idle))
         self._drop_the_silent(closed, now)
-
-    def _members(self) -> AbstractSet[str]:
-        drawn, present = self._sampling.members, self._presence.names
-        return present if drawn is None else present & drawn
-
-    def _owing(self, opened: OpenRound) -> set[str]:
-        return set(self._members() - opened.answered)
-
-    def _at_work(self, now: float) -> set[str]:
-        return self._presence.at_work_on(self._run.run_id, self._run.version, now=now)
 
     def _remind(self, opened: OpenRound, now: float) -> None:
         """The deadline passed without the quorum: say so, and send the version again.
 
         Not to those who said of late that they work on it.
         """
-        self._recovery.attempt(partial(self._leader.declare_again, sorted(self._owing(opened))))
+        self._recovery.declare_again(sorted(self._state.owing(opened)))
         self._drop_the_silent(opened, now)
-        self._widen(opened, self._presence.names | opened.answered)
-        owing = sorted(self._owing(opened))
+        self._widen(opened, self._state.presence.names | opened.answered)
+        owing = self._state.owing(opened)
         fields = {
             "for": f"{opened.policy.quorum} updates",
             "round": opened.number,
             "updates": opened.counted,
-            "present": len(self._presence),
+            "present": len(self._state.presence),
         }
         self._say("waiting", fields | _reasons(opened))
-        self._publisher.remind([each for each in owing if each not in self._at_work(now)])
+        self._publisher.remind(sorted(owing - self._state.at_work(now)))
 
     def _drop_the_silent(self, late: OpenRound, now: float) -> None:
-        silent = self._presence.silent(now, since=late.silence_since) - late.answered
-        self._presence.drop(silent)
+        silent = self._state.presence.silent(now, since=late.silence_since) - late.answered
+        self._state.presence.drop(silent)
         for participant in sorted(silent):
             fields = {"participant": participant, "round": late.number}
             self._say("participant_silent", fields)
-        self._leader.forget_the_gone()
+        self._queues.forget_the_gone()
 
     def _weigh_refusals(self, opened: OpenRound, now: float) -> None:
         """Where all were refused draw others, or say so at once and give a new try some time."""
         is_open = opened.deadline < math.inf
-        if not is_open or not opened.is_refused_by_all(self._members()):
+        if not is_open or not opened.is_refused_by_all(self._state.members):
             self._give_up_at, self._all_were_refused = math.inf, False
             return
-        if self._draw_others(opened, self._presence.names - opened.refused.keys()):
+        if self._draw_others(opened, self._state.presence.names - opened.refused.keys()):
             return
         if not self._all_were_refused:
             self._all_were_refused = True
@@ -142,30 +130,30 @@ class Upkeep:
             raise AllRefusedError(
                 f"round {opened.number} can never close: all who are present were refused, "
                 f"{in_words(opened.refused)}; mend the cause and start the coordinator again with "
-                f"the same --out, where it goes on from version {self._run.version}; "
+                f"the same --out, where it goes on from version {self._state.run.version}; "
                 "with --when-all-refused wait it would wait for others"
             )
 
     def _draw_others(self, opened: OpenRound, candidates: AbstractSet[str]) -> bool:
         more = self._widen(opened, candidates)
-        self._publisher.remind(sorted(more & self._owing(opened)))
+        self._publisher.remind(sorted(more & self._state.owing(opened)))
         return bool(more)
 
     def _widen(self, opened: OpenRound, alive: AbstractSet[str]) -> frozenset[str]:
         """Draw others in the place of those in the sample who are gone."""
-        more = self._sampling.widen(alive, opened.number)
+        more = self._state.sampling.widen(alive, opened.number)
         self._publisher.widen(more)
         opened.expect(more)
         return more
 
     def _tell_left_out(self, closed: OpenRound) -> None:
         """A round without some who are present is no ordinary one: say so when that changes."""
-        left_out = frozenset(closed.refused.keys() & self._presence.names)
+        left_out = frozenset(closed.refused.keys() & self._state.presence.names)
         if left_out and left_out != self._left_out:
             fields = {
                 "round": closed.number,
                 "participants": len(left_out),
-                "present": len(self._presence),
+                "present": len(self._state.presence),
             }
             self._say("participants_left_out", fields | _reasons(closed))
         self._left_out = left_out

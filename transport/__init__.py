@@ -4,6 +4,7 @@ from fanfold.transport.addresses import Address, Tls, is_loopback, safe_url
 from fanfold.transport.backoff import Backoff
 from fanfold.transport.connection import Connection
 from fanfold.transport.event_buffer import EventBuffer
+from fanfold.transport.event_reader import EventReader, StoppedError
 from fanfold.transport.events import (
     Blocked,
     Connected,
@@ -34,9 +35,11 @@ __all__ = [
     "Ended",
     "Event",
     "EventBuffer",
+    "EventReader",
     "Outgoing",
     "QueueState",
     "Stop",
+    "StoppedError",
     "Subscription",
     "SubscriptionLost",
     "Tls",

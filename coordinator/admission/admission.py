@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable
 
+from fanfold.coordinator.admission.damaged_uploads import DamagedUploads
 from fanfold.coordinator.admission.event_handler import EventHandler
-from fanfold.coordinator.admission.participant_queues import ParticipantQueues
 from fanfold.coordinator.admission.rate_limits import RateLimits
 from fanfold.coordinator.admission.rejections import Rejections
 from fanfold.coordinator.admission.sender_check import SenderCheck
@@ -14,9 +14,9 @@ from fanfold.coordinator.admission.update_handler import UpdateHandler
 from fanfold.coordinator.admission.welcoming import Welcoming
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.broker.channel import CoordinatorChannel
+from fanfold.coordinator.broker.federation_queues import FederationQueues
 from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.observer import Observer
-from fanfold.coordinator.persistence.damaged_uploads import DamagedUploads
 from fanfold.coordinator.persistence.pending_acks import Due
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.rounds.policy import OpenRound
@@ -55,8 +55,17 @@ class Admission:
         self.tally.open(opened)
         self._rate_limits.open_round(now)
 
-    def settle(self, delivery: Delivery, due: Due, now: float) -> None:
-        """Acknowledge a delivery that was taken, or let it wait for the next commit."""
+    def take(self, delivery: Delivery, now: float) -> None:
+        """Take a part of an update, or what a participant says of itself, and acknowledge it.
+
+        What it brought may have to wait for the next commit first.
+
+        Raises:
+            OSError: if the disk is full; the same delivery can be taken again.
+            TransportError: if an answer was broken off.
+        """
+        taker = self.updates if self._channel.is_result(delivery) else self.events
+        due = taker.take(delivery, now)
         if due is Due.NOW:
             self._channel.acknowledge(delivery)
         elif due is Due.AFTER_COMMIT:
@@ -69,7 +78,7 @@ def admission_for(
     store: RunStore,
     channel: CoordinatorChannel,
     publisher: Publisher,
-    queues: ParticipantQueues,
+    queues: FederationQueues,
     presence: Presence,
     limits: ReaderLimits,
     sender_check: SenderCheck,

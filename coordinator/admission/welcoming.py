@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import structlog
 
-from fanfold.coordinator.admission.participant_queues import ParticipantQueues
+from fanfold.coordinator.broker.federation_queues import FederationQueues
 from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.schemas.errors import ConnectionLostError
 from fanfold.transport import Backoff
@@ -29,7 +29,7 @@ class Welcoming:
     """
 
     def __init__(
-        self, queues: ParticipantQueues, *, publisher: Publisher, clock: Callable[[], float]
+        self, queues: FederationQueues, *, publisher: Publisher, clock: Callable[[], float]
     ) -> None:
         """Welcome nobody yet; `clock` is monotonic, and says how long the broker took to answer."""
         self._queues = queues

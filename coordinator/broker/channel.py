@@ -46,12 +46,22 @@ class CoordinatorChannel:
         publishing: Connection,
         administering: Connection,
         shared_queues: str = "classic",
+        results_bytes: int | None = None,
     ) -> None:
-        """Use three links, and queues of this type for what all participants share.
+        """Use three connections.
 
         A blocked publisher would block its acknowledgements too. And the broker's answer to a
         declaration would stand behind all updates that are on their way on the same connection,
         which nobody takes while we wait for the answer.
+
+        Args:
+            names: of the federation's exchanges and queues.
+            consuming: holds the lock and receives.
+            publishing: sends.
+            administering: declares.
+            shared_queues: type of the queues that all participants share.
+            results_bytes: disk budget of the results queue; participants back off when it is used
+                up.
         """
         self._names = names
         self._consuming = consuming
@@ -63,8 +73,11 @@ class CoordinatorChannel:
             # Looking at a quorum queue in the management UI counts as a failed delivery, and 4.x
             # throws a message away after twenty of them.
             self._shared["x-delivery-limit"] = 1_000_000
+        self._budget = {"x-max-length-bytes": results_bytes} if results_bytes else {}
         self._subscriptions: list[Subscription] = []
         self._known: set[str] = set()
+        self.window = 0
+        """How many chunks of updates may be unacknowledged, once receiving has begun."""
 
     @property
     def logins(self) -> frozenset[str]:
@@ -86,36 +99,29 @@ class CoordinatorChannel:
             raise
         return True
 
-    def open(self, *, window: int, results_bytes: int | None) -> None:
+    def open(self, *, window: int) -> None:
         """Declare exchanges and queues, and begin to receive.
 
         Args:
             window: how many chunks of updates may be unacknowledged.
-            results_bytes: as for `declare`.
         """
-        names = self._names
+        names, self.window = self._names, window
         while self._subscriptions:
             self._consuming.unsubscribe(self._subscriptions.pop())
-        self.declare(results_bytes=results_bytes)
+        self.declare()
         for queue, prefetch in ((names.results_queue, window), (names.events_queue, EVENTS_WINDOW)):
             self._subscriptions.append(
                 self._consuming.subscribe(queue, prefetch=prefetch, consumer_tag="coordinator")
             )
 
-    def declare(self, *, results_bytes: int | None) -> None:
-        """Make sure that exchanges and queues are there, and bound; what is there stays.
-
-        Args:
-            results_bytes: disk budget of the results queue; participants back off when it is used
-                up.
-        """
+    def declare(self) -> None:
+        """Make sure that exchanges and queues are there, and bound; what is there stays."""
         names, connection = self._names, self._administering
         connection.declare_exchange(names.parameters_exchange, "fanout")
         connection.declare_exchange(names.resend_exchange, "direct")
         connection.declare_exchange(names.reports_exchange, "direct")
-        budget = {"x-max-length-bytes": results_bytes} if results_bytes else {}
         self._queues.declare(
-            names.results_queue, {**self._shared, **budget, "x-overflow": "reject-publish"}
+            names.results_queue, {**self._shared, **self._budget, "x-overflow": "reject-publish"}
         )
         self._queues.declare(
             names.events_queue,

@@ -1,25 +1,34 @@
-"""Watches over the broker: what the links tell, and the way back to the lock."""
+"""The way back to the broker: what connections tell, and what is declared again."""
 
 import math
-import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterable
 
 import structlog
 
 from fanfold.coordinator.broker.channel import CoordinatorChannel
-from fanfold.coordinator.broker.leadership import Leadership
+from fanfold.coordinator.broker.federation_queues import FederationQueues
+from fanfold.coordinator.broker.leadership import STANDBY_SECONDS, Leadership
 from fanfold.coordinator.broker.publisher import Publisher
-from fanfold.coordinator.rounds.policy import OpenRound
-from fanfold.coordinator.rounds.presence import Presence
+from fanfold.coordinator.persistence.pending_acks import PendingAcks
+from fanfold.coordinator.rounds.federation_state import FederationState
+from fanfold.coordinator.rounds.policy import NOT_CONNECTED, OpenRound
 from fanfold.coordinator.rounds.reports import Say
 from fanfold.schemas.errors import (
     NOT_FOUND,
     ConnectionLostError,
     QueueDownError,
     RefusedByBrokerError,
+    TransportError,
 )
-from fanfold.transport import Blocked, Connected, Disconnected, Ended, SubscriptionLost, Unblocked
+from fanfold.transport import (
+    Blocked,
+    Connected,
+    Disconnected,
+    Ended,
+    EventReader,
+    SubscriptionLost,
+    Unblocked,
+)
 
 RETRY_SECONDS = 5.0
 """A node of a cluster that is down says nothing when it is back: it is asked again."""
@@ -39,21 +48,25 @@ class Recovery:
 
     def __init__(
         self,
+        state: FederationState,
         *,
+        reader: EventReader,
         channel: CoordinatorChannel,
         leader: Leadership,
+        queues: FederationQueues,
         publisher: Publisher,
-        presence: Presence,
+        pending_acks: PendingAcks,
         say: Say,
     ) -> None:
         """Begin with everything in order and no round open."""
+        self._state = state
+        self._reader = reader
         self._channel = channel
         self._leader = leader
+        self._queues = queues
         self._publisher = publisher
-        self._presence = presence
+        self._pending_acks = pending_acks
         self._say = say
-        self.round: OpenRound | None = None
-        """The one that is open: its deadline stands still while nothing can be received."""
         self._look_at = math.inf
         self._version_then = 0
         """The current one when it last looked."""
@@ -64,49 +77,78 @@ class Recovery:
         self._lost_reports = False
         """Whether a queue with updates in it was deleted, and nobody was asked again yet."""
 
-    def begin(self, opened: OpenRound, now: float) -> None:
-        """Watch over this round from now on."""
-        self.round = opened
+    def wait_for_lock(self) -> None:
+        """Take the lock for the first time; nothing is declared yet, and nothing received.
+
+        Raises:
+            StoppedError: if somebody wants us to stop meanwhile.
+        """
+        self._leader.take_first()
+
+    def open(self) -> None:
+        """Declare everything and begin to receive, however long the broker takes to be there.
+
+        A broker that restarts lets one connection in before another: who stood by has the lock
+        then, and nothing to declare on.
+
+        Raises:
+            SupersededError: if another coordinator held the lock meanwhile.
+            StoppedError: if somebody wants us to stop meanwhile.
+        """
+        while True:
+            try:
+                self._receive()
+            except (ConnectionLostError, QueueDownError) as error:
+                log.warning("cannot receive yet", reason=str(error))
+                self._reader.pause(STANDBY_SECONDS)
+            else:
+                self._look_at = self._reader.now + LOOK_SECONDS
+                return
+
+    def begin(self, opened: OpenRound) -> None:
+        """Let the deadline of this round stand still while the broker takes nothing."""
         if self.is_blocked:
-            opened.cannot_hear(now, BLOCKED)
+            opened.cannot_hear(self._reader.now, BLOCKED)
 
     @property
     def due_at(self) -> float:
-        """When `retry_if_due` or `look_if_due` has something to do."""
+        """When `tend` has something to do."""
         return min(self._retry_at, self._look_at)
 
-    def attempt(self, action: Callable[[], None]) -> None:
-        """Do something that may need the broker; what the broker has lost is soon declared anew."""
-        try:
-            action()
-        except RefusedByBrokerError as refusal:
-            if refusal.code != NOT_FOUND:
-                raise
-            log.warning("declaring everything anew", reason=refusal.text)
+    def tend(self) -> None:
+        """Try once more to come back where that was broken off; look once a minute."""
+        if self._reader.now >= self._retry_at:
+            try:
+                self.come_back()
+            except TransportError as error:
+                self.broken_off(error)
+        if self._reader.now >= self._look_at:
             if self._retry_at == math.inf:
-                self._retry_at = time.monotonic()
-        except (ConnectionLostError, QueueDownError) as error:
-            log.warning("broken off in the middle of a call", reason=str(error))
+                self.declare_again(self._deaf())
+            self._look_at = self._reader.now + LOOK_SECONDS
 
-    def retry_if_due(self, now: float) -> None:
-        """Try once more to come back, where that was broken off."""
-        if now >= self._retry_at:
-            self.attempt(self.come_back)
+    def broken_off(self, error: TransportError) -> None:
+        """Take what broke something off; what the broker has lost is soon declared anew.
 
-    def look_if_due(self, now: float) -> None:
-        """Declare again what may be gone without a word, once a minute.
-
-        Rounds that close by their goal never miss who hears nothing: who still waits with what was
-        old a minute ago is bound again, unless versions are for a sample only.
+        Raises:
+            TransportError: if it does not pass.
         """
-        if now >= self._look_at and self._retry_at == math.inf:
-            deaf: list[str] = []
-            if self.round is not None and self.round.policy.fraction == 1:
-                deaf = self._presence.waiting_below(self._version_then)
-                self._version_then = self.round.number - 1
-            self.attempt(partial(self._leader.declare_again, deaf))
-        if now >= self._look_at or self._look_at == math.inf:
-            self._look_at = now + LOOK_SECONDS
+        match error:
+            case RefusedByBrokerError(code=code) if code == NOT_FOUND:
+                log.warning("declaring everything anew", reason=error.text)
+                if self._retry_at == math.inf:
+                    self._retry_at = self._reader.now
+            case ConnectionLostError() | QueueDownError():
+                log.warning("broken off in the middle of a call", reason=str(error))
+            case _:
+                raise error
+
+    def declare_again(self, participants: Iterable[str] = ()) -> None:
+        """Declare again what may be gone without a word, and bind the queues of these."""
+        try:
+            self._queues.declare_again(participants)
+        except TransportError as error:
+            self.broken_off(error)
 
     def come_back(self) -> None:
         """Receive again; what was lost with a deleted queue is sent again.
@@ -114,29 +156,22 @@ class Recovery:
         Raises:
             TransportError: if it was broken off; then it is tried again, until it succeeds.
         """
-        now = time.monotonic()
+        now = self._reader.now
         self._retry_at = now + RETRY_SECONDS
-        if self.round is not None:
-            self.round.cannot_hear(now)
-        emptied = self._leader.come_back()
+        self._state.cannot_hear(now, NOT_CONNECTED)
+        emptied = self._receive()
         self._retry_at = math.inf
-        if self.round is not None:
-            self._hear_again()
-            again = self._presence.names if self._lost_reports else emptied
-            self._publisher.send_again(sorted(again - self.round.answered))
+        if self._state.round is not None:
+            self._state.hears_again(self._reader.now, NOT_CONNECTED)
+            again = self._state.presence.names if self._lost_reports else emptied
+            self._publisher.send_again(sorted(again - self._state.round.answered))
         self._lost_reports = False
 
-    def _hear_again(self, *why: str) -> None:
-        """Let the deadline go on; nobody was silent meanwhile."""
-        if self.round is not None:
-            now = time.monotonic()
-            self._presence.could_not_speak(self.round.hears_again(now, *why), now)
-
     def notice(self, event: object) -> None:
-        """Take what a link tells about the broker.
+        """Take what a connection tells about the broker.
 
         Raises:
-            TransportError: if a link has ended for good.
+            TransportError: if a connection has ended for good, or coming back was broken off.
         """
         match event:
             case Connected() if self._retry_at < math.inf or self._channel.holds_lock(
@@ -149,20 +184,41 @@ class Recovery:
                 self._lost_reports |= event.code == NOT_FOUND
                 self.come_back()
             case Disconnected():
-                log.warning(
-                    "connection lost", connection=event.connection.name, reason=event.reason
-                )
-                if self.round is not None and self._channel.holds_lock(event.connection):
-                    self.round.cannot_hear(time.monotonic())
-                if self._channel.publishes_on(event.connection):
-                    self.is_blocked = False
-                    self._hear_again(BLOCKED)
+                self._disconnected(event)
             case Ended():
                 raise event.error
             case Blocked() | Unblocked() if self._channel.publishes_on(event.connection):
-                self.is_blocked = isinstance(event, Blocked)
                 self._say("broker", {"accepts": isinstance(event, Unblocked)})
-                if not self.is_blocked:
-                    self._hear_again(BLOCKED)
-                elif self.round is not None:
-                    self.round.cannot_hear(time.monotonic(), BLOCKED)
+                self._set_blocked(is_blocked=isinstance(event, Blocked))
+
+    def _disconnected(self, event: Disconnected) -> None:
+        log.warning("connection lost", connection=event.connection.name, reason=event.reason)
+        if self._channel.holds_lock(event.connection):
+            self._state.cannot_hear(self._reader.now, NOT_CONNECTED)
+        if self._channel.publishes_on(event.connection):
+            self._set_blocked(is_blocked=False)
+
+    def _set_blocked(self, *, is_blocked: bool) -> None:
+        self.is_blocked = is_blocked
+        if is_blocked:
+            self._state.cannot_hear(self._reader.now, BLOCKED)
+        else:
+            self._state.hears_again(self._reader.now, BLOCKED)
+
+    def _receive(self) -> frozenset[str]:
+        """Hold the lock and receive again; return whose queue is empty."""
+        self._leader.take()
+        self._pending_acks.forget()
+        return self._queues.open()
+
+    def _deaf(self) -> list[str]:
+        """Return who still waits with what was old a minute ago, to be bound again.
+
+        Rounds that close by their goal never miss who hears nothing. Where versions are for a
+        sample only, everybody may wait with an old one.
+        """
+        opened, version_then = self._state.round, self._version_then
+        if opened is None or opened.policy.fraction < 1:
+            return []
+        self._version_then = opened.number - 1
+        return self._state.presence.waiting_below(version_then)

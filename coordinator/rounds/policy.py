@@ -11,6 +11,8 @@ from typing import Literal
 Mode = Literal["sync", "buffered", "async", "exact"]
 Goal = Literal["all"] | int
 
+NOT_CONNECTED = "the connection is lost"
+"""One of the reasons for which a deadline stands still."""
 DEFAULT_GOALS: dict[Mode, Goal] = {"sync": "all", "buffered": 3, "async": 1, "exact": 1}
 DEFAULT_MAX_STALENESS: dict[Mode, int] = {"sync": 0, "buffered": 20, "async": 20, "exact": 100}
 
@@ -178,13 +180,13 @@ class OpenRound:
         if self._deaf_since is not None:
             self._deaf_since = now
 
-    def cannot_hear(self, now: float, why: str = "the connection is lost") -> None:
+    def cannot_hear(self, now: float, why: str = NOT_CONNECTED) -> None:
         """Stop the deadline: what arrives cannot be received, or nobody can send anything."""
         self._deaf_why.add(why)
         if self._deaf_since is None:
             self._deaf_since = now
 
-    def hears_again(self, now: float, why: str = "the connection is lost") -> float:
+    def hears_again(self, now: float, why: str = NOT_CONNECTED) -> float:
         """Let the deadline go on, if nothing else holds it; return how long it stood still."""
         self._deaf_why.discard(why)
         if self._deaf_since is None or self._deaf_why:
@@ -193,10 +195,12 @@ class OpenRound:
         self._deaf_seconds += seconds
         return seconds
 
-    def put_off(self, seconds: float) -> None:
-        """Let the deadline come so much later, unless it stands still anyway."""
-        if self._deaf_since is None:
-            self._deaf_seconds += seconds
+    def put_off(self, seconds: float) -> float:
+        """Let the deadline come so much later, unless it stands still anyway; return how much."""
+        if self._deaf_since is not None:
+            return 0.0
+        self._deaf_seconds += seconds
+        return seconds
 
     @property
     def deadline(self) -> float:

@@ -3,11 +3,13 @@
 One event per closed round, in order, once its evaluation is in.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from fanfold.coordinator.aggregation.metric_means import finite
+from fanfold.coordinator.aggregation.contribution import Contribution, told_of
+from fanfold.coordinator.aggregation.metric_means import finite, weighted_means
+from fanfold.coordinator.aggregation.run_state import RunState
 
 Say = Callable[[str, dict[str, Any]], None]
 """Takes the name of an event and its fields."""
@@ -70,3 +72,81 @@ def loss_and_accuracy(metrics: Mapping[str, float]) -> dict[str, float | None]:
     """Return what a round's record says of its metrics: null where there is no finite number."""
     known = finite(metrics)
     return {"loss": known.get("loss"), "accuracy": known.get("accuracy")}
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What came and went while a round was open."""
+
+    bytes_down: int
+    bytes_up: int
+    refused: Mapping[str, int]
+    """Refusals by reason."""
+
+
+def history_of(
+    number: int,
+    contributions: Sequence[Contribution],
+    run: RunState,
+    *,
+    refused: Mapping[str, int],
+    privacy: Mapping[str, Any],
+    epoch: int,
+) -> dict[str, Any]:
+    """Return the history's record of a round: what it was made of.
+
+    `refused` counts by reason; `privacy` is what `privacy_of` returned.
+    """
+    return {
+        "event": "round",
+        "run": run.run_id,
+        "epoch": epoch,
+        "round": number,
+        "updates": [asdict(contribution) for contribution in contributions],
+        "refused": dict(refused),
+        **privacy,
+    }
+
+
+def report_of(
+    number: int,
+    contributions: Sequence[Contribution],
+    run: RunState,
+    traffic: Traffic,
+    *,
+    privacy: Mapping[str, Any],
+    seconds: float,
+    with_reported_metrics: bool,
+) -> dict[str, Any]:
+    """Return what people are told of a round; its evaluation comes later.
+
+    `with_reported_metrics` takes the means of what participants measured, for a run that has no
+    data of its own to evaluate on.
+    """
+    reported = (
+        [(each.num_examples, each.metrics) for each in contributions]
+        if with_reported_metrics
+        else []
+    )
+    return {
+        "round": number,
+        "version": run.version,
+        "updates": len(contributions),
+        "examples": sum(contribution.num_examples for contribution in contributions),
+        **loss_and_accuracy(weighted_means(reported)),
+        "seconds": round(seconds, 6),
+        "bytes_down": traffic.bytes_down,
+        "bytes_up": traffic.bytes_up,
+        **told_of(contributions),
+        **{
+            name: max(each.values(), default=0.0) if isinstance(each, Mapping) else each
+            for name, each in privacy.items()
+        },
+    }
+
+
+def privacy_of(run: RunState) -> dict[str, Any]:
+    """Return each epsilon by participant, and delta; nothing for a run that is not private."""
+    if run.privacy is None:
+        return {}
+    return {**run.privacy.spent(run.privacy_ledger.counts), "delta": run.privacy.delta}

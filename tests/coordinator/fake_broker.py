@@ -196,6 +196,7 @@ class FakeBroker:
             event_buffer=self.event_buffer,
             say=self._say,
             observer=Unobserved(),
+            clock=self.clock,
         )
 
     def run(self, task: Task | None = None, **settings: Any) -> RunResult:

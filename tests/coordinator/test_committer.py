@@ -2,7 +2,6 @@
 
 import os
 import socket
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,24 +15,26 @@ from fanfold.coordinator.aggregation.refusals import UpdateLimits
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
-from fanfold.coordinator.broker.leadership import StoppedError
 from fanfold.coordinator.committer import Committer
-from fanfold.coordinator.disk_retry import DISK_PAUSE_SECONDS
 from fanfold.coordinator.evaluation.evaluator import Evaluator
 from fanfold.coordinator.observer import Unobserved
+from fanfold.coordinator.persistence.disk_retry import DISK_PAUSE_SECONDS, DiskRetry
 from fanfold.coordinator.persistence.run_store import RunStore
+from fanfold.coordinator.reporter import Reporter
+from fanfold.coordinator.rounds.federation_state import FederationState
 from fanfold.coordinator.rounds.presence import Presence
 from fanfold.coordinator.rounds.sampling import Sampling
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.schemas.messages import Update
 from fanfold.schemas.reader_limits import ReaderLimits
+from fanfold.transport import EventBuffer, EventReader, StoppedError
 from tests.federation.tiny_tasks import Tiny
 
 
 class Life:
     """One life of a coordinator, without its broker."""
 
-    def __init__(self, folder: Path, *, leader: Any = None) -> None:
+    def __init__(self, folder: Path, *, reader: EventReader | None = None) -> None:
         task = Tiny()
         network = task.network()
         settings = CoordinatorSettings(out=folder, dp_clip=1.0, dp_noise=1.0)
@@ -54,22 +55,28 @@ class Life:
             task, network, deliver=lambda _: None, best=folder / "best", until_accuracy=None
         )
         nobody: Any = None
+        state = FederationState(self.run, Presence(), Sampling(settings.policy, 0))
+        reader = EventReader(EventBuffer()) if reader is None else reader
+        disk_retry = DiskRetry(folder, state=state, reader=reader, say=self._say)
         self.committer = Committer(
-            self.run,
+            state,
             settings=settings,
             store=self.store,
-            presence=Presence(),
-            sampling=Sampling(settings.policy, 0),
             channel=nobody,
-            leader=leader,
-            publisher=nobody,
             tally=Tally(Unobserved()),
-            evaluator=self.evaluator,
-            say=self._say,
+            reporter=Reporter(
+                state,
+                settings=settings,
+                store=self.store,
+                evaluator=self.evaluator,
+                disk_retry=disk_retry,
+                say=self._say,
+            ),
+            disk_retry=disk_retry,
             observer=Unobserved(),
         )
         self.committer.take_epoch()
-        self.committer.load(fresh=False)
+        self.committer.load(fresh=False, now=0.0)
 
     def _say(self, event: str, fields: dict[str, Any]) -> None:
         self.said.append(event)
@@ -124,15 +131,15 @@ def test_what_a_damaged_checkpoint_counted_stays_paid_for(tmp_path: Path) -> Non
     second.close()
 
 
-class Waiting:
-    """An office in which somebody does something in the pause, and then stops the service."""
+class Waiting(EventReader):
+    """Somebody does something in a pause, and then stops the service; no time passes otherwise."""
 
     def __init__(self, *meanwhile: Callable[[], object]) -> None:
+        super().__init__(EventBuffer(), lambda: self.paused)
         self.meanwhile = list(meanwhile)
         self.paused = 0.0
 
     def pause(self, seconds: float) -> None:
-        time.sleep(min(seconds, 0.2))  # short locks are timed with the system's clock
         self.paused += seconds
         if self.paused < 2:
             return
@@ -148,10 +155,10 @@ def test_who_stands_by_behind_a_stopped_coordinator_says_so_and_can_be_stopped(
     first = Life(tmp_path)
     first.round("ann")
     with first.store.ours():
-        leader = Waiting()
+        reader = Waiting()
         with pytest.raises(StoppedError, match="enough"):
-            Life(tmp_path, leader=leader)
-    assert leader.paused > DISK_PAUSE_SECONDS
+            Life(tmp_path, reader=reader)
+    assert reader.paused > DISK_PAUSE_SECONDS
     first.close()
 
 
@@ -160,7 +167,7 @@ def test_who_stands_by_takes_over_when_the_stopped_one_is_ended(tmp_path: Path) 
     first.round("ann")
     with ExitStack() as held:
         held.enter_context(first.store.ours())
-        second = Life(tmp_path, leader=Waiting(held.close))
+        second = Life(tmp_path, reader=Waiting(held.close))
     assert second.said[0] == "folder_locked"
     assert second.fields[0] == {
         "folder": str(tmp_path),

@@ -1,6 +1,5 @@
 """Facts about a coordinator whose broker comes and goes: it waits, and it always comes back."""
 
-import errno
 import threading
 from pathlib import Path
 from typing import Any
@@ -87,7 +86,7 @@ def test_a_queue_that_is_down_in_the_middle_of_a_run_is_waited_for(broker: FakeB
     def lose(version: int) -> None:
         down = broker.administering.fails["declare_queue f.results"]
         down += [QueueDownError("f.results") for _ in range(3)]
-        (results, _) = coordinator._channel._subscriptions
+        (results, _) = coordinator._recovery._channel._subscriptions
         broker.event_buffer.put_event(SubscriptionLost(results, 404, "gone"))
 
     def answer(participant: str, version: int) -> None:
@@ -138,23 +137,6 @@ def test_hellos_are_acknowledged_while_the_administering_connection_is_down(
     broker.on_version = lambda _version: broker.stop()
     broker.run(rounds=1, min_participants=2)
     assert [tag for tag, _ in broker.consuming.acknowledged] == tags
-
-
-def test_a_deadline_does_not_run_while_the_disk_is_full(
-    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Who had answered in time is not late because of our disk."""
-    answering(broker, "ann", "bob", "cid")
-    take, pauses = UpdateHandler.take, iter(range(4))
-
-    def full(updates: UpdateHandler, delivery: Delivery, now: float) -> Due:
-        if next(pauses, None) is not None:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return take(updates, delivery, now)
-
-    monkeypatch.setattr(UpdateHandler, "take", full)
-    assert broker.run(rounds=1, min_participants=3, deadline_seconds=10).is_finished
-    assert [each["updates"] for each in broker.all("round_closed")] == [3]
 
 
 def test_what_came_before_the_deadline_is_read_before_it_closes_the_round(

@@ -46,7 +46,7 @@ def test_reminders_go_to_members_who_do_not_say_that_they_work_on_it(broker: Fak
     def begin(version: int) -> None:
         broker.update("ann", version)
         broker.said.append(("dan_leaves", {}))
-        coordinator._presence.left("dan", "i")
+        coordinator._state.presence.left("dan", "i")
 
     def speak(what: str) -> None:
         if what == "declare_exchange f.parameters" and broker.run_id:
@@ -121,7 +121,7 @@ def test_the_long_dead_are_forgotten(broker: FakeBroker) -> None:
     coordinator = broker.coordinator(rounds=2, min_participants=2)
     assert coordinator.run().is_finished
     assert [each["participant"] for each in broker.all("participant_silent")] == ["bob"]
-    assert coordinator._channel.known == {"ann"}
+    assert coordinator._recovery._channel.known == {"ann"}
 
 
 def test_what_has_not_begun_to_go_out_is_taken_back_when_the_round_may_close(
@@ -140,7 +140,7 @@ def test_what_has_not_begun_to_go_out_is_taken_back_when_the_round_may_close(
     broker.publishing.published = publish
     ends: list[Any] = []
     store: Any = None
-    publisher = Publisher(channel=coordinator._channel, store=store, deliver=ends.append)
+    publisher = Publisher(channel=coordinator._recovery._channel, store=store, deliver=ends.append)
     publisher._encoded_version = EncodedVersion(
         GlobalParameters(run="r", version=0, rounds=1, plan=TrainingPlan(), encoding="float32"),
         GLOBAL,

@@ -92,7 +92,7 @@ def watch(note: PhaseNote, service: str) -> None:
 
 
 def _watch_coordinator(note: PhaseNote) -> None:
-    _wrap(note, Coordinator, "_open_round", "publishing")
+    _wrap(note, Coordinator, "_publish", "publishing")
     _wrap(note, Coordinator, "_collect", "collecting")
     _wrap(note, Coordinator, "_finish", "finishing")
     _wrap(note, UpdateHandler, "_fold", "folding")

@@ -67,8 +67,10 @@ class Counter:
         self.tally = self.admission.tally
 
     def take(self, chunk: Chunk, tag: int, *, now: float = 0.0) -> None:
-        arrived = delivery(chunk, tag)
-        self.admission.settle(arrived, self.admission.updates.take(arrived, now), now)
+        self.admission.take(delivery(chunk, tag), now)
+
+    def is_result(self, delivery: Delivery) -> bool:
+        return True
 
     def acknowledge(self, delivery: Delivery) -> None:
         self.acknowledged.append(delivery.tag)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from test_spool import DELTA, LIMITS, chunks, content, put
 
+from fanfold.coordinator.admission.damaged_uploads import DamagedUploads
 from fanfold.coordinator.admission.update_assembler import Assembler
-from fanfold.coordinator.persistence.damaged_uploads import DamagedUploads
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.persistence.spool import Spool
 from fanfold.transport import Delivery, Subscription

@@ -1,14 +1,13 @@
 """What the coordinator does while its folder takes nothing: it says so, and waits."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fanfold.coordinator.admission.tally import Tally
-from fanfold.coordinator.broker.leadership import Leadership
 from fanfold.coordinator.persistence.epoch import FolderLockedError
+from fanfold.coordinator.rounds.federation_state import FederationState
 from fanfold.coordinator.rounds.reports import Say
 from fanfold.storage.disk import is_full_disk, until_there_is_room
+from fanfold.transport import EventReader
 
 DISK_PAUSE_SECONDS = 5.0
 LOCK_PAUSE_SECONDS = 0.2
@@ -22,11 +21,18 @@ class DiskRetry:
     Belongs to the coordinator's work thread.
     """
 
-    def __init__(self, folder: Path, *, leader: Leadership, tally: Tally, say: Say) -> None:
-        """Wait in `leader`, where a stop is heard."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        state: FederationState,
+        reader: EventReader,
+        say: Say,
+    ) -> None:
+        """Wait with `reader`; what waits in queues meanwhile is in time."""
         self._folder = folder
-        self._leader = leader
-        self._tally = tally
+        self._state = state
+        self._reader = reader
         self._say = say
 
     def until_done(self, attempt: Callable[[], None]) -> None:
@@ -36,7 +42,7 @@ class DiskRetry:
             StoppedError: if somebody wants us to stop meanwhile.
             OSError: one that does not pass.
         """
-        began = time.monotonic()
+        began = self._reader.now
         until_there_is_room(attempt, lambda error: self._wait(error, since=began))
 
     def say_why(self, error: OSError) -> None:
@@ -49,11 +55,11 @@ class DiskRetry:
             self._say(event, {**folder, "reason": error.strerror})
 
     def _wait(self, error: OSError, *, since: float) -> None:
-        began = time.monotonic()
+        began = self._reader.now
         if isinstance(error, FolderLockedError) and began < since + SHORT_LOCK_SECONDS:
-            self._leader.pause(LOCK_PAUSE_SECONDS)
+            self._reader.pause(LOCK_PAUSE_SECONDS)
         else:
             self.say_why(error)
-            self._leader.pause(DISK_PAUSE_SECONDS)
-        if self._tally.round is not None:  # what waits in the queue meanwhile is in time
-            self._tally.round.put_off(time.monotonic() - began)
+            self._reader.pause(DISK_PAUSE_SECONDS)
+        now = self._reader.now
+        self._state.could_not_read(now - began, now)

@@ -1,0 +1,107 @@
+"""The federation's queues: those that all share, and one for each participant."""
+
+from collections.abc import Iterable
+
+import structlog
+
+from fanfold.coordinator.broker.channel import CoordinatorChannel
+from fanfold.coordinator.broker.publisher import Publisher
+from fanfold.coordinator.rounds.presence import Presence
+from fanfold.schemas.errors import QueueDownError
+
+log = structlog.get_logger()
+
+
+class FederationQueues:
+    """Makes sure that queues are there and bound; who has an empty one is sent the version.
+
+    Belongs to the coordinator's work thread.
+    """
+
+    def __init__(
+        self,
+        presence: Presence,
+        *,
+        channel: CoordinatorChannel,
+        publisher: Publisher,
+        version_bytes: int,
+        window: int,
+    ) -> None:
+        """Say nothing to the broker yet.
+
+        Args:
+            presence: who is there.
+            channel: declares what is asked for.
+            publisher: sends the version to newcomers.
+            version_bytes: what a participant's queue has room for.
+            window: how many chunks of updates may be unacknowledged.
+        """
+        self._presence = presence
+        self._channel = channel
+        self._publisher = publisher
+        self._version_bytes = version_bytes
+        self._window = window
+        self._emptied: set[str] = set()
+
+    def open(self) -> frozenset[str]:
+        """Declare everything, and begin to receive; everything unacknowledged comes again.
+
+        Where a node is down its queues are not asked for one after the other, each of them for as
+        long as the first: who finds no queue says hello.
+
+        Returns:
+            Whose queue has nothing in it: it was deleted, or the broker came back empty. Those
+            found by an attempt that was broken off are among them.
+
+        Raises:
+            TransportError: if it was broken off.
+        """
+        self._channel.open(window=self._window)
+        for participant in sorted(self._presence.names | self._channel.known):
+            is_empty = self._admit(participant)
+            if is_empty is None:
+                break
+            if is_empty:
+                self._emptied.add(participant)
+        self._publisher.publish_if_due()
+        emptied, self._emptied = frozenset(self._emptied), set()
+        return emptied
+
+    def declare_again(self, participants: Iterable[str] = ()) -> None:
+        """Make sure of what all share, and that versions reach these.
+
+        Raises:
+            TransportError: if it was broken off; nothing is lost by that.
+        """
+        self._channel.declare()
+        for participant in participants:
+            if self._admit(participant) is None:
+                break  # one after the other would take as long
+
+    def is_known(self, participant: str) -> bool:
+        """Whether this coordinator saw to the queue, and has not forgotten it since."""
+        return participant in self._channel.known
+
+    def welcome(self, participant: str) -> bool:
+        """Give a queue to who says hello; False if it lies on a broker node that is down.
+
+        A queue that nothing can be in gets the current version, if its owner is to have it.
+
+        Raises:
+            TransportError: if it was broken off.
+        """
+        if is_empty := self._admit(participant):
+            self._publisher.send_to_newcomer(participant)
+        return is_empty is not None
+
+    def forget_the_gone(self) -> None:
+        """Who is no longer present is seen to again when it says hello."""
+        self._channel.forget_all_but(self._presence.names)
+
+    def _admit(self, participant: str) -> bool | None:
+        """Admit a participant: whether its queue is empty; None if it is out of reach."""
+        try:
+            return self._channel.admit(participant, version_bytes=self._version_bytes)
+        except QueueDownError as error:
+            log.warning("out of reach", participant=participant, reason=str(error))
+        return None

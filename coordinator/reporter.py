@@ -1,0 +1,195 @@
+"""Writes down what each round was, has versions evaluated, and tells people of both."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fanfold.coordinator.aggregation.contribution import Contribution
+from fanfold.coordinator.evaluation.evaluator import Evaluated, Evaluator
+from fanfold.coordinator.evaluation.run_result import (
+    RunResult,
+    run_result_of,
+    tell_if_unchanged,
+    write_models,
+)
+from fanfold.coordinator.persistence.disk_retry import DiskRetry
+from fanfold.coordinator.persistence.history import started
+from fanfold.coordinator.persistence.run_store import RunStore
+from fanfold.coordinator.rounds.federation_state import FederationState
+from fanfold.coordinator.rounds.policy import OpenRound
+from fanfold.coordinator.rounds.reports import (
+    RoundReports,
+    Say,
+    Traffic,
+    history_of,
+    privacy_of,
+    report_of,
+)
+from fanfold.coordinator.settings import CoordinatorSettings
+
+
+class Reporter:
+    """Tells of a round once it is committed and evaluated. Belongs to the work thread."""
+
+    def __init__(
+        self,
+        state: FederationState,
+        *,
+        settings: CoordinatorSettings,
+        store: RunStore,
+        evaluator: Evaluator,
+        disk_retry: DiskRetry,
+        say: Say,
+    ) -> None:
+        """Write and tell nothing yet."""
+        self._state = state
+        self._settings = settings
+        self._store = store
+        self._evaluator = evaluator
+        self._disk_retry = disk_retry
+        self.say = say
+        self._reports = RoundReports(self._tell)
+        self._evaluation_is_due = False
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return what belongs into the checkpoint."""
+        return {
+            "reports": self._reports.state(),
+            "best_accuracy": self._evaluator.best_accuracy,
+        }
+
+    def restore(self, document: Mapping[str, Any]) -> None:
+        """Take back what `checkpoint` returned."""
+        self._evaluator.restore(document["best_accuracy"])
+        self._evaluation_is_due = self._reports.restore(
+            document["reports"], version=self._state.run.version
+        )
+
+    def record_start(self) -> None:
+        """Write down under which settings we go on; durable with the next commit."""
+        run = self._state.run
+        self._store.history.append(
+            started(
+                self._settings,
+                run=run.run_id,
+                epoch=self._store.epoch,
+                version=run.version,
+                private=run.privacy is not None,
+            )
+        )
+
+    def tell_start(self) -> None:
+        """Tell people what begins or goes on, and what a stop kept from being told."""
+        run = self._state.run
+        self.say(
+            "run_started",
+            {
+                "federation": self._settings.federation,
+                "run": run.run_id,
+                "epoch": self._store.epoch,
+                "version": run.version,
+                "rounds": self._settings.rounds,
+                "task": self._settings.task,
+            },
+        )
+        self.tell()
+
+    def record(
+        self,
+        closed: OpenRound,
+        contributions: Sequence[Contribution],
+        traffic: Traffic,
+        *,
+        seconds: float,
+    ) -> None:
+        """Write down what a round was made of; durable with the next commit, and told after it."""
+        run, settings = self._state.run, self._settings
+        self._evaluation_is_due = self._evaluator.has_data and (
+            closed.number % settings.evaluate_every == 0 or closed.number >= settings.rounds
+        )
+        privacy = privacy_of(run)
+        self._store.history.append(
+            history_of(
+                closed.number,
+                contributions,
+                run,
+                refused=traffic.refused,
+                privacy=privacy,
+                epoch=self._store.epoch,
+            )
+        )
+        report = report_of(
+            closed.number,
+            contributions,
+            run,
+            traffic,
+            privacy=privacy,
+            seconds=seconds,
+            with_reported_metrics=not self._evaluator.has_data,
+        )
+        self._reports.closed(report, awaits_evaluation=self._evaluation_is_due)
+        if closed.number == 1:
+            tell_if_unchanged(run, self.say)
+
+    def evaluate_if_due(self) -> None:
+        """Have the current version evaluated where its round asks for it."""
+        if self._evaluation_is_due:
+            self.evaluate()
+
+    def evaluate(self) -> None:
+        """Have the current version evaluated; rounds whose place it takes have no accuracy."""
+        run = self._state.run
+        for version in self._evaluator.submit(run.version, run.tensors):
+            self._reports.evaluated(version, {})
+        self.tell()
+
+    def evaluated(self, evaluated: Evaluated) -> None:
+        """Take an evaluation's result, keep the best version, and tell the rounds it completes.
+
+        Raises:
+            OSError: if the disk refuses; the same result can be taken again.
+        """
+        with self._store.ours():
+            self._evaluator.take(evaluated)
+        if evaluated.failure is not None:
+            fields = {"version": evaluated.version, "reason": evaluated.failure}
+            self.say("evaluation_failed", fields)
+        self._reports.evaluated(evaluated.version, evaluated.metrics)
+        self.tell()
+
+    @property
+    def is_evaluating(self) -> bool:
+        """Whether a result is still to come."""
+        return self._evaluator.is_busy
+
+    @property
+    def is_good_enough(self) -> bool:
+        """Whether the accuracy is reached at which the run ends."""
+        return self._evaluator.is_good_enough
+
+    def tell(self) -> None:
+        """Tell people of the rounds that are committed and evaluated."""
+        self._reports.tell_ready()
+
+    def result(self, *, is_finished: bool) -> RunResult:
+        """Return how the run stands, and write its models if it is finished."""
+        run, folder = self._state.run, self._settings.out
+        if is_finished:
+            self._disk_retry.until_done(self._write_models)
+            if run.version != 1:  # told already
+                tell_if_unchanged(run, self.say)
+        return run_result_of(
+            run, self._evaluator, self._reports, folder=folder, is_finished=is_finished
+        )
+
+    def close(self) -> None:
+        """Give up what is being evaluated."""
+        self._evaluator.close()
+
+    def _write_models(self) -> None:
+        with self._store.ours():
+            write_models(self._state.run, self._evaluator, self._settings.out)
+
+    def _tell(self, report: dict[str, Any]) -> None:
+        self._store.history.append({"event": "round_closed", **report})
+        self._disk_retry.until_done(self._store.flush)
+        self.say("round_closed", report)

@@ -1,0 +1,54 @@
+"""What the coordinator's parts all look at: the run, its round, and who takes part in it."""
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from fanfold.coordinator.aggregation.run_state import RunState
+from fanfold.coordinator.rounds.policy import OpenRound
+from fanfold.coordinator.rounds.presence import Presence
+from fanfold.coordinator.rounds.sampling import Sampling
+
+
+@dataclass(slots=True)
+class FederationState:
+    """Plain state of one federation; times are seconds of one monotonic clock."""
+
+    run: RunState
+    presence: Presence
+    sampling: Sampling
+    round: OpenRound | None = None
+    """The one that is open, from the publication of its version to its close."""
+
+    @property
+    def members(self) -> AbstractSet[str]:
+        """Who is present and was to get the current version."""
+        drawn, present = self.sampling.members, self.presence.names
+        return present if drawn is None else present & drawn
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the open round has reached its goal."""
+        return self.round is not None and self.round.is_full(self.presence.names)
+
+    def owing(self, opened: OpenRound) -> set[str]:
+        """Return which members have not answered."""
+        return set(self.members - opened.answered)
+
+    def at_work(self, now: float) -> set[str]:
+        """Return who said of late that it works on the current version."""
+        return self.presence.at_work_on(self.run.run_id, self.run.version, now=now)
+
+    def cannot_hear(self, now: float, why: str) -> None:
+        """Stop the deadline: what arrives cannot be received, or nobody can send anything."""
+        if self.round is not None:
+            self.round.cannot_hear(now, why)
+
+    def hears_again(self, now: float, why: str) -> None:
+        """Let the deadline go on, if nothing else holds it; nobody was silent meanwhile."""
+        if self.round is not None:
+            self.presence.could_not_speak(self.round.hears_again(now, why), now)
+
+    def could_not_read(self, seconds: float, now: float) -> None:
+        """Put off the deadline by so long, until now; nobody was silent or late meanwhile."""
+        if self.round is not None:
+            self.presence.could_not_speak(self.round.put_off(seconds), now)
