@@ -10,7 +10,6 @@ import os
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import typer
@@ -24,6 +23,7 @@ from fanfold.participant.settings import ParticipantSettings
 from fanfold.participant.version_receiver import Version, VersionReceiver
 from fanfold.participant.worker_events import Activity, Answered, Failed, last_words
 from fanfold.schemas.chunking import cut
+from fanfold.schemas.events.event import Event
 from fanfold.schemas.message_codec import Decoded, Encoded, TensorBytes, encode
 from fanfold.schemas.messages import GlobalParameters, Update, UpdateRefused
 from fanfold.schemas.names import FederationNames
@@ -167,7 +167,7 @@ def main(federation: str = "fanfold", count: int = 4) -> None:
         os.waitpid(each, 0)
 
 
-def _nothing(_event: str, _fields: dict[str, Any]) -> None:
+def _nothing(_event: Event) -> None:
     """Report nothing."""
 
 

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
 
 from fanfold.coordinator.admission.admission import admission_for
 from fanfold.coordinator.admission.sender_check import SenderCheck
@@ -32,7 +31,6 @@ from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.reporter import Reporter
 from fanfold.coordinator.rounds.federation_state import FederationState
 from fanfold.coordinator.rounds.presence import Presence
-from fanfold.coordinator.rounds.reports import Say
 from fanfold.coordinator.rounds.sampling import Sampling
 from fanfold.coordinator.service import Coordinator
 from fanfold.coordinator.settings import CoordinatorSettings
@@ -40,6 +38,8 @@ from fanfold.coordinator.settings_warnings import without_effect
 from fanfold.coordinator.upkeep import Upkeep
 from fanfold.learning import Task, load_task, local_device, local_optimizer, reading, use_huge_pages
 from fanfold.schemas.errors import ConnectionClosedError
+from fanfold.schemas.events.event import Event, Say
+from fanfold.schemas.events.shared import OptionWithoutEffect
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.tensor_codec import limits_for
 from fanfold.transport import Connection, EventBuffer, EventReader, Stop, connection_tls
@@ -75,9 +75,9 @@ def serve(
     """
     observer = observer or Unobserved()
 
-    def tell(event: str, fields: dict[str, Any]) -> None:
-        observer.hear(event, fields)
-        say(event, fields)
+    def tell(event: Event) -> None:
+        observer.hear(event)
+        say(event)
 
     local_optimizer(settings.optimizer)  # participants could only say so when they train
     use_huge_pages()
@@ -225,7 +225,7 @@ def assemble(
         until_accuracy=settings.until_accuracy,
     )
     for option, reason in without_effect(settings, can_evaluate=evaluator.has_data).items():
-        say("option_without_effect", {"option": option, "reason": reason})
+        say(OptionWithoutEffect(option, reason))
     disk_retry = DiskRetry(settings.out, state=state, reader=reader, say=say)
     reporter = Reporter(
         state,

@@ -18,6 +18,7 @@ from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.reporter import Reporter
 from fanfold.coordinator.rounds.federation_state import FederationState
 from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.schemas.events.coordinator import RunResumed
 
 log = structlog.get_logger()
 
@@ -84,7 +85,7 @@ class Committer:
         self._state.sampling.restore(document["sample"])
         for participant in document["present"]:
             self._state.presence.heard(participant, now)
-        say("run_resumed", {"run": run.run_id, "version": run.version})
+        say(RunResumed(run=run.run_id, version=run.version))
         self._reporter.restore(document)
 
     @property

@@ -8,6 +8,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from fanfold.coordinator.observer import Phase
+from fanfold.schemas.events.coordinator import RoundClosed, RunResumed, RunStarted
+from fanfold.schemas.events.event import Event
 
 PHASE_SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300)
 ROUND_SECONDS = (0.5, 1, 2, 5, 10, 30, 60, 300, 600, 3600, 6 * 3600)
@@ -71,21 +73,22 @@ class CoordinatorMetrics:
         self._present.set_function(lambda: float(present()))
         self._ready.set_function(lambda: float(is_ready()))
 
-    def hear(self, event: str, fields: dict[str, Any]) -> None:
+    def hear(self, event: Event) -> None:
         """Take the numbers of a closed round, and the version that a run goes on from."""
-        if event in {"run_started", "run_resumed"}:
-            self._version.set(fields["version"])
-        elif event == "round_closed":
-            self._rounds.inc()
-            self._version.set(fields["version"])
-            self._round_seconds.observe(fields["seconds"])
-            self._bytes.labels("down").inc(fields["bytes_down"])
-            self._bytes.labels("up").inc(fields["bytes_up"])
-            for gauge, name in ((self._loss, "loss"), (self._accuracy, "accuracy")):
-                if fields[name] is not None:
-                    gauge.set(fields[name])
-            if "not_finite" in fields:  # evaluated in this round
-                self._loss_not_finite.set(float("loss" in fields["not_finite"]))
+        match event:
+            case RunStarted() | RunResumed():
+                self._version.set(event.version)
+            case RoundClosed():
+                self._rounds.inc()
+                self._version.set(event.version)
+                self._round_seconds.observe(event.seconds)
+                self._bytes.labels("down").inc(event.bytes_down)
+                self._bytes.labels("up").inc(event.bytes_up)
+                for gauge, value in ((self._loss, event.loss), (self._accuracy, event.accuracy)):
+                    if value is not None:
+                        gauge.set(value)
+                if event.not_finite is not None:  # evaluated in this round
+                    self._loss_not_finite.set(float("loss" in event.not_finite))
 
     @contextmanager
     def phase(self, name: Phase) -> Iterator[None]:

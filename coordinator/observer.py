@@ -5,7 +5,9 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
+
+from fanfold.schemas.events.event import Event
 
 Phase = Literal["publish", "decode", "aggregate", "checkpoint"]
 
@@ -21,8 +23,8 @@ class Observer(Protocol):
             is_ready: whether the coordinator is connected, holds its lock and receives.
         """
 
-    def hear(self, event: str, fields: dict[str, Any]) -> None:
-        """Take an event that people are told, with its fields."""
+    def hear(self, event: Event) -> None:
+        """Take an event that people are told."""
 
     def phase(self, name: Phase, /) -> AbstractContextManager[None]:
         """Watch how long a part of the work takes."""
@@ -40,7 +42,7 @@ class Unobserved:
     def attach(self, *, present: Callable[[], int], is_ready: Callable[[], bool]) -> None:
         """Ask nothing."""
 
-    def hear(self, event: str, fields: dict[str, Any]) -> None:
+    def hear(self, event: Event) -> None:
         """Hear nothing."""
 
     def phase(self, _name: Phase, /) -> AbstractContextManager[None]:

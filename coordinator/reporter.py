@@ -18,13 +18,15 @@ from fanfold.coordinator.rounds.federation_state import FederationState
 from fanfold.coordinator.rounds.policy import OpenRound
 from fanfold.coordinator.rounds.reports import (
     RoundReports,
-    Say,
     Traffic,
     history_of,
     privacy_of,
     report_of,
 )
 from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.schemas.events.coordinator import RoundClosed, RunStarted
+from fanfold.schemas.events.event import Say
+from fanfold.schemas.events.shared import EvaluationFailed
 
 
 class Reporter:
@@ -81,15 +83,14 @@ class Reporter:
         """Tell people what begins or goes on, and what a stop kept from being told."""
         run = self._state.run
         self.say(
-            "run_started",
-            {
-                "federation": self._settings.federation,
-                "run": run.run_id,
-                "epoch": self._store.epoch,
-                "version": run.version,
-                "rounds": self._settings.rounds,
-                "task": self._settings.task,
-            },
+            RunStarted(
+                federation=self._settings.federation,
+                run=run.run_id,
+                epoch=self._store.epoch,
+                version=run.version,
+                rounds=self._settings.rounds,
+                task=self._settings.task,
+            )
         )
         self.tell()
 
@@ -151,8 +152,7 @@ class Reporter:
         with self._store.ours():
             self._evaluator.take(evaluated)
         if evaluated.failure is not None:
-            fields = {"version": evaluated.version, "reason": evaluated.failure}
-            self.say("evaluation_failed", fields)
+            self.say(EvaluationFailed(evaluated.version, evaluated.failure))
         self._reports.evaluated(evaluated.version, evaluated.metrics)
         self.tell()
 
@@ -189,7 +189,7 @@ class Reporter:
         with self._store.ours():
             write_models(self._state.run, self._evaluator, self._settings.out)
 
-    def _tell(self, report: dict[str, Any]) -> None:
-        self._store.history.append({"event": "round_closed", **report})
+    def _tell(self, closed: RoundClosed) -> None:
+        self._store.history.append(closed.document(whole=True))
         self._disk_retry.until_done(self._store.flush)
-        self.say("round_closed", report)
+        self.say(closed)

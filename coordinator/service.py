@@ -19,6 +19,7 @@ from fanfold.coordinator.rounds.policy import OpenRound
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.coordinator.upkeep import AllRefusedError
 from fanfold.schemas.errors import ConnectionClosedError
+from fanfold.schemas.events.coordinator import Stopping, Waiting
 from fanfold.schemas.messages import RunFinished
 from fanfold.transport import StoppedError
 
@@ -104,8 +105,7 @@ class Coordinator:
         wanted, presence = self._settings.min_participants, self._state.presence
         if self._run.version > 0 or len(presence) >= wanted:
             return
-        waiting = {"for": f"{wanted} participants", "present": len(presence)}
-        self._reporter.say("waiting", waiting)
+        self._reporter.say(Waiting(for_=f"{wanted} participants", present=len(presence)))
         while len(presence) < wanted:
             self._loop.turn()
 
@@ -216,6 +216,6 @@ class Coordinator:
 
     def stop(self, reason: str) -> RunResult:
         """Commit what there is, and say how the run stands."""
-        self._reporter.say("stopping", {"reason": reason})
+        self._reporter.say(Stopping(reason))
         self._committer.last_commit()
         return self._reporter.result(is_finished=False)

@@ -9,8 +9,14 @@ from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.broker.recovery import Recovery
 from fanfold.coordinator.rounds.federation_state import FederationState
 from fanfold.coordinator.rounds.policy import OpenRound
-from fanfold.coordinator.rounds.reports import Say
 from fanfold.schemas.errors import FanfoldError
+from fanfold.schemas.events.coordinator import (
+    AllRefused,
+    ParticipantSilent,
+    ParticipantsLeftOut,
+    Waiting,
+)
+from fanfold.schemas.events.event import Say
 
 NEW_TRY_SECONDS = 30.0
 """Where all who are present were refused: so long others may come, or these start anew."""
@@ -93,21 +99,22 @@ class Upkeep:
         self._drop_the_silent(opened, now)
         self._widen(opened, self._state.presence.names | opened.answered)
         owing = self._state.owing(opened)
-        fields = {
-            "for": f"{opened.policy.quorum} updates",
-            "round": opened.number,
-            "updates": opened.counted,
-            "present": len(self._state.presence),
-        }
-        self._say("waiting", fields | _reasons(opened))
+        self._say(
+            Waiting(
+                for_=f"{opened.policy.quorum} updates",
+                present=len(self._state.presence),
+                round=opened.number,
+                updates=opened.counted,
+                refused=_reasons(opened),
+            )
+        )
         self._publisher.remind(sorted(owing - self._state.at_work(now)))
 
     def _drop_the_silent(self, late: OpenRound, now: float) -> None:
         silent = self._state.presence.silent(now, since=late.silence_since) - late.answered
         self._state.presence.drop(silent)
         for participant in sorted(silent):
-            fields = {"participant": participant, "round": late.number}
-            self._say("participant_silent", fields)
+            self._say(ParticipantSilent(participant, round=late.number))
         self._queues.forget_the_gone()
 
     def _weigh_refusals(self, opened: OpenRound, now: float) -> None:
@@ -124,8 +131,7 @@ class Upkeep:
             if not self._waits:
                 self._give_up_at = now + seconds
             waits = "" if self._waits else f" for {seconds:g} s"
-            fields = {"round": opened.number, "for": f"others{waits}"}
-            self._say("all_refused", fields | _reasons(opened))
+            self._say(AllRefused(opened.number, for_=f"others{waits}", refused=_reasons(opened)))
         if now >= self._give_up_at:
             raise AllRefusedError(
                 f"round {opened.number} can never close: all who are present were refused, "
@@ -150,14 +156,16 @@ class Upkeep:
         """A round without some who are present is no ordinary one: say so when that changes."""
         left_out = frozenset(closed.refused.keys() & self._state.presence.names)
         if left_out and left_out != self._left_out:
-            fields = {
-                "round": closed.number,
-                "participants": len(left_out),
-                "present": len(self._state.presence),
-            }
-            self._say("participants_left_out", fields | _reasons(closed))
+            self._say(
+                ParticipantsLeftOut(
+                    closed.number,
+                    participants=len(left_out),
+                    present=len(self._state.presence),
+                    refused=_reasons(closed),
+                )
+            )
         self._left_out = left_out
 
 
-def _reasons(opened: OpenRound) -> dict[str, str]:
-    return {"refused": in_words(opened.refused)} if opened.refused else {}
+def _reasons(opened: OpenRound) -> str | None:
+    return in_words(opened.refused) if opened.refused else None

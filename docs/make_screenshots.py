@@ -5,7 +5,6 @@ its training, and a malformed message. A headless Chromium opens the management 
 """
 
 import io
-import json
 import os
 import signal
 import subprocess
@@ -24,6 +23,7 @@ from rich.console import Console
 from fanfold.access.management import ManagementClient
 from fanfold.cli.view import LiveView
 from fanfold.local.broker_node import BrokerNode
+from fanfold.schemas.events.reading import read_event
 from fanfold.schemas.names import UPDATE_KEY, FederationNames
 from fanfold.transport import Connection, Outgoing
 
@@ -64,8 +64,9 @@ def picture_the_terminal(browser: Browser, folder: Path) -> None:
     command = fanfold("local", "--json", "--participants=4", "--rounds=20", "--out=runs/demo")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder) as run:
         for line in run.stdout or ():
-            fields = json.loads(line)
-            view.say(fields.pop("event"), fields)
+            event = read_event(line)
+            if event is not None:
+                view.say(event)
     console.print(view)
     page = folder / "terminal.html"
     svg = console.export_svg(title="", code_format=SVG_FORMAT)

@@ -19,13 +19,14 @@ from fanfold.participant.dp_sgd_budget import example_privacy
 from fanfold.participant.membership import Membership
 from fanfold.participant.observer import Observer, Unobserved
 from fanfold.participant.replica_lease import LeaseLostError, ReplicaLease
-from fanfold.participant.service import Participant, Say
+from fanfold.participant.service import Participant
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.participant.state_folder import StateFolder
 from fanfold.participant.trainer import Trainer
 from fanfold.participant.training_worker import TrainingWorker
 from fanfold.participant.version_receiver import VersionReceiver
 from fanfold.schemas.errors import ConnectionClosedError
+from fanfold.schemas.events.event import Event, Say
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.tensor_codec import limits_for
@@ -81,9 +82,9 @@ def _take_part(
     observer: Observer,
 ) -> bool:
 
-    def tell(event: str, fields: dict[str, Any]) -> None:
-        observer.hear(event, fields)
-        say(event, fields)
+    def tell(event: Event) -> None:
+        observer.hear(event)
+        say(event)
 
     use_huge_pages()
     task = build_task(settings)

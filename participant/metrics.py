@@ -8,6 +8,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from fanfold.participant.observer import Phase
+from fanfold.schemas.events.event import Event
+from fanfold.schemas.events.participant import OwnUpdateRefused, UpdateSent, VersionReceived
 
 PHASE_SECONDS = (0.001, 0.01, 0.1, 0.5, 2, 10, 60, 300, 1800, 3 * 3600, 12 * 3600)
 
@@ -57,19 +59,19 @@ class ParticipantMetrics:
             {"federation": self._federation, "version": self._program, "device": device}
         )
 
-    def hear(self, event: str, fields: dict[str, Any]) -> None:
+    def hear(self, event: Event) -> None:
         """Take the numbers of a version that came and of an update that went."""
         match event:
-            case "version_received":
-                self._version.set(fields["version"])
-                self._bytes.labels("down").inc(fields["bytes"])
-                self._phases.labels("download").observe(fields["seconds"])
-            case "update_sent":
+            case VersionReceived():
+                self._version.set(event.version)
+                self._bytes.labels("down").inc(event.bytes)
+                self._phases.labels("download").observe(event.seconds)
+            case UpdateSent():
                 self._updates.labels("sent").inc()
-                self._bytes.labels("up").inc(fields["bytes"])
-                if fields.get("loss") is not None:
-                    self._loss.set(fields["loss"])
-            case "update_refused":
+                self._bytes.labels("up").inc(event.bytes)
+                if event.loss is not None:
+                    self._loss.set(event.loss)
+            case OwnUpdateRefused():
                 self._updates.labels("refused").inc()
 
     @contextmanager

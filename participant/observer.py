@@ -5,7 +5,9 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
+
+from fanfold.schemas.events.event import Event
 
 Phase = Literal["decode", "train", "encode", "upload"]
 
@@ -16,8 +18,8 @@ class Observer(Protocol):
     def attach(self, *, device: str, num_examples: int, is_ready: Callable[[], bool]) -> None:
         """Take who takes part, and a question that may be asked at any time, from any thread."""
 
-    def hear(self, event: str, fields: dict[str, Any]) -> None:
-        """Take an event that people are told, with its fields."""
+    def hear(self, event: Event) -> None:
+        """Take an event that people are told."""
 
     def phase(self, name: Phase, /) -> AbstractContextManager[None]:
         """Watch how long a part of the work takes."""
@@ -29,7 +31,7 @@ class Unobserved:
     def attach(self, *, device: str, num_examples: int, is_ready: Callable[[], bool]) -> None:
         """Ask nothing."""
 
-    def hear(self, event: str, fields: dict[str, Any]) -> None:
+    def hear(self, event: Event) -> None:
         """Hear nothing."""
 
     def phase(self, _name: Phase, /) -> AbstractContextManager[None]:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import structlog
 
@@ -24,13 +24,14 @@ from fanfold.schemas.errors import (
     QueueDownError,
     RefusedByBrokerError,
 )
+from fanfold.schemas.events.event import Say
+from fanfold.schemas.events.participant import SlotClaimed, WaitingForSlot
 from fanfold.schemas.names import FederationNames
 from fanfold.transport import Connected, EventBuffer, Tls
 
 RETRY_SECONDS = 1.0
 
 log = structlog.get_logger()
-Say = Callable[[str, dict[str, Any]], None]
 
 
 class LeaseLostError(FanfoldError):
@@ -111,7 +112,7 @@ class ReplicaLease:
                 if self._take(slot):
                     return self._claimed(slot, say)
             if not has_waited:
-                say("waiting_for_slot", {"slots": self._num_slots})
+                say(WaitingForSlot(self._num_slots))
                 has_waited = True
             self._told.wait(RETRY_SECONDS)
         return None
@@ -121,7 +122,7 @@ class ReplicaLease:
         self._thread.start()
         settings = self._settings
         name = f"slot-{slot}"
-        say("slot_claimed", {"participant": name, "slots": self._num_slots})
+        say(SlotClaimed(name, slots=self._num_slots))
         return settings.model_copy(
             update={
                 "id": name,

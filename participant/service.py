@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable
-from typing import Any
 
 import structlog
 
@@ -23,6 +22,9 @@ from fanfold.participant.worker_events import (
     last_words,
 )
 from fanfold.schemas.errors import ConnectionClosedError, MalformedMessageError
+from fanfold.schemas.events.event import Say
+from fanfold.schemas.events.participant import Leaving, OwnUpdateRefused, RunOver
+from fanfold.schemas.events.shared import BrokerAccepts, MessageRefused
 from fanfold.schemas.messages import Message, RunFinished, UpdateRefused
 from fanfold.transport import (
     Blocked,
@@ -37,7 +39,6 @@ from fanfold.transport import (
 )
 
 log = structlog.get_logger()
-Say = Callable[[str, dict[str, Any]], None]
 
 
 class Participant:
@@ -130,7 +131,7 @@ class Participant:
 
     def _say_received(self, version: Version) -> None:
         structlog.contextvars.bind_contextvars(run=version.run, version=version.number)
-        self._say("version_received", version.summary(self._clock()))
+        self._say(version.received(self._clock()))
 
     def _finish_work(self, answered: Answered) -> None:
         """The update is confirmed: only now is the version acknowledged."""
@@ -138,16 +139,7 @@ class Participant:
         self._at_work = None
         self._answered = version
         self._receiver.answer()
-        fields: dict[str, Any] = {
-            "run": version.run,
-            "version": version.number,
-            "bytes": answered.num_bytes,
-        }
-        if answered.trained is not None:
-            last = answered.trained.history[-1] if answered.trained.history else {}
-            fields |= {"loss": last.get("loss"), "seconds": round(answered.trained.seconds, 3)}
-            fields |= {name: last[name] for name in ("epsilon", "delta") if name in last}
-        self._say("update_sent", fields)
+        self._say(answered.sent())
 
     # -- events
 
@@ -163,7 +155,7 @@ class Participant:
             case Failed():
                 self._fail(event)
             case Told():
-                self._say(event.event, event.fields)
+                self._say(event.event)
             case Stop():
                 self._stop(event)
             case _:
@@ -181,7 +173,7 @@ class Participant:
                 log.warning("connection lost", reason=event.reason)
                 self._subscriber.lost()
             case Blocked() | Unblocked():
-                self._say("broker", {"accepts": isinstance(event, Unblocked)})
+                self._say(BrokerAccepts(isinstance(event, Unblocked)))
             case Ended():
                 raise event.error
 
@@ -195,7 +187,7 @@ class Participant:
         try:
             note = self._receiver.take(delivery)
         except MalformedMessageError as error:
-            self._say("message_refused", {"reason": str(error)})
+            self._say(MessageRefused(str(error)))
             return
         if note is not None:
             self._read(note)
@@ -207,11 +199,11 @@ class Participant:
             case RunFinished():
                 held = self._receiver.held
                 self._receiver.forget_run(note.run)
-                self._say("run_over", {"run": note.run, "version": note.version})
+                self._say(RunOver(note.run, note.version))
                 if self._settings.once and held is not None and held.run == note.run:
                     self._leave("the run is finished")
             case UpdateRefused():
-                self._say("update_refused", {"version": note.base_version, "reason": note.reason})
+                self._say(OwnUpdateRefused(note.base_version, note.reason))
                 self._worker.refused(note)
 
     # -- leaving
@@ -237,4 +229,4 @@ class Participant:
 
     def _leave(self, reason: str) -> None:
         self._is_leaving, self._reason = True, reason
-        self._say("leaving", {"reason": reason})
+        self._say(Leaving(reason))

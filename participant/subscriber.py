@@ -1,7 +1,6 @@
 """A participant's subscription to its own queue, and its signs of life."""
 
 from collections.abc import Callable
-from typing import Any
 
 from fanfold.participant.channel import ParticipantChannel
 from fanfold.participant.membership import Membership
@@ -15,11 +14,11 @@ from fanfold.schemas.errors import (
     QueueDownError,
     RefusedByBrokerError,
 )
+from fanfold.schemas.events.event import Event, Say
+from fanfold.schemas.events.participant import IdTaken, QueueDown, WaitingForCoordinator
 from fanfold.transport import Backoff
 
 SUBSCRIBES_AGAIN = Backoff(0.1, 5.0)
-
-Say = Callable[[str, dict[str, Any]], None]
 
 
 class Subscriber:
@@ -103,7 +102,7 @@ class Subscriber:
         except ConnectionLostError:
             return  # Connected brings us back
         except QueueDownError:  # a hello would not help: the queue is there, behind a dead node
-            self._tell_once(NOT_FOUND, "queue_down", {"participant": self._settings.id})
+            self._tell_once(NOT_FOUND, QueueDown(self._settings.id))
             self._next_try = self._clock() + SUBSCRIBES_AGAIN.longest_seconds
             return
         except RefusedByBrokerError as refusal:
@@ -114,7 +113,7 @@ class Subscriber:
             self._next_try = self._clock() + SUBSCRIBES_AGAIN.seconds(self._failures)
             if is_taken:  # it is not for us to say hello in its name
                 self._worker.let_go()
-                self._tell_once(refusal.code, "id_taken", {"participant": self._settings.id})
+                self._tell_once(refusal.code, IdTaken(self._settings.id))
                 return
         else:
             self._failures, self._told_refusal = 0, 0
@@ -124,8 +123,7 @@ class Subscriber:
 
     def _hello(self) -> None:
         if not self._membership.hello(self._receiver.held):
-            fields = {"federation": self._settings.federation}
-            self._tell_once(NOT_FOUND, "waiting_for_coordinator", fields)
+            self._tell_once(NOT_FOUND, WaitingForCoordinator(self._settings.federation))
 
     def _progress(self) -> None:
         if self._receiver.held is None:
@@ -133,7 +131,7 @@ class Subscriber:
         else:
             self._membership.progress(self._receiver.held, self._worker.activity)
 
-    def _tell_once(self, code: int, event: str, fields: dict[str, Any]) -> None:
+    def _tell_once(self, code: int, event: Event) -> None:
         if self._told_refusal != code:
             self._told_refusal = code
-            self._say(event, fields)
+            self._say(event)

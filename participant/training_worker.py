@@ -43,6 +43,8 @@ from fanfold.schemas.errors import (
     RefusedByBrokerError,
     UnroutableError,
 )
+from fanfold.schemas.events.participant import StateDirTaken, StateIsOlder
+from fanfold.schemas.events.shared import DiskFull, DiskRefuses
 from fanfold.schemas.message_codec import Encoded
 from fanfold.schemas.messages import GlobalParameters, Update, UpdateRefused
 from fanfold.schemas.tensor_codec import decode_tensors
@@ -165,7 +167,7 @@ class TrainingWorker:
         is_told = False
         while (training_state := self._state.take()) is None:
             if not is_told:
-                self._deliver(Told("state_dir_taken", {"folder": str(self._state.folder)}))
+                self._deliver(Told(StateDirTaken(str(self._state.folder))))
             is_told = True
             if self._abandoned.wait(STATE_PAUSE_SECONDS):
                 raise TrainingAbandoned(0, 0)
@@ -186,8 +188,8 @@ class TrainingWorker:
         )
         self._is_age_told = True
         if last is not None and last.run == version.run and last.base_version < version.number - 1:
-            fields = {"version": last.base_version, "newest": version.number, "file": FILE}
-            self._deliver(Told("state_is_older", fields))
+            older = StateIsOlder(version=last.base_version, newest=version.number, file=FILE)
+            self._deliver(Told(older))
 
     def _train(
         self, version: Version, training_state: TrainingState
@@ -255,9 +257,8 @@ class TrainingWorker:
         Raises:
             TrainingAbandoned: if told to stop.
         """
-        event = "disk_full" if is_full_disk(error) else "disk_refuses"
-        fields = {"folder": str(self._state.folder), "reason": error.strerror}
-        self._deliver(Told(event, fields))
+        kind = DiskFull if is_full_disk(error) else DiskRefuses
+        self._deliver(Told(kind(str(self._state.folder), reason=error.strerror)))
         if self._abandoned.wait(DISK_PAUSE_SECONDS):
             raise TrainingAbandoned(self.activity.step, self.activity.steps)
 

@@ -9,18 +9,17 @@ acknowledged and thrown away. No broker here: deliveries go in, decisions come o
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from fanfold.schemas.chunking import Assembly, ChunkHeader
 from fanfold.schemas.errors import InvalidInputError, MalformedMessageError
+from fanfold.schemas.events.event import Event, Say
+from fanfold.schemas.events.participant import VersionOfOlderEpoch, VersionReceived
 from fanfold.schemas.messages import GlobalParameters, Message
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.transport import Delivery
 
-Say = Callable[[str, dict[str, Any]], None]
 
-
-def _unsaid(_event: str, _fields: dict[str, Any]) -> None:
+def _unsaid(_event: Event) -> None:
     """Tell nobody."""
 
 
@@ -44,14 +43,14 @@ class Version:
     began_at: float = 0.0
     """When its first chunk was here, in seconds of the receiver's clock."""
 
-    def summary(self, now: float) -> dict[str, Any]:
+    def received(self, now: float) -> VersionReceived:
         """Return what people are told of a version that is whole now."""
-        return {
-            "run": self.run,
-            "version": self.number,
-            "bytes": self.num_bytes,
-            "seconds": round(now - self.began_at, 6),
-        }
+        return VersionReceived(
+            run=self.run,
+            version=self.number,
+            bytes=self.num_bytes,
+            seconds=round(now - self.began_at, 6),
+        )
 
 
 class VersionReceiver:
@@ -252,8 +251,7 @@ class VersionReceiver:
         known = newest.epoch if newest and newest.run == run else self._past_runs.get(run, -1)
         if epoch < known and self._told != (run, epoch):
             self._told = (run, epoch)
-            fields = {"run": run, "version": version, "epoch": epoch, "newest_epoch": known}
-            self._say("version_of_older_epoch", fields)
+            self._say(VersionOfOlderEpoch(run, version, epoch, newest_epoch=known))
 
     def _settle(self, version: Version) -> None:
         for delivery in version.deliveries.values():

@@ -1,11 +1,14 @@
 """What the service and its training worker say to each other; the service needs no torch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
 from fanfold.participant.version_receiver import Version
 from fanfold.schemas.errors import FanfoldError
+from fanfold.schemas.events.event import Event
+from fanfold.schemas.events.participant import UpdateSent
+from fanfold.schemas.events.shared import TrainingNote
 from fanfold.schemas.messages import UpdateRefused
 
 
@@ -36,6 +39,20 @@ class Answered:
     trained: Training | None
     """None where a kept update was sent again."""
 
+    def sent(self) -> UpdateSent:
+        """Return what people are told of it."""
+        sent = UpdateSent(self.version.run, self.version.number, self.num_bytes)
+        if self.trained is None:
+            return sent
+        last = self.trained.history[-1] if self.trained.history else {}
+        return replace(
+            sent,
+            loss=last.get("loss"),
+            seconds=round(self.trained.seconds, 3),
+            epsilon=last.get("epsilon"),
+            delta=last.get("delta"),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Abandoned:
@@ -63,10 +80,9 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Something that people should know, as an event with its fields."""
+    """Something that people should know."""
 
-    event: str
-    fields: dict[str, Any]
+    event: Event
 
 
 class ToldOnce:
@@ -80,7 +96,7 @@ class ToldOnce:
         """Take a sentence."""
         if sentence not in self._told:
             self._told.add(sentence)
-            self._deliver(Told("training_note", {"note": sentence}))
+            self._deliver(Told(TrainingNote(sentence)))
 
 
 def last_words(

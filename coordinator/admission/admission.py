@@ -21,7 +21,7 @@ from fanfold.coordinator.persistence.pending_acks import Due
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.rounds.policy import OpenRound
 from fanfold.coordinator.rounds.presence import Presence
-from fanfold.coordinator.rounds.reports import Say
+from fanfold.schemas.events.event import Say
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.transport import Delivery
 

@@ -4,7 +4,8 @@ from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.persistence.spool import DamagedUpload
-from fanfold.coordinator.rounds.reports import Say
+from fanfold.schemas.events.coordinator import UploadDamaged
+from fanfold.schemas.events.event import Say
 
 
 class DamagedUploads:
@@ -28,20 +29,19 @@ class DamagedUploads:
         """
         labels = upload.header.labels
         is_asked = labels.version == self._run.version
-        fields = {
-            "participant": labels.participant,
-            "base_version": labels.version,
-            "chunks": len(upload.missing),
-            "is_asked_again": is_asked,
-        }
+        damaged = UploadDamaged(
+            participant=labels.participant,
+            base_version=labels.version,
+            chunks=len(upload.missing),
+            is_asked_again=is_asked,
+        )
         self._store.history.append(
             {
-                "event": "upload_damaged",
-                **fields,
+                **damaged.document(),
                 "chunks": list(upload.missing),
                 "digest": upload.header.whole.digest,
             }
         )
-        self._say("upload_damaged", fields)
+        self._say(damaged)
         if is_asked and labels.participant is not None:
             self._publisher.send_to_newcomer(labels.participant)  # a bounded number of times

@@ -1,7 +1,5 @@
 """Who comes and goes, from what participants say of themselves."""
 
-from typing import Any
-
 from fanfold.coordinator.admission.event_decoder import read_event
 from fanfold.coordinator.admission.rate_limits import RateLimits
 from fanfold.coordinator.admission.rejections import Rejections
@@ -11,8 +9,14 @@ from fanfold.coordinator.admission.welcoming import Welcoming
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.persistence.pending_acks import Due
 from fanfold.coordinator.rounds.presence import Presence
-from fanfold.coordinator.rounds.reports import Say
 from fanfold.schemas.errors import MalformedMessageError
+from fanfold.schemas.events.coordinator import (
+    ParticipantJoined,
+    ParticipantLeft,
+    ParticipantOutOfReach,
+    ParticipantRefused,
+)
+from fanfold.schemas.events.event import Say
 from fanfold.schemas.messages import Goodbye, Hello, Message, Progress
 from fanfold.transport import Delivery
 
@@ -102,16 +106,12 @@ class EventHandler:
             return
         if not self._welcoming.can_reach(participant, now, is_consuming=hello.consuming):
             if self._presence.left(participant, hello.instance):
-                self._tell("participant_out_of_reach", login, {"participant": participant})
+                self._tell(ParticipantOutOfReach(participant), login)
             return
         self._presence.heard(participant, now).said(hello)
         if is_new:
-            fields = {
-                "participant": participant,
-                "device": hello.device,
-                "examples": hello.num_examples,
-            }
-            self._tell("participant_joined", login, fields)
+            joined = ParticipantJoined(participant, hello.device, examples=hello.num_examples)
+            self._tell(joined, login)
 
     def _follow(self, progress: Progress, login: str, now: float) -> None:
         is_new = progress.participant not in self._presence
@@ -119,26 +119,25 @@ class EventHandler:
             return
         self._presence.heard(progress.participant, now).said(progress)
         if is_new:  # it said hello to an earlier coordinator, or was silent for too long
-            self._tell("participant_joined", login, {"participant": progress.participant})
+            self._tell(ParticipantJoined(progress.participant), login)
             self._welcoming.welcome(progress.participant, now)
 
     def _part(self, goodbye: Goodbye, login: str) -> None:
         if self._presence.left(goodbye.participant, goodbye.instance):
-            fields = {"participant": goodbye.participant, "reason": goodbye.reason}
-            self._tell("participant_left", login, fields)
+            self._tell(ParticipantLeft(goodbye.participant, goodbye.reason), login)
 
-    def _tell(self, event: str, login: str, fields: dict[str, Any]) -> None:
+    def _tell(
+        self,
+        event: ParticipantJoined | ParticipantLeft | ParticipantRefused | ParticipantOutOfReach,
+        login: str,
+    ) -> None:
         """Tell people, unless one sender comes and goes without end."""
-        if self._rate_limits.may_tell((login, fields["participant"])):
-            self._say(event, fields)
+        if self._rate_limits.may_tell((login, event.participant)):
+            self._say(event)
 
     def _lets_in(self, participant: str, login: str, now: float) -> bool:
         """Whether this one may take part: one login may bring in so many, each with a queue."""
         refusal = self._rate_limits.refusal_to_join((login, participant), now)
         if refusal is not None:
-            self._tell(
-                "participant_refused",
-                login,
-                {"participant": participant, "login": login, "reason": str(refusal)},
-            )
+            self._tell(ParticipantRefused(participant, login, reason=str(refusal)), login)
         return refusal is None

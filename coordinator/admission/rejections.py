@@ -8,8 +8,10 @@ from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.persistence.pending_acks import Due
 from fanfold.coordinator.persistence.run_store import RunStore
-from fanfold.coordinator.rounds.reports import Say
-from fanfold.schemas.messages import UpdateRefused
+from fanfold.schemas import messages
+from fanfold.schemas.events.coordinator import EventRefused, UpdateRefused
+from fanfold.schemas.events.event import Say
+from fanfold.schemas.events.shared import MessageRefused
 from fanfold.transport import Delivery
 
 
@@ -78,7 +80,7 @@ class Rejections:
         verdict = self._rate_limits.of_mistake(login, refusal, can_answer=can_answer)
         if not verdict.may_note:
             return Due.NOW
-        self._say("message_refused", {"reason": problem, "sender": login or "unknown"})
+        self._say(MessageRefused(problem, sender=login or "unknown"))
         if answer_of is not None:
             self._tell(answer_of, self._run.version, refusal)
         elif verdict.may_answer:
@@ -94,14 +96,14 @@ class Rejections:
         self, login: str | None, participant: str | None, base_version: int | None, refusal: Refusal
     ) -> None:
         """Tell people, and write it into the history."""
-        fields = {
-            "participant": participant,
-            "login": login,
-            "base_version": base_version,
-            "reason": str(refusal),
-        }
-        self._store.history.append({"event": "refused", "run": self._run.run_id, **fields})
-        self._say("update_refused" if base_version is not None else "event_refused", fields)
+        said: UpdateRefused | EventRefused
+        if base_version is None:
+            said = EventRefused(participant, login, base_version, reason=str(refusal))
+        else:
+            said = UpdateRefused(participant, login, base_version, reason=str(refusal))
+        record = said.document() | {"event": "refused", "run": self._run.run_id}
+        self._store.history.append(record)
+        self._say(said)
 
     def _tell_login(self, login: str | None, refusal: Refusal) -> None:
         """Tell the one the broker names: no participant's name is proved."""
@@ -120,7 +122,7 @@ class Rejections:
         Never so in a private run: noise is drawn once for each version.
         """
         is_open = base_version == self._run.version and self._run.privacy is None
-        answer = UpdateRefused(
+        answer = messages.UpdateRefused(
             run=self._run.run_id,
             base_version=base_version,
             reason=str(refusal)[:1024],

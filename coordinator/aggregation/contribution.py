@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +31,14 @@ def with_shares(
     return [replace(each, share=share) for each, share in zip(contributions, shares, strict=True)]
 
 
-def told_of(contributions: Sequence[Contribution]) -> dict[str, Any]:
-    """Return what people are told of a round's aggregation: nothing where all count as they are.
+def shares_of(contributions: Sequence[Contribution]) -> dict[str, float] | None:
+    """Return how much of each participant's updates counts, as in `Contribution.share`.
 
-    `shares` says for each participant how much of its updates counts, as in `Contribution.share`.
+    None where all count as they are.
     """
     if all(each.share == 1 for each in contributions):
-        return {}
+        return None
     shares: dict[str, float] = {}
     for each in contributions:
         shares[each.participant] = shares.get(each.participant, 0.0) + each.share
-    return {"shares": shares}
+    return shares

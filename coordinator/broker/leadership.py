@@ -4,8 +4,9 @@ import structlog
 
 from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.persistence.run_store import RunStore
-from fanfold.coordinator.rounds.reports import Say
 from fanfold.schemas.errors import ConnectionLostError, QueueDownError
+from fanfold.schemas.events.coordinator import StandingBy
+from fanfold.schemas.events.event import Say
 from fanfold.transport import Connected, EventReader
 
 STANDBY_SECONDS = 2.0
@@ -61,7 +62,7 @@ class Leadership:
                 if not self._channel.take_lock():
                     self._check_epoch()  # whoever took the lock from us does not return it
                     if not stood_by:
-                        self._say("standing_by", {"federation": self._federation})
+                        self._say(StandingBy(self._federation))
                     stood_by = True
                 elif self._channel.is_connected:
                     self._check_epoch()

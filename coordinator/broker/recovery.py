@@ -12,7 +12,6 @@ from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.persistence.pending_acks import PendingAcks
 from fanfold.coordinator.rounds.federation_state import FederationState
 from fanfold.coordinator.rounds.policy import NOT_CONNECTED, OpenRound
-from fanfold.coordinator.rounds.reports import Say
 from fanfold.schemas.errors import (
     NOT_FOUND,
     ConnectionLostError,
@@ -20,6 +19,8 @@ from fanfold.schemas.errors import (
     RefusedByBrokerError,
     TransportError,
 )
+from fanfold.schemas.events.event import Say
+from fanfold.schemas.events.shared import BrokerAccepts
 from fanfold.transport import (
     Blocked,
     Connected,
@@ -188,7 +189,7 @@ class Recovery:
             case Ended():
                 raise event.error
             case Blocked() | Unblocked() if self._channel.publishes_on(event.connection):
-                self._say("broker", {"accepts": isinstance(event, Unblocked)})
+                self._say(BrokerAccepts(isinstance(event, Unblocked)))
                 self._set_blocked(is_blocked=isinstance(event, Blocked))
 
     def _disconnected(self, event: Disconnected) -> None:

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from fanfold.coordinator.aggregation.metric_means import finite
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.evaluation.evaluator import Evaluator
-from fanfold.coordinator.rounds.reports import RoundReports, Say, loss_and_accuracy
+from fanfold.coordinator.rounds.reports import RoundReports
+from fanfold.schemas.events.coordinator import ModelUnchanged, RunFinished
+from fanfold.schemas.events.event import Say
 from fanfold.schemas.tensor_codec import parameters_sha256
 from fanfold.storage import safetensors_file
 
@@ -23,14 +25,14 @@ class RunResult:
     model: Path
     parameters_sha256: str
 
-    def event(self) -> dict[str, Any]:
-        """Return the fields of the event `run_finished`."""
-        return {
-            "rounds": self.rounds,
-            "accuracy": self.accuracy,
-            "model": str(self.model),
-            "parameters_sha256": self.parameters_sha256,
-        }
+    def event(self) -> RunFinished:
+        """Return what is told of a run that is finished."""
+        return RunFinished(
+            rounds=self.rounds,
+            accuracy=self.accuracy,
+            model=str(self.model),
+            parameters_sha256=self.parameters_sha256,
+        )
 
 
 def run_result_of(
@@ -42,9 +44,9 @@ def run_result_of(
     is_finished: bool,
 ) -> RunResult:
     """Return how the run stands; its accuracy is that of the last version, where it is known."""
-    accuracy = reports.last.get("accuracy")
+    accuracy = None if reports.last is None else reports.last.accuracy
     if evaluator.last is not None:
-        accuracy = loss_and_accuracy(evaluator.last.metrics)["accuracy"]
+        accuracy = finite(evaluator.last.metrics).get("accuracy")
     return RunResult(
         is_finished=is_finished,
         rounds=run.version,
@@ -57,7 +59,7 @@ def run_result_of(
 def tell_if_unchanged(run: RunState, say: Say) -> None:
     """Say so if a run has learned nothing so far: all parameters are those of version 0."""
     if run.version > 0 and run.origin.is_still(run.tensors, run.kinds):
-        say("model_unchanged", {"rounds": run.version})
+        say(ModelUnchanged(run.version))
 
 
 def write_models(run: RunState, evaluator: Evaluator, folder: Path) -> None:

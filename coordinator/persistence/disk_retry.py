@@ -5,7 +5,9 @@ from pathlib import Path
 
 from fanfold.coordinator.persistence.epoch import FolderLockedError
 from fanfold.coordinator.rounds.federation_state import FederationState
-from fanfold.coordinator.rounds.reports import Say
+from fanfold.schemas.events.coordinator import FolderLocked
+from fanfold.schemas.events.event import Say
+from fanfold.schemas.events.shared import DiskFull, DiskRefuses
 from fanfold.storage.disk import is_full_disk, until_there_is_room
 from fanfold.transport import EventReader
 
@@ -47,12 +49,11 @@ class DiskRetry:
 
     def say_why(self, error: OSError) -> None:
         """Tell people who or what refuses."""
-        folder = {"folder": str(self._folder)}
         if isinstance(error, FolderLockedError):
-            self._say("folder_locked", {**folder, "holder": error.holder})
+            self._say(FolderLocked(str(self._folder), holder=error.holder))
         else:
-            event = "disk_full" if is_full_disk(error) else "disk_refuses"
-            self._say(event, {**folder, "reason": error.strerror})
+            kind = DiskFull if is_full_disk(error) else DiskRefuses
+            self._say(kind(str(self._folder), reason=error.strerror))
 
     def _wait(self, error: OSError, *, since: float) -> None:
         began = self._reader.now

@@ -26,8 +26,14 @@ from fanfold.coordinator.persistence.history_chain import Committed, DamagedHist
 from fanfold.coordinator.persistence.kept_tensors import KeptTensors
 from fanfold.coordinator.persistence.pending_acks import DueAcks, PendingAcks
 from fanfold.coordinator.persistence.spool import Spool, SpoolFile
-from fanfold.coordinator.rounds.reports import Say
 from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.events.coordinator import (
+    CheckpointDamaged,
+    HistoryLost,
+    ModelsLost,
+    RunRemoved,
+)
+from fanfold.schemas.events.event import Say
 from fanfold.schemas.reader_limits import ReaderLimits
 
 log = structlog.get_logger()
@@ -127,17 +133,16 @@ class RunStore:
         self.spool.take_over()
         if self.lost:
             self._history.append({"event": "updates_lost", "updates": self.lost})
-            fields = {"updates_lost": len(self.lost), "folder": str(self.folder)}
-            say("checkpoint_damaged", fields)
+            say(CheckpointDamaged(updates_lost=len(self.lost), folder=str(self.folder)))
         return checkpoint
 
     def tell_lost_models(self, participants: list[str], number: int, say: Say) -> None:
         """Write down and say whose latest models, if any, do not count from this round on."""
         if not participants:
             return
-        lost: dict[str, Any] = {"participants": participants, "round": number}
+        lost = {"participants": participants, "round": number}
         self.history.append({"event": "models_lost", **lost})
-        say("models_lost", {**lost, "folder": str(self.kept.folder)})
+        say(ModelsLost(tuple(participants), number, folder=str(self.kept.folder)))
 
     def _accept(self, damage: DamagedHistoryError, say: Say) -> History:
         """Keep a damaged history beside, and go on with what is intact of it."""
@@ -146,8 +151,14 @@ class RunStore:
         shutil.copyfile(path, aside)
         history = History(path, damage.intact)
         history.append({"event": "history_lost", "epoch": self.epoch, "lines": damage.num_lines})
-        fields = {"folder": str(self.folder), "lines_left": damage.num_lines}
-        say("history_lost", {**fields, "damaged": str(aside), "reason": str(damage)})
+        say(
+            HistoryLost(
+                folder=str(self.folder),
+                lines_left=damage.num_lines,
+                damaged=str(aside),
+                reason=str(damage),
+            )
+        )
         return history
 
     def _remove(self, history: Path, say: Say) -> None:
@@ -157,8 +168,7 @@ class RunStore:
         if history.stat().st_size:
             left.append(history)
         if left:
-            names = sorted(path.name for path in left)
-            say("run_removed", {"folder": str(self.folder), "files": names})
+            say(RunRemoved(str(self.folder), files=tuple(sorted(path.name for path in left))))
         for path in left:
             path.unlink()
         history.touch()

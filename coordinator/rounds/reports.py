@@ -4,20 +4,18 @@ One event per closed round, in order, once its evaluation is in.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from fanfold.coordinator.aggregation.contribution import Contribution, told_of
+from fanfold.coordinator.aggregation.contribution import Contribution, shares_of
 from fanfold.coordinator.aggregation.metric_means import finite, weighted_means
 from fanfold.coordinator.aggregation.run_state import RunState
-
-Say = Callable[[str, dict[str, Any]], None]
-"""Takes the name of an event and its fields."""
+from fanfold.schemas.events.coordinator import RoundClosed
 
 
 @dataclass(slots=True)
 class _Closed:
-    record: dict[str, Any]
+    event: RoundClosed
     awaits_evaluation: bool
 
 
@@ -25,53 +23,62 @@ class _Closed:
 class RoundReports:
     """Holds a closed round back until it is committed and its loss and accuracy are known."""
 
-    tell: Callable[[dict[str, Any]], None]
-    last: Mapping[str, Any] = field(default_factory=dict)
-    """The last record that was told."""
+    tell: Callable[[RoundClosed], None]
+    last: RoundClosed | None = None
+    """The last one that was told."""
     _waiting: list[_Closed] = field(default_factory=list)
 
-    def closed(self, record: dict[str, Any], *, awaits_evaluation: bool) -> None:
-        """Take the record of a round that was closed; `tell_ready` tells it once that is due."""
-        self._waiting.append(_Closed(record, awaits_evaluation))
+    def closed(self, event: RoundClosed, *, awaits_evaluation: bool) -> None:
+        """Take a round that was closed; `tell_ready` tells it once that is due."""
+        self._waiting.append(_Closed(event, awaits_evaluation))
 
     def evaluated(self, version: int, metrics: Mapping[str, float]) -> None:
         """Take the metrics of a version."""
         for closed in self._waiting:
-            if closed.record["version"] == version:
+            if closed.event.version == version:
                 known = finite(metrics)
-                closed.record |= {
-                    **loss_and_accuracy(metrics),
-                    "metrics": known,
-                    "not_finite": sorted(metrics.keys() - known.keys()),
-                }
+                closed.event = replace(
+                    closed.event,
+                    loss=known.get("loss"),
+                    accuracy=known.get("accuracy"),
+                    metrics=known,
+                    not_finite=tuple(sorted(metrics.keys() - known.keys())),
+                )
                 closed.awaits_evaluation = False
 
     def tell_ready(self) -> None:
         """Tell what is due; the rounds keep their order."""
         while self._waiting and not self._waiting[0].awaits_evaluation:
-            self.tell(dict(self._waiting[0].record))
-            self.last = self._waiting.pop(0).record
+            self.tell(self._waiting[0].event)
+            self.last = self._waiting.pop(0).event
 
     def state(self) -> dict[str, Any]:
         """Return everything for the checkpoint."""
-        return {"last": dict(self.last), "waiting": [asdict(closed) for closed in self._waiting]}
+        return {
+            "last": {} if self.last is None else _record(self.last),
+            "waiting": [
+                {"record": _record(closed.event), "awaits_evaluation": closed.awaits_evaluation}
+                for closed in self._waiting
+            ],
+        }
 
     def restore(self, state: Mapping[str, Any], *, version: int) -> bool:
         """Take back what `state` returned; only the current version can still be evaluated.
 
         Return whether that is awaited.
         """
-        self.last = state["last"]
+        self.last = RoundClosed(**state["last"]) if state["last"] else None
         for closed in state["waiting"]:
-            awaited = closed["awaits_evaluation"] and closed["record"]["version"] == version
-            self.closed(closed["record"], awaits_evaluation=awaited)
+            event = RoundClosed(**closed["record"])
+            awaited = closed["awaits_evaluation"] and event.version == version
+            self.closed(event, awaits_evaluation=awaited)
         return any(closed.awaits_evaluation for closed in self._waiting)
 
 
-def loss_and_accuracy(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    """Return what a round's record says of its metrics: null where there is no finite number."""
-    known = finite(metrics)
-    return {"loss": known.get("loss"), "accuracy": known.get("accuracy")}
+def _record(event: RoundClosed) -> dict[str, Any]:
+    record = event.document(whole=True)
+    del record["event"]
+    return record
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +124,7 @@ def report_of(
     privacy: Mapping[str, Any],
     seconds: float,
     with_reported_metrics: bool,
-) -> dict[str, Any]:
+) -> RoundClosed:
     """Return what people are told of a round; its evaluation comes later.
 
     `with_reported_metrics` takes the means of what participants measured, for a run that has no
@@ -128,21 +135,26 @@ def report_of(
         if with_reported_metrics
         else []
     )
-    return {
-        "round": number,
-        "version": run.version,
-        "updates": len(contributions),
-        "examples": sum(contribution.num_examples for contribution in contributions),
-        **loss_and_accuracy(weighted_means(reported)),
-        "seconds": round(seconds, 6),
-        "bytes_down": traffic.bytes_down,
-        "bytes_up": traffic.bytes_up,
-        **told_of(contributions),
-        **{
-            name: max(each.values(), default=0.0) if isinstance(each, Mapping) else each
-            for name, each in privacy.items()
-        },
-    }
+    means = finite(weighted_means(reported))
+    return RoundClosed(
+        round=number,
+        version=run.version,
+        updates=len(contributions),
+        examples=sum(contribution.num_examples for contribution in contributions),
+        loss=means.get("loss"),
+        accuracy=means.get("accuracy"),
+        bytes_down=traffic.bytes_down,
+        bytes_up=traffic.bytes_up,
+        seconds=round(seconds, 6),
+        shares=shares_of(contributions),
+        epsilon_zero_out=_largest(privacy.get("epsilon_zero_out")),
+        epsilon_replace_one=_largest(privacy.get("epsilon_replace_one")),
+        delta=privacy.get("delta"),
+    )
+
+
+def _largest(spent: Mapping[str, float] | None) -> float | None:
+    return None if spent is None else max(spent.values(), default=0.0)
 
 
 def privacy_of(run: RunState) -> dict[str, Any]:

@@ -25,6 +25,8 @@ from fanfold.monitoring.tensorboard import EventFile
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.runs.settings import ReplaySettings
 from fanfold.schemas.errors import FanfoldError, InvalidInputError, TransportError
+from fanfold.schemas.events.event import Event
+from fanfold.schemas.events.participant import SlotClaimed
 from fanfold.simulation.settings import SimulationSettings
 
 FAILED, WRONG_INPUT = 1, 2
@@ -105,7 +107,7 @@ def coordinator(
         stack.enter_context(view)
         outcome = serve(settings, say=view.say, on_ready=stop_on_signals, observer=metrics)
         if outcome.is_finished:
-            view.say("run_finished", outcome.event())
+            view.say(outcome.event())
     if not outcome.is_finished:
         end(FAILED)
 
@@ -126,10 +128,10 @@ def participant(*, json: Json = False, credentials: CredentialsFile = None, **op
         if settings.metrics_port is not None:
             stack.enter_context(Endpoint(settings.metrics_port, metrics))
 
-        def say(event: str, fields: dict[str, Any]) -> None:
-            if event == "slot_claimed":  # from here on the participant has an id
-                logs.bind(participant=fields["participant"])
-            view.say(event, fields)
+        def say(event: Event) -> None:
+            if isinstance(event, SlotClaimed):  # from here on the participant has an id
+                logs.bind(participant=event.participant)
+            view.say(event)
 
         is_over = serve(settings, say=say, on_ready=stop_on_signals, observer=metrics)
     if not is_over:
@@ -183,7 +185,7 @@ def replay(*, json: Json = False, **options: Any) -> None:
     logs.set_up(settings.log_format)
     with JsonView() if json else LinesView() as view:
         replayed = replay_run(settings, say=view.say)
-        view.say("replayed", replayed.event())
+        view.say(replayed)
     if not replayed.agrees:
         sys.exit(FAILED)
 

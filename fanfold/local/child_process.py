@@ -1,13 +1,24 @@
 """One service as a child process; its output is a log, the coordinator's also its events."""
 
-import json
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from fanfold.schemas.events.event import Event
+from fanfold.schemas.events.reading import read_event
 
 LOG_LINES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEnded:
+    """A child process is over."""
+
+    name: str
+    code: int
+    """Its exit code, or less than 0 for the signal that killed it."""
 
 
 class ChildProcess:
@@ -21,7 +32,7 @@ class ChildProcess:
         environment: Mapping[str, str],
         log: Path,
         tells_events: bool,
-        happened: Callable[[tuple[str, dict[str, Any]]], None],
+        happened: Callable[[Event | ProcessEnded], None],
     ) -> None:
         """Start it.
 
@@ -31,8 +42,8 @@ class ChildProcess:
             environment: all environment variables of the process.
             log: the existing file to which it writes.
             tells_events: whether its standard output is one event per line.
-            happened: called from another thread with each event and its fields, and at the end
-                with `process_ended`, the name and the exit code.
+            happened: called from another thread with each event, and at the end with
+                `ProcessEnded`.
         """
         self.name = name
         self._log = log
@@ -78,20 +89,11 @@ class ChildProcess:
         if self._process.stdout is not None:
             with self._process.stdout as lines, self._log.open("a") as log:
                 for line in lines:
-                    event = _event(line)
+                    event = read_event(line)
                     if event is None:
                         log.write(line)
                         log.flush()
                     else:
                         self._happened(event)
         code = self._process.wait()
-        self._happened(("process_ended", {"name": self.name, "code": code}))
-
-
-def _event(line: str) -> tuple[str, dict[str, Any]] | None:
-    """Return the event on a line; None if it is something else, such as a library's output."""
-    try:
-        fields = json.loads(line)
-        return fields.pop("event"), fields
-    except (json.JSONDecodeError, AttributeError, KeyError):
-        return None
+        self._happened(ProcessEnded(self.name, code))

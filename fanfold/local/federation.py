@@ -6,18 +6,22 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from fanfold.access.broker_environment import BROKER_VARIABLE
 from fanfold.learning import local_device, local_optimizer
 from fanfold.local.broker_node import BrokerNode
-from fanfold.local.child_process import ChildProcess
+from fanfold.local.child_process import ChildProcess, ProcessEnded
 from fanfold.local.commands import coordinator_command, participant_command
 from fanfold.local.parent_watch import VARIABLE as END_WITH_PARENT
 from fanfold.local.settings import LocalSettings
 from fanfold.participant.assembly import build_task
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.events.commands import BrokerKept, BrokerStarted, ParticipantExited
+from fanfold.schemas.events.coordinator import RunFinished
+from fanfold.schemas.events.event import Event, Say
+from fanfold.schemas.events.shared import OptionWithoutEffect
 from fanfold.storage.disk import create
 
 LEAVE_SECONDS = 15.0
@@ -25,13 +29,11 @@ OWN_BROKER = {"connect_seconds": 90.0, "reconnect_seconds": 0.5}
 """Services start while their broker starts, and should notice at once when it is ready."""
 FAILED, WRONG_INPUT = 1, 2
 
-Say = Callable[[str, dict[str, Any]], None]
-
 
 class View(AbstractContextManager["View"], Protocol):
     """A context manager that shows events."""
 
-    def say(self, event: str, fields: dict[str, Any]) -> None:
+    def say(self, event: Event) -> None:
         """Show an event."""
 
 
@@ -68,7 +70,7 @@ def run(
         stack.enter_context(view)
         if settings.keep_broker and node is None:
             reason = "the broker is not ours: --broker or the environment names it"
-            view.say("option_without_effect", {"option": "--keep-broker", "reason": reason})
+            view.say(OptionWithoutEffect("--keep-broker", reason))
         kept = node if settings.keep_broker else None
         say: Say = view.say
         if kept is not None:
@@ -81,7 +83,7 @@ def run(
         federation.start()
         if node is not None:
             node.wait_ready()
-            view.say("broker_started", {"broker": "a private RabbitMQ node on this machine"})
+            view.say(BrokerStarted("a private RabbitMQ node on this machine"))
         code = federation.run()
         if kept is not None and code == 0:
             until_stopped: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -128,7 +130,7 @@ class Federation:
             BROKER_VARIABLE: " ".join(settings.broker),
             END_WITH_PARENT: "1",
         }
-        self._happened: queue.SimpleQueue[tuple[str, dict[str, Any]]] = queue.SimpleQueue()
+        self._happened: queue.SimpleQueue[Event | ProcessEnded] = queue.SimpleQueue()
         self._coordinator: ChildProcess | None = None
         self._participants: dict[str, ChildProcess] = {}
         self._is_stopping = False
@@ -150,13 +152,13 @@ class Federation:
         """
         assert self._coordinator is not None  # after start()
         while True:
-            event, fields = self._happened.get()
-            if event != "process_ended":
-                self._say(event, fields)
-            elif fields["name"] == self._coordinator.name:
+            happened = self._happened.get()
+            if isinstance(happened, Event):
+                self._say(happened)
+            elif happened.name == self._coordinator.name:
                 break
             else:
-                self._participant_ended(**fields)
+                self._participant_ended(happened.name, happened.code)
         code = self._coordinator.wait()
         if not self._participants and self._wrong_input:
             sys.stderr.write(f"fanfold: {self._wrong_input[0]}\n")
@@ -206,7 +208,7 @@ class Federation:
             self._wrong_input = None
         elif self._wrong_input is not None:
             self._wrong_input.append(reason)
-        self._say("participant_exited", {"participant": name, "code": code, "reason": reason})
+        self._say(ParticipantExited(name, code, reason))
         if not self._participants:
             self.stop("nobody is left")
 
@@ -232,17 +234,18 @@ def _log_folder(settings: LocalSettings) -> Path:
 def _with_broker(view: View, kept: BrokerNode, password_file: Path, *, shows_password: bool) -> Say:
     """Report the management UI of a broker that keeps running, just before the last event."""
 
-    def told(event: str, fields: dict[str, Any]) -> None:
-        if event == "run_finished":
+    def told(event: Event) -> None:
+        if isinstance(event, RunFinished):
             password_file.unlink(missing_ok=True)
             create(password_file, kept.password.encode())
-            address = {
-                "management": kept.management_url,
-                "user": kept.user,
-                "password_file": str(password_file),
-            }
-            secret = {"password": kept.password} if shows_password else {}
-            view.say("broker_kept", address | secret)
-        view.say(event, fields)
+            view.say(
+                BrokerKept(
+                    management=kept.management_url,
+                    user=kept.user,
+                    password_file=str(password_file),
+                    password=kept.password if shows_password else None,
+                )
+            )
+        view.say(event)
 
     return told

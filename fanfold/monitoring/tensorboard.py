@@ -18,6 +18,8 @@ from typing import Any, Self
 import structlog
 
 from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.events.coordinator import RoundClosed
+from fanfold.schemas.events.event import Event
 
 SCALARS = ("loss", "accuracy", "updates", "examples", "seconds", "bytes_down", "bytes_up")
 
@@ -72,13 +74,13 @@ class EventFile:
         except OSError as refusal:
             log.warning("the last points of --tensorboard are lost", reason=refusal.strerror)
 
-    def hear(self, event: str, fields: Mapping[str, Any]) -> None:
+    def hear(self, event: Event) -> None:
         """Write the numbers of a closed round; other events have no curve."""
-        if event != "round_closed":
+        if not isinstance(event, RoundClosed):
             return
-        scalars = {f"round/{name}": fields[name] for name in SCALARS}
-        scalars |= {f"metrics/{name}": value for name, value in fields.get("metrics", {}).items()}
-        self.add(fields["round"], {tag: x for tag, x in scalars.items() if x is not None})
+        scalars = {f"round/{name}": getattr(event, name) for name in SCALARS}
+        scalars |= {f"metrics/{name}": value for name, value in (event.metrics or {}).items()}
+        self.add(event.round, {tag: x for tag, x in scalars.items() if x is not None})
 
     def add(self, step: int, scalars: Mapping[str, float]) -> None:
         """Write one point of each curve."""

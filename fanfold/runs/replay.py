@@ -11,7 +11,7 @@ nor on a GPU without deterministic algorithms: such a run is refused or does not
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,13 @@ from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.persistence.checkpoint_store import CheckpointStore
 from fanfold.coordinator.persistence.history import committed_history, committed_in
 from fanfold.coordinator.persistence.history_chain import Committed, DamagedHistoryError
-from fanfold.coordinator.rounds.reports import Say
 from fanfold.coordinator.settings import RoundSettings
 from fanfold.learning import load_task
 from fanfold.runs.settings import ReplaySettings
 from fanfold.schemas.encodings import Encoding
 from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.events.commands import Replayed, RoundReplayed
+from fanfold.schemas.events.event import Say
 from fanfold.schemas.message_codec import Decoded, Encoded, decode
 from fanfold.schemas.messages import GlobalParameters, TrainingPlan, Update
 from fanfold.schemas.reader_limits import ReaderLimits
@@ -48,20 +49,6 @@ ANY_DIGEST = "0" * 64
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
-    """The result of a replay, and whether it agrees with the run's checkpoint."""
-
-    rounds: int
-    updates: int
-    parameters_sha256: str
-    agrees: bool
-
-    def event(self) -> dict[str, Any]:
-        """Return the fields of the event `replayed`."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
 class _Version:
     """A version as participants received it."""
 
@@ -71,7 +58,7 @@ class _Version:
 
 
 def replay(settings: ReplaySettings, *, say: Say) -> Replayed:
-    """Replay the run in `settings.out`, as far as its checkpoint goes.
+    """Replay the run in `settings.out`, as far as its checkpoint goes, and return what came out.
 
     Raises:
         InvalidInputError: if there is no run, or one that cannot be replayed on this machine.
@@ -111,7 +98,7 @@ def replay(settings: ReplaySettings, *, say: Say) -> Replayed:
             replayer.run.aggregation.forget(record["participants"])
         else:
             replayer.play(record, last_needed)
-            say("round_replayed", {"round": record["round"], "updates": len(record["updates"])})
+            say(RoundReplayed(round=record["round"], updates=len(record["updates"])))
     ours, recorded = (
         parameters_sha256(replayer.form.whole(tensors))
         for tensors in (replayer.run.tensors, recorded_tensors)

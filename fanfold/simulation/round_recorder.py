@@ -3,16 +3,16 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
 
 from torch import Tensor
 
-from fanfold.coordinator.aggregation.contribution import Contribution, told_of
-from fanfold.coordinator.aggregation.metric_means import weighted_means
+from fanfold.coordinator.aggregation.contribution import Contribution, shares_of
+from fanfold.coordinator.aggregation.metric_means import finite, weighted_means
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.evaluation.run_result import tell_if_unchanged
 from fanfold.coordinator.persistence.history import History
-from fanfold.coordinator.rounds.reports import Say
+from fanfold.schemas.events.coordinator import RoundClosed
+from fanfold.schemas.events.event import Say
 from fanfold.schemas.messages import Update
 from fanfold.simulation.event_loop import EPOCH
 
@@ -98,24 +98,25 @@ class RoundRecorder:
         if run.version == 1 or is_last:
             tell_if_unchanged(run, self._say)
         metrics = self._metrics(run, now, is_last=is_last)
-        record: dict[str, Any] = {
-            "round": run.version,
-            "version": run.version,
-            "updates": len(contributions),
-            "examples": sum(contribution.num_examples for contribution in contributions),
-            "loss": metrics.get("loss"),
-            "accuracy": metrics.get("accuracy"),
-            "seconds": round(seconds, 6),
-            "bytes_down": self.bytes_down,
-            "bytes_up": self._bytes_up,
-            **told_of(contributions),
-        }
-        if metrics and self._evaluate is not None:
-            record["metrics"] = dict(metrics)
-        self._history.append({"event": "round_closed", **record})
-        if record["accuracy"] is not None:
-            self.accuracy = record["accuracy"]
-            self._say("round_closed", record)
+        known, is_evaluated = finite(metrics), bool(metrics) and self._evaluate is not None
+        closed = RoundClosed(
+            round=run.version,
+            version=run.version,
+            updates=len(contributions),
+            examples=sum(contribution.num_examples for contribution in contributions),
+            loss=known.get("loss"),
+            accuracy=known.get("accuracy"),
+            bytes_down=self.bytes_down,
+            bytes_up=self._bytes_up,
+            seconds=round(seconds, 6),
+            shares=shares_of(contributions),
+            metrics=known if is_evaluated else None,
+            not_finite=tuple(sorted(metrics.keys() - known.keys())) if is_evaluated else None,
+        )
+        self._history.append(closed.document(whole=True))
+        if closed.accuracy is not None:
+            self.accuracy = closed.accuracy
+            self._say(closed)
 
     def _metrics(self, run: RunState, now: float, *, is_last: bool) -> Mapping[str, float]:
         if self._evaluate is None:

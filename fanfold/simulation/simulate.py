@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +12,6 @@ from torch import Tensor
 from fanfold.coordinator.aggregation.run_state import DivergedError
 from fanfold.coordinator.persistence.history import History, started
 from fanfold.coordinator.rounds.policy import Mode
-from fanfold.coordinator.rounds.reports import Say
 from fanfold.coordinator.settings import RoundSettings
 from fanfold.learning import (
     Task,
@@ -28,6 +26,9 @@ from fanfold.learning import (
     without_caches,
 )
 from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.events.commands import PlotWritten, SimulationFinished, SimulationStarted
+from fanfold.schemas.events.event import Say
+from fanfold.schemas.events.shared import EvaluationFailed, OptionWithoutEffect, TrainingNote
 from fanfold.schemas.tensor_codec import parameters_sha256
 from fanfold.simulation import plot
 from fanfold.simulation.event_loop import EventLoop, StuckError
@@ -87,7 +88,7 @@ def run(
         picture = settings.out / "accuracy.png"
         histories: dict[str, Path] = {mode: outcome.history for mode, outcome in outcomes.items()}
         plot.draw(histories, picture, title=_title(settings))
-        say("plot_written", {"plot": str(picture)})
+        say(PlotWritten(str(picture)))
     return outcomes
 
 
@@ -118,7 +119,7 @@ def simulate(
         evaluate = _evaluation(task, say)
         idle = without_effect(settings, rounds, can_evaluate=evaluate is not None)
         for option, reason in idle.items():
-            say("option_without_effect", {"option": option, "reason": reason})
+            say(OptionWithoutEffect(option, reason))
         recorder = RoundRecorder(
             history,
             evaluate=evaluate,
@@ -137,7 +138,7 @@ def simulate(
             recorder=recorder,
         )
         history.append(started(rounds, run=federation.run.run_id, epoch=1, version=0))
-        say("run_started", _started(settings, rounds, federation.run.run_id))
+        say(_started(settings, rounds, federation.run.run_id))
         hours = settings.simulated_hours
         loop = EventLoop(
             federation,
@@ -188,16 +189,17 @@ def _finish(
         parameters_sha256=parameters_sha256(federation.form.whole(tensors)),
     )
     if is_finished:
-        fields: dict[str, Any] = {
-            "mode": folder.name,
-            "rounds": outcome.rounds,
-            "updates": outcome.updates,
-            "simulated_seconds": outcome.seconds,
-            "accuracy": outcome.accuracy,
-            "history": str(outcome.history),
-            "parameters_sha256": outcome.parameters_sha256,
-        }
-        say("simulation_finished", fields)
+        say(
+            SimulationFinished(
+                mode=folder.name,
+                rounds=outcome.rounds,
+                updates=outcome.updates,
+                simulated_seconds=outcome.seconds,
+                accuracy=outcome.accuracy,
+                history=str(outcome.history),
+                parameters_sha256=outcome.parameters_sha256,
+            )
+        )
     return outcome
 
 
@@ -222,7 +224,7 @@ def _evaluation(task: Task, say: Say) -> Evaluate | None:
             raise
         except Exception as error:  # noqa: BLE001 - told in words
             reason = f"{type(error).__name__}: {error}"
-            say("evaluation_failed", {"version": version, "reason": reason})
+            say(EvaluationFailed(version, reason))
             return {}
 
     return evaluate
@@ -234,7 +236,7 @@ def _told_once(say: Say) -> Callable[[str], None]:
     def note(sentence: str) -> None:
         if sentence not in told:
             told.add(sentence)
-            say("training_note", {"note": sentence})
+            say(TrainingNote(sentence))
 
     return note
 
@@ -251,17 +253,17 @@ def _folder(folder: Path) -> Path:
     return folder
 
 
-def _started(settings: SimulationSettings, rounds: RoundSettings, run_id: str) -> dict[str, Any]:
-    return {
-        "run": run_id,
-        "mode": rounds.mode,
-        "version": 0,
-        "rounds": rounds.rounds if settings.simulated_hours is None else None,
-        "task": rounds.task,
-        "participants": settings.participants,
-        "speeds": settings.speeds,
-        "dropout": settings.dropout,
-    }
+def _started(settings: SimulationSettings, rounds: RoundSettings, run_id: str) -> SimulationStarted:
+    return SimulationStarted(
+        run=run_id,
+        mode=rounds.mode,
+        version=0,
+        rounds=rounds.rounds if settings.simulated_hours is None else None,
+        task=rounds.task,
+        participants=settings.participants,
+        speeds=settings.speeds,
+        dropout=settings.dropout,
+    )
 
 
 def _title(settings: SimulationSettings) -> str:

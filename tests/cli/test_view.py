@@ -4,13 +4,31 @@ import errno
 import io
 import json
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from fanfold.cli import view
-from fanfold.cli.view import JsonView, LinesView, LiveView, View, sentence
+from fanfold.cli.sentences import sentence
+from fanfold.cli.view import JsonView, LinesView, LiveView, View
+from fanfold.schemas.events.coordinator import (
+    AllRefused,
+    ParticipantLeft,
+    ParticipantsLeftOut,
+    RoundClosed,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    Stopping,
+    Waiting,
+)
+from fanfold.schemas.events.event import UnknownEvent
+from fanfold.schemas.events.shared import DiskFull
+
+NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+TIME = "2026-03-01T12:30:00.000Z"
 
 ROUND: dict[str, Any] = {
     "round": 2,
@@ -25,34 +43,48 @@ ROUND: dict[str, Any] = {
 }
 
 
+FINISHED = RunFinished(2, 0.5, model="runs/[run]/m.safetensors", parameters_sha256="0f")
+
+
+def at_noon() -> datetime:
+    return NOW
+
+
 def test_json_is_exactly_what_programs_rely_on(capsys: pytest.CaptureFixture[str]) -> None:
     """One object per line; a round has these fields and no others."""
-    with JsonView() as shown:
-        shown.say("round_closed", {**ROUND, "metrics": {"f1": 0.5}})
-        shown.say("run_finished", {"rounds": 2, "accuracy": 0.5})
+    with JsonView(at_noon) as shown:
+        shown.say(RoundClosed(**ROUND, metrics={"f1": 0.5}, not_finite=()))
+        shown.say(FINISHED)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines == [
-        {"event": "round_closed", **ROUND},
-        {"event": "run_finished", "rounds": 2, "accuracy": 0.5},
+        {"event": "round_closed", "time": TIME, **ROUND},
+        {
+            "event": "run_finished",
+            "time": TIME,
+            "rounds": 2,
+            "accuracy": 0.5,
+            "model": "runs/[run]/m.safetensors",
+            "parameters_sha256": "0f",
+        },
     ]
 
 
 def test_what_a_task_prints_does_not_spoil_json(capsys: pytest.CaptureFixture[str]) -> None:
     """It goes to standard error."""
-    with JsonView() as shown:
+    with JsonView(at_noon) as shown:
         sys.stdout.write("hello from the user's network\n")
-        shown.say("stopping", {"reason": "test"})
+        shown.say(Stopping("test"))
     captured = capsys.readouterr()
-    assert captured.out == '{"event": "stopping", "reason": "test"}\n'
+    assert captured.out == f'{{"event": "stopping", "time": "{TIME}", "reason": "test"}}\n'
     assert "hello" in captured.err
 
 
 def test_lines_are_sentences(capsys: pytest.CaptureFixture[str]) -> None:
     """Where there is no terminal."""
-    with LinesView() as shown:
-        shown.say("round_closed", ROUND)
+    with LinesView(at_noon) as shown:
+        shown.say(RoundClosed(**ROUND))
     assert capsys.readouterr().out == (
-        "round 2: version 2, 4 updates of 1437 examples, loss 0.5000, accuracy -, "
+        f"{TIME} round 2: version 2, 4 updates of 1437 examples, loss 0.5000, accuracy -, "
         "1.1 MB down, 1.1 MB up, 1.25 s\n"
     )
 
@@ -64,18 +96,19 @@ def test_a_private_round_tells_what_it_spent(capsys: pytest.CaptureFixture[str])
     """In a line for people, and as numbers for programs."""
     spent = {**ROUND, **SPENT}
     with LinesView() as shown:
-        shown.say("round_closed", spent)
+        shown.say(RoundClosed(**spent))
     assert capsys.readouterr().out.endswith(
         ", epsilon 4.377 (zero-out) or 9.912 (replace-one) at delta 1e-05\n"
     )
-    with JsonView() as shown_to_programs:
-        shown_to_programs.say("round_closed", spent)
-    assert json.loads(capsys.readouterr().out) == {"event": "round_closed", **spent}
+    with JsonView(at_noon) as shown_to_programs:
+        shown_to_programs.say(RoundClosed(**spent))
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"event": "round_closed", "time": TIME, **spent}
 
 
 @pytest.mark.parametrize(("more", "has_column"), [({}, False), (SPENT, True)])
 def test_the_live_table_has_a_column_for_what_a_private_run_spends(
-    monkeypatch: pytest.MonkeyPatch, more: dict[str, float], has_column: bool
+    monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], has_column: bool
 ) -> None:
     """And none for others."""
     screen = io.StringIO()
@@ -83,27 +116,27 @@ def test_the_live_table_has_a_column_for_what_a_private_run_spends(
         view, "Console", lambda: Console(file=screen, force_terminal=True, width=120)
     )
     with LiveView() as shown:
-        shown.say("round_closed", {**ROUND, **more})
+        shown.say(RoundClosed(**ROUND, **more))
     for shown_once in ("epsilon", "zero", "replace", "4.377", "9.912"):
         assert (shown_once in screen.getvalue()) is has_column
 
 
 def test_an_event_without_a_sentence_is_told_all_the_same() -> None:
     """By its name and its fields."""
-    assert sentence("run_resumed", {"run": "a1", "version": 3}) == "run resumed: run a1, version 3"
-    assert sentence("quiet", {}) == "quiet"
-    refused = {"refused": "non-finite values (ann)", "for": "1 updates", "present": 1}
-    assert sentence("waiting", refused) == (
+    assert sentence(RunResumed("a1", 3)) == "run resumed: run a1, version 3"
+    assert sentence(UnknownEvent("quiet_now", {})) == "quiet now"
+    refused = "non-finite values (ann)"
+    assert sentence(Waiting("1 updates", 1, refused=refused)) == (
         "refused: non-finite values (ann); waiting for 1 updates; 1 participants are present"
     )
-    assert sentence("all_refused", refused | {"round": 3, "for": "others for 30 s"}) == (
+    assert sentence(AllRefused(3, "others for 30 s", refused)) == (
         "round 3: all who are present were refused: non-finite values (ann); "
         "waiting for others for 30 s"
     )
-    assert sentence("participants_left_out", refused | {"round": 3, "participants": 1}) == (
+    assert sentence(ParticipantsLeftOut(3, 1, present=1, refused=refused)) == (
         "round 3 left out 1 of 1 participants, who were refused: non-finite values (ann)"
     )
-    assert sentence("waiting", {"for": "4 participants", "present": 1}) == (
+    assert sentence(Waiting("4 participants", 1)) == (
         "waiting for 4 participants; 1 participants are present"
     )
 
@@ -116,12 +149,10 @@ def test_the_live_view_is_a_table_a_bar_and_a_line(monkeypatch: pytest.MonkeyPat
     )
     shown = LiveView()
     with shown:
-        shown.say("run_started", {"rounds": 2, "version": 0, "task": "digits"})
-        shown.say("round_closed", ROUND)
-        shown.say("disk_full", {"folder": "[red]"})
-        shown.say(
-            "run_finished", {"rounds": 2, "accuracy": 0.5, "model": "runs/[run]/m.safetensors"}
-        )
+        shown.say(RunStarted("f", run="r", epoch=1, version=0, rounds=2, task="digits"))
+        shown.say(RoundClosed(**ROUND))
+        shown.say(DiskFull("[red]", "No space left on device"))
+        shown.say(FINISHED)
     text = screen.getvalue()
     assert "1437" in text
     assert "2/2" in text
@@ -131,10 +162,10 @@ def test_the_live_view_is_a_table_a_bar_and_a_line(monkeypatch: pytest.MonkeyPat
 
 def test_words_of_strangers_forge_no_line(capsys: pytest.CaptureFixture[str]) -> None:
     """A reason of a goodbye, with a line break and an escape sequence in it."""
-    with LinesView() as shown:
-        shown.say("participant_left", {"reason": "bye\nround 7: \x1b[2Jversion 7"})
+    with LinesView(at_noon) as shown:
+        shown.say(ParticipantLeft("ann", "bye\nround 7: \x1b[2Jversion 7"))
     assert capsys.readouterr().out == (
-        "participant left: reason bye\\nround 7: \\x1b[2Jversion 7\n"
+        f"{TIME} participant left: participant ann, reason bye\\nround 7: \\x1b[2Jversion 7\n"
     )
 
 
@@ -160,22 +191,22 @@ def test_a_full_disk_under_what_is_printed_ends_nothing(
     kind: type[View], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`--json > file` beside the checkpoint: the run waits for room, and must live to see it."""
-    events: list[tuple[str, dict[str, Any]]] = [
-        ("disk_full", {"folder": "a folder with a name that is longer than a buffer" * 2}),
-        ("disk_full", {"folder": "out"}),
-        ("run_finished", {"rounds": 2, "accuracy": 0.5, "model": "m"}),
+    events = [
+        DiskFull("a folder with a name that is longer than a buffer" * 2, "full"),
+        DiskFull("out", "full"),
+        FINISHED,
     ]
     with monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", expected := io.StringIO())
-        shown = kind()
+        shown = kind(at_noon)
         for event in events:
-            shown.say(*event)
+            shown.say(event)
     disk = SmallDisk()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(disk, 64)))
-    shown = kind()
+    shown = kind(at_noon)
     for event in events:
-        disk.is_full = event[0] == "disk_full"
-        shown.say(*event)
+        disk.is_full = isinstance(event, DiskFull)
+        shown.say(event)
     lines = disk.content.decode().splitlines()
     whole = expected.getvalue().splitlines()
     assert lines[-1] == whole[-1]

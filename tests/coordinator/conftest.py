@@ -26,7 +26,7 @@ def opened(tmp_path: Path) -> Iterator[Opened]:
         store = RunStore(tmp_path, LIMITS)
         everything.append(store)
         store.take_epoch()
-        checkpoint = store.load(fresh=fresh, say=lambda event, _fields: said.append(event))
+        checkpoint = store.load(fresh=fresh, say=lambda event: said.append(event.name))
         return store, said, checkpoint
 
     yield opened

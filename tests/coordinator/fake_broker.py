@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 import torch
+from named_events import named
 from torch import Tensor
 
 from fanfold.coordinator.assembly import assemble
@@ -22,6 +23,7 @@ from fanfold.coordinator.service import Coordinator
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.learning import Task
 from fanfold.schemas.chunking import Chunk, ChunkHeader, cut
+from fanfold.schemas.events.event import Event
 from fanfold.schemas.message_codec import encode
 from fanfold.schemas.messages import GlobalParameters, Hello, Message, Update
 from fanfold.schemas.names import FederationNames
@@ -255,9 +257,9 @@ class FakeBroker:
         )
         return cut(encode_tensors(update, delta, kinds=dict.fromkeys(delta, "delta")))
 
-    def _say(self, event: str, fields: dict[str, Any]) -> None:
-        self.said.append((event, fields))
-        self.on_said(event)
+    def _say(self, event: Event) -> None:
+        self.said.append(named(event))
+        self.on_said(event.name)
         if len(self.all("waiting")) > MOST_REMINDERS:  # a test ends, whatever a coordinator does
             self.stop()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from named_events import named
 
 from fanfold.coordinator.admission.tally import Tally
 from fanfold.coordinator.aggregation.differential_privacy import DifferentialPrivacy
@@ -25,6 +26,7 @@ from fanfold.coordinator.rounds.federation_state import FederationState
 from fanfold.coordinator.rounds.presence import Presence
 from fanfold.coordinator.rounds.sampling import Sampling
 from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.schemas.events.event import Event
 from fanfold.schemas.messages import Update
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.transport import EventBuffer, EventReader, StoppedError
@@ -78,8 +80,9 @@ class Life:
         self.committer.take_epoch()
         self.committer.load(fresh=False, now=0.0)
 
-    def _say(self, event: str, fields: dict[str, Any]) -> None:
-        self.said.append(event)
+    def _say(self, event: Event) -> None:
+        name, fields = named(event)
+        self.said.append(name)
         self.fields.append(fields)
 
     def round(self, participant: str) -> None:

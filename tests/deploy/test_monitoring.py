@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from fanfold.coordinator.metrics import CoordinatorMetrics
 from fanfold.coordinator.rounds.reports import RoundReports
 from fanfold.participant.metrics import ParticipantMetrics
+from fanfold.schemas.events.coordinator import RoundClosed
 
 MONITORING = Path(__file__).parents[2] / "deploy" / "monitoring"
 ALERTS_TEST = Path(__file__).with_name("alerts_test.yml")
@@ -78,11 +79,21 @@ def test_every_alert_is_proved_to_fire() -> None:
 def test_a_loss_that_is_not_finite_is_a_number_of_its_own() -> None:
     """A round's record has no number for it, and the gauge of the loss keeps the last one."""
     metrics = CoordinatorMetrics(federation="f", version="1")
-    reports = RoundReports(lambda record: metrics.hear("round_closed", record))
+    reports = RoundReports(metrics.hear)
     seen: list[tuple[float | None, float | None]] = []
     for version, loss in enumerate((0.5, math.nan, math.inf, 0.25), start=1):
-        record = {"version": version, "seconds": 1.0, "bytes_down": 1, "bytes_up": 1}
-        reports.closed(record | {"loss": None, "accuracy": None}, awaits_evaluation=True)
+        closed = RoundClosed(
+            round=version,
+            version=version,
+            updates=1,
+            examples=1,
+            loss=None,
+            accuracy=None,
+            bytes_down=1,
+            bytes_up=1,
+            seconds=1.0,
+        )
+        reports.closed(closed, awaits_evaluation=True)
         reports.evaluated(version, {"loss": loss})
         reports.tell_ready()
         seen.append(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fanfold.cli.round_rules import rounds_of
+from fanfold.schemas.events.coordinator import RoundClosed
 from fanfold.simulation.settings import SimulationSettings
 from fanfold.simulation.simulate import simulate
 
@@ -21,7 +22,7 @@ FOLDERS = sorted(path for path in EXAMPLES.iterdir() if path.is_dir())
 
 def rounds_closed(
     task: str, folder: str, out: Path, monkeypatch: pytest.MonkeyPatch, **options: Any
-) -> list[dict[str, Any]]:
+) -> list[RoundClosed]:
     """Simulate a task of an example's folder among few participants, and return its rounds."""
     monkeypatch.chdir(EXAMPLES / folder)
     monkeypatch.syspath_prepend(EXAMPLES / folder)
@@ -29,11 +30,11 @@ def rounds_closed(
         {"participants": 4, "speeds": "constant", "out": out, "plot": False}
     )
     texts = {"task": task, "rounds": "2"} | {name: str(value) for name, value in options.items()}
-    told: list[dict[str, Any]] = []
+    told: list[RoundClosed] = []
     simulate(
         settings,
         rounds_of("sync", settings, texts),
-        say=lambda event, fields: told.append(fields) if event == "round_closed" else None,
+        say=lambda event: told.append(event) if isinstance(event, RoundClosed) else None,
     )
     return told
 
@@ -51,7 +52,7 @@ def test_an_example_is_short_and_says_how_to_run_it(folder: Path) -> None:
 def test_an_own_task_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rounds = rounds_closed("small_digits:SmallDigits", "own_task", tmp_path, monkeypatch, rounds=12)
 
-    assert rounds[-1]["accuracy"] > 0.8
+    assert rounds[-1].accuracy > 0.8
 
 
 def test_frozen_layers_are_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +60,7 @@ def test_frozen_layers_are_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     rounds = rounds_closed("last_layer:LastLayer", "partial_update", tmp_path, monkeypatch)
 
     for way in ("bytes_up", "bytes_down"):
-        num_parameters = rounds[0][way] / rounds[0]["updates"] / 4
+        num_parameters = getattr(rounds[0], way) / rounds[0].updates / 4
         assert num_parameters == pytest.approx(25_610, rel=0.02)
 
 
@@ -70,10 +71,10 @@ def test_personal_layers_stay_at_home_and_participants_measure(
     """What is shared is smaller than the network, and the accuracy is that of the participants."""
     rounds = rounds_closed(f"personal:{task}", "personal_layers", tmp_path, monkeypatch)
 
-    assert [set(record) >= {"accuracy"} for record in rounds] == [True] * 2
-    assert rounds[-1]["loss"] < rounds[0]["loss"]
+    assert [record.accuracy is not None for record in rounds] == [True] * 2
+    assert rounds[-1].loss < rounds[0].loss
     shared = {"OwnHead": 40_240, "OwnNorms": 7_850}[task]
-    assert rounds[0]["bytes_up"] / 4 == pytest.approx(4 * shared, rel=0.05)
+    assert rounds[0].bytes_up / 4 == pytest.approx(4 * shared, rel=0.05)
 
 
 def test_a_client_alone_learns_in_a_loop(capsys: pytest.CaptureFixture[str]) -> None:

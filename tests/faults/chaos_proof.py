@@ -42,7 +42,7 @@ def prove_trained(leg: Leg, out: Path, folder: Path, acknowledged: AbstractSet[N
     """Prove a run by training all that its history names once more."""
     closed, names, lost = counted(out, acknowledged)
     replayed = replay(
-        ReplaySettings(out=out, num_partitions=leg.participants), say=lambda _event, _fields: None
+        ReplaySettings(out=out, num_partitions=leg.participants), say=lambda _event: None
     )
     assert replayed.rounds == len(closed)
     assert replayed.updates == len(names)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from named_events import named
 
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.schemas.errors import InvalidInputError
@@ -15,7 +16,7 @@ LIMITS = ReaderLimits(max_bytes=1 << 20)
 
 def books_of_a_run(folder: Path) -> None:
     store = RunStore(folder, LIMITS)
-    assert store.load(fresh=False, say=lambda *_: None) is None
+    assert store.load(fresh=False, say=lambda _event: None) is None
     store.take_epoch()
     update = {"participant": "a", "base_version": 0}
     store.history.append({"event": "round", "round": 1, "updates": [update]})
@@ -29,7 +30,7 @@ def test_a_fresh_start_says_what_it_removes_and_keeps_the_epoch(tmp_path: Path) 
     books_of_a_run(tmp_path)
     said: list[tuple[str, dict[str, Any]]] = []
     store = RunStore(tmp_path, LIMITS)
-    assert store.load(fresh=True, say=lambda *event: said.append(event)) is None
+    assert store.load(fresh=True, say=lambda event: said.append(named(event))) is None
     store.take_epoch()
     ((event, fields),) = said
     assert event == "run_removed"
@@ -46,7 +47,7 @@ def test_a_history_without_its_checkpoint_is_not_cut_off(tmp_path: Path) -> None
     (tmp_path / "checkpoint.safetensors").unlink()
     before = (tmp_path / "history.jsonl").read_bytes()
     with pytest.raises(InvalidInputError, match="its checkpoint is gone"):
-        RunStore(tmp_path, LIMITS).load(fresh=False, say=lambda *_: None)
+        RunStore(tmp_path, LIMITS).load(fresh=False, say=lambda _event: None)
     assert (tmp_path / "history.jsonl").read_bytes() == before
 
 
@@ -55,5 +56,5 @@ def test_a_crash_before_the_first_checkpoint_is_no_loss(tmp_path: Path) -> None:
     line = b'{"event":"started","run":"r","epoch":1,"version":0,"settings":{}}\n'
     (tmp_path / "history.jsonl").write_bytes(line)
     store = RunStore(tmp_path, LIMITS)
-    assert store.load(fresh=False, say=lambda *_: None) is None
+    assert store.load(fresh=False, say=lambda _event: None) is None
     store.close()

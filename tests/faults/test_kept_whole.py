@@ -50,9 +50,7 @@ def killed_again_and_again(run: Run, *flags: str) -> str:
 def agreed(run: Run, parameters_sha256: str) -> None:
     """Nothing counts twice, and the history makes the same model."""
     assert run.updates()
-    told = replay(
-        ReplaySettings(out=run.out, num_partitions=PARTICIPANTS), say=lambda _event, _fields: None
-    )
+    told = replay(ReplaySettings(out=run.out, num_partitions=PARTICIPANTS), say=lambda _event: None)
     assert told.parameters_sha256 == parameters_sha256
     assert told.agrees
 

@@ -19,7 +19,7 @@ from fanfold.schemas.errors import InvalidInputError
 
 def replayed(out: Path, **settings: Any) -> Replayed:
     settings = {"num_partitions": 2} | settings
-    return replay(ReplaySettings(out=out, **settings), say=lambda _event, _fields: None)
+    return replay(ReplaySettings(out=out, **settings), say=lambda _event: None)
 
 
 def test_agrees_for_every_mode_and_only_for_the_true_history(

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from named_events import named
 
 from fanfold.coordinator.assembly import serve as serve_coordinator
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.participant.assembly import serve as serve_participant
 from fanfold.participant.settings import ParticipantSettings
+from fanfold.schemas.events.event import Event
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 90
@@ -37,9 +39,9 @@ class Service:
         )
         self.stop = ready.result(PATIENCE_SECONDS)
 
-    def _say(self, event: str, fields: dict[str, Any]) -> None:
+    def _say(self, event: Event) -> None:
         with self._changed:
-            self.said.append((event, fields))
+            self.said.append(named(event))
             self._changed.notify_all()
 
     def all(self, event: str) -> list[dict[str, Any]]:

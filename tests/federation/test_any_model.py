@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from named_events import named
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -176,7 +177,7 @@ def test_it_learns_in_the_simulator_or_says_why_not(row: Row, tmp_path: Path) ->
         return run(
             settings,
             lambda mode: rounds_of(mode, settings, options),
-            say=lambda _event, _fields: None,
+            say=lambda _event: None,
             on_ready=lambda _stop: None,
         )["sync"]
 
@@ -203,7 +204,7 @@ def test_a_simulation_that_learned_nothing_says_so_too(tmp_path: Path) -> None:
     run(
         settings,
         lambda mode: rounds_of(mode, settings, options),
-        say=lambda event, fields: said.append((event, fields)),
+        say=lambda event: said.append(named(event)),
         on_ready=lambda _stop: None,
     )
     told = [fields for event, fields in said if event == "model_unchanged"]

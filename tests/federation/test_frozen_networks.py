@@ -54,7 +54,7 @@ def test_what_is_frozen_does_not_travel_and_the_model_is_whole(live: Any) -> Non
     LargeBody().network().load_state_dict(model, strict=True)
     assert outcome.parameters_sha256 == parameters_sha256(model)
     settings = ReplaySettings(out=live.out, num_partitions=2, device="cpu")
-    replayed = replay(settings, say=lambda _event, _fields: None)
+    replayed = replay(settings, say=lambda _event: None)
     assert (replayed.agrees, replayed.parameters_sha256) == (True, outcome.parameters_sha256)
 
 

@@ -128,8 +128,15 @@ def test_a_whole_federation_on_this_machine_is_the_loop_in_memory(
     events = [json.loads(line) for line in ended.stdout.splitlines()]
     closed = [event for event in events if event["event"] == "round_closed"]
     assert [event["round"] for event in closed] == [1, 2]
-    assert closed[0].keys() == {"event", *ROUND_FIELDS}
-    assert events[-1].keys() == {"event", "rounds", "accuracy", "model", "parameters_sha256"}
+    assert closed[0].keys() == {"event", "time", *ROUND_FIELDS}
+    assert events[-1].keys() == {
+        "event",
+        "time",
+        "rounds",
+        "accuracy",
+        "model",
+        "parameters_sha256",
+    }
 
     digits = load_task("digits")
     with seeded(0):

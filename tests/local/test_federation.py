@@ -72,7 +72,7 @@ def test_what_every_participant_complains_of_is_told_once(tmp_path: Path) -> Non
 def test_a_coordinator_killed_by_a_signal_is_a_failure(tmp_path: Path) -> None:
     """Its exit code is a negative number, which is no exit code for us."""
     federation = local.Federation(
-        LocalSettings(out=tmp_path, broker=(NOWHERE,)), tmp_path, say=lambda _event, _fields: None
+        LocalSettings(out=tmp_path, broker=(NOWHERE,)), tmp_path, say=lambda _event: None
     )
     log = tmp_path / "coordinator.log"
     log.touch()

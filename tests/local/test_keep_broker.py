@@ -9,6 +9,7 @@ from nodes import BrokerNode
 
 from fanfold.cli.view import JsonView, LinesView
 from fanfold.local.federation import _with_broker
+from fanfold.schemas.events.coordinator import RunFinished
 
 
 def test_people_are_told_the_login_and_programs_a_file(
@@ -16,11 +17,12 @@ def test_people_are_told_the_login_and_programs_a_file(
 ) -> None:
     """What programs print ends in logs; the file is its owner's alone."""
     path = tmp_path / "management-password"
+    finished = RunFinished(rounds=1, accuracy=None, model="m", parameters_sha256="0")
     for view in (LinesView(), JsonView()):
         with view:
             is_read_by_people = isinstance(view, LinesView)
             say = _with_broker(view, broker_node, path, shows_password=is_read_by_people)
-            say("run_finished", {"rounds": 1})
+            say(finished)
     told = capsys.readouterr().out.splitlines()
 
     assert f"user {broker_node.user}, password {broker_node.password}" in told[0]

@@ -12,18 +12,20 @@ from tensorboardX.proto.event_pb2 import Event
 
 from fanfold.monitoring.tensorboard import EventFile
 from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.events.coordinator import ParticipantJoined, RoundClosed
 
-ROUND = {
-    "round": 300,
-    "loss": 0.5,
-    "accuracy": None,
-    "updates": 4,
-    "examples": 1437,
-    "seconds": 1.25,
-    "bytes_down": 1_000_000,
-    "bytes_up": 2_000_000,
-    "metrics": {"f1": 0.75},
-}
+ROUND = RoundClosed(
+    round=300,
+    version=300,
+    loss=0.5,
+    accuracy=None,
+    updates=4,
+    examples=1437,
+    seconds=1.25,
+    bytes_down=1_000_000,
+    bytes_up=2_000_000,
+    metrics={"f1": 0.75},
+)
 
 
 def events(folder: Path) -> list[Event]:
@@ -49,8 +51,8 @@ def checksum(data: bytes) -> bytes:
 def test_a_closed_round_is_one_point_on_each_curve(tmp_path: Path) -> None:
     """What is unknown has no point; a task's own metrics have curves too."""
     with EventFile(tmp_path) as file:
-        file.hear("participant_joined", {"participant": "ada"})
-        file.hear("round_closed", ROUND)
+        file.hear(ParticipantJoined("ada"))
+        file.hear(ROUND)
 
     version, event = events(tmp_path)
     assert version.file_version == "brain.Event:2"
@@ -69,7 +71,7 @@ def test_a_closed_round_is_one_point_on_each_curve(tmp_path: Path) -> None:
 def test_a_point_can_be_seen_at_once(tmp_path: Path) -> None:
     """TensorBoard reads along, and a coordinator that is killed has lost none."""
     with EventFile(tmp_path) as file:
-        file.hear("round_closed", ROUND)
+        file.hear(ROUND)
         assert [event.step for event in events(tmp_path)] == [0, 300]
 
 
@@ -79,7 +81,7 @@ def test_a_full_disk_costs_a_point_and_not_the_run(tmp_path: Path) -> None:
         file._file.close()
         file._file = os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb")
         for _ in range(20):
-            file.hear("round_closed", ROUND)
+            file.hear(ROUND)
 
     assert {line["event"] for line in logs} == {
         "no room for a point of --tensorboard",

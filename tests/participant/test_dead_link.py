@@ -54,7 +54,7 @@ def left_over(event: object, error: type[Exception], words: str) -> list[str]:
         worker=anything,
         event_buffer=event_buffer,
         membership=anything,
-        say=lambda *_: None,
+        say=lambda _event: None,
     )
     event_buffer.put_event(event)
     with pytest.raises(error, match=words):

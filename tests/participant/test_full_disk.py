@@ -11,6 +11,7 @@ import pytest
 from fanfold.participant import state_files, training_worker
 from fanfold.participant.training_state import TrainingState
 from fanfold.participant.worker_events import Abandoned, Answered, Told
+from fanfold.schemas.events.shared import DiskFull, DiskRefuses
 from tests.participant.small_worker import LIMITS, FakeChannel, worker_over
 
 
@@ -47,9 +48,9 @@ def test_a_disk_that_takes_nothing_is_waited_for_and_nothing_is_trained_twice(
     told = [delivered.get(timeout=60) for _ in range(3)]
     folder = str(tmp_path)
     assert told == [
-        Told("disk_full", {"folder": folder, "reason": "No space left on device"}),
-        Told("disk_refuses", {"folder": folder, "reason": "Read-only file system"}),
-        Told("disk_refuses", {"folder": folder, "reason": "Input/output error"}),
+        Told(DiskFull(folder, "No space left on device")),
+        Told(DiskRefuses(folder, "Read-only file system")),
+        Told(DiskRefuses(folder, "Input/output error")),
     ]
     answered = delivered.get(timeout=60)
     made.close()

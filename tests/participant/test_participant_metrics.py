@@ -3,6 +3,7 @@
 from prometheus_client import generate_latest
 
 from fanfold.participant.metrics import ParticipantMetrics
+from fanfold.schemas.events.participant import OwnUpdateRefused, UpdateSent, VersionReceived
 
 
 def test_a_version_and_its_update_leave_their_numbers() -> None:
@@ -10,12 +11,12 @@ def test_a_version_and_its_update_leave_their_numbers() -> None:
     metrics = ParticipantMetrics(federation="clinics", version="1.2.3")
     metrics.attach(device="cpu", num_examples=360, is_ready=lambda: True)
 
-    metrics.hear("version_received", {"run": "r", "version": 7, "bytes": 100, "seconds": 0.25})
+    metrics.hear(VersionReceived(run="r", version=7, bytes=100, seconds=0.25))
     with metrics.phase("train"):
         pass
-    metrics.hear("update_sent", {"run": "r", "version": 7, "bytes": 90, "loss": 0.5})
-    metrics.hear("update_sent", {"run": "r", "version": 7, "bytes": 90})  # the kept one again
-    metrics.hear("update_refused", {"version": 7, "reason": "too stale"})
+    metrics.hear(UpdateSent(run="r", version=7, bytes=90, loss=0.5))
+    metrics.hear(UpdateSent(run="r", version=7, bytes=90))  # the kept one again
+    metrics.hear(OwnUpdateRefused(version=7, reason="too stale"))
 
     text = generate_latest(metrics.registry).decode()
     for line in (

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from fanfold.participant.replica_lease import ReplicaLease
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.errors import RESOURCE_LOCKED, RefusedByBrokerError
+from fanfold.schemas.events.event import Event
 from fanfold.schemas.names import FederationNames
 from fanfold.transport import Connection
 
@@ -24,7 +25,7 @@ def settings_for(url: str, federation: str, **more: Any) -> ParticipantSettings:
     return ParticipantSettings(broker=(url,), federation=federation, slots=2, **more)
 
 
-def quiet(_event: str, _fields: dict[str, Any]) -> None:
+def quiet(_event: Event) -> None:
     """Nobody listens."""
 
 
@@ -51,7 +52,7 @@ def test_a_spare_replica_waits_and_takes_over(broker_url: str, federation: str) 
         with ReplicaLease(settings, tls=None) as other:
             other.claim(quiet)
             waiting = threading.Thread(
-                target=lambda: found.append(spare.claim(lambda event, _: said.put(event)))
+                target=lambda: found.append(spare.claim(lambda event: said.put(event.name)))
             )
             waiting.start()
             assert said.get(timeout=30) == "waiting_for_slot"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from fanfold.cli.view import sentence
+from fanfold.cli.sentences import sentence
 from fanfold.participant.service import Participant
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.participant.state_folder import StateFolder
@@ -16,6 +16,7 @@ from fanfold.participant.training_state import FILE, TrainingState
 from fanfold.participant.version_receiver import VersionReceiver
 from fanfold.participant.worker_events import Abandoned, Answered, Forgotten, Told
 from fanfold.schemas.errors import InvalidInputError, RefusedByBrokerError
+from fanfold.schemas.events.participant import StateDirTaken, StateIsOlder
 from fanfold.transport import EventBuffer, Stop
 from tests.participant.small_worker import LIMITS, FakeChannel, worker_over
 from tests.participant.test_training_state import encoded, keep
@@ -55,8 +56,8 @@ def test_a_folder_belongs_to_one_process_at_a_time(
     worker.submit(version)
     told = delivered.get(timeout=60)
     assert isinstance(told, Told)
-    assert told == Told("state_dir_taken", {"folder": str(tmp_path)})
-    assert "another process uses" in sentence(told.event, told.fields)
+    assert told == Told(StateDirTaken(str(tmp_path)))
+    assert "another process uses" in sentence(told.event)
     end(other)
     assert isinstance(delivered.get(timeout=60), Answered)
     assert worker.close()
@@ -137,7 +138,7 @@ def test_who_finds_its_id_taken_leaves_the_folder(tmp_path: Path) -> None:
         worker=taken,
         event_buffer=event_buffer,
         membership=taken,
-        say=lambda *_: None,
+        say=lambda _event: None,
     )
     assert participant.run()
 
@@ -149,8 +150,8 @@ def test_the_state_of_an_old_backup_is_told(tmp_path: Path) -> None:
     version.number = 5
     worker.submit(version)
     told = delivered.get(timeout=60)
-    assert told == Told("state_is_older", {"version": 3, "newest": 5, "file": FILE})
-    assert f"remove {FILE}" in sentence(told.event, told.fields)
+    assert told == Told(StateIsOlder(version=3, newest=5, file=FILE))
+    assert f"remove {FILE}" in sentence(told.event)
     for _ in range(2):
         assert isinstance(delivered.get(timeout=60), Answered)
         worker.submit(version)

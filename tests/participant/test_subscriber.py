@@ -151,7 +151,7 @@ def test_a_taken_id_is_asked_for_again_after_pauses_that_double() -> None:
         receiver=VersionReceiver(LIMITS, lambda _: None),
         membership=fakes[1],
         worker=fakes[2],
-        say=lambda event, _fields: said.append(event),
+        say=lambda event: said.append(event.name),
         clock=lambda: now,
     )
     pauses = []

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+from named_events import named
 
-from fanfold.cli.view import sentence
+from fanfold.cli.sentences import sentence
 from fanfold.participant.version_receiver import Version, VersionReceiver
 from fanfold.schemas.chunking import Chunk, cut
 from fanfold.schemas.errors import InvalidInputError, MalformedMessageError
+from fanfold.schemas.events.participant import VersionOfOlderEpoch
 from fanfold.schemas.message_codec import encode
 from fanfold.schemas.messages import GlobalParameters, RunFinished, TrainingPlan
 from fanfold.schemas.reader_limits import ReaderLimits
@@ -35,7 +37,7 @@ class Queue:
         self.receiver = VersionReceiver(
             LIMITS,
             lambda delivery: self.acknowledged.append(delivery.tag),
-            say=lambda event, fields: self.said.append((event, fields)),
+            say=lambda event: self.said.append(named(event)),
         )
         self.tag = 0
 
@@ -202,7 +204,7 @@ def test_a_version_of_an_older_epoch_is_dropped_with_a_word(queue: Queue) -> Non
     assert queue.acknowledged == dropped
     fields = {"run": "run", "version": 4, "epoch": 2, "newest_epoch": 7}
     assert queue.said == [("version_of_older_epoch", fields)]
-    assert "dropped: epoch 2 is older than 7" in sentence(*queue.said[0])
+    assert "dropped: epoch 2 is older than 7" in sentence(VersionOfOlderEpoch(**fields))
     queue.deliver(version(9, run="another", epoch=1))
     queue.receiver.answer()
     queue.start()

@@ -66,7 +66,7 @@ def simulated(
     outcomes = run(
         settings,
         lambda mode: rounds_of(mode, settings, texts),
-        say=lambda _event, _fields: None,
+        say=lambda _event: None,
         on_ready=lambda _stop: None,
     )
     return list(outcomes.values())
@@ -162,9 +162,7 @@ def started(
     threads: ThreadPoolExecutor, serve: Callable[..., Any], settings: Any
 ) -> tuple["Future[Any]", Callable[[str], None]]:
     ready: Future[Callable[[str], None]] = Future()
-    result = threads.submit(
-        serve, settings, say=lambda _event, _fields: None, on_ready=ready.set_result
-    )
+    result = threads.submit(serve, settings, say=lambda _event: None, on_ready=ready.set_result)
     return result, ready.result(30)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from named_events import named
 from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import TensorDataset
@@ -15,6 +16,8 @@ from fanfold.coordinator.persistence.history import read_history
 from fanfold.coordinator.settings import RoundSettings
 from fanfold.learning import Task
 from fanfold.schemas.errors import FanfoldError, InvalidInputError
+from fanfold.schemas.events.event import Event
+from fanfold.schemas.events.shared import OptionWithoutEffect
 from fanfold.simulation.settings import SimulationSettings
 from fanfold.simulation.simulate import run
 from tests.federation.tiny_tasks import INPUTS, TARGETS
@@ -130,12 +133,12 @@ def simulated(out: Path, options: dict[str, object]) -> tuple[dict[str, Any], se
     settings = SimulationSettings.model_validate(
         {"plot": False, "mode": (mode,), **own, "out": out}
     )
-    named: set[str] = set()
+    idle: set[str] = set()
     made: dict[str, Any] = {}
 
-    def hear(event: str, fields: dict[str, Any]) -> None:
-        if event == "option_without_effect":
-            named.add(fields["option"])
+    def hear(event: Event) -> None:
+        if isinstance(event, OptionWithoutEffect):
+            idle.add(event.option)
 
     try:
         (outcome,) = run(
@@ -153,7 +156,7 @@ def simulated(out: Path, options: dict[str, object]) -> tuple[dict[str, Any], se
         for record in (read_history(history) if history.exists() else [])
         if record["event"] != "started"
     ]
-    return made, named
+    return made, idle
 
 
 TOLD = {"event", "updates", "refused", "examples", "accuracy", "seconds", "metrics", "loss"} | {
@@ -231,7 +234,7 @@ def test_a_simulated_evaluation_that_fails_is_told_and_skipped(folder: Path) -> 
     outcomes = run(
         settings,
         lambda mode: rounds_of(mode, settings, {"task": f"{__name__}:Fails", "rounds": "2"}),
-        say=lambda event, fields: said.append((event, fields)),
+        say=lambda event: said.append(named(event)),
         on_ready=lambda _stop: None,
     )
     assert outcomes["sync"].is_finished

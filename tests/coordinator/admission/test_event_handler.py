@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from named_events import named
+
 from fanfold.coordinator.admission.event_handler import EventHandler
 from fanfold.coordinator.admission.rate_limits import RateLimits
 from fanfold.coordinator.admission.sender_check import SenderCheck
@@ -45,7 +47,7 @@ class Door:
             rate_limits=RateLimits(max_participants=max_participants),
             welcoming=Welcoming(queues, publisher=NOBODY, clock=lambda: self.now),
             rejections=NOBODY,
-            say=lambda event, fields: self.said.append((event, fields)),
+            say=lambda event: self.said.append(named(event)),
         )
 
     def hello(self, participant: str, *, consuming: bool = False, login: str = "lab") -> None:

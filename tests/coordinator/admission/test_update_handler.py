@@ -45,7 +45,7 @@ class Counter:
         )
         self.run.announced("0" * 64)
         self.store = RunStore(folder, limits)
-        self.store.load(fresh=False, say=lambda _event, _fields: None)
+        self.store.load(fresh=False, say=lambda _event: None)
         self.acknowledged: list[int] = []
         self.answers: list[Message] = []
         self.presence = Presence()
@@ -61,7 +61,7 @@ class Counter:
             limits=limits,
             sender_check=SenderCheck(),
             max_participants=10,
-            say=lambda _event, _fields: None,
+            say=lambda _event: None,
             observer=Unobserved(),
         )
         self.tally = self.admission.tally

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fanfold.coordinator.aggregation.aggregation_settings import AggregationSettings
-from fanfold.coordinator.aggregation.contribution import told_of
+from fanfold.coordinator.aggregation.contribution import shares_of
 from fanfold.coordinator.aggregation.refusals import Reason
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.persistence.kept_tensors import KeptTensors
@@ -70,7 +70,7 @@ def test_an_update_that_is_left_out_is_told(tmp_path: Path) -> None:
     contributions = run.close_round()
     assert run.tensors["w"].tolist() == [2.0] * 7
     assert [each.share for each in contributions] == [0, 1, 0]
-    assert told_of(contributions) == {"shares": {"ann": 0.0, "bob": 1.0, "eve": 0.0}}
+    assert shares_of(contributions) == {"ann": 0.0, "bob": 1.0, "eve": 0.0}
 
 
 def test_a_clipped_update_is_told() -> None:
@@ -83,8 +83,8 @@ def test_a_clipped_update_is_told() -> None:
     assert send(run, "bob", {"w": long}, num_examples=1000).share == 0.25
     contributions = run.close_round()
     assert run.tensors["w"].tolist() == [0.5, 1.0, 0, 0, 0, 0, 0]
-    assert told_of(contributions) == {"shares": {"ann": 1.0, "bob": 0.25}}
-    assert told_of(contributions[:1]) == {}
+    assert shares_of(contributions) == {"ann": 1.0, "bob": 0.25}
+    assert shares_of(contributions[:1]) is None
 
 
 def test_unequal_steps_are_normalised() -> None:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+from named_events import named
 from test_spool import DELTA, LIMITS, chunks, content, put
 
 from fanfold.coordinator.admission.damaged_uploads import DamagedUploads
@@ -97,7 +98,7 @@ class Coordinator:
             cast("Any", SimpleNamespace(version=version)),
             store=cast("Any", SimpleNamespace(history=self.history)),
             publisher=cast("Any", SimpleNamespace(send_to_newcomer=self.asked.append)),
-            say=lambda event, fields: self.said.append((event, fields)),
+            say=lambda event: self.said.append(named(event)),
         )
         assembler = Assembler(self.store, LIMITS, damaged=uploads.tell)
         queue = Subscription("results", "coordinator", 512)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from named_events import named
 
 from fanfold.coordinator.persistence.history import (
     MOST_TAIL_BYTES,
@@ -38,7 +39,7 @@ class Folder:
         store = RunStore(self.path, ReaderLimits(max_bytes=1 << 20))
         self._all.append(store)
         store.take_epoch()
-        store.load(fresh=False, say=lambda *event: self.said.append(event), **options)
+        store.load(fresh=False, say=lambda event: self.said.append(named(event)), **options)
         return store
 
     def close(self) -> None:

@@ -255,7 +255,7 @@ def test_what_the_one_before_left_in_the_spool_is_known_to_who_stood_by(
     opened()[0].commit({"epoch": 1}, TENSORS)
     (tmp_path / "spool" / f"3.{'a' * 64}.{'b' * 64}").write_bytes(b"a part")
     standby.take_epoch()
-    standby.load(fresh=False, say=lambda *_: None)
+    standby.load(fresh=False, say=lambda _event: None)
     assert standby.spool.expire(lambda version: version < 4) == 1
     standby.close()
 
@@ -273,7 +273,7 @@ def test_a_folder_that_fails_at_the_start_is_told_in_a_sentence(
 
     monkeypatch.setattr(store.checkpoint, "read", broken)
     with pytest.raises(InvalidInputError, match=r"--out .* cannot be read or written \(Input/out"):
-        store.load(fresh=False, say=lambda *_: None)
+        store.load(fresh=False, say=lambda _event: None)
 
 
 def test_an_epoch_that_cannot_be_read_now_is_asked_for_again_at_the_next_commit(

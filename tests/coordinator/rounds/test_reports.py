@@ -1,37 +1,46 @@
 """Facts about what people are told of a round, and when."""
 
-from typing import Any
-
 from fanfold.coordinator.aggregation.metric_means import finite, weighted_means
-from fanfold.coordinator.rounds.reports import RoundReports, loss_and_accuracy
+from fanfold.coordinator.rounds.reports import RoundReports
+from fanfold.schemas.events.coordinator import RoundClosed
 
 
-def record(version: int) -> dict[str, Any]:
-    return {"round": version, "version": version, "loss": None, "accuracy": None}
+def closed(version: int) -> RoundClosed:
+    return RoundClosed(
+        round=version,
+        version=version,
+        updates=1,
+        examples=1,
+        loss=None,
+        accuracy=None,
+        bytes_down=1,
+        bytes_up=1,
+        seconds=1.0,
+    )
 
 
 def test_rounds_are_told_in_order_once_they_are_evaluated() -> None:
     """One that needs no evaluation waits for the one before it."""
-    told: list[dict[str, Any]] = []
+    told: list[RoundClosed] = []
     reports = RoundReports(told.append)
-    reports.closed(record(1), awaits_evaluation=True)
-    reports.closed(record(2), awaits_evaluation=False)
+    reports.closed(closed(1), awaits_evaluation=True)
+    reports.closed(closed(2), awaits_evaluation=False)
     reports.tell_ready()
     assert told == []
     reports.evaluated(1, {"loss": 0.5, "accuracy": 0.75, "f1": 0.25})
     reports.tell_ready()
-    assert [each["round"] for each in told] == [1, 2]
-    assert (told[0]["loss"], told[0]["accuracy"]) == (0.5, 0.75)
-    assert told[0]["metrics"] == {"loss": 0.5, "accuracy": 0.75, "f1": 0.25}
-    assert told[1]["accuracy"] is None
-    assert reports.last["round"] == 2
+    assert [each.round for each in told] == [1, 2]
+    assert (told[0].loss, told[0].accuracy) == (0.5, 0.75)
+    assert told[0].metrics == {"loss": 0.5, "accuracy": 0.75, "f1": 0.25}
+    assert told[1].accuracy is None
+    assert reports.last == told[1]
 
 
 def test_nothing_is_told_before_it_is_asked_for() -> None:
     """So that the commit comes first."""
-    told: list[dict[str, Any]] = []
+    told: list[RoundClosed] = []
     reports = RoundReports(told.append)
-    reports.closed(record(1), awaits_evaluation=False)
+    reports.closed(closed(1), awaits_evaluation=False)
     assert told == []
     reports.tell_ready()
     reports.tell_ready()
@@ -41,29 +50,32 @@ def test_nothing_is_told_before_it_is_asked_for() -> None:
 def test_after_a_restart_only_the_current_version_can_be_evaluated() -> None:
     """The older ones are told without; what was told before is the last one still."""
     before = RoundReports(lambda _record: None)
-    before.closed(record(1), awaits_evaluation=False)
+    before.closed(closed(1), awaits_evaluation=False)
     before.tell_ready()
     for version in (2, 3):
-        before.closed(record(version), awaits_evaluation=True)
+        before.closed(closed(version), awaits_evaluation=True)
 
-    told: list[dict[str, Any]] = []
+    told: list[RoundClosed] = []
     after = RoundReports(told.append)
     assert after.restore(before.state(), version=3)
-    assert after.last["round"] == 1
+    assert after.last == closed(1)
     after.tell_ready()
-    assert [each["round"] for each in told] == [2]
+    assert [each.round for each in told] == [2]
     after.evaluated(3, {"accuracy": 1.0})
     after.tell_ready()
-    assert told[-1]["accuracy"] == 1.0
+    assert told[-1].accuracy == 1.0
 
 
 def test_what_json_has_no_number_for_is_null() -> None:
     """A loss that diverged is no reason for a line that no program can read."""
-    assert loss_and_accuracy({"loss": float("nan"), "accuracy": 0.5}) == {
-        "loss": None,
-        "accuracy": 0.5,
-    }
-    assert loss_and_accuracy({}) == {"loss": None, "accuracy": None}
+    told: list[RoundClosed] = []
+    reports = RoundReports(told.append)
+    for version, metrics in ((1, {"loss": float("nan"), "accuracy": 0.5}), (2, {})):
+        reports.closed(closed(version), awaits_evaluation=True)
+        reports.evaluated(version, metrics)
+    reports.tell_ready()
+    assert [(each.loss, each.accuracy) for each in told] == [(None, 0.5), (None, None)]
+    assert [each.not_finite for each in told] == [("loss",), ()]
     assert finite({"a": float("inf"), "b": 1.0}) == {"b": 1.0}
 
 

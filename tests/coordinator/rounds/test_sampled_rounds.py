@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from named_events import named
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -19,6 +20,7 @@ from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.learning import Task, TrainingAbandoned, TrainingPlan
 from fanfold.participant.assembly import serve as serve_participant
 from fanfold.participant.settings import ParticipantSettings
+from fanfold.schemas.events.event import Event
 
 NAMES = [f"p{index}" for index in range(4)]
 
@@ -55,9 +57,9 @@ class Service:
         self.result = threads.submit(serve, settings, say=self._say, on_ready=ready.set_result)
         self.stop = ready.result(30)
 
-    def _say(self, event: str, fields: dict[str, Any]) -> None:
+    def _say(self, event: Event) -> None:
         with self._changed:
-            self.said.append((event, fields))
+            self.said.append(named(event))
             self._changed.notify_all()
 
     def all(self, event: str) -> list[dict[str, Any]]:

@@ -1,0 +1,127 @@
+"""What an event is in words, for people."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from rich.filesize import decimal
+
+from fanfold.cli.shares import shares_in_words
+from fanfold.monitoring.printable import printable
+from fanfold.schemas.events.coordinator import RoundClosed, Waiting
+from fanfold.schemas.events.event import Event, UnknownEvent
+from fanfold.schemas.timestamps import iso_utc
+
+PRIVACY = ("epsilon_zero_out", "epsilon_replace_one", "delta")
+"""What a private run has spent at most on any one participant, whose updates are zero in the
+neighbouring run, or any others.
+"""
+
+SENTENCES = {
+    "round_closed": (
+        "round {round}: version {version}, {updates} updates of {examples} examples, "
+        "loss {loss}, accuracy {accuracy}, {bytes_down} down, {bytes_up} up, {seconds} s"
+    ),
+    "run_finished": "finished after {rounds} rounds, accuracy {accuracy}; the model is in {model}",
+    "simulation_finished": (
+        "{mode}: {rounds} rounds, {updates} updates in {simulated_seconds} simulated seconds, "
+        "accuracy {accuracy}; the history is in {history}"
+    ),
+    "evaluation_failed": "version {version} was not evaluated, and the run goes on: {reason}",
+    "training_note": "{note}",
+    "model_unchanged": "after {rounds} rounds nothing was learned; is --lr too small for it?",
+    "option_without_effect": "{option} has no effect: {reason}",
+    "plot_written": "the plot is in {plot}",
+    "broker_kept": (
+        "the broker stays until Ctrl-C: management UI {management}, user {user}, "
+        "password {password} (also in {password_file})"
+    ),
+    "standing_by": "another coordinator runs the federation {federation}: standing by",
+    "id_taken": "another instance holds the id {participant}: trying again until it is free",
+    "folder_locked": (
+        "waiting for {folder}: {holder} holds its lock, in the middle of writing perhaps; "
+        "if it hangs, end it"
+    ),
+    "upload_damaged": (
+        "{chunks} chunks of {participant}'s update of version {base_version} were damaged on the "
+        "disk; asked again: {is_asked_again}"
+    ),
+    "models_lost": "latest models in {folder} are damaged, and do not count: of {participants}",
+    "history_lost": (
+        "{reason}: going on with the {lines_left} lines that are left; the damaged history is kept "
+        "in {damaged}"
+    ),
+    "disk_full": "no room in {folder} ({reason}): waiting until there is some",
+    "disk_refuses": "{folder} cannot be written to ({reason}): waiting until it can",
+    "waiting": "waiting for {for}; {present} participants are present",
+    "all_refused": "round {round}: all who are present were refused: {refused}; waiting for {for}",
+    "participants_left_out": (
+        "round {round} left out {participants} of {present} participants, who were refused: "
+        "{refused}"
+    ),
+    "participant_exited": "{participant} ended with exit code {code}: {reason}",
+    "participant_silent": "nothing was heard of {participant} in round {round}: not waiting for it",
+    "slot_claimed": "taking part as {participant}, one of {slots}",
+    "waiting_for_slot": "all {slots} slots are taken: waiting until one is free",
+    "queue_down": "the broker node with the queue of {participant} is down: waiting for it",
+    "participant_out_of_reach": "{participant} is out of reach: its queue's broker node is down",
+    "version_of_older_epoch": (
+        "version {version} of run {run} is dropped: epoch {epoch} is older than {newest_epoch}; if "
+        "no other coordinator runs, write {newest_epoch} into its file `epoch` and restart it"
+    ),
+    "state_dir_taken": "another process uses --state-dir {folder}: waiting until it ends",
+    "state_is_older": (
+        "--state-dir is of version {version}, and {newest} is here: if it comes from a backup, "
+        "what top-k owes would be sent twice: then stop this participant and remove {file}"
+    ),
+    "waiting_for_coordinator": "no coordinator of the federation {federation} yet: waiting",
+}
+
+
+def line(event: Event) -> str:
+    """Return an event as a line: when it was, and what."""
+    time = "" if event.time is None else f"{iso_utc(event.time)} "
+    return time + sentence(event)
+
+
+def sentence(event: Event) -> str:
+    """Return an event in words; one without a sentence of its own by its name and its fields."""
+    told = event.document()
+    told.pop("time", None)
+    name = told.pop("event")
+    if isinstance(event, UnknownEvent):
+        return _words(name, {each: str(value) for each, value in told.items()})
+    values = {each: shown(each, value) for each, value in told.items()}
+    template = SENTENCES.get(name)
+    if template is None:
+        return _words(name, values)
+    text = template.format_map(defaultdict(lambda: "-", values))
+    if "epsilon_zero_out" in values:
+        text += (
+            f", epsilon {values['epsilon_zero_out']} (zero-out) or "
+            f"{values['epsilon_replace_one']} (replace-one) at delta {values['delta']}"
+        )
+    if isinstance(event, RoundClosed) and event.shares:
+        text += f"; {shares_in_words(event.shares)}"
+    if isinstance(event, Waiting) and event.refused:
+        text = f"refused: {values['refused']}; {text}"
+    return text
+
+
+def _words(name: str, values: Mapping[str, str]) -> str:
+    words = ", ".join(f"{each} {value}" for each, value in values.items())
+    readable = name.replace("_", " ")
+    return printable(f"{readable}: {words}" if words else readable)
+
+
+def shown(name: str, value: Any) -> str:
+    """Return the value of a field as people read it."""
+    if value is None:
+        return "-"
+    if name in {"loss", "accuracy"}:
+        return f"{value:.4f}"
+    if name in {"bytes", "bytes_down", "bytes_up"}:
+        return decimal(value)
+    if name in PRIVACY:
+        return f"{value:.4g}"
+    return f"{value:.2f}" if isinstance(value, float) else printable(str(value))

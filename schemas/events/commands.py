@@ -1,0 +1,92 @@
+"""Events that `local`, `simulate` and `replay` tell, beside those of their coordinator."""
+
+from dataclasses import dataclass
+
+from fanfold.schemas.events.event import Event
+
+
+@dataclass(frozen=True)
+class BrokerStarted(Event):
+    """The private broker is up."""
+
+    broker: str
+
+
+@dataclass(frozen=True)
+class BrokerKept(Event):
+    """The run is over, and the private broker stays until Ctrl-C."""
+
+    management: str | None
+    """The address of its management UI."""
+    user: str
+    password_file: str
+    password: str | None = None
+    """Told at a terminal only."""
+
+
+@dataclass(frozen=True)
+class ParticipantExited(Event):
+    """A participant's process ended before the run."""
+
+    participant: str
+    code: int
+    """Its exit code."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class SimulationStarted(Event, name="run_started"):
+    """A simulated run begins."""
+
+    run: str
+    mode: str
+    version: int
+    rounds: int | None
+    """None where simulated time ends it."""
+    task: str
+    participants: int
+    speeds: str
+    dropout: float
+    """Probability that a participant drops a version."""
+
+
+@dataclass(frozen=True)
+class SimulationFinished(Event):
+    """A simulated run is over."""
+
+    mode: str
+    rounds: int
+    updates: int
+    simulated_seconds: float
+    accuracy: float | None
+    history: str
+    """The file."""
+    parameters_sha256: str
+
+
+@dataclass(frozen=True)
+class PlotWritten(Event):
+    """The accuracy of all modes is drawn."""
+
+    plot: str
+    """The file."""
+
+
+@dataclass(frozen=True)
+class RoundReplayed(Event):
+    """A round of the history was trained anew."""
+
+    round: int
+    updates: int
+
+
+@dataclass(frozen=True)
+class Replayed(Event):
+    """The history was replayed."""
+
+    rounds: int
+    updates: int
+    parameters_sha256: str
+    """Of the parameters that came out."""
+    agrees: bool
+    """Whether the checkpoint holds the same."""

@@ -1,0 +1,263 @@
+"""Events that a coordinator tells."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fanfold.schemas.events.event import Event
+
+# -- a run begins, goes on, and ends
+
+
+@dataclass(frozen=True)
+class StandingBy(Event):
+    """Another coordinator runs the federation; this one takes over when that one is gone."""
+
+    federation: str
+
+
+@dataclass(frozen=True)
+class RunResumed(Event):
+    """A run goes on from its checkpoint."""
+
+    run: str
+    version: int
+
+
+@dataclass(frozen=True)
+class RunStarted(Event):
+    """A run begins or goes on."""
+
+    federation: str
+    run: str
+    epoch: int
+    """How many coordinators this folder has seen."""
+    version: int
+    rounds: int
+    """Of the whole run."""
+    task: str
+
+
+@dataclass(frozen=True)
+class Stopping(Event):
+    """Somebody stops the coordinator before the last round."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class RunFinished(Event):
+    """The last round is over, and the model is written."""
+
+    rounds: int
+    accuracy: float | None
+    """Of the last version."""
+    model: str
+    """The file."""
+    parameters_sha256: str
+
+
+# -- rounds
+
+
+@dataclass(frozen=True)
+class RoundClosed(Event):
+    """A round made a new version, which is committed and, where that was due, evaluated."""
+
+    unprinted: ClassVar[frozenset[str]] = frozenset({"metrics", "not_finite"})
+
+    round: int
+    version: int
+    updates: int
+    """Updates in the version."""
+    examples: int
+    """Examples of these updates."""
+    loss: float | None
+    accuracy: float | None
+    bytes_down: int
+    """Bytes of messages to the broker's queues."""
+    bytes_up: int
+    """Bytes of messages from participants."""
+    seconds: float
+    """Seconds from the publication of the version before to the close."""
+    epsilon_zero_out: float | None = None
+    """The largest privacy loss of a participant whose updates are zero in the neighbouring run."""
+    epsilon_replace_one: float | None = None
+    """The largest privacy loss of a participant whose updates are any others in it."""
+    delta: float | None = None
+    shares: Mapping[str, float] | None = None
+    """How much of each participant's updates counts; None where all count as they are."""
+    metrics: Mapping[str, float] | None = None
+    """What the evaluation measured, as far as it is finite; None where there was none."""
+    not_finite: tuple[str, ...] | None = None
+    """The names of the metrics that are no finite numbers."""
+
+
+@dataclass(frozen=True)
+class ModelUnchanged(Event):
+    """Nothing was learned so far: all parameters are those of version 0."""
+
+    rounds: int
+    """Rounds that are over."""
+
+
+@dataclass(frozen=True)
+class Waiting(Event):
+    """The coordinator cannot go on before something comes."""
+
+    for_: str
+    present: int
+    """Participants that are present."""
+    round: int | None = None
+    updates: int | None = None
+    """Updates that count in the open round."""
+    refused: str | None = None
+    """Who was refused in this round, and why."""
+
+
+@dataclass(frozen=True)
+class AllRefused(Event):
+    """Every participant that is present was refused in this round."""
+
+    round: int
+    for_: str
+    """What the coordinator waits for, and how long."""
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class ParticipantsLeftOut(Event):
+    """A round closed without participants that are present, because they were refused."""
+
+    round: int
+    participants: int
+    """How many."""
+    present: int
+    refused: str | None = None
+
+
+# -- participants
+
+
+@dataclass(frozen=True)
+class ParticipantJoined(Event):
+    """A participant is present from now on."""
+
+    participant: str
+    device: str | None = None
+    """Left out, as are the examples, where it said hello to an earlier coordinator."""
+    examples: int | None = None
+
+
+@dataclass(frozen=True)
+class ParticipantLeft(Event):
+    """A participant left on purpose."""
+
+    participant: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ParticipantRefused(Event):
+    """A participant may not join."""
+
+    participant: str
+    login: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ParticipantOutOfReach(Event):
+    """The broker node with a participant's queue is down; the round goes on without it."""
+
+    participant: str
+
+
+@dataclass(frozen=True)
+class ParticipantSilent(Event):
+    """Nothing was heard of a participant at the deadline; nobody waits for it any more."""
+
+    participant: str
+    round: int
+
+
+# -- refusals
+
+
+@dataclass(frozen=True)
+class UpdateRefused(Event):
+    """An update does not count."""
+
+    participant: str | None
+    login: str | None
+    base_version: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class EventRefused(Event):
+    """A sign of life is not believed, because its sender is another than it says."""
+
+    participant: str | None
+    login: str | None
+    base_version: None
+    reason: str
+
+
+# -- the folder
+
+
+@dataclass(frozen=True)
+class RunRemoved(Event):
+    """What an earlier run left in the folder was removed."""
+
+    folder: str
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CheckpointDamaged(Event):
+    """The newest checkpoint cannot be read; the run goes on from the one before."""
+
+    updates_lost: int
+    folder: str
+
+
+@dataclass(frozen=True)
+class HistoryLost(Event):
+    """The history is damaged; the run goes on with the lines that are left."""
+
+    folder: str
+    lines_left: int
+    damaged: str
+    """The file that keeps the damaged history."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class ModelsLost(Event):
+    """The latest models of these participants are damaged, and do not count from this round on."""
+
+    participants: tuple[str, ...]
+    round: int
+    folder: str
+
+
+@dataclass(frozen=True)
+class UploadDamaged(Event):
+    """The disk lost chunks of an update that had been acknowledged."""
+
+    participant: str | None
+    base_version: int | None
+    chunks: int
+    """How many."""
+    is_asked_again: bool
+    """Whether the participant is asked to send it again."""
+
+
+@dataclass(frozen=True)
+class FolderLocked(Event):
+    """Another process holds the lock of the folder; the coordinator waits."""
+
+    folder: str
+    holder: str

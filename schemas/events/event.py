@@ -1,0 +1,67 @@
+"""What all events have in common, and how one becomes the JSON that programs read."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+from typing import Any, ClassVar, Self
+
+from fanfold.schemas.timestamps import iso_utc
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened.
+
+    A field without a default is always told, and is null where nothing is known. A field whose
+    default is None is told only where something is known.
+    """
+
+    name: ClassVar[str] = ""
+    """What programs know it by: the name of the class in small letters, if nothing else is said."""
+    unprinted: ClassVar[frozenset[str]] = frozenset()
+    """Fields that `--json` does not print."""
+    time: datetime | None = field(default=None, kw_only=True, compare=False)
+    """When it was told, UTC; None until whoever shows it puts the time on it."""
+
+    def __init_subclass__(cls, *, name: str | None = None) -> None:
+        super().__init_subclass__()
+        cls.name = name or re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
+    def at(self, time: datetime) -> Self:
+        """Return the same event with the time at which it was told."""
+        return replace(self, time=time)
+
+    def document(self, *, whole: bool = False) -> dict[str, Any]:
+        """Return its name, its time and its fields as JSON has them.
+
+        Args:
+            whole: with the fields that `--json` does not print.
+        """
+        told: dict[str, Any] = {"event": self.name}
+        if self.time is not None:
+            told["time"] = iso_utc(self.time)
+        for each in fields(self):
+            value = getattr(self, each.name)
+            is_told = whole or each.name not in self.unprinted
+            if each.name != "time" and is_told and not (value is None and each.default is None):
+                key = each.name.rstrip("_")  # `for` is a word of Python
+                told[key] = list(value) if isinstance(value, tuple) else value
+        return told
+
+
+@dataclass(frozen=True)
+class UnknownEvent(Event):
+    """An event of another release: passed on as it came."""
+
+    told_as: str
+    told: Mapping[str, Any]
+
+    def document(self, *, whole: bool = False) -> dict[str, Any]:  # noqa: ARG002 - it has no other
+        """Return what was told."""
+        time = {} if self.time is None else {"time": iso_utc(self.time)}
+        return {"event": self.told_as, **time, **self.told}
+
+
+Say = Callable[[Event], None]
+"""Tells people and programs of an event."""
