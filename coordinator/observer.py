@@ -28,6 +28,7 @@ class Observer(Protocol):
 
     def phase(self, name: Phase, /) -> AbstractContextManager[None]:
         """Watch how long a part of the work takes."""
+        ...
 
     def folded(self, staleness: int) -> None:
         """An update went into the sum."""

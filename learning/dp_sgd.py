@@ -100,11 +100,12 @@ def train(
         batches = _PoissonBatches(
             dataset, rate, device=device, execution=execution, collate=loading.collate
         )
+        expected: Any = rate * length  # opacus says int, and divides by it
         optimizer = _Optimizer(
             opt(parameters, lr=lr),
             noise_multiplier=privacy.noise,
             max_grad_norm=privacy.clip,
-            expected_batch_size=rate * length,
+            expected_batch_size=expected,
         )
         spent = privacy.spend(rate, steps) if steps else {}
         hooks = GradSampleHooks(network)
@@ -194,11 +195,12 @@ def _step(
         measured[0].backward()
         means.add(measured, length)
         loss = measured[0].detach()
-    for parameter in optimizer.params:
+    parameters: list[Any] = optimizer.params  # opacus adds attributes to them
+    for parameter in parameters:
         if parameter.grad_sample is None:  # no example was drawn, or the loss does not depend on it
             parameter.grad_sample = parameter.new_zeros((length, *parameter.shape))
     optimizer.pre_step()
-    for parameter, start in zip(optimizer.params, base, strict=False):
+    for parameter, start in zip(parameters, base, strict=False):
         parameter.grad.add_(parameter.detach() - start, alpha=proximal_mu)
     optimizer.original_optimizer.step()
     return loss
@@ -209,7 +211,8 @@ class _Optimizer(DPOptimizer):
 
     def add_noise(self) -> None:
         std = self.noise_multiplier * self.max_grad_norm
-        for parameter in self.params:
+        parameters: list[Any] = self.params
+        for parameter in parameters:
             summed = parameter.summed_grad
             noisy = summed.cpu().double() + secure_normal(summed.shape, std)
             parameter.grad = noisy.to(device=summed.device, dtype=summed.dtype).view_as(parameter)

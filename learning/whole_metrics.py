@@ -17,6 +17,7 @@ class WholeMetric(Protocol):
 
     def compute(self) -> Any:
         """Return the metric over all batches since the last reset: a number, or numbers by name."""
+        ...
 
     def reset(self) -> None:
         """Forget all batches."""

@@ -23,6 +23,7 @@ class Observer(Protocol):
 
     def phase(self, name: Phase, /) -> AbstractContextManager[None]:
         """Watch how long a part of the work takes."""
+        ...
 
 
 class Unobserved:

@@ -131,8 +131,8 @@ class TrainingState:
     ) -> None:
         if self._path is None:
             return
-        parts: list[list[bytes | memoryview]] = [[save(residual)], [save(private)]]
-        parts += [[*update.buffers] for update in updates]
+        parts: list[Sequence[bytes | memoryview]] = [[save(residual)], [save(private)]]
+        parts += [update.buffers for update in updates]
         lengths = [sum(memoryview(buffer).nbytes for buffer in part) for part in parts]
         buffers = [buffer for part in parts for buffer in part]
         head = _Head(run, lengths, _digest(run, lengths, buffers))

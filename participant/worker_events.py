@@ -18,10 +18,12 @@ class Training(Protocol):
     @property
     def history(self) -> Sequence[Mapping[str, float]]:
         """Means over examples for each pass of the training."""
+        ...
 
     @property
     def seconds(self) -> float:
         """How long it took."""
+        ...
 
 
 MAX_REASON_CHARACTERS = 1024
@@ -132,6 +134,7 @@ class Worker(Protocol):
     @property
     def activity(self) -> Activity:
         """What it is doing now."""
+        ...
 
     def submit(self, version: Version) -> None:
         """Answer a version with its update."""
@@ -147,3 +150,4 @@ class Worker(Protocol):
 
     def close(self) -> bool:
         """Abandon the work; False if it goes on all the same."""
+        ...

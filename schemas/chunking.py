@@ -141,12 +141,14 @@ class Buffer(Protocol):
     @property
     def num_bytes(self) -> int:
         """How many bytes it holds."""
+        ...
 
     def put(self, offset: int, body: bytes | memoryview) -> None:
         """Store bytes; what was announced has been checked."""
 
     def view(self) -> memoryview:
         """Return all bytes without a copy, writable by whoever got them."""
+        ...
 
 
 class MemoryBuffer:

@@ -12,7 +12,8 @@ _MAX_MAP_PAIRS = 256
 
 def pack(document: Mapping[str, object]) -> bytes:
     """Return `document` (maps, lists, strings, numbers, booleans, None) as msgpack."""
-    packed: bytes = msgpack.packb(document)
+    packed = msgpack.packb(document)
+    assert isinstance(packed, bytes)  # its own annotations allow None
     return packed
 
 

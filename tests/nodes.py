@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Self
 
 import httpx
 
@@ -111,7 +111,7 @@ class BrokerNode(broker_node.BrokerNode):
     def ctl(self, *arguments: str) -> str:
         """Run `rabbitmqctl` on this node and return what it prints; it takes half a second."""
         command = [str(self._setup.installation.ctl), "--quiet", *arguments]
-        options: dict[str, Any] = self._setup.process_options()
+        options = self._setup.process_options()
         return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
 
     def create_vhost(self, name: str) -> str:

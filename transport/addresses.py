@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import pika
+from pika.credentials import ExternalCredentials, PlainCredentials
 
 from fanfold.schemas.errors import InvalidInputError
 
@@ -115,12 +116,12 @@ class Address:
             client_properties: what the management UI shows.
             tls: for `amqps://`; None verifies with the system's CAs.
         """
-        credentials: pika.PlainCredentials | pika.credentials.ExternalCredentials
+        credentials: PlainCredentials | ExternalCredentials
         if self.password is None and self.tls and tls is not None and tls.has_certificate:
-            credentials = pika.credentials.ExternalCredentials()
+            credentials = ExternalCredentials()
         else:
             password = "guest" if self.password is None else self.password
-            credentials = pika.PlainCredentials(self.login, password)
+            credentials = PlainCredentials(self.login, password)
         context = None
         if self.tls:
             context = ssl.create_default_context() if tls is None else tls.context

@@ -160,7 +160,7 @@ class Connection:
         self,
         name: str,
         *,
-        arguments: Mapping[str, object] | None = None,
+        arguments: Mapping[str, Any] | None = None,
         exclusive: bool = False,
         bindings: Sequence[tuple[str, str]] = (),
     ) -> QueueState:

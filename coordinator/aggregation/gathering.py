@@ -27,11 +27,13 @@ BLOCK_VALUES = 1 << 21
 class KeptUpdate(Protocol):
     """A whole update of the open round, wherever it is kept."""
 
-    def __contains__(self, name: object) -> bool:
+    def __contains__(self, name: object, /) -> bool:
         """Whether it brought this tensor."""
+        ...
 
     def read(self, name: str, begin: int, end: int) -> Tensor:
         """Return some of a tensor's values [end - begin], in C order and in its own dtype."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ class RootUpdate(Protocol):
             version: the version's number, from which the seed follows.
             tensors: its global tensors by name, on the CPU; not changed.
         """
+        ...
 
 
 class RootTrainer:

@@ -49,6 +49,7 @@ class RoundAggregation(Protocol):
     @property
     def spec(self) -> str:
         """What tells two whose states do not fit each other."""
+        ...
 
     def problem(self, *, base_version: int, version: int, steps: int | None) -> Refusal | None:
         """Say why an update cannot be folded, from its document alone; None means it can.
@@ -58,6 +59,7 @@ class RoundAggregation(Protocol):
             version: the current one.
             steps: local steps, if it says so.
         """
+        ...
 
     def fold(self, update: Accepted, running: RunningSum) -> float:
         """Take an update; return how much of it counts, as far as that is known.
@@ -65,6 +67,7 @@ class RoundAggregation(Protocol):
         Raises:
             OSError: if it has to be kept, and the disk refuses: nothing has changed then.
         """
+        ...
 
     def close(self, running: RunningSum, *, version: int) -> list[float] | None:
         """Leave the round's step in `running`.
@@ -76,12 +79,14 @@ class RoundAggregation(Protocol):
         Returns:
             How much of each update counts, in the order of folding; None where `fold` said it.
         """
+        ...
 
     def forget(self, participants: Sequence[str]) -> None:
         """Take the latest models of these out of the mean: they are lost."""
 
     def state(self) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
         """Return what the checkpoint has to hold: a JSON document, and tensors by part and name."""
+        ...
 
     def restore(self, document: Mapping[str, Any], parts: Parts) -> list[str]:
         """Take back what `state` returned.
@@ -92,6 +97,7 @@ class RoundAggregation(Protocol):
         Raises:
             InvalidInputError: if what it needs of the disk is lost.
         """
+        ...
 
 
 class FoldingRound:

@@ -13,18 +13,22 @@ from torch import Tensor
 class StoredTensors(Protocol):
     """A set of tensors, wherever it is kept."""
 
-    def __contains__(self, name: object) -> bool:
+    def __contains__(self, name: object, /) -> bool:
         """Whether there is such a tensor."""
+        ...
 
     def read(self, name: str, begin: int, end: int) -> Tensor:
         """Return some of a tensor's values [end - begin], in C order and in its own dtype."""
+        ...
 
     def load(self, name: str) -> Tensor:
         """Return a whole tensor; it must not be changed."""
+        ...
 
     @property
     def names(self) -> Iterable[str]:
         """The tensors' names."""
+        ...
 
 
 class TensorStore(Protocol):
@@ -43,6 +47,7 @@ class TensorStore(Protocol):
         Raises:
             DamagedFileError: if it is lost, or not what was put.
         """
+        ...
 
     def drop(self, key: str, *, rounds: int = 1) -> None:
         """Let go of a key that the next commit does not name, so many rounds after it.
@@ -58,6 +63,7 @@ class TensorStore(Protocol):
 
     def damage(self, key: str) -> str | None:
         """Read all of it and say in words what is wrong, if anything is."""
+        ...
 
 
 class InMemory(dict[str, Tensor]):

@@ -87,7 +87,7 @@ class Enrolment:
         check_identifier("the login", login)
         self._refuse_known(login)
         everything = f"^{re.escape(self.names.federation)}\\..*$"
-        permissions = dict.fromkeys(("configure", "write", "read"), everything)
+        permissions = {"configure": everything, "write": everything, "read": everything}
         try:
             return self._make_login(
                 login, role="coordinator", permissions=permissions, limits=COORDINATOR_LIMITS

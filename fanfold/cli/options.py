@@ -80,14 +80,15 @@ def _mistakes(error: ValidationError) -> list[str]:
     for mistake in error.errors(include_url=False):
         name = str(mistake["loc"][0]) if mistake["loc"] else ""
         option = f"--{name.replace('_', '-')}"
+        context = mistake.get("ctx", {})
         if mistake["type"] == "missing":
             by_option[option] = f"{option} is missing"
         elif mistake["type"] == "value_error":  # raised by a check here, with a whole sentence
-            by_option[option] = f"{option}: {mistake['ctx']['error']}"
+            by_option[option] = f"{option}: {context['error']}"
         else:
             words = mistake["msg"].removeprefix("Input should be ")
             if mistake["type"] == "string_pattern_mismatch":
-                words = f"text like {mistake['ctx']['pattern']}"
+                words = f"text like {context['pattern']}"
             before = by_option.get(option)
             shown = "" if option == "--broker" else f" {mistake['input']!r}"  # may hold a password
             by_option[option] = (

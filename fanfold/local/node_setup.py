@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from fanfold.local.rabbitmq_installation import Installation
 from fanfold.schemas.errors import BrokerUnreachableError
@@ -37,6 +37,16 @@ class Ports:
             return cls(*(next(free) for _ in range(4)))
         except StopIteration:
             raise BrokerUnreachableError("no free port for a private broker") from None
+
+
+class ProcessOptions(TypedDict):
+    """Where and as whom a process runs, as `subprocess` takes it."""
+
+    env: dict[str, str]
+    cwd: Path
+    user: str | int | None
+    group: str | int | None
+    extra_groups: list[str | int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +95,7 @@ class NodeSetup:
         """Return the plugins that it loads."""
         return ["rabbitmq_management"] if self.management else []
 
-    def process_options(self) -> dict[str, Any]:
+    def process_options(self) -> ProcessOptions:
         """Return folder, environment and user of the node, rabbitmqctl and the port mapper."""
         account = self.installation.user
         return {

@@ -47,7 +47,9 @@ class EventFile:
             raise InvalidInputError(
                 "--tensorboard takes the tensorboardX package: pip install 'fanfold[tensorboard]'"
             ) from None
-        self._event, self._summary = event_pb2.Event, summary_pb2.Summary
+        events: Any = event_pb2  # generated when they are imported, so that no type is known
+        summaries: Any = summary_pb2
+        self._event, self._summary = events.Event, summaries.Summary
         self._checksum = masked_crc32c
         name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{os.getpid()}"
         try:

@@ -253,7 +253,9 @@ def _participants(records: Iterable[Mapping[str, Any]]) -> set[str]:
 
 def _by_partition(participants: set[str], settings: ReplaySettings) -> list[str]:
     """Return the participants by their share of the data: as given, else by the ids' numbers."""
-    told = dict(item.rpartition("=")[::2] for item in settings.partition_of)
+    told = {
+        name: part for name, _, part in (item.rpartition("=") for item in settings.partition_of)
+    }
     index: dict[int, str] = {}
     for name in sorted(participants):
         digits = told.get(name) or (re.search(r"\d+$", name) or [""])[0]

@@ -25,10 +25,12 @@ class SimulatedRun(Protocol):
     @property
     def version(self) -> int:
         """The current version."""
+        ...
 
     @property
     def is_over(self) -> bool:
         """Whether the run ended with the round that was closed last."""
+        ...
 
     def publish(self, num_receivers: int) -> None:
         """Publish the current version, because a round opens."""
@@ -44,9 +46,11 @@ class SimulatedRun(Protocol):
 
     def training_seconds(self, participant: int) -> float:
         """Return how long a training takes the median participant."""
+        ...
 
     def answer(self, participant: int, base_version: int) -> int | None:
         """Train and fold; return the staleness of the update, or None if it was refused."""
+        ...
 
     def close_round(self, now: float, seconds: float) -> None:
         """Turn version r-1 into version r."""

@@ -78,10 +78,11 @@ class ConfirmingPublisher:
             return
         if self._channel is None:
             self._open_channel(connection)
-        if not self._confirming:
+        channel = self._channel
+        if channel is None or not self._confirming:
             return
         while self._batch is not None and self._batch.to_send:
-            self._publish(self._channel, self._batch.to_send.popleft())
+            self._publish(channel, self._batch.to_send.popleft())
 
     def _publish(self, channel: Channel, message: Outgoing) -> None:
         properties = BasicProperties(

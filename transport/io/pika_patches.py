@@ -10,7 +10,7 @@ from pika.adapters.utils import io_services_utils
 _RECV_BYTES = 128 * 1024
 _CONSUME_BYTES = 1024 * 1024
 _LENGTH_BYTES = 4
-_decode_table = pika_data.decode_table  # before `read_any_headers` takes its place
+_decode_table: Any = pika_data.decode_table  # before `read_any_headers` takes its place
 
 
 def read_in_larger_pieces() -> None:
@@ -19,7 +19,7 @@ def read_in_larger_pieces() -> None:
     pika appends each piece to an immutable buffer, so a frame of 128 KiB is copied 32 times over.
     Without the attributes (another pika) everything works, only slower.
     """
-    transport = io_services_utils._AsyncTransportBase  # no public setting
+    transport: Any = io_services_utils._AsyncTransportBase  # no public setting
     transport._MAX_RECV_BYTES = _RECV_BYTES
     transport._MAX_CONSUME_BYTES = _CONSUME_BYTES
 
@@ -56,6 +56,7 @@ def decode_table(encoded: bytes, offset: int) -> tuple[dict[str | bytes, Any], i
 
 def abort(connection: pika.SelectConnection) -> None:
     """Drop the TCP connection without waiting for the broker; the close callback follows."""
-    connection._terminate_stream(  # close() waits for an answer
+    private: Any = connection
+    private._terminate_stream(  # close() waits for an answer
         pika_errors.ConnectionClosedByClient(200, "the broker did not answer in time")
     )
