@@ -194,3 +194,7 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-venv pyproject.toml constraints.txt
 	@echo "make: installing Fanfold and its tools into $(VENV); downloading torch takes a minute or more" >&2
 	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[dev]'
 	@touch $(VENV)/.stamp-demo $@
+
+.PHONY: bench-robust
+bench-robust: $(VENV)/.stamp-dev ## Measure which aggregation rule withstands which attack, on the digits
+	@$(BENCH).robust $(BENCH_FLAGS)

@@ -10,6 +10,7 @@ What a task, a script or a notebook imports:
 - `TrackedModule`: a network whose layers can be read, replaced and trained by name.
 - `FederatedNet`: the default network, a small one for images of 28x28.
 - `Digits`: the default task, handwritten digits that come with the package.
+- `Folding`, `ByCoordinate`, `ByDistance`: kinds of aggregation rules. Derive one of your own.
 
 Each is loaded when it is first asked for, because all of them need torch, and importing `fanfold`
 does not. Everything else is internal and may change without notice.
@@ -19,6 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fanfold.coordinator.aggregation.aggregator import ByCoordinate, ByDistance, Folding
     from fanfold.learning import (
         Client,
         FederatedNet,
@@ -31,9 +33,12 @@ if TYPE_CHECKING:
     from fanfold.learning.digits import Digits
 
 __all__ = [
+    "ByCoordinate",
+    "ByDistance",
     "Client",
     "Digits",
     "FederatedNet",
+    "Folding",
     "Partition",
     "Task",
     "TaskError",
@@ -41,7 +46,12 @@ __all__ = [
     "TrainingPlan",
 ]
 
-_MODULES = dict.fromkeys(__all__, "fanfold.learning") | {"Digits": "fanfold.learning.digits"}
+_RULES = ("ByCoordinate", "ByDistance", "Folding")
+_MODULES = (
+    dict.fromkeys(__all__, "fanfold.learning")
+    | {"Digits": "fanfold.learning.digits"}
+    | dict.fromkeys(_RULES, "fanfold.coordinator.aggregation.aggregator")
+)
 
 if not TYPE_CHECKING:  # where it is checked, a name that does not exist is an error
 

@@ -12,9 +12,12 @@ import fanfold
 ROOT = Path(__file__).parent.parent
 
 PUBLIC = {
+    "ByCoordinate": "fanfold.coordinator.aggregation.aggregator",
+    "ByDistance": "fanfold.coordinator.aggregation.aggregator",
     "Client": "fanfold.learning.client",
     "Digits": "fanfold.learning.digits",
     "FederatedNet": "fanfold.learning.network",
+    "Folding": "fanfold.coordinator.aggregation.aggregator",
     "Partition": "fanfold.learning.partition",
     "Task": "fanfold.learning.task",
     "TaskError": "fanfold.learning.errors",

@@ -88,7 +88,7 @@ def _own(module_name: str, class_name: str, spec: str) -> type[Aggregator]:
     if not (isinstance(rule, type) and issubclass(rule, (Folding, ByCoordinate, ByDistance))):
         raise InvalidInputError(
             f"aggregator {spec!r} is no rule: {class_name} must be a class that derives from "
-            "Folding, ByCoordinate or ByDistance of fanfold.coordinator.aggregation.aggregator"
+            "Folding, ByCoordinate or ByDistance of fanfold"
         )
     if inspect.isabstract(rule):
         missing = ", ".join(sorted(rule.__abstractmethods__))
