@@ -1,6 +1,6 @@
-"""The participant's side of the broker.
+"""The participant's queue and exchange on the broker.
 
-Reads one queue, writes to one exchange, declares nothing.
+It reads one queue, writes to one exchange and declares nothing.
 """
 
 from collections.abc import Iterable
@@ -13,13 +13,13 @@ from fanfold.schemas.names import EVENT_KEY, UPDATE_KEY, FederationNames
 from fanfold.transport import Connection, ConnectionId, Delivery, Subscription, outgoing
 
 NODE_IS_DOWN = "is down or inaccessible"
-"""The broker's words, in a 404, about a queue's own node."""
+"""The text in a 404 with which the broker says that the queue's node is down."""
 
 
 class ParticipantChannel:
     """Consumes this participant's queue on one connection and publishes on another.
 
-    `publish_update` belongs to the work thread, everything else to the service's thread.
+    `publish_update` is called by the work thread, everything else by the service's thread.
     `give_up_update` ends a `publish_update` that waits for a broker that is gone.
     """
 
@@ -63,14 +63,14 @@ class ParticipantChannel:
         return subscription is self._subscription
 
     def subscribe(self, prefetch: int) -> None:
-        """Consume the queue, alone; or, if it is consumed, let more come at a time.
+        """Consume the queue exclusively; if it is consumed already, change the prefetch.
 
         Args:
             prefetch: how many chunks may be unacknowledged.
 
         Raises:
             RefusedByBrokerError: 404 if there is no queue yet, 403 if another instance has it.
-            QueueDownError: if it lies on a broker node that is down.
+            QueueDownError: if it is on a broker node that is down.
             ConnectionLostError: if there is no connection.
         """
         subscription, self._subscription = self._subscription, None
@@ -88,7 +88,7 @@ class ParticipantChannel:
             raise
 
     def lost(self) -> None:
-        """The subscription is gone."""
+        """Note that the subscription has ended."""
         self._subscription = None
 
     def acknowledge(self, delivery: Delivery) -> None:
@@ -98,13 +98,14 @@ class ParticipantChannel:
     def tell(self, event: Message, *, timeout_seconds: float) -> None:
         """Publish a hello, a progress report or a goodbye.
 
-        While an update is on its way, which may take an hour, the other connection carries it.
-        That one must not be blocked by a broker that takes no messages, so then nothing is said.
+        During the upload of an update, which may take an hour, the event goes out on the connection
+        that receives. If the broker accepts no messages, it would block that one, so then nothing
+        is published.
 
         Raises:
             RefusedByBrokerError: 404 if there is no coordinator yet, who declares the exchange.
             UnroutableError: likewise.
-            BrokerUnreachableError: if it is not confirmed in time, or nobody takes anything now.
+            BrokerUnreachableError: if it is not confirmed in time, or the broker is blocked now.
         """
         connection = self._publishing
         if self._is_uploading:

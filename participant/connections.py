@@ -5,10 +5,10 @@ from fanfold.transport import Connection, EventBuffer, Tls, connection_tls
 
 
 def tls_of(settings: ParticipantSettings) -> Tls | None:
-    """Return what TLS with the broker is held to; None where no address asks for it.
+    """Return the settings of TLS with the broker; None if no URL asks for it.
 
     Raises:
-        InvalidInputError: if a file cannot be used, or has no use.
+        InvalidInputError: if a file cannot be used, or is given without TLS.
     """
     return connection_tls(
         settings.broker,
@@ -29,11 +29,11 @@ def connection_of(
     """Return a connection that is not started yet.
 
     Args:
-        settings: which broker, and who we are there.
-        purpose: goes into the name of the connection, as the management UI shows it.
-        event_buffer: where its events go.
+        settings: name the broker and the participant.
+        purpose: part of the connection's name, which the management UI shows.
+        event_buffer: receives its events.
         tls: what `tls_of` returned.
-        properties: more that the management UI is to show.
+        properties: further client properties for the management UI.
     """
     return Connection(
         settings.broker,

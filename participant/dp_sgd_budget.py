@@ -1,4 +1,4 @@
-"""What DP-SGD has told of this participant's examples, in a file that outlives the process."""
+"""The privacy that DP-SGD has spent on this participant's examples, kept in a file."""
 
 import json
 from collections.abc import Callable
@@ -14,10 +14,10 @@ Pause = Callable[[OSError], None]
 
 
 class DpSgdBudget:
-    """Counts trainings before they begin, so that no crash makes the sum too small."""
+    """Counts each training before it begins, so that the sum is not too small after a crash."""
 
     def __init__(self, folder: Path, *, noise: float, delta: float, pause: Pause) -> None:
-        """Check what earlier lives spent; `pause` is called while the disk takes nothing.
+        """Read and check what was spent before; `pause` is called while the disk cannot be written.
 
         Raises:
             InvalidInputError: if the folder cannot be used, or the file is damaged.
@@ -35,7 +35,7 @@ class DpSgdBudget:
         self._read()
 
     def _read(self) -> dict[tuple[float, float], int]:
-        """Read it anew each time: another process may have had the folder meanwhile."""
+        """Read the file again each time: another process may have used the folder meanwhile."""
         try:
             known = json.loads(self._path.read_text()) if self._path.exists() else []
             return {(float(z), float(q)): int(steps) for z, q, steps in known}
@@ -47,7 +47,7 @@ class DpSgdBudget:
             ) from None
 
     def spend(self, rate: float, steps: int) -> dict[str, float]:
-        """Add a training, durably; return epsilon and delta of all there were.
+        """Add a training to the file, synced; return epsilon and delta of all trainings.
 
         Raises:
             InvalidInputError: if the file was damaged meanwhile.
@@ -63,7 +63,7 @@ class DpSgdBudget:
 def example_privacy(
     settings: ExamplePrivacySettings, state_dir: Path | None, *, pause: Pause
 ) -> ExamplePrivacy | None:
-    """Return the rules that a participant chose for its training; None where it chose none.
+    """Return the settings of DP-SGD that a participant chose; None if it does not use it.
 
     Raises:
         InvalidInputError: if the state folder cannot be used.

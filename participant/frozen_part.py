@@ -1,4 +1,4 @@
-"""The frozen parameters of a network, which everybody has from the task and which never travel."""
+"""The frozen parameters of a network, which come from the task and are never sent."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,27 +19,27 @@ from fanfold.schemas.tensor_codec import parameters_sha256
 
 
 class FrozenPart:
-    """Holds what does not travel against the coordinator's, and keeps training from changing it."""
+    """Compares the frozen parameters with the coordinator's; checks that training keeps them."""
 
     def __init__(self, task: Task, network: nn.Module) -> None:
-        """Nothing is known yet of what the coordinator has."""
+        """Use this network; the coordinator's parameters are not known yet."""
         self._task = task
         self._network = network
         self._names: tuple[str, ...] = ()
         self._digest: str | None = None
 
     def take(self, names: Sequence[str], digest: str, seed: int) -> None:
-        """Have the coordinator's frozen parameters: those of the network, or of one built anew.
+        """Make the frozen parameters those of the coordinator, if need be from a new network.
 
-        A task may draw them at random. Then a network of the run's seed has them, and of no other.
+        If the task initialises them at random, only a network built with the run's seed has them.
 
         Args:
-            names: what did not come with the version.
-            digest: of these parameters, as the version says.
-            seed: the run's.
+            names: the parameters that the version does not contain.
+            digest: the digest of these parameters, from the version.
+            seed: the run's seed.
 
         Raises:
-            InvalidInputError: if they are other ones, or are not frozen here.
+            InvalidInputError: if this task has other values, or does not freeze these parameters.
         """
         if (tuple(names), digest) == (self._names, self._digest):
             return
@@ -68,10 +68,10 @@ class FrozenPart:
 
     @contextmanager
     def untouched(self) -> Iterator[None]:
-        """Run a training that must leave these parameters alone.
+        """Run a training and check that it left these parameters unchanged.
 
         Raises:
-            InvalidInputError: if it did not, for nobody would ever see what it learned.
+            InvalidInputError: if it changed them: the changes would never be sent.
         """
         parameters = named_parameters(self._network)
         before = [self._state(parameters[name]) for name in self._names if name in parameters]
@@ -90,5 +90,5 @@ class FrozenPart:
 
     @staticmethod
     def _state(parameter: nn.Parameter) -> tuple[bool, int]:
-        """Whether it is trained, and torch's own count of changes in place."""
-        return parameter.requires_grad, parameter._version  # noqa: SLF001 - nothing public tells
+        """Return whether it requires gradients, and torch's count of changes in place."""
+        return parameter.requires_grad, parameter._version  # noqa: SLF001 - nothing public has it

@@ -1,4 +1,4 @@
-"""What a participant says of itself: hello, how far it is, and goodbye."""
+"""The events that a participant publishes: hello, progress and goodbye."""
 
 import secrets
 
@@ -16,16 +16,16 @@ from fanfold.schemas.errors import (
 from fanfold.schemas.messages import Goodbye, Hello, Message, Progress
 
 EVENT_SECONDS = 3.0
-"""Longest wait for an event's confirmation: meanwhile nothing else is heard."""
+"""Longest wait for an event's confirmation: meanwhile no other event is handled."""
 
 log = structlog.get_logger()
 
 
 class Membership:
-    """Speaks for one start of one participant. Belongs to the service's thread.
+    """Publishes the events of one start of one participant. Called by the service's thread.
 
-    Every method returns whether somebody takes events now. What nobody takes is not said later: the
-    next event says more than a late one.
+    Every method returns whether the event could be published. An event that could not is not
+    repeated later: the next one is more recent.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Membership:
         num_examples: int,
         alive_seconds: float,
     ) -> None:
-        """Say nothing yet."""
+        """Make it; nothing is published yet."""
         self._channel = channel
         self._participant = participant
         self._device = device
@@ -46,7 +46,7 @@ class Membership:
         self._instance = secrets.token_hex(4)
 
     def hello(self, held: Version | None) -> bool:
-        """Say who is here, and which version it holds."""
+        """Publish a hello, with the version that the participant holds."""
         return self._tell(
             Hello(
                 participant=self._participant,
@@ -60,7 +60,7 @@ class Membership:
         )
 
     def progress(self, held: Version, activity: Activity) -> bool:
-        """Give a sign of life, and say how far the work is."""
+        """Publish a progress report on the work."""
         return self._tell(
             Progress(
                 participant=self._participant,
@@ -75,7 +75,7 @@ class Membership:
         )
 
     def goodbye(self, reason: str, answered: Version | None) -> bool:
-        """Say that it leaves on purpose, and what the last confirmed update answered."""
+        """Publish a goodbye, with the version that the last confirmed update answered."""
         return self._tell(
             Goodbye(
                 participant=self._participant,

@@ -1,4 +1,4 @@
-"""Files that outlive a power cut."""
+"""The files of a participant's state folder."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +15,7 @@ def unusable(folder: Path, error: OSError) -> InvalidInputError:
 
 
 def replace(path: Path, buffers: Iterable[bytes | memoryview]) -> None:
-    """Replace a file as a whole: afterwards the new one is on the disk, before it the old one.
+    """Replace a file and sync it: after a crash there is the old file or the new one.
 
     Raises:
         OSError: if the disk refuses; the old file is still there.

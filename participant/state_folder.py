@@ -1,7 +1,7 @@
 """The folder of a participant's state: one process at a time, and only while it holds the id.
 
-An old pod may still train when the new one starts. Read too early, what it keeps at last would be
-lost; used by both, what top-k owes would be sent twice.
+An old pod may still train when the new one starts. If the new one read the state too early, the
+last update of the old one would be lost; if both used it, what top-k left out would be sent twice.
 """
 
 import fcntl
@@ -14,10 +14,10 @@ from fanfold.schemas.reader_limits import ReaderLimits
 
 
 class StateFolder:
-    """Gives out what is remembered, for as long as nobody else can. Belongs to the work thread."""
+    """Holds the lock of a state folder and reads its state. Used by the work thread."""
 
     def __init__(self, folder: Path | None, limits: ReaderLimits) -> None:
-        """Read nothing yet; None remembers in memory alone.
+        """Check the folder; nothing is read yet. None keeps the state in memory alone.
 
         Raises:
             InvalidInputError: if the folder cannot be used.
@@ -30,19 +30,19 @@ class StateFolder:
             return
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            probe = folder / "probe.incoming"  # a folder to read is not enough
+            probe = folder / "probe.incoming"  # the folder has to be writable as well
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:
             raise state_files.unusable(folder, error) from None
 
     def take(self) -> TrainingState | None:
-        """Return what is remembered, read if it is not in hand; None while another process has it.
+        """Return the state, after reading it if need be; None while another process has the lock.
 
-        Call it only while the id is held.
+        Call it only while this process holds the participant's id.
 
         Raises:
-            InvalidInputError: if the folder cannot be used, or what it holds is damaged.
+            InvalidInputError: if the folder cannot be used, or its files are damaged.
         """
         if self._training_state is None and self.folder is not None:
             try:
@@ -55,7 +55,7 @@ class StateFolder:
         return self._training_state
 
     def let_go(self) -> None:
-        """Leave the folder to who holds the id now; `take` reads it anew."""
+        """Release the lock for the process that holds the id now; `take` reads the state again."""
         if self.folder is not None:
             self._training_state = None
         if self._lock is not None:

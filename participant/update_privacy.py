@@ -1,4 +1,4 @@
-"""What a private run asks of an update before it leaves this machine."""
+"""Differential privacy of a whole run, on the participant: clipping an update, adding noise."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,17 +20,17 @@ def private_update(
     encoding: str,
     is_kept: bool,
 ) -> TrainedUpdate:
-    """Return an update that tells nothing but its deltas, clipped and noisy if that is ours to do.
+    """Return an update with deltas alone, clipped, and with noise if participants add it.
 
-    Every update counts as one example, and what was measured on private data stays here. Call it
-    once for each version: a second drawing of noise would be a second answer about the same data.
+    Every update counts as one example, and has no metrics of private data. Call it once for each
+    version: noise drawn twice would reveal more about the same data.
 
     Args:
-        trained: what local training made.
-        plan: the coordinator's rules.
+        trained: the result of local training.
+        plan: the rules of the coordinator.
         base: the tensors of the version.
-        encoding: of the update.
-        is_kept: whether the update outlives this process.
+        encoding: the encoding of updates.
+        is_kept: whether the update is kept in a state folder.
 
     Raises:
         InvalidInputError: if such an update cannot be private.

@@ -1,5 +1,5 @@
-"""What the two sides of a federation say to each other, down to the last byte.
+"""The messages between coordinator and participants, down to the last byte.
 
-`docs/protocol.md` is this package in prose. Nothing here knows the broker; only `tensors`,
-`quantization` and `feedback` know torch.
+`docs/protocol.md` describes the same in prose. Nothing here uses the broker; only `tensor_codec`,
+`quantization` and `error_feedback` import torch.
 """

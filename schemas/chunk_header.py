@@ -1,4 +1,4 @@
-"""What the AMQP headers of one chunk say, and how much of it is believed."""
+"""The AMQP headers of one chunk, and the checks on them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from fanfold.schemas.names import is_identifier
 from fanfold.schemas.reader_limits import ReaderLimits
 
 MIN_CHUNK_BYTES = 1024
-"""Below this the bookkeeping of a chunk would outweigh the chunk."""
+"""Below this, the headers of a chunk would take more than its body."""
 MAX_CHUNK_BYTES = 16 * 1024 * 1024 - 1
 """RabbitMQ 4 refuses bodies from 16 MiB on."""
 MAX_CHUNKS = 65_535
@@ -23,9 +23,9 @@ _MAX_COUNT = 2**53
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What a person sees of a message without opening it; None where a message has no such field.
+    """The fields of a message that its headers repeat; None where a message has no such field.
 
-    `Assembly.decode` refuses a message whose labels are not the truth about it.
+    `Assembly.decode` refuses a message whose fields differ from its labels.
     """
 
     run: str | None = None
@@ -48,7 +48,7 @@ class Labels:
         )
 
     def headers(self) -> dict[str, str | int]:
-        """Return those that are there, by the names of the AMQP headers."""
+        """Return the labels that are set, by the names of the AMQP headers."""
         everything = {
             "run": self.run,
             "version": self.version,
@@ -73,16 +73,16 @@ class WholeMessage:
     num_bytes: int
     """Bytes in the message."""
     labels: Labels
-    """What the message says about itself on the outside."""
+    """The fields of the message that its headers repeat."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkHeader:
-    """The checked headers of one chunk: which message it belongs to, and where it lies there."""
+    """The checked headers of one chunk: its message, and its place there."""
 
     whole: WholeMessage
     index: int
-    """Of this chunk, counted from 0."""
+    """The number of this chunk, counted from 0."""
     chunk_digest: bytes
     """The sha256 that this chunk's body must have, raw."""
     epoch: int | None = None
@@ -98,7 +98,7 @@ class ChunkHeader:
 
     @property
     def labels(self) -> Labels:
-        """What the message says about itself on the outside."""
+        """The fields of the message that its headers repeat."""
         return self.whole.labels
 
     @property
@@ -151,7 +151,7 @@ class ChunkHeader:
         the message id, which is for people.
 
         Raises:
-            UnsupportedProtocolError: if they speak another protocol number.
+            UnsupportedProtocolError: if they name another protocol number.
             MalformedMessageError: if they are not the headers of a chunk of this length, or the
                 message they announce is larger than the limits.
         """
@@ -196,7 +196,7 @@ class _Headers:
 
     def number(self, name: str, least: int, most: int) -> int:
         value = self._headers.get(name)
-        # bool is an int to Python; pika's own `long`, an int beyond 32 bits, is welcome.
+        # bool is a subclass of int and refused; pika's `long`, for more than 32 bits, is accepted.
         if not isinstance(value, int) or isinstance(value, bool):
             raise MalformedMessageError(f"header {name!r} is not an integer")
         if not least <= value <= most:

@@ -1,6 +1,6 @@
-"""How a tensor's values are written: as they are, narrower, or only the largest of them.
+"""How a tensor's values are encoded: unchanged, in fewer bits, or only the largest of them.
 
-This module knows names and sizes; `quantization` does the arithmetic. Lossy encodings are:
+This module has names and sizes; `quantization` has the arithmetic. Lossy encodings are:
 
     float16, bfloat16      every value rounded to 16 bits
     int8                   blocks of 256 values, each with a float32 scale and 8-bit codes
@@ -23,7 +23,7 @@ BLOCK_VALUES = 256
 INDEX_BYTES = 4
 MAX_INDEXED_VALUES = 2**31 - 1
 LOSSY_DTYPES = frozenset({"float16", "bfloat16", "float32", "float64"})
-"""What a lossy encoding may stand for; everything else travels as it is."""
+"""The dtypes that a lossy encoding can encode; all others are sent unchanged."""
 
 _GRAMMAR = re.compile(
     r"raw|float16|bfloat16|int8"
@@ -33,12 +33,12 @@ _GRAMMAR = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """One way to write a tensor's values. `str()` gives the name that the tensor table carries."""
+    """One way to encode a tensor's values. `str()` returns its name in the tensor table."""
 
     name: str
     values: Values
     fraction: float | None = None
-    """Of all values, those that top-k keeps; None keeps all."""
+    """The fraction of the values that top-k keeps; None keeps all."""
 
     @classmethod
     @lru_cache(maxsize=64)  # asked for each tensor of each message; nearly always the same few
@@ -62,7 +62,7 @@ class Encoding:
 
     @classmethod
     def from_setting(cls, setting: str) -> "Encoding":
-        """Return the encoding a person asks for, where `float32` means: as they are.
+        """Return the encoding that a setting names, where `float32` means unchanged.
 
         Raises:
             InvalidInputError: if there is none.
@@ -73,7 +73,7 @@ class Encoding:
         return self.name
 
     def num_kept(self, num_values: int) -> int:
-        """Return how many of `num_values` travel: for top-k, the fraction of them rounded up."""
+        """Return how many of `num_values` are sent: for top-k, the fraction of them rounded up."""
         return num_values if self.fraction is None else math.ceil(self.fraction * num_values)
 
     def num_bytes(self, num_values: int, value_bytes: int) -> int:

@@ -1,4 +1,4 @@
-"""Error feedback: what a lossy encoding leaves out of one update goes into the next."""
+"""Error feedback: what a lossy encoding leaves out of one update is added to the next."""
 
 import math
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from fanfold.schemas.tensor_codec import DTYPES, decode_tensors, encode_tensors,
 from fanfold.schemas.tensor_table import Kind
 
 _OURS = ReaderLimits(max_bytes=2**62)
-"""For an update of our own making, which needs no bound."""
+"""The limits for an update that this process has encoded itself, which needs none."""
 
 
 def encode_update(
@@ -26,10 +26,10 @@ def encode_update(
     kinds: Mapping[str, Kind],
     encoding: str,
 ) -> tuple[Encoded, dict[str, Tensor]]:
-    """Return the update as the coordinator asks for it, and what it leaves for the next one.
+    """Return the update in the encoding that the coordinator chose, and its residual.
 
-    Only top-k leaves anything: what the others round away is too little to remember. What is owed
-    from before is paid whatever the encoding. Arguments and errors as of `encode_with_feedback`.
+    Only top-k leaves a residual: what the other encodings round away is too little. A residual from
+    before is added whatever the encoding. Arguments and errors as in `encode_with_feedback`.
     """
     if not owed and Encoding.from_setting(encoding).fraction is None:
         return encode_tensors(message, tensors, kinds=kinds, encoding=encoding), {}
@@ -44,7 +44,7 @@ def encode_with_feedback(
     kinds: Mapping[str, Kind],
     encoding: str,
 ) -> tuple[Encoded, dict[str, Tensor]]:
-    """Return the update with the residual of the last one added, and what it leaves out itself.
+    """Return the update with the last one's residual added, and the new residual.
 
     For every delta, in its own dtype: sent + new residual = delta + old residual. With float32 and
     float64 this holds to the last bit, because the difference of a value and its rounding is exact.
@@ -58,7 +58,7 @@ def encode_with_feedback(
         encoding: as in `encodings`.
 
     Raises:
-        UnsupportedDtypeError: if a tensor has no bytes in this protocol.
+        UnsupportedDtypeError: if the protocol cannot represent a tensor.
         InvalidInputError: if there is no such encoding, or a value is beyond its range.
     """
     owed = {name: tensor.detach() for name, tensor in tensors.items()}
@@ -66,16 +66,17 @@ def encode_with_feedback(
         owed[name] = owed[name].cpu() + residual[name]
     rows = tensor_bytes(message, owed, kinds=kinds, encoding=encoding)
     left = {row.name: owed[row.name].cpu() - _sent(row) for row in rows if row.encoding != "raw"}
-    # What is not finite cannot be paid back, and must not spoil every later update.
+    # A value that is not finite would make every later update not finite: it leaves no residual.
     return encode(message, rows), {
         name: tensor.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) for name, tensor in left.items()
     }
 
 
 def owed_again(residual: Mapping[str, Tensor], refused: Encoded) -> dict[str, Tensor]:
-    """Return the residual after an update was not counted: all its deltas are owed once more.
+    """Return the residual after an update was not counted: its deltas are added to it.
 
-    Sent + owed stays what was trained. A value that is not finite is not owed.
+    The sum of what was sent and the residual stays what was trained. Values that are not finite are
+    left out.
     """
     whole = memoryview(bytearray().join(refused.buffers))
     decoded = decode(whole, kind=refused.message.KIND, limits=_OURS)
@@ -88,7 +89,7 @@ def owed_again(residual: Mapping[str, Tensor], refused: Encoded) -> dict[str, Te
 
 
 def _sent(row: TensorBytes) -> Tensor:
-    """Return what the coordinator will read."""
+    """Return the values as the coordinator will decode them."""
     data = torch.frombuffer(row.data, dtype=torch.uint8)
     values = unpack(data, Encoding.parse(row.encoding), DTYPES[row.dtype], math.prod(row.shape))
     return values.reshape(row.shape)

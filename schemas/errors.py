@@ -1,12 +1,12 @@
-"""Every error Fanfold raises on purpose, one tree.
+"""All errors that Fanfold raises on purpose, in one hierarchy.
 
 Exceptions are for what should not happen. Expected refusals of an update (stale, duplicate, from
-another run) are return values with a reason and live with the coordinator.
+another run) are return values with a reason, defined in the coordinator.
 """
 
 
 class FanfoldError(Exception):
-    """The root: catch this to catch everything Fanfold raises on purpose."""
+    """Base of all errors that Fanfold raises on purpose."""
 
 
 class InvalidInputError(FanfoldError):
@@ -18,11 +18,11 @@ class InvalidInputError(FanfoldError):
 
 
 class MalformedMessageError(FanfoldError):
-    """Raised when bytes from the network are not a message of ours, or exceed the limits."""
+    """Raised when bytes from the network are no message of the protocol, or exceed the limits."""
 
 
 class UnsupportedProtocolError(MalformedMessageError):
-    """Raised when a message speaks another protocol number than ours."""
+    """Raised when a message has another protocol number than this program."""
 
     def __init__(self, theirs: object, ours: int) -> None:
         super().__init__(
@@ -33,11 +33,11 @@ class UnsupportedProtocolError(MalformedMessageError):
 
 
 class UnsupportedDtypeError(InvalidInputError):
-    """Raised when a tensor of the task's network has a dtype that cannot travel."""
+    """Raised when a tensor of the task's network has a dtype that the protocol cannot represent."""
 
 
 class TransportError(FanfoldError):
-    """The root of what `transport` raises: the broker cannot do what was asked."""
+    """Base of the errors that `transport` raises: the broker cannot do what was asked."""
 
 
 class BrokerUnreachableError(TransportError):
@@ -51,8 +51,7 @@ class LoginRefusedError(TransportError):
 class InsecureBrokerError(TransportError):
     """Raised when there is no trusted TLS with the broker.
 
-    Its certificate is not one we trust, or not of this host, or one side speaks TLS and the other
-    does not.
+    Its certificate is not trusted, or is for another host, or only one side uses TLS.
     """
 
 
@@ -61,7 +60,7 @@ class ConnectionLostError(TransportError):
 
 
 ACCESS_REFUSED, NOT_FOUND, RESOURCE_LOCKED, PRECONDITION_FAILED = 403, 404, 405, 406
-"""AMQP reply codes: no right to it, not there, held by another connection, there but different."""
+"""AMQP reply codes: no permission, not found, locked by another connection, exists but differs."""
 
 
 class RefusedByBrokerError(TransportError):
@@ -79,7 +78,7 @@ class RefusedByBrokerError(TransportError):
 
 
 class MessageTooLargeError(RefusedByBrokerError):
-    """Raised when one message has more bytes than the broker takes: chunks must be smaller."""
+    """Raised when one message has more bytes than the broker accepts: chunks must be smaller."""
 
     def __init__(self, code: int, text: str, num_bytes: int) -> None:
         super().__init__(code, text)
@@ -92,7 +91,7 @@ class MessageTooLargeError(RefusedByBrokerError):
 
 
 class QueueDownError(TransportError):
-    """Raised when a queue lies on a node of the cluster that is down; it comes back with it."""
+    """Raised when a queue is on a node of the cluster that is down; it returns with the node."""
 
     def __init__(self, queue: str) -> None:
         super().__init__(f"the queue {queue} lies on a broker node that is down")

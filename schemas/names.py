@@ -14,7 +14,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def is_identifier(value: str) -> bool:
-    """Whether `value` is 1 to 64 letters, digits, `_` and `-`."""
+    """Return whether `value` is 1 to 64 letters, digits, `_` and `-`."""
     return _IDENTIFIER.fullmatch(value) is not None
 
 
@@ -45,17 +45,17 @@ class FederationNames:
 
     @property
     def parameters_exchange(self) -> str:
-        """Fanout: global parameters to everybody."""
+        """Fanout exchange: global parameters, to all participants."""
         return f"{self.federation}.parameters"
 
     @property
     def resend_exchange(self) -> str:
-        """Direct, routing key is the participant's id: the same message to one participant."""
+        """Direct exchange, the routing key is a participant's id: a message to that participant."""
         return f"{self.federation}.resend"
 
     @property
     def reports_exchange(self) -> str:
-        """Direct, keys `update` and `event`: all that a participant may write to."""
+        """Direct exchange, keys `update` and `event`: the only one participants may write to."""
         return f"{self.federation}.reports"
 
     def participant_queue(self, participant: str) -> str:
@@ -63,29 +63,29 @@ class FederationNames:
         return f"{self.federation}.participant.{check_identifier('the participant', participant)}"
 
     def slot_queue(self, slot: int) -> str:
-        """Return the name of a slot: exclusive, whoever holds it takes part as `slot-i`."""
+        """Return the name of a slot's exclusive queue; its owner takes part as `slot-i`."""
         return f"{self.federation}.slot.{slot}"
 
     @property
     def coordinator_queue(self) -> str:
-        """Exclusive: whoever holds it is the living coordinator."""
+        """Exclusive queue, the lock: its owner is the active coordinator."""
         return f"{self.federation}.coordinator"
 
     @property
     def results_queue(self) -> str:
-        """Updates on their way to the coordinator."""
+        """Queue of updates for the coordinator."""
         return f"{self.federation}.results"
 
     @property
     def events_queue(self) -> str:
-        """Hello, progress and goodbye on their way to the coordinator."""
+        """Queue of hello, progress and goodbye for the coordinator."""
         return f"{self.federation}.events"
 
     @property
     def dead_letters_queue(self) -> str:
-        """What was refused as malformed, kept for a person to look at."""
+        """Queue of malformed messages, for an operator."""
         return f"{self.federation}.dead-letters"
 
     def status_queue(self, observer: str) -> str:
-        """Return the beginning of the names of an onlooker's exclusive queues."""
+        """Return the beginning of the names of the exclusive queues of one `fanfold status`."""
         return f"{self.federation}.status.{check_identifier('the observer', observer)}"

@@ -1,4 +1,4 @@
-"""How much a reader is willing to take from the network."""
+"""The limits on messages that a reader accepts from the network."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ MAX_VALUES = 2**53
 
 @dataclass(frozen=True, slots=True)
 class ReaderLimits:
-    """A reader's own bounds, checked against what a message declares before memory is taken."""
+    """A reader's limits, checked against what a message declares before memory is allocated."""
 
     max_bytes: int
     """Bytes of the whole message, and of its tensors once they are decoded."""

@@ -1,9 +1,9 @@
-"""How long to wait before something that failed is tried again."""
+"""The pause before something that failed is tried again."""
 
 from dataclasses import dataclass
 
 _MOST_DOUBLINGS = 30
-"""More would overflow; nobody's longest pause is a billion times the first."""
+"""More would overflow; no longest pause is a billion times the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Backoff:
         Args:
             failures: at least 1.
             draw: from 0 to 1; spreads the pause over its upper half, so that a thousand
-                participants do not come back in the same instant.
+                participants do not reconnect in the same instant.
 
         Example:
             >>> [Backoff(0.5, 8.0).seconds(failures) for failures in (1, 2, 3, 9)]

@@ -1,4 +1,4 @@
-"""The one table from pika's errors to ours."""
+"""Translates pika's errors to ours, in one table."""
 
 import ssl
 import struct
@@ -15,7 +15,7 @@ from fanfold.schemas.errors import (
     TransportError,
 )
 
-# The first line that fits counts, so special cases stand before general ones.
+# The first line that fits counts, so special cases come before general ones.
 _TABLE: Final[tuple[tuple[type[BaseException], type[TransportError]], ...]] = (
     (pika_errors.ProbableAuthenticationError, LoginRefusedError),
     (pika_errors.ProbableAccessDeniedError, LoginRefusedError),
@@ -29,7 +29,7 @@ _TABLE: Final[tuple[tuple[type[BaseException], type[TransportError]], ...]] = (
 )
 
 # Reply codes with which a broker ends the connection over what we sent: sending it again on the
-# next connection would end that one too. 320 (forced) and 541 (internal) are the broker's affairs.
+# next connection would end that one too. 320 (forced) and 541 (internal) are not caused by us.
 _OUR_FAULT: Final = frozenset({501, 502, 503, 504, 505, 506, 530, 540})
 
 # What pika raises for a name or a header that it cannot write, or when no channel is free.
@@ -67,7 +67,7 @@ def describe(error: BaseException) -> str:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """A failed connection wraps all that was tried, each wrapped by the step that failed."""
+    """Return the cause inside pika's error, which wraps every attempt and the step that failed."""
     candidates = (
         *(getattr(error, "exceptions", None) or ())[-1:],
         getattr(error, "exception", None),

@@ -19,8 +19,8 @@ def _never() -> bool:
 class EventBuffer:
     """Deliveries and events in the order in which they happened, bounded in bytes.
 
-    Deliveries wait for room, which fills the socket's buffers and so slows the broker down. Events
-    weigh nothing and never wait. Any thread may put, one thread gets.
+    Deliveries wait for free space; meanwhile the socket's buffers fill, which slows the broker
+    down. Events take no space and never wait. Any thread may put, one thread gets.
     """
 
     def __init__(self, max_bytes: int = DEFAULT_EVENT_BUFFER_BYTES) -> None:
@@ -35,7 +35,7 @@ class EventBuffer:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the deliveries inside, with what they take besides their bodies."""
+        """Bytes of memory that the deliveries inside take, bodies and overhead."""
         return self._num_bytes
 
     def put(
@@ -45,15 +45,15 @@ class EventBuffer:
         patience_seconds: float,
         hurried: Callable[[], bool] = _never,
     ) -> None:
-        """Add a delivery once there is room for it, or once patience ends: nothing is refused.
+        """Add a delivery once there is space for it, or after `patience_seconds` in any case.
 
-        An empty event buffer has room for a delivery of any size.
+        An empty event buffer takes a delivery of any size.
 
         Args:
             delivery: what arrived.
             patience_seconds: the longest wait; an I/O thread also has heartbeats to send.
-            hurried: says that the caller has something better to do than to wait. It is asked
-                again after every `look_again`.
+            hurried: returns True if the caller has something more urgent to do than to wait. It is
+                called again after every `look_again`.
         """
         size = weight(delivery)
         with self._changed:
@@ -80,7 +80,7 @@ class EventBuffer:
     ) -> object | None:
         """Return the oldest event, or None if none comes in time; no timeout waits for ever.
 
-        With `leave_deliveries` those stay where they are, in their order, for a later call.
+        With `leave_deliveries`, deliveries stay in the buffer, in their order, for a later call.
         """
 
         def place() -> int | None:
@@ -110,8 +110,8 @@ class EventBuffer:
             )
 
     def look_again(self) -> None:
-        """Make waiting `put` calls ask `hurried` again."""
-        # Read without the lock: a put that starts to wait just now asks `hurried` before it waits.
+        """Make waiting `put` calls call `hurried` again."""
+        # Read without the lock: a put that starts to wait just now calls `hurried` before it waits.
         if self._num_waiting:
             with self._changed:
                 self._changed.notify_all()

@@ -12,7 +12,7 @@ class ConnectionId:
     """Which `Connection` an event is about: equal to the `id` of that one alone.
 
     Attributes:
-        name: what the management UI calls the connection.
+        name: the name of the connection in the management UI.
     """
 
     name: str
@@ -20,16 +20,16 @@ class ConnectionId:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to publish; persistent, and signed with the login of the connection it goes out on.
+    """A message to publish: persistent, its `user_id` the login of the connection that sends it.
 
     Attributes:
-        exchange: where to; the empty name is the default exchange (routing key = queue).
-        routing_key: the key a direct exchange goes by.
-        body: at most what the broker accepts in one message (16 MiB since RabbitMQ 4).
+        exchange: the exchange; the empty name is the default one (routing key = queue).
+        routing_key: the key by which a direct exchange routes.
+        body: at most as many bytes as the broker accepts in one message (16 MiB since RabbitMQ 4).
         kind: the AMQP property `type`.
         message_id: the same one when the message is published again, so that readers know it.
         headers: small scalars for people and for the reader.
-        mandatory: whether it is an error when no queue gets it.
+        mandatory: whether it is an error if it is routed to no queue.
     """
 
     exchange: str
@@ -44,7 +44,7 @@ class Outgoing:
 def outgoing(
     chunks: Iterable[Chunk], exchange: str, routing_key: str, *, mandatory: bool = True
 ) -> Iterator[Outgoing]:
-    """Yield chunks of a message as what is published, one by one.
+    """Yield the messages to publish for the chunks of a message, one by one.
 
     Args:
         chunks: in the order in which they are to be sent.
@@ -70,7 +70,7 @@ class Subscription:
 
     Attributes:
         queue: the queue that is read.
-        consumer_tag: what the management UI calls this consumer.
+        consumer_tag: the name of this consumer in the management UI.
         prefetch: how many deliveries may be unacknowledged at a time.
     """
 
@@ -81,12 +81,12 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message that arrived; it belongs to us until acknowledged or until its subscription ends.
+    """A message that arrived; unacknowledged until `acknowledge` or the end of its subscription.
 
     Attributes:
-        subscription: where it came from, and where its acknowledgement goes.
-        tag: the broker's number for it, good on that subscription only.
-        redelivered: whether the broker handed it out before; proves nothing, peeking sets it too.
+        subscription: the subscription that it came from, and that it is acknowledged on.
+        tag: the broker's number for it, valid on that subscription only.
+        redelivered: whether the broker delivered it before; reading it in the UI sets this, too.
         kind: the AMQP property `type`, empty if missing.
         message_id: empty if missing.
         user_id: the sender's login, checked by the broker; None if the sender left it out.
@@ -106,7 +106,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """What the broker says about a queue when it is declared."""
+    """The broker's answer when a queue is declared."""
 
     name: str
     num_ready: int
@@ -154,7 +154,7 @@ class Unblocked:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """It will never connect again, and nobody closed it: the login was refused, or it is a bug."""
+    """The connection has ended for good without being closed: the login is refused, or a bug."""
 
     connection: ConnectionId
     error: Exception
@@ -162,7 +162,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Somebody wants the service to end in good order; any thread may put it into the buffer."""
+    """A request to end the service in good order; any thread may put it into the buffer."""
 
     reason: str
 
@@ -172,7 +172,7 @@ ENVELOPE_BYTES = 1024
 
 
 def weight(delivery: Delivery) -> int:
-    """Return how many bytes a delivery takes in memory, about."""
+    """Return about how many bytes of memory a delivery takes."""
     texts = sum(
         len(name) + (len(value) if isinstance(value, str) else 0)
         for name, value in delivery.headers.items()

@@ -1,7 +1,7 @@
-"""What a TLS connection to the broker is held to.
+"""The settings of TLS connections to the broker.
 
-The broker's certificate must come from a CA we trust and name the host we connect to, always:
-there is no setting that turns either off.
+The broker's certificate must come from a trusted CA and name the host of the URL; no setting turns
+either check off.
 """
 
 import logging
@@ -17,12 +17,12 @@ _logger = logging.getLogger(__name__)
 def client_context(
     *, ca_file: Path | None = None, certificate: Path | None = None, key: Path | None = None
 ) -> ssl.SSLContext:
-    """Return a context that verifies whom we talk to, TLS 1.2 at least.
+    """Return a context that verifies the broker's certificate, with TLS 1.2 at least.
 
     Args:
         ca_file: PEM file of the CAs to trust, instead of the system's.
         certificate: our own certificate as PEM, where the broker asks for one.
-        key: its private key as PEM, not encrypted; None if it stands in `certificate` too.
+        key: its private key as PEM, not encrypted; None if `certificate` contains it.
 
     Raises:
         InvalidInputError: if a file cannot be used.
@@ -55,9 +55,9 @@ def connection_tls(
     certificate: Path | None = None,
     key: Path | None = None,
 ) -> Tls | None:
-    """Return how to speak TLS with these brokers, None where none of them uses TLS.
+    """Return the TLS settings for these brokers, None if none of them uses TLS.
 
-    Logs a warning where a login is RabbitMQ's well-known `guest`, which is for trying out on one
+    Logs a warning if a login is RabbitMQ's well-known `guest`, which is for trying out on one
     machine.
 
     Args:

@@ -1,9 +1,9 @@
-"""How much one sender may ask of the coordinator, within one round and within a time.
+"""Limits on what one sender may cost the coordinator, per round and per time.
 
-A message that is refused costs the coordinator little, and the queue behind it moves on; what
-costs more, such as room in the spool, a decoding, a dead letter, an answer or a line in the log,
-every sender has a fixed number of. What is handed out again after a lost connection is not counted
-twice, and an update that counts takes nothing: rounds may be as short as updates make them.
+Refusing a message costs the coordinator little. What costs more (space in the spool, decoding, a
+dead letter, an answer, a log line) is limited for every sender. Messages that are delivered again
+after a lost connection are not counted twice, and updates that count are not limited, because
+rounds may be as short as updates make them.
 """
 
 from collections import Counter
@@ -19,27 +19,27 @@ MAX_LATE = 1024
 honest sender can have dozens of them in a second.
 """
 ATTEMPT_SECONDS = 1.0
-"""Rounds shorter than this count as one: whose own update closes a round gains nothing by it."""
+"""Rounds shorter than this count as one, so that closing rounds oneself gives no more attempts."""
 MAX_COPIES = 4
 """How often a whole update may come again; every reminder after a deadline asks for one more."""
 SPARE_CHUNKS = 64
 MAX_MALFORMED = 16
 """Dead letters and lines in the log that one sender can cause in one round."""
 MAX_ANSWERS = 16
-"""Refusals in one round that a sender is told of, with a line in log and history for each."""
+"""Refusals in one round that a sender gets an answer to, with a line in log and history each."""
 MAX_NEWS = 16
-"""Lines in the log about one sender's coming and going in one round."""
+"""Log lines about one sender's joining and leaving in one round."""
 NOTE_SECONDS = 60.0
-"""The same for what is written and answered; there, nothing is lost by waiting."""
+"""Rounds shorter than this count as one for log lines, dead letters and answers."""
 JOINED_SECONDS = 14 * 24 * 3600.0
-"""How long one who joined counts, like the queue that was made for it."""
+"""How long a participant that joined is counted: as long as its queue exists."""
 MAX_SENDERS = 100_000
-"""Ledgers kept; beyond it everybody starts anew, which only shared logins can bring about."""
+"""Senders whose counts are kept; beyond it all start anew, which only shared logins can cause."""
 
 Sender = tuple[str, str]
 """Login and participant: under one shared login, names are all that tells senders apart."""
 _ABOUT_TENSORS = {Reason.INCOMPATIBLE, Reason.NON_FINITE, Reason.TOO_LARGE}
-"""Refusals that took a look at every value, and would again."""
+"""Refusals for which every value had to be checked."""
 _ABOUT_TIME = {Reason.STALE, Reason.UNKNOWN_RUN}
 """Refusals that an honest sender gets for being slow."""
 
@@ -49,13 +49,13 @@ class Verdict:
     """What one message may cost the coordinator."""
 
     refusal: Refusal | None = None
-    """Why it is not looked at, or not any further; None means that it is."""
+    """Why it is refused without further checks; None if it is not."""
     is_counted: bool = False
     """Whether it counts as refused: of a message in many chunks only the first one does."""
     may_note: bool = False
-    """Whether people are told, in the log and the history."""
+    """Whether a line is written to the log and the history."""
     may_answer: bool = False
-    """Whether its sender is told."""
+    """Whether its sender gets an answer."""
 
 
 @dataclass(slots=True)
@@ -76,22 +76,22 @@ class _Notes:
 
 
 class RateLimits:
-    """Keeps ledgers for each sender, and gives one verdict on each message.
+    """Counts what each sender has cost, and returns one verdict for each message.
 
-    Belongs to the coordinator's work thread.
+    Used by the coordinator's work thread.
     """
 
     def __init__(self, *, max_participants: int = 10_000) -> None:
-        """Let one login that is shared bring in so many participants."""
+        """Limit the participants of one shared login to `max_participants`."""
         self._max_participants = max_participants
         self._joined: dict[str, dict[str, float]] = {}
-        """When whom a login brought in was last heard to join, by login; the oldest first."""
+        """By login, when each of its participants last joined; the oldest first."""
         self._attempts: dict[Sender, _Attempts] = {}
         self._notes: dict[Sender, _Notes] = {}
         self._attempts_since = self._notes_since = 0.0
 
     def open_round(self, now: float) -> None:
-        """Start the ledgers anew that are old enough; `now` is of a monotonic clock."""
+        """Reset the counts that are old enough; `now` is the time of a monotonic clock."""
         if now >= self._attempts_since + ATTEMPT_SECONDS:
             self._attempts_since = now
             self._attempts.clear()
@@ -100,7 +100,7 @@ class RateLimits:
             self._notes.clear()
 
     def refusal_to_join(self, sender: Sender, now: float) -> Refusal | None:
-        """Count one who joins; say why it may not. Each has a queue, and is sent the version."""
+        """Count a participant that joins; return why it may not, because each costs a queue."""
         login, participant = sender
         joined = self._joined.setdefault(login, {})
         is_new = joined.pop(participant, None) is None
@@ -124,13 +124,13 @@ class RateLimits:
         instance: str | None,
         counted_before: bool,
     ) -> Verdict:
-        """Count a chunk of an update, and say what it may cost.
+        """Count a chunk of an update, and return the verdict on it.
 
         Args:
-            sender: who sent it, and is believed.
-            header: where it belongs.
-            outside: why its labels alone say that the update cannot count; None if they do not.
-            instance: which start of the participant is present: each one is answered anew.
+            sender: the checked sender.
+            header: the chunk's headers.
+            outside: why the update cannot count, by its labels alone; None if it can.
+            instance: the present start of the participant: each one is answered anew.
             counted_before: whether this may be a delivery that was counted already.
         """
         attempts, digest = self._attempts_of(sender), header.whole.digest
@@ -156,40 +156,40 @@ class RateLimits:
         *,
         instance: str | None,
     ) -> Verdict:
-        """Say what a whole update may cost that was looked at and refused."""
+        """Return the verdict on a whole update that was checked and refused."""
         if refusal.reason in _ABOUT_TENSORS:
             self.remember(sender, digest, refusal)
         return self._refused(sender, base_version, refusal, instance)
 
     def of_mistake(self, login: str | None, refusal: Refusal, *, can_answer: bool) -> Verdict:
-        """Count a message that is malformed, or in another's name, and say what it may cost.
+        """Count a message that is malformed or in another's name; return the verdict on it.
 
         Args:
-            login: whose connection it came from, if the message says so.
+            login: the login of the connection it came from, if the message has it.
             refusal: what is wrong with it.
-            can_answer: whether the login has a queue, and is to be answered under that name.
+            can_answer: whether the login is also the name of a queue, to which an answer can go.
         """
         sender = (login or "", "")
         notes = self._notes_of(sender)
         notes.num_malformed += 1
         may_note = notes.num_malformed <= MAX_MALFORMED
-        # What is malformed is dropped without a word where it may not be noted.
+        # A malformed message over the limit is dropped without a log line.
         is_answered = can_answer and (may_note or refusal.reason is not Reason.MALFORMED)
         may_answer = is_answered and self._may_answer(sender, str(refusal))
         return Verdict(refusal, is_counted=True, may_note=may_note, may_answer=may_answer)
 
     def folded(self, sender: Sender, digest: str) -> None:
-        """Give back the attempt of an update that counts."""
+        """Do not count the attempt of an update that counts."""
         attempts = self._attempts_of(sender)
         attempts.chunks.pop(digest, None)
         attempts.late.discard(digest)
 
     def remember(self, sender: Sender, digest: str, refusal: Refusal) -> None:
-        """Refuse the same bytes from now on without looking at them again."""
+        """Refuse the same bytes from now on without decoding them again."""
         self._attempts_of(sender).hopeless[digest] = refusal
 
     def may_tell(self, sender: Sender) -> bool:
-        """Count a line about a sender's coming or going; False if too many came."""
+        """Count a log line about a sender's joining or leaving; return False if over the limit."""
         notes = self._notes_of(sender)
         notes.num_news += 1
         return notes.num_news <= MAX_NEWS
@@ -198,7 +198,7 @@ class RateLimits:
     def _too_much(
         attempts: _Attempts, header: ChunkHeader, *, counted_before: bool
     ) -> Refusal | None:
-        """Count a chunk; refuse it if it is one too many."""
+        """Count a chunk; return a refusal if it is over the limit."""
         chunks, digest = attempts.chunks, header.whole.digest
         if digest not in chunks and len(chunks) - len(attempts.late) >= MAX_ATTEMPTS:
             return Refusal(Reason.FLOOD, f"{MAX_ATTEMPTS} different updates in a round are enough")
@@ -210,14 +210,14 @@ class RateLimits:
 
     @staticmethod
     def _late(attempts: _Attempts, digest: str) -> None:
-        """Give back the attempt of an update that is too late to count, unless too many are."""
+        """Do not count the attempt of an update that is too late, unless too many are."""
         if len(attempts.late) < MAX_LATE:
             attempts.late.add(digest)
 
     def _refused(
         self, sender: Sender, base_version: int, refusal: Refusal, instance: str | None
     ) -> Verdict:
-        """Say what an update may cost that is refused, of somebody who is known by name."""
+        """Return the verdict on a refused update of a checked sender."""
         is_news = refusal.reason is not Reason.DUPLICATE or bool(refusal.detail)
         # One answer to a flood is enough, whatever versions it names.
         about = Reason.FLOOD if refusal.reason is Reason.FLOOD else (base_version, instance)
@@ -225,7 +225,7 @@ class RateLimits:
         return Verdict(refusal, is_counted=True, may_note=may_tell, may_answer=may_tell)
 
     def _may_answer(self, sender: Sender, about: object) -> bool:
-        """Whether a sender is to be told of a refusal: of each thing once, and not of too many."""
+        """Return whether a sender gets an answer: once for each refusal, up to the limit."""
         answered = self._notes_of(sender).answered
         if about in answered or len(answered) >= MAX_ANSWERS:
             return False

@@ -1,8 +1,8 @@
-"""Who sent a message: the broker's word for it, and not the sender's.
+"""The sender of a message, as the broker has checked it.
 
-RabbitMQ refuses a message whose `user_id` is not the login of its connection, and lets one without
-a `user_id` pass. So the property is demanded here, and a participant's name is believed only if
-it is that login. The one exception is a login that participants share on purpose: whoever knows
+RabbitMQ refuses a message whose `user_id` is not the login of its connection, but accepts one
+without a `user_id`. So the property is required here, and a participant's id is accepted only if it
+is that login. The one exception is a login that participants share on purpose: everybody who knows
 its password may take part under any id.
 """
 
@@ -12,14 +12,14 @@ from fanfold.coordinator.aggregation.refusals import Reason, Refusal
 
 
 class SenderCheck:
-    """Holds names against logins. Stateless, any thread."""
+    """Compares participants' ids with logins. Without state; may be used from any thread."""
 
     def __init__(self, shared_logins: AbstractSet[str] = frozenset()) -> None:
-        """Let the holders of `shared_logins` speak under any name."""
+        """Accept any participant's id from `shared_logins`."""
         self._shared_logins = frozenset(shared_logins)
 
     def refusal(self, login: str | None, participant: str | None) -> Refusal | None:
-        """Say why a message from `login` may not speak for `participant`; None means it may."""
+        """Return why `login` may not send messages of `participant`; None if it may."""
         if login is None:
             return Refusal(Reason.WRONG_SENDER, "the message does not name its login (user_id)")
         if login == participant or login in self._shared_logins:

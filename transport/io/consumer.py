@@ -15,20 +15,20 @@ from fanfold.transport.events import Delivery, Subscription
 _MAX_PREFETCH = 65535  # the field has 16 bits
 
 MAX_HEADERS, MAX_HEADER_CHARACTERS = 32, 1024
-"""What is kept of a message's headers: so many, names and texts so long; ours are far below."""
+"""Most headers of a message that are kept, and characters of names and texts; ours have fewer."""
 
 
 class Consumer:
     """Reads one queue for one subscription. I/O thread only.
 
-    Channel and subscription live and die together, so a delivery tag that reaches this object is
-    always one of this channel's own.
+    A channel belongs to one subscription and ends with it, so a delivery tag that reaches this
+    object is always one of this channel's own.
 
     Args:
         connection: an open connection.
-        subscription: what callers know this consumer by.
-        exclusive: whether the broker is to refuse any other consumer of the queue.
-        started: becomes the subscription, or the broker's refusal.
+        subscription: identifies this consumer to callers.
+        exclusive: whether the broker shall refuse any other consumer of the queue.
+        started: resolved with the subscription, or with the broker's refusal.
         deliver: called with every delivery.
         lost: called with code and text when the broker ends a subscription that had started.
     """
@@ -60,11 +60,11 @@ class Consumer:
             self._channel.basic_ack(tag, multiple)
 
     def widen(self, prefetch: int, widened: "Future[Subscription]") -> None:
-        """Have up to `prefetch` deliveries come from now on; those that are here stay here.
+        """Raise the number of unacknowledged deliveries to `prefetch`; those received stay valid.
 
-        AMQP has a consumer keep the window it began with. So this one ends and another begins, on
-        the same channel and under another tag: RabbitMQ counts deliveries by the tag, and those of
-        the first take no room in the second.
+        In AMQP the prefetch of a consumer cannot change. So this one is cancelled and another one
+        started on the same channel with another tag: RabbitMQ counts by consumer, and deliveries to
+        the first do not count for the second.
         """
         if self._cancelled or not self._channel.is_open or not self._started.done():
             widened.set_exception(ConnectionLostError("the subscription is ending"))
@@ -73,13 +73,13 @@ class Consumer:
         self._channel.basic_cancel(self._tag, callback=lambda _: None)
         self._subscription.prefetch = prefetch
         self._tag = f"{self._subscription.consumer_tag}, window {prefetch}"
-        # What is still on its way to the first consumer goes back to its place in the queue.
+        # What is still being sent to the first consumer returns to its place in the queue.
         self._channel.basic_qos(
             prefetch_count=min(prefetch, _MAX_PREFETCH), callback=lambda _: self._consume()
         )
 
     def cancel(self) -> None:
-        """Take no more deliveries; those that are here can still be acknowledged."""
+        """Take no more deliveries; those received can still be acknowledged."""
         if self._channel.is_open and not self._cancelled:
             self._cancelled = True
             self._channel.basic_cancel(self._tag, callback=lambda _: None)
@@ -101,7 +101,7 @@ class Consumer:
         self._consume()
 
     def _consume(self) -> None:
-        if self._cancelled:  # meanwhile, and then the channel is closed soon
+        if self._cancelled:  # cancelled meanwhile; the channel is closed soon
             return
         self._channel.basic_consume(
             self._subscription.queue,
@@ -142,8 +142,8 @@ class Consumer:
 def small_scalars(headers: Mapping[Any, Any]) -> dict[str, str | int]:
     """Return the headers worth keeping while a delivery waits.
 
-    A frame of 128 KiB can hold a hundred thousand of them, and a list of nothings takes ten times
-    its length in memory.
+    A frame of 128 KiB can hold a hundred thousand headers, and a list of empty values takes ten
+    times its length in memory.
     """
     kept: dict[str, str | int] = {}
     for name, value in headers.items():
@@ -158,5 +158,5 @@ def small_scalars(headers: Mapping[Any, Any]) -> dict[str, str | int]:
 
 
 def _text(value: Any) -> str:
-    """Return a property that should be text; what is not UTF-8 says nothing."""
+    """Return a property that should be text; an empty one if it is not UTF-8."""
     return value if isinstance(value, str) else ""

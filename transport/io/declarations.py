@@ -12,15 +12,15 @@ from pika.exceptions import ChannelClosedByBroker
 from fanfold.schemas.errors import ConnectionLostError, TransportError
 from fanfold.transport.errors import UNSENDABLE, translate
 
-Answer: TypeAlias = Any  # pika's frame; every operation knows what it gets
+Answer: TypeAlias = Any  # pika's frame, of a type that depends on the operation
 Operation: TypeAlias = Callable[[Channel, Callable[[Answer], None]], object]
 
 
 class Declarations:
-    """The operations in line and the channel they run on. I/O thread only.
+    """A queue of operations and the channel they run on. I/O thread only.
 
-    A refused operation closes the channel; the next one opens another. All that wait when the
-    connection is lost fail with it: whoever asked starts over on the next connection.
+    A refused operation closes the channel; the next one opens another. When the connection is lost,
+    all waiting operations fail, and their callers start over on the next connection.
     """
 
     def __init__(self) -> None:
@@ -33,13 +33,13 @@ class Declarations:
         self._connection = connection
 
     def disconnected(self, error: TransportError) -> None:
-        """Fail what waits."""
+        """Fail all waiting operations."""
         self._connection = self._channel = None
         while self._line:
             self._line.popleft()[1].set_exception(error)
 
     def run(self, operation: Operation, result: Future[Answer]) -> None:
-        """Put an operation in line; its answer or its refusal becomes the result."""
+        """Queue an operation; `result` gets the broker's answer or its refusal."""
         if self._connection is None:
             result.set_exception(ConnectionLostError("there is no connection to the broker"))
             return
@@ -59,7 +59,7 @@ class Declarations:
             elif self._channel.is_open:
                 operation(self._channel, self._on_answer)
         except UNSENDABLE as error:
-            self._channel = None  # pika would wait for the answer to what was never sent
+            self._channel = None  # pika would wait for an answer although nothing was sent
             self._line.popleft()
             result.set_exception(translate(error))
             self._next()

@@ -1,4 +1,4 @@
-"""The thread that owns everything of pika's, and the only door into it."""
+"""The thread that owns all objects of pika; other threads reach them only through it."""
 
 import logging
 import threading
@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 class IOThread:
     """Runs pika's loop. Other threads post callbacks to it, or ask and wait for the answer.
 
-    A callback that raises is a bug: the thread says so, drops its connection, and ends.
+    A callback that raises is a bug: the thread logs it, drops its connection and ends.
 
     Args:
         name: the connection's, for errors.
@@ -44,17 +44,17 @@ class IOThread:
 
     @property
     def ended(self) -> Exception | None:
-        """Why there is nobody behind the door any more, None as long as there is."""
+        """Why the thread has ended; None while it runs."""
         return self._ended
 
     @property
     def is_closing(self) -> bool:
-        """Whether somebody asked for the end."""
+        """Whether `shut` or `stop` was called."""
         return self._closing
 
     @property
     def is_wanted(self) -> bool:
-        """Whether somebody waits for the thread, or for an answer that it has yet to read."""
+        """Whether a caller waits for the thread, or for an answer that it has yet to read."""
         return bool(self._calls or self._answers)
 
     def start(self, reconnector: Reconnector) -> None:
@@ -65,16 +65,16 @@ class IOThread:
         self._thread.start()
 
     def post(self, callback: Callable[[], object]) -> None:
-        """Run `callback` in the thread soon, even if that waits for room in the event buffer.
+        """Run `callback` in the thread soon, even if it waits for space in the event buffer.
 
-        Each such interruption lets one delivery into an event buffer that is full.
+        Each such interruption adds one delivery to an event buffer that is full.
         """
         self._calls.append(callback)
         self.loop.add_callback_threadsafe(self._run_one)
         self._event_buffer.look_again()
 
     def post_unhurried(self, callback: Callable[[], object]) -> None:
-        """Run `callback` in the thread once that waits for no room."""
+        """Run `callback` in the thread, after any wait for space in the event buffer."""
         self.loop.add_callback_threadsafe(callback)
 
     def ask(
@@ -100,7 +100,7 @@ class IOThread:
                 self._answers.discard(answer)
 
     def check_open(self) -> None:
-        """Raise unless there is somebody to ask.
+        """Raise if the thread cannot be asked any more.
 
         Raises:
             ConnectionClosedError: if `shut` was called, or the thread ended.
@@ -112,7 +112,7 @@ class IOThread:
             raise ConnectionClosedError(f"the connection {self._name!r} is closed")
 
     def shut(self) -> bool:
-        """Take no more questions; posts still run. True for the first call on a living thread."""
+        """Refuse further `ask` calls; posts still run. True for the first call while it runs."""
         with self._lock:
             first, self._closing = not self._closing, True
         if self._thread is None:

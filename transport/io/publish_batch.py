@@ -1,4 +1,4 @@
-"""One call of `publish`: the caller's side and the I/O thread's side of it."""
+"""One call of `publish`, as the caller and the I/O thread see it."""
 
 import threading
 import time
@@ -9,11 +9,11 @@ from fanfold.transport.events import ENVELOPE_BYTES, Outgoing
 
 
 class PublishBatch:
-    """Messages on their way from a caller to the publisher, with a bound on bytes in doubt.
+    """Messages from a caller to the publisher, with a bound on unconfirmed bytes.
 
-    The caller hands over and waits; the I/O thread takes, confirms and fails. A message counts
-    from the moment it is handed over until it is confirmed, sent or not: that bounds memory also
-    while there is no connection.
+    The caller hands messages over and waits; the I/O thread takes them, and confirms or fails them.
+    A message counts from being handed over until it is confirmed, whether it is sent or not: so
+    memory is bounded also without a connection.
     """
 
     def __init__(self, window_bytes: int, deadline: float | None) -> None:
@@ -26,7 +26,7 @@ class PublishBatch:
         self.to_send: deque[Outgoing] = deque()
 
     def hand_over(self, message: Outgoing) -> None:
-        """Wait until the window has room, then queue the message. Called by the publishing thread.
+        """Wait for space in the window, then queue the message. Called by the publishing thread.
 
         Raises:
             TransportError: if this or an earlier message of the batch failed, or time is up.
@@ -39,7 +39,7 @@ class PublishBatch:
             self.to_send.append(message)
 
     def wait_confirmed(self) -> None:
-        """Wait until nothing is in doubt. Called by the publishing thread.
+        """Wait until all messages are confirmed. Called by the publishing thread.
 
         Raises:
             TransportError: if a message failed, or time is up.
@@ -48,7 +48,7 @@ class PublishBatch:
             self._wait_for(None)
 
     def confirmed(self, message: Outgoing) -> None:
-        """Free the room that the message took. Called by the I/O thread."""
+        """Free the space that the message took. Called by the I/O thread."""
         with self._changed:
             self._num_bytes -= _weight(message)
             self._num_messages -= 1
@@ -61,7 +61,7 @@ class PublishBatch:
             self._changed.notify_all()
 
     def _wait_for(self, size: int | None) -> None:
-        """Wait for room for `size` bytes, None for an empty window."""
+        """Wait for space for `size` bytes; None waits for an empty window."""
 
         def ready() -> bool:
             room = size is not None and self._num_bytes + size <= self._window_bytes

@@ -1,4 +1,4 @@
-"""The callers' side of publishing."""
+"""Publishing from several threads, one batch at a time."""
 
 import threading
 import time

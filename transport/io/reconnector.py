@@ -1,4 +1,4 @@
-"""Getting a connection, and another one whenever it is lost."""
+"""Connects to a broker, and again whenever the connection is lost."""
 
 import logging
 import random
@@ -19,9 +19,9 @@ _logger = logging.getLogger(__name__)
 
 _FIRST_RETRY_SECONDS = 0.2
 _MAX_LOGIN_TRIES = 3
-_STABLE_SECONDS = 5.0  # a connection that lived for less has only been another failure
+_STABLE_SECONDS = 5.0  # a connection that ends before counts as a failed attempt
 _HOPELESS = (LoginRefusedError, InsecureBrokerError)
-"""Trying again mends neither, but a broker that is starting up may take a moment to mean it."""
+"""Trying again does not help; but a broker that is still starting may answer so for a moment."""
 
 
 def connection_properties(name: str) -> dict[str, str]:
@@ -35,19 +35,19 @@ def connection_properties(name: str) -> dict[str, str]:
 
 
 class Reconnector:
-    """Keeps one connection alive, to any broker of a list. I/O thread only.
+    """Keeps one connection open to any broker of a list. I/O thread only.
 
-    The third refused login ends it, unless that login has worked before: then the broker is being
-    rebuilt, and waiting is right.
+    The third refused login ends it, unless the login has worked before: then the broker is probably
+    being rebuilt, and it goes on trying.
 
     Args:
         loop: the I/O thread's.
         addresses: the brokers.
         parameters_of: returns what pika needs to connect to one of them.
-        connected: called with a connection that is open, and where it goes.
-        disconnected: called with why when that is closed.
+        connected: called with an open connection and its address.
+        disconnected: called with the reason when it is closed.
         finished: called when there will be no more connections: without an error after `stop`,
-            with one when the login is refused.
+            with one if the login is refused.
         max_backoff_seconds: the longest pause between two rounds of attempts.
     """
 
@@ -66,7 +66,7 @@ class Reconnector:
         self._connected = connected
         self._disconnected = disconnected
         self._finished = finished
-        # Of our own: a draw from the module's generator would shift what a seeded training draws.
+        # A generator of its own: a draw from the module's would change a seeded training.
         self._random = random.Random()
         self._addresses = self._random.sample(addresses, len(addresses))  # over the brokers
         self._parameters_of = parameters_of
@@ -100,7 +100,7 @@ class Reconnector:
         )
 
     def drop(self) -> None:
-        """Let go of the connection without a word, and get another one."""
+        """Drop the connection without closing it in AMQP, and connect again."""
         if self._connection is not None and not self._stopping:
             abort(self._connection)
 
@@ -152,7 +152,7 @@ class Reconnector:
             self._retry()
 
     def _retry(self) -> None:
-        """Go round the list once for every pause."""
+        """Try each broker of the list once, then pause."""
         self._failures += 1
         rounds, place = divmod(self._failures - 1, len(self._addresses))
         pause = 0.0

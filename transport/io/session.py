@@ -1,4 +1,4 @@
-"""What a `Connection` is made of: one TCP connection after another, and what lives on them."""
+"""The parts of a `Connection`: successive TCP connections, their channels and subscriptions."""
 
 import threading
 import time
@@ -32,16 +32,16 @@ from fanfold.transport.io.subscriptions import Subscriptions
 _T = TypeVar("_T")
 
 ANSWER_SECONDS = 20.0
-"""A living queue answers in milliseconds, behind hours of disk work in seconds."""
-_FAREWELL_SECONDS = 1.0  # what the broker gets at least to answer a goodbye
+"""A queue whose node runs answers in milliseconds, after much disk work in seconds."""
+_FAREWELL_SECONDS = 1.0  # the least time in which the broker may answer a close
 
 
 class Session:
-    """Owns the I/O thread and tells everything on it when a connection comes and goes.
+    """Owns the I/O thread and notifies the parts that run on it of connections gained and lost.
 
     Args:
-        connection_id: what events name.
-        event_buffer: where events and deliveries go.
+        connection_id: the id in events.
+        event_buffer: receives events and deliveries.
         addresses: brokers of one cluster.
         heartbeat_seconds: as for `Connection`, likewise the rest.
         client_properties: in addition to name and version.
@@ -108,7 +108,7 @@ class Session:
 
     @property
     def blocked(self) -> bool:
-        """Whether the broker takes no messages now."""
+        """Whether the broker has blocked publishing."""
         return self._publisher.blocked
 
     def start(self) -> None:
@@ -135,10 +135,10 @@ class Session:
         return self.io.ask(run, answer, patience_seconds)
 
     def ask_queue(self, queue: str, ask: Callable[[float], _T]) -> _T:
-        """Have `ask` ask for an answer that the queue's own process has to give.
+        """Call `ask` for an answer that the process of the queue has to give.
 
-        A cluster of RabbitMQ 4 keeps silent, for hours, about a classic queue whose node vanished
-        from the network. What was asked cannot be taken back but with the connection.
+        A cluster of RabbitMQ 4 does not answer for hours about a classic queue whose node is gone
+        from the network. A pending request can only be cancelled by closing the connection.
 
         Raises:
             QueueDownError: if there is no answer; `connected` is False then until there is another
@@ -166,7 +166,7 @@ class Session:
     # The rest belongs to the I/O thread.
 
     def _drop(self, dropped: Future[None]) -> None:
-        self.connected = False  # at once: who waits for a connection must not find this one
+        self.connected = False  # at once: a caller that waits for a connection must not get this
         self._reconnector.drop()
         dropped.set_result(None)
 

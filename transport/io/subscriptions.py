@@ -1,4 +1,4 @@
-"""All subscriptions of a connection, and the acknowledgements on their way to the broker."""
+"""All subscriptions of a connection, and the acknowledgements waiting to be sent."""
 
 import logging
 import time
@@ -20,17 +20,17 @@ _logger = logging.getLogger(__name__)
 
 
 class Subscriptions:
-    """Starts and stops consumers and brings acknowledgements to the one they belong to.
+    """Starts and stops consumers, and passes acknowledgements to the consumer they belong to.
 
     `subscribe`, `widen`, `unsubscribe` and `acknowledge` may be called from any thread but the I/O
-    thread, everything else belongs to that.
+    thread; everything else is called by that one.
 
     Args:
         io: the I/O thread.
-        event_buffer: where deliveries go.
-        name: the connection's, for warnings.
-        patience_seconds: how long the I/O thread may wait for room in the event buffer before it
-            turns to its timers, the heartbeats among them.
+        event_buffer: receives deliveries.
+        name: the connection's name, for warnings.
+        patience_seconds: how long the I/O thread may wait for space in the event buffer before it
+            runs its timers, the heartbeats among them.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Subscriptions:
     def widen(
         self, subscription: Subscription, prefetch: int, patience_seconds: float
     ) -> Subscription:
-        """Let more deliveries come; see `Connection.widen`."""
+        """Raise the prefetch of a consumer; see `Connection.widen`."""
         widened: Future[Subscription] = Future()
         widen = partial(self._widen, subscription, prefetch, widened)
         return self._io.ask(widen, widened, patience_seconds)
@@ -84,7 +84,7 @@ class Subscriptions:
         self._connection = connection
 
     def disconnected(self) -> None:
-        """Forget all consumers: they went with their connection."""
+        """Forget all consumers: they ended with their connection."""
         self._connection = None
         self._subscriptions.clear()
 
@@ -152,7 +152,7 @@ class Subscriptions:
             consumer.close(done)
 
     def _on_delivery(self, delivery: Delivery) -> None:
-        """Hand over a delivery, with one patience for all that one turn of the loop reads."""
+        """Put a delivery into the buffer; all that one turn of the loop reads share one wait."""
         if self._turn_ends is None:
             self._turn_ends = time.monotonic() + self._patience_seconds
             self._io.loop.call_later(0, self._end_turn)
