@@ -69,9 +69,9 @@ class Subscriptions:
         self._io.ask(partial(self._close, subscription, done), done)
 
     def acknowledge(self, delivery: Delivery, *, multiple: bool) -> None:
-        """Have a delivery acknowledged soon; never blocks."""
+        """Acknowledge a delivery soon; never blocks."""
         self._acknowledgements.append((delivery.subscription, delivery.tag, multiple))
-        # One wake-up for many acknowledgements: `flush` lowers the flag before it looks.
+        # One wake-up for many acknowledgements: `flush` clears the flag before it reads them.
         if not self._acknowledging and not self._io.ended:
             self._acknowledging = True
             self._io.post_unhurried(self.flush)
