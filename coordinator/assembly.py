@@ -34,7 +34,7 @@ from fanfold.coordinator.rounds.presence import Presence
 from fanfold.coordinator.rounds.sampling import Sampling
 from fanfold.coordinator.service import Coordinator
 from fanfold.coordinator.settings import CoordinatorSettings
-from fanfold.coordinator.settings_warnings import without_effect
+from fanfold.coordinator.settings.without_effect import without_effect
 from fanfold.coordinator.upkeep import Upkeep
 from fanfold.learning import Task, load_task, local_device, local_optimizer, reading, use_huge_pages
 from fanfold.schemas.errors import ConnectionClosedError
@@ -174,8 +174,8 @@ def assemble(
             store.kept,
             root=lambda: RootTrainer(task, settings.plan()),
         ),
-        frozen=model.form.frozen_sha256,
     )
+    run.leave_frozen(model.form.frozen_sha256)
     window = WINDOW_VERSIONS * (limits.max_bytes // settings.chunk_bytes + 1)
     state = FederationState(run, Presence(), Sampling(settings.policy, settings.seed))
     observer.attach(present=lambda: len(state.presence), is_ready=channel.is_receiving)

@@ -1,9 +1,11 @@
 """Facts about the repository as a whole: what it must not contain, and what it promises to have."""
 
+import ast
 import re
 import statistics
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -186,3 +188,27 @@ def test_files_are_of_a_size_to_be_read_in_one_go() -> None:
     """The median module has about 120 lines, and past 300 it is usually two things."""
     assert statistics.median(lines_by_module(*PACKAGES).values()) <= 140
     assert {name: lines for name, lines in lines_by_module().items() if lines > 300} == {}
+
+
+def constructors(folder: str) -> Iterator[tuple[str, int]]:
+    """Yield class and number of arguments of each constructor that is written out."""
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for owner in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for method in owner.body if isinstance(owner, ast.ClassDef) else ():
+                if isinstance(method, ast.FunctionDef) and method.name == "__init__":
+                    given = method.args
+                    number = len(given.posonlyargs + given.args + given.kwonlyargs) - 1
+                    yield f"{path.relative_to(ROOT)}: {owner.name}", number
+
+
+def test_no_part_of_the_coordinator_is_made_from_more_than_eight_others() -> None:
+    """What needs more of them does more than one thing."""
+    found = dict(constructors("coordinator"))
+    assert found["coordinator/service.py: Coordinator"] == 8
+    assert {name: number for name, number in found.items() if number > 8} == {}
+
+
+def test_the_coordinators_folder_can_be_taken_in_at_a_glance() -> None:
+    """Whatever is not the round itself lies in a package that is named for it."""
+    files = [path for path in tracked_files() if path.parent == ROOT / "coordinator"]
+    assert len(files) <= 12

@@ -21,11 +21,9 @@ class Origin:
     """Of those that everybody has from the task, and that never travel; None where all do."""
 
     @classmethod
-    def of(
-        cls, tensors: Mapping[str, Tensor], kinds: Mapping[str, str], frozen: str | None
-    ) -> Self:
-        """Take note of version 0."""
-        return cls(_digest(tensors, kinds), frozen)
+    def of(cls, tensors: Mapping[str, Tensor], kinds: Mapping[str, str]) -> Self:
+        """Take note of version 0, of which nothing is frozen."""
+        return cls(_digest(tensors, kinds))
 
     def is_still(self, tensors: Mapping[str, Tensor], kinds: Mapping[str, str]) -> bool:
         """Whether the parameters are what they were: then nothing was learned."""

@@ -52,7 +52,6 @@ class RunState:
         limits: UpdateLimits,
         privacy: DifferentialPrivacy | None = None,
         aggregation: RoundAggregation | None = None,
-        frozen: str | None = None,
     ) -> None:
         """Begin at version 0.
 
@@ -65,13 +64,12 @@ class RunState:
             limits: what is refused.
             privacy: the rules of a differentially private run.
             aggregation: what a round makes of its updates; the mean by default.
-            frozen: digest of the parameters that everybody has from the task; they are not here.
         """
         self.run_id = run_id
         self.version = 0
         self.tensors = dict(tensors)
         self.kinds = dict(kinds)
-        self.origin = Origin.of(self.tensors, self.kinds, frozen)
+        self.origin = Origin.of(self.tensors, self.kinds)
         self.limits = limits
         self.privacy = privacy
         is_noisy = privacy is not None and privacy.at == "participant"
@@ -90,6 +88,10 @@ class RunState:
         """Whose latest models were found lost by `restore`, and do not count any more."""
         self.last_counted: dict[str, tuple[int, str]] = {}
         """For each participant the base version and digest of the last update counted."""
+
+    def leave_frozen(self, digest: str | None) -> None:
+        """Take note of the digest of the parameters that everybody has from the task, if any."""
+        self.origin = replace(self.origin, frozen=digest)
 
     def is_too_stale(self, version: int) -> bool:
         """Whether an update based on this version would be refused for its age."""

@@ -126,8 +126,8 @@ class _Replayer:
             aggregation=make_aggregation(
                 rules.aggregation, root=lambda: RootTrainer(task, rules.plan())
             ),
-            frozen=model.form.frozen_sha256,
         )
+        self.run.leave_frozen(model.form.frozen_sha256)
         self.num_updates = 0
         self._rules = rules
         self._participants = participants

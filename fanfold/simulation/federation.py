@@ -75,8 +75,8 @@ class SimulatedFederation:
             aggregation=make_aggregation(
                 settings.aggregation, root=lambda: RootTrainer(task, settings.plan())
             ),
-            frozen=model.form.frozen_sha256,
         )
+        self.run.leave_frozen(model.form.frozen_sha256)
         self._held: dict[int, HeldVersion] = {}
         self.last_refusal = "none"
         """The participants whose last update was refused, with the reason."""

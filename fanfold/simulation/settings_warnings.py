@@ -1,8 +1,8 @@
 """Options that have no effect in a simulation, each with why."""
 
 from fanfold.coordinator.settings import RoundSettings
-from fanfold.coordinator.settings_warnings import chosen
-from fanfold.coordinator.settings_warnings import without_effect as coordinator_without_effect
+from fanfold.coordinator.settings.without_effect import chosen
+from fanfold.coordinator.settings.without_effect import without_effect as coordinator_without_effect
 from fanfold.simulation.settings import SimulationSettings
 
 

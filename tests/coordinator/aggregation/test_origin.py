@@ -12,7 +12,7 @@ KINDS = {"weight": "delta", "count": "value"}
 
 def test_only_parameters_tell_whether_something_was_learned() -> None:
     """A counter that counts is no learning."""
-    origin = Origin.of(TENSORS, KINDS, None)
+    origin = Origin.of(TENSORS, KINDS)
     assert origin.is_still(TENSORS | {"count": torch.tensor(4)}, KINDS)
     assert not origin.is_still(TENSORS | {"weight": torch.tensor([1.0, 2.0])}, KINDS)
 

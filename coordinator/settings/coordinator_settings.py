@@ -17,7 +17,7 @@ from fanfold.coordinator.rounds.policy import (
     Mode,
     RoundPolicy,
 )
-from fanfold.coordinator.settings_checks import (
+from fanfold.coordinator.settings.checks import (
     AGGREGATOR,
     ENCODING,
     ENCODING_DOWN,
@@ -25,7 +25,7 @@ from fanfold.coordinator.settings_checks import (
     SERVER_OPTIMIZER,
     STALENESS,
 )
-from fanfold.coordinator.training_settings import TrainingSettings
+from fanfold.coordinator.settings.training_settings import TrainingSettings
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.messages import Identifier
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from fanfold.coordinator import settings_warnings as module
 from fanfold.coordinator.settings import CoordinatorSettings
-from fanfold.coordinator.settings_warnings import without_effect
+from fanfold.coordinator.settings import without_effect as module
+from fanfold.coordinator.settings.without_effect import without_effect
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,10 @@
+"""What the operator of a coordinator decides, and which of it has no effect."""
+
+from fanfold.coordinator.settings.coordinator_settings import (
+    CoordinatorSettings,
+    Positive,
+    RoundSettings,
+)
+from fanfold.coordinator.settings.training_settings import TrainingSettings
+
+__all__ = ["CoordinatorSettings", "Positive", "RoundSettings", "TrainingSettings"]
