@@ -8,6 +8,7 @@ circle, all arrows point down.
 
 import ast
 import html
+import re
 import subprocess
 import textwrap
 from collections import Counter
@@ -25,6 +26,23 @@ edge [color="#7a8594" arrowsize=0.7]
 """
 
 
+SHARED = "coordinator/*.py"
+"""The box of the coordinator's own files that its folders import, such as its settings."""
+
+
+def shared_files(graph: dict[str, set[str]]) -> set[str]:
+    """Returns the modules beside the coordinator's folders that something in a folder imports."""
+    beside = {name for name in graph if re.fullmatch(r"fanfold\.coordinator\.\w+", name)}
+    beside -= {
+        name for name in beside if (ROOT / name.removeprefix("fanfold.").replace(".", "/")).is_dir()
+    }
+    inside = {name for name in graph if name.startswith("fanfold.coordinator.")} - beside
+    shared = set().union(*(graph[name] for name in inside)) & beside
+    while more := set().union(*(graph[name] for name in shared)) & beside - shared:
+        shared |= more
+    return shared
+
+
 def package_of(module: str) -> str:
     """Returns the box of a module: a folder of `fanfold/`, one of the coordinator, or a room."""
     _, _, rest = module.partition(".")
@@ -39,10 +57,13 @@ def package_of(module: str) -> str:
 
 def arrows() -> dict[Arrow, int]:
     """Returns how many imports there are from one package to another."""
+    graph = import_graph()
+    box = {module: package_of(module) for module in graph}
+    box |= dict.fromkeys(shared_files(graph), SHARED)
     counted: Counter[Arrow] = Counter()
-    for module, imported in import_graph().items():
+    for module, imported in graph.items():
         for each in imported:
-            counted[package_of(module), package_of(each)] += 1
+            counted[box[module], box[each]] += 1
     return {arrow: count for arrow, count in sorted(counted.items()) if arrow[0] != arrow[1]}
 
 
@@ -77,7 +98,10 @@ def drawn(down: set[Arrow]) -> set[Arrow]:
 
 
 def summary(package: str) -> str:
-    """Returns the first sentence of a package's docstring."""
+    """Returns the first sentence of a package's docstring; of shared files, their names."""
+    if package == SHARED:
+        names = sorted(module.rpartition(".")[2] for module in shared_files(import_graph()))
+        return ", ".join(f"{name}.py" for name in names)
     source = (ROOT / package / "__init__.py").read_text(encoding="utf-8")
     return " ".join((ast.get_docstring(ast.parse(source)) or "").split("\n\n")[0].split())
 
