@@ -1,5 +1,6 @@
 """Facts about the code in README and tutorial: it runs as it stands there."""
 
+import ast
 import json
 import os
 import re
@@ -104,6 +105,35 @@ def test_a_page_names_files_that_are_there(page: str) -> None:
     named = set(FILES.findall((ROOT / page).read_text())) - READERS_OWN
     wrong = [each for each in named if not any(name.endswith(f"/{each}") for name in there)]
     assert sorted(wrong) == []
+
+
+def functions_of(path: Path) -> set[str]:
+    """Functions and classes of a module, methods as `Class.method`."""
+    body = ast.parse(path.read_text()).body
+    names = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{each.name}" for each in node.body if hasattr(each, "name")}
+    return names
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_names_functions_that_are_there(page: str) -> None:
+    """Written as `folder/file.py:Class.method`, from the top of the repository."""
+    named = re.findall(r"`([\w/]+\.py):([\w.]+)`", (ROOT / page).read_text())
+    assert [each for each in named if each[1] not in functions_of(ROOT / each[0])] == []
+
+
+def test_a_version_takes_at_most_15_hops_from_the_checkpoint_to_the_trainer() -> None:
+    """The one that a restart adds included; the walk ends where training begins."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    walk = text.partition("## A version from the checkpoint to the trainer")[2].partition("\n## ")[
+        0
+    ]
+    hops = re.findall(r"^\| (\d+) \| `([^`]+)`", walk, re.MULTILINE)
+    assert [int(number) for number, _ in hops] == list(range(1, len(hops) + 1))
+    assert hops[-1][1] == "participant/trainer.py:Trainer.train"
+    assert len(hops) + 1 <= 15
 
 
 @pytest.mark.parametrize("page", PAGES)
