@@ -62,12 +62,10 @@ class Authority:
                 return cls._make(folder)
             certificate = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
             key = serialization.load_pem_private_key((folder / "ca-key.pem").read_bytes(), None)
-            if not isinstance(key, EllipticCurvePrivateKey):
-                raise ValueError("its key is not one of ours")  # noqa: TRY301, TRY004 - as damaged as any other
         except (OSError, ValueError) as error:
-            raise InvalidInputError(
-                f"the certificates in {folder} cannot be used ({error}); choose another folder"
-            ) from None
+            raise InvalidInputError(_unusable(folder, error)) from None
+        if not isinstance(key, EllipticCurvePrivateKey):
+            raise InvalidInputError(_unusable(folder, "its key is not on an elliptic curve"))
         return cls(folder, certificate, key)
 
     @classmethod
@@ -110,6 +108,10 @@ class Authority:
         for extension in (x509.ExtendedKeyUsage([purpose]), issuer, *more):
             builder = builder.add_extension(extension, critical=False)
         return _write(self.folder, file, builder.sign(self.key, hashes.SHA256()), key)
+
+
+def _unusable(folder: Path, reason: object) -> str:
+    return f"the certificates in {folder} cannot be used ({reason}); choose another folder"
 
 
 def _builder(subject: str, key: EllipticCurvePrivateKey, days: int) -> x509.CertificateBuilder:

