@@ -179,10 +179,10 @@ def test_a_missing_file_in_the_data_folder_is_told(fanfold: Run, tmp_path: Path)
 
 def test_a_parameter_that_cannot_travel_is_told(fanfold: Run, tmp_path: Path) -> None:
     """The network is the user's input."""
-    task = "--task=tests.federation.tiny_tasks:Complex"
+    task = "--task=tests.federation.tiny_tasks:SparseParameter"
     code, message = fanfold("coordinator", task, NOWHERE, f"--out={tmp_path}")
     assert code == 2
-    assert "tensor 'weight' is torch.complex64, which cannot travel" in message
+    assert "tensor 'few' is torch.sparse_coo, which cannot travel" in message
 
 
 @pytest.mark.parametrize(

@@ -263,11 +263,13 @@ class HeldOutFromFile(Tiny):
         return TensorDataset(*torch.load(self.data_dir / "test.pt", weights_only=True))
 
 
-class Complex(Tiny):
+class SparseParameter(Tiny):
     """Its network has a parameter that cannot travel."""
 
     def network(self) -> nn.Module:
-        return nn.Linear(2, 2, dtype=torch.complex64)
+        network = super().network()
+        network.register_parameter("few", nn.Parameter(torch.eye(2).to_sparse()))
+        return network
 
 
 def accuracy_of(tensors: dict[str, Tensor]) -> float:
