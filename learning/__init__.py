@@ -42,7 +42,7 @@ from fanfold.learning.seeding import seeded, training_seed
 from fanfold.learning.task import Task
 from fanfold.learning.tracking import TrackedModule
 from fanfold.learning.training import evaluate, fit, measure_all, train
-from fanfold.learning.walk import give_memory, unwrapped
+from fanfold.learning.walk import give_memory, unwrapped, walk
 from fanfold.learning.whole_metrics import OverAll, WholeMetric
 
 __all__ = [
@@ -100,5 +100,6 @@ __all__ = [
     "training_seed",
     "unwrapped",
     "use_huge_pages",
+    "walk",
     "without_caches",
 ]

@@ -102,6 +102,11 @@ class Trainer:
         self._validation = None  # its exact metrics would travel with the update
 
     @property
+    def num_validation_examples(self) -> int | None:
+        """How many examples a version is measured on before it is trained; None without any."""
+        return None if self._validation is None else dataset_length(self._validation)
+
+    @property
     def private_tensors(self) -> dict[str, Tensor]:
         """What stays here: everything that is not shared. Live, detached."""
         shared = self._shared()

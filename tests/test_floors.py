@@ -27,11 +27,12 @@ STANDS_ON = {
 
 FRONT_DOOR: dict[str, set[str]] = {
     "access": set(),
+    "check": set(),
     "simulation": set(),
     "runs": {"simulation"},
     "monitoring": {"access"},
     "local": {"access"},
-    "cli": {"access", "simulation", "runs", "monitoring", "local"},
+    "cli": {"access", "check", "simulation", "runs", "monitoring", "local"},
 }
 """Which packages in fanfold/ itself each of them may import."""
 

@@ -1,4 +1,4 @@
-"""The command line: `fanfold local`, `coordinator`, `participant`, `status`, `simulate`, `replay`.
+"""The command line: `fanfold local`, `coordinator`, `participant`, `check`, ...
 
 Commands import what they need only when they run, because importing torch takes seconds.
 """
@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from fanfold.access import credentials as credentials_file
+from fanfold.check.settings import CheckSettings
 from fanfold.cli import access_commands, logs
 from fanfold.cli.help import GroupedCommand
 from fanfold.cli.options import options_of, read
@@ -188,6 +190,23 @@ def replay(*, json: Json = False, **options: Any) -> None:
         view.say(replayed)
     if not replayed.agrees:
         sys.exit(FAILED)
+
+
+@app.command(cls=GroupedCommand)
+@options_of(CheckSettings)
+def check(*, json: Json = False, **options: Any) -> None:
+    """Try a task before anything runs: a round of one participant, and what it would cost."""
+    settings = read(CheckSettings, options)
+    from fanfold.check.check import check as check_task  # noqa: PLC0415 - as above
+    from fanfold.check.show import show  # noqa: PLC0415 - as above
+
+    logs.set_up(settings.log_format)
+    with JsonView() if json else LinesView() as view:
+        report = check_task(settings, say_stage=lambda doing: view.say("checking", {"now": doing}))
+        if json:
+            view.say("checked", report.event())
+    if not json:
+        show(report, Console())
 
 
 access_commands.add_to(app)

@@ -67,6 +67,10 @@ EXAMPLES = {
         "fanfold replay --out runs/first",
         "fanfold replay --out runs/scans --partition-of charite=0 --partition-of uke=1",
     ),
+    "check": (
+        "fanfold check --task radiology:Radiology --data /data",
+        "fanfold check --task digits --batch-size 64 --optimizer adam --json",
+    ),
     "enroll": (
         "fanfold enroll charite --management https://admin@broker:15671 --ca-file ca.pem",
         "fanfold enroll --coordinator --broker amqps://broker.example.org",

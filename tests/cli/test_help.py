@@ -10,6 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from fanfold.check.settings import CheckSettings
 from fanfold.cli.commands import app
 from fanfold.cli.help import EXAMPLES
 from fanfold.cli.options import read
@@ -27,6 +28,7 @@ SETTINGS = {
     "participant": ParticipantSettings,
     "simulate": SimulationSettings,
     "replay": ReplaySettings,
+    "check": CheckSettings,
 }
 
 

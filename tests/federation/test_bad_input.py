@@ -186,7 +186,8 @@ def test_a_parameter_that_cannot_travel_is_told(fanfold: Run, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "command", ["local", "coordinator", "participant", "status", "simulate", "replay", "enroll"]
+    "command",
+    ["local", "coordinator", "participant", "status", "simulate", "replay", "check", "enroll"],
 )
 def test_every_command_explains_itself(command: str) -> None:
     """With exit code 0, and without loading torch."""

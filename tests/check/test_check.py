@@ -1,0 +1,170 @@
+"""Facts about `fanfold check`: a task that can be trained gets a table, another one a sentence."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from fanfold.check.check import check
+from fanfold.check.report import Report
+from fanfold.check.settings import CheckSettings
+from fanfold.cli.commands import main
+from fanfold.learning import LearningError
+from fanfold.schemas.errors import FanfoldError
+from tests.federation import any_batches, any_data, any_networks, any_tensors
+from tests.federation.any_networks import Points
+from tests.participant import test_frozen_part as frozen
+
+
+class Mismatched(Points):
+    """Whose network takes other inputs than the data give."""
+
+    def network(self) -> nn.Module:
+        return nn.Linear(5, 2)
+
+
+class Broken(Points):
+    """Whose data cannot be made."""
+
+    def train_data(self) -> Any:
+        raise KeyError("patients")
+
+
+class Deaf(Points):
+    """Trains in a way of its own, and never asks whether it should stop."""
+
+    def fit(self, network: nn.Module, data: Any, plan: Any) -> list[dict[str, float]]:
+        loss = self.loss(network(data.tensors[0]), data.tensors[1])
+        loss.backward()
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.sub_(parameter.grad, alpha=plan.lr)
+        return [{"loss": float(loss.detach())}]
+
+
+class Unmeasured(Points):
+    """Nobody measures it."""
+
+    def test_data(self) -> None:
+        return None
+
+
+class Unused(Points):
+    """With a layer that takes no part."""
+
+    def network(self) -> nn.Module:
+        network = super().network()
+        network.add_module("spare", nn.Identity())
+        network.get_submodule("spare").register_parameter("more", nn.Parameter(torch.ones(3)))
+        return network
+
+
+class OwnHead(Points):
+    """With a head of one's own."""
+
+    shared = ("!2.*",)
+
+
+def path(task: type[Any]) -> str:
+    return f"{task.__module__}:{task.__qualname__}"
+
+
+def checked(task: type[Any], **options: Any) -> Report:
+    settings = CheckSettings(task=path(task), device="cpu", **options)
+    return check(settings, say_stage=lambda _doing: None)
+
+
+GOOD: list[tuple[type[Any], dict[str, int], str]] = [
+    (any_networks.Points, {"trained": 58}, ""),
+    (any_networks.Tied, {"trained": 16 + 4 + 10}, ""),
+    (any_tensors.Complex, {"trained": 16}, ""),
+    (any_networks.FrozenBody, {"trained": 18, "frozen": 40}, ""),
+    (any_tensors.RawColumns, {"trained": 66, "buffers": 9}, "floating buffer: --dp-clip"),
+    (any_tensors.Growing, {"trained": 10, "buffers": 1}, "it follows the data, so it stays here"),
+    (any_tensors.Cached, {"trained": 10, "not persistent": 1}, ""),
+    (any_networks.ExtraState, {"trained": 10}, "a module with extra state"),
+    (any_batches.TextFirst, {"trained": 58}, ""),
+    (any_data.Packed, {"trained": 89}, ""),
+    (OwnHead, {"trained": 40, "private": 18}, "some tensors stay private"),
+    (Deaf, {"trained": 58}, "never asks `execution.should_stop`"),
+    (Unmeasured, {"trained": 58}, "nobody measures the model"),
+    (Unused, {"trained": 61}, "spare.more is a parameter that 3 steps did not move"),
+    (frozen.Unpredictable, {"trained": 22, "frozen": 4}, "0.weight is frozen, and travels"),
+]
+
+
+@pytest.mark.parametrize(("task", "values", "note"), GOOD, ids=lambda value: str(value)[-24:])
+def test_a_good_task_is_told_what_becomes_of_its_tensors(
+    task: type[Any], values: dict[str, int], note: str
+) -> None:
+    """And what might surprise: nothing else is noted."""
+    report = checked(task)
+    assert {group.name: group.values for group in report.groups} == values
+    assert any(note in each for each in report.notes) or not note
+    assert note or not report.notes
+    assert report.bytes_down > 4 * values["trained"] < report.bytes_up
+    assert report.seconds_per_step > 0
+    assert report.memory_bytes > 1 << 20
+
+
+BAD: list[tuple[type[Any], str]] = [
+    (any_networks.Lazy, r"0\.weight has no shape yet"),
+    (any_networks.AllFrozen, "no parameter that requires gradients"),
+    (any_networks.CutOff, "the loss does not depend on any parameter"),
+    (any_networks.NoNetwork, r"gives no torch\.nn\.Module but a list"),
+    (any_networks.LocalHead, "two participants build different networks: weight, bias differ"),
+    (any_data.Unpadded, "the examples do not make a batch"),
+    (any_data.OneAlone, "batch normalisation cannot train on a single example"),
+    (any_data.StringLabels, "no tensor but 24 values such as"),
+    (any_data.NumbersByDefault, "the default loss needs scores of two classes or more"),
+    (any_batches.OddDicts, "a batch is a dict with points, kind"),
+    (any_data.Exhausted, "the dataset gave not a single batch"),
+    (
+        Mismatched,
+        r"training failed: RuntimeError: mat1 and mat2 shapes cannot be .* \(24x4 and 5x2\)",
+    ),
+    (
+        Broken,
+        r"reading the private data failed in train_data, test_check\.py line \d+: KeyError: 'pat",
+    ),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
+@pytest.mark.parametrize(("task", "sentence"), BAD, ids=lambda value: str(value)[-24:])
+def test_a_bad_task_gets_a_sentence(task: type[Any], sentence: str) -> None:
+    """Whether it is refused, or its own code fails: then it says where."""
+    with pytest.raises((LearningError, FanfoldError), match=sentence):
+        checked(task)
+
+
+def test_what_learns_nothing_is_noted() -> None:
+    """A rate of zero moves nothing."""
+    (note,) = checked(Points, lr=0.0).notes
+    assert note.startswith("3 steps changed no parameter")
+
+
+def test_an_encoding_makes_an_update_smaller() -> None:
+    """As it would in a run."""
+    assert checked(Points, encoding="float16").bytes_up < checked(Points).bytes_up
+
+
+@pytest.mark.parametrize("is_json", [True, False])
+def test_the_command_prints_the_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, is_json: bool
+) -> None:
+    """For people, or as one object for programs."""
+    flags = ["--json"] if is_json else []
+    monkeypatch.setattr("sys.argv", ["fanfold", "check", f"--task={path(Points)}", *flags])
+    monkeypatch.setattr("fanfold.cli.logs.set_up", lambda *_args, **_bound: None)
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    shown = capsys.readouterr().out
+    if is_json:
+        report = json.loads(shown.splitlines()[-1])
+        assert (report["event"], report["examples"]) == ("checked", any_networks.NUM_EXAMPLES)
+    else:
+        assert "seconds a step" in shown
+        assert shown.strip().endswith("nothing to note: this task can be trained")
