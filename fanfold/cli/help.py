@@ -6,8 +6,9 @@ from pydantic import BaseModel
 from typer.core import TyperCommand
 
 WHO, FILES, BROKER, PRIVACY = "What and who", "Files and reports", "Broker", "Privacy"
+AGGREGATION, EVALUATION = "Aggregation", "Evaluation and the end"
 REST = "Options"
-ORDER = (WHO, "Rounds", "Training", "Speed", FILES, BROKER, PRIVACY, REST)
+ORDER = (WHO, "Rounds", AGGREGATION, EVALUATION, "Training", "Speed", FILES, BROKER, PRIVACY, REST)
 
 _BY_SETTINGS = {
     "TrainingSettings": "Training",
@@ -16,6 +17,11 @@ _BY_SETTINGS = {
 }
 _NAMES = {
     WHO: ("task", "seed", "partition", "partition_index", "mode"),
+    AGGREGATION: (
+        *("max_staleness", "staleness", "server_optimizer", "aggregator", "buckets", "mixing"),
+        *("normalize_steps", "max_update_norm", "max_buffer_norm", "max_examples"),
+    ),
+    EVALUATION: ("until_accuracy", "evaluate_every"),
     FILES: (
         *("out", "resume", "accept_lost_history", "initial", "commit_seconds", "commit_updates"),
         "state_dir",
