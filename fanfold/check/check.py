@@ -7,15 +7,13 @@ judge, aggregate and evaluate.
 import resource
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 
 from fanfold.check import notes
 from fanfold.check.batch import described
-from fanfold.check.report import Report
 from fanfold.check.settings import CheckSettings
 from fanfold.check.stages import stage
 from fanfold.check.tensors import check_dtypes, groups_of
@@ -43,6 +41,8 @@ from fanfold.participant.trainer import TrainedUpdate, Trainer
 from fanfold.schemas.chunking import cut
 from fanfold.schemas.error_feedback import encode_update
 from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.events.commands import Checked, Checking
+from fanfold.schemas.events.event import Say
 from fanfold.schemas.message_codec import Decoded, Encoded, decode
 from fanfold.schemas.messages import GlobalParameters, Update
 from fanfold.schemas.reader_limits import ReaderLimits
@@ -77,18 +77,18 @@ class _Watch:
         self.told[sentence] = None
 
 
-def check(settings: CheckSettings, *, say_stage: Callable[[str], None]) -> Report:
+def check(settings: CheckSettings, *, say: Say) -> Checked:
     """Check a task.
 
     Args:
         settings: the task, and how it would be trained.
-        say_stage: is told what is done next, for people who wait.
+        say: is told what is done next, for people who wait.
 
     Raises:
         LearningError: it cannot be trained, and the sentence says why.
         FanfoldError: likewise.
     """
-    say_stage("loading the task")
+    say(Checking("loading the task"))
     with stage("loading the task"), reading(settings.data):
         kind = load_task(settings.task)
         task = kind(data_dir=settings.data, seed=settings.seed)
@@ -102,12 +102,12 @@ def check(settings: CheckSettings, *, say_stage: Callable[[str], None]) -> Repor
         on_note=watch.note,
     )
     _watch_batches(task, watch)
-    say_stage("building the network")
+    say(Checking("building the network"))
     with stage("building the network"):
         model = initial_model(task, settings.seed)
     check_dtypes(model)
     _check_sameness(kind, settings, model)
-    say_stage("reading the data")
+    say(Checking("reading the data"))
     with stage("reading the private data"):
         trainer = Trainer(task, NAME, seed=settings.seed)
     groups = groups_of(model, model.network)
@@ -120,20 +120,20 @@ def check(settings: CheckSettings, *, say_stage: Callable[[str], None]) -> Repor
         limits=UpdateLimits(),
         frozen=model.form.frozen_sha256,
     )
-    say_stage(f"training {settings.steps} steps")
+    say(Checking(f"training {settings.steps} steps"))
     version, trained, began = _train(trainer, run, settings)
     is_stoppable = watch.stops_asked > 0
     update = _send(run, trained, version, settings)
-    say_stage("evaluating")
+    say(Checking("evaluating"))
     metrics, held_out, seconds = _evaluate(task, model, run)
     steps = settings.steps or 1
     ended = watch.ended or [began + trained.seconds]
     loss = trained.history[-1].get("loss") if trained.history else None
     deltas = {name: each for name, each in trained.tensors.items() if model.kinds[name] == "delta"}
-    return Report(
+    return Checked(
         task=settings.task,
         device=str(device),
-        groups=groups,
+        groups=tuple(asdict(group) for group in groups),
         examples=trainer.num_examples,
         held_out_examples=held_out,
         validation_examples=trainer.num_validation_examples,
@@ -144,7 +144,7 @@ def check(settings: CheckSettings, *, say_stage: Callable[[str], None]) -> Repor
         steps_per_epoch=-(-trainer.num_examples // settings.batch_size),
         evaluation_seconds=seconds,
         loss=loss,
-        metrics=metrics,
+        metrics=dict(metrics),
         memory_bytes=_memory(device),
         notes=(
             *watch.told,

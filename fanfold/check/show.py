@@ -4,13 +4,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fanfold.check.report import Report
+from fanfold.schemas.events.commands import Checked
 
 NUMBERS = ("number", "values", "bytes")
 COLUMNS = ("tensors", "what becomes of them", *NUMBERS, "dtype", "such as")
 
 
-def show(report: Report, console: Console) -> None:
+def show(report: Checked, console: Console) -> None:
     """Print what a check found."""
     tensors = Table(title=f"{escape(report.task)}: tensors", title_justify="left", expand=False)
     for column in COLUMNS:
@@ -18,13 +18,13 @@ def show(report: Report, console: Console) -> None:
         tensors.add_column(column, justify="right" if right else "left", overflow="fold")
     for group in report.groups:
         tensors.add_row(
-            group.name,
-            group.treatment,
-            f"{group.tensors:,}",
-            f"{group.values:,}",
-            f"{group.bytes:,}",
-            ", ".join(group.dtypes),
-            escape(", ".join(group.examples)),
+            group["name"],
+            group["treatment"],
+            f"{group['tensors']:,}",
+            f"{group['values']:,}",
+            f"{group['bytes']:,}",
+            ", ".join(group["dtypes"]),
+            escape(", ".join(group["examples"])),
         )
     console.print(tensors)
     round_ = Table(title="a round of one participant", title_justify="left", show_header=False)
@@ -37,7 +37,7 @@ def show(report: Report, console: Console) -> None:
         console.print("nothing to note: this task can be trained")
 
 
-def _rows(report: Report) -> dict[str, str]:
+def _rows(report: Checked) -> dict[str, str]:
     seconds = report.seconds_per_step
     rows = {
         "private examples": f"{report.examples:,}",

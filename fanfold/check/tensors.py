@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from fanfold.check.report import Group
+from fanfold.check.group import Group
 from fanfold.coordinator.aggregation.initial_model import InitialModel
 from fanfold.coordinator.aggregation.running_sum import DELTA
 from fanfold.learning import named_tensors, walk

@@ -202,9 +202,9 @@ def check(*, json: Json = False, **options: Any) -> None:
 
     logs.set_up(settings.log_format)
     with JsonView() if json else LinesView() as view:
-        report = check_task(settings, say_stage=lambda doing: view.say("checking", {"now": doing}))
+        report = check_task(settings, say=view.say)
         if json:
-            view.say("checked", report.event())
+            view.say(report)
     if not json:
         show(report, Console())
 

@@ -28,6 +28,7 @@ SENTENCES = {
         "accuracy {accuracy}; the history is in {history}"
     ),
     "evaluation_failed": "version {version} was not evaluated, and the run goes on: {reason}",
+    "checking": "{now} ...",
     "training_note": "{note}",
     "model_unchanged": "after {rounds} rounds nothing was learned; is --lr too small for it?",
     "option_without_effect": "{option} has no effect: {reason}",

@@ -1,6 +1,7 @@
-"""Events that `local`, `simulate` and `replay` tell, beside those of their coordinator."""
+"""Events that `local`, `simulate`, `replay` and `check` tell, beside those of their coordinator."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from fanfold.schemas.events.event import Event
 
@@ -90,3 +91,42 @@ class Replayed(Event):
     """Of the parameters that came out."""
     agrees: bool
     """Whether the checkpoint holds the same."""
+
+
+@dataclass(frozen=True)
+class Checking(Event):
+    """A check goes on to its next part."""
+
+    now: str
+    """What it does now."""
+
+
+@dataclass(frozen=True)
+class Checked(Event):
+    """A task was checked: what it is, and what a round of it costs a participant."""
+
+    task: str
+    device: str
+    groups: tuple[dict[str, Any], ...]
+    """Tensors that are treated alike: name, treatment, tensors, values, bytes, dtypes, examples."""
+    examples: int
+    """Of the private data."""
+    held_out_examples: int | None
+    validation_examples: int | None
+    batch: str
+    """The parts of the first batch, in words."""
+    bytes_down: int
+    """Of one version."""
+    bytes_up: int
+    """Of one update."""
+    seconds_per_step: float
+    steps_per_epoch: int
+    evaluation_seconds: float | None
+    loss: float | None
+    """Over the steps of the check."""
+    metrics: dict[str, float]
+    """Of the held-out data, after a round."""
+    memory_bytes: int
+    """The most that the process took; on an accelerator the most that was allocated there."""
+    notes: tuple[str, ...]
+    """What will not work as one might expect, and why."""

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from fanfold.check.check import check
-from fanfold.check.report import Report
 from fanfold.check.settings import CheckSettings
 from fanfold.cli.commands import main
 from fanfold.learning import LearningError
 from fanfold.schemas.errors import FanfoldError
+from fanfold.schemas.events.commands import Checked
 from tests.federation import any_batches, any_data, any_networks, any_tensors
 from tests.federation.any_networks import Points
 from tests.participant import test_frozen_part as frozen
@@ -71,9 +71,9 @@ def path(task: type[Any]) -> str:
     return f"{task.__module__}:{task.__qualname__}"
 
 
-def checked(task: type[Any], **options: Any) -> Report:
+def checked(task: type[Any], **options: Any) -> Checked:
     settings = CheckSettings(task=path(task), device="cpu", **options)
-    return check(settings, say_stage=lambda _doing: None)
+    return check(settings, say=lambda _event: None)
 
 
 GOOD: list[tuple[type[Any], dict[str, int], str]] = [
@@ -101,7 +101,7 @@ def test_a_good_task_is_told_what_becomes_of_its_tensors(
 ) -> None:
     """And what might surprise: nothing else is noted."""
     report = checked(task)
-    assert {group.name: group.values for group in report.groups} == values
+    assert {group["name"]: group["values"] for group in report.groups} == values
     assert any(note in each for each in report.notes) or not note
     assert note or not report.notes
     assert report.bytes_down > 4 * values["trained"] < report.bytes_up
