@@ -118,8 +118,8 @@ def check(settings: CheckSettings, *, say: Say) -> Checked:
         staleness=parse_staleness("constant"),
         optimizer=parse_optimizer("sgd:lr=1"),
         limits=UpdateLimits(),
-        frozen=model.form.frozen_sha256,
     )
+    run.leave_frozen(model.form.frozen_sha256)
     say(Checking(f"training {settings.steps} steps"))
     version, trained, began = _train(trainer, run, settings)
     is_stoppable = watch.stops_asked > 0

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from fanfold.coordinator.training_settings import TrainingSettings
+from fanfold.coordinator.settings.training_settings import TrainingSettings
 from fanfold.schemas.encodings import Encoding
 
 
