@@ -43,7 +43,7 @@ def walk(network: nn.Module) -> Iterator[Found]:
     Raises:
         TensorsError: if a tensor has no shape yet, or this process has only a part of it.
     """
-    for layer, module in _modules(network, ""):
+    for layer, module in _modules(network):
         for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
             yield _checked(Found(layer, module, name, parameter, is_parameter=True))
         private: set[str] = getattr(module, "_non_persistent_buffers_set", set())
@@ -74,15 +74,17 @@ def give_memory(network: nn.Module) -> None:
             setattr(found.module, found.own_name, tensor.contiguous())
 
 
-def _modules(module: nn.Module, layer: str) -> Iterator[tuple[str, nn.Module]]:
-    inside = _wrapped_in(module)
-    if inside is not None:
-        yield from _modules(inside, layer)
-        return
-    yield layer, module
-    for name, child in module._modules.items():  # noqa: SLF001 - named_children hides repeated ones
-        if child is not None:
-            yield from _modules(child, f"{layer}.{name}" if layer else name)
+def _modules(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yields every module that wraps none, with its name without those of wrappers."""
+    places: dict[str, tuple[str, nn.Module]] = {}
+    for name, module in network.named_modules(remove_duplicate=False):
+        above, _, own_name = name.rpartition(".")
+        layer, parent = places[above] if name else ("", None)
+        if parent is not None and _wrapped_in(parent) is not module:
+            layer = f"{layer}.{own_name}" if layer else own_name
+        places[name] = layer, module
+        if _wrapped_in(module) is None:
+            yield layer, module
 
 
 def _wrapped_in(module: nn.Module) -> nn.Module | None:
