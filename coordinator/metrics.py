@@ -30,7 +30,7 @@ class CoordinatorMetrics:
         of(Info, "build", "Which program this is.").info(
             {"federation": federation, "version": version}
         )
-        self._ready = of(Gauge, "ready", "1 while connected, in office and receiving.")
+        self._ready = of(Gauge, "ready", "1 while connected, holding the lock and receiving.")
         self._present = of(Gauge, "participants_present", "Participants that are present.")
         self._rounds = of(Counter, "rounds", "Rounds closed.")
         self._version = of(Gauge, "version", "Number of the current version.")

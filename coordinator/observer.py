@@ -31,10 +31,10 @@ class Observer(Protocol):
         ...
 
     def folded(self, staleness: int) -> None:
-        """An update went into the sum."""
+        """Count an update that went into the sum."""
 
     def refused(self, reason: str) -> None:
-        """An update did not."""
+        """Count an update that was refused."""
 
 
 class Unobserved:

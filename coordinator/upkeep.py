@@ -91,9 +91,9 @@ class Upkeep:
         self._drop_the_silent(closed, now)
 
     def _remind(self, opened: OpenRound, now: float) -> None:
-        """The deadline passed without the quorum: say so, and send the version again.
+        """Report that the deadline passed without the quorum, and send the version again.
 
-        Not to those who said of late that they work on it.
+        Not to those that have reported recently that they train on it.
         """
         self._recovery.declare_again(sorted(self._state.owing(opened)))
         self._drop_the_silent(opened, now)
@@ -153,7 +153,7 @@ class Upkeep:
         return more
 
     def _tell_left_out(self, closed: OpenRound) -> None:
-        """A round without some who are present is no ordinary one: say so when that changes."""
+        """Report which of those present a round leaves out, whenever that changes."""
         left_out = frozenset(closed.refused.keys() & self._state.presence.names)
         if left_out and left_out != self._left_out:
             self._say(

@@ -31,7 +31,7 @@ SHARED = "coordinator/*.py"
 
 
 def shared_files(graph: dict[str, set[str]]) -> set[str]:
-    """Returns the modules beside the coordinator's folders that something in a folder imports."""
+    """Return the modules beside the coordinator's folders that something in a folder imports."""
     beside = {name for name in graph if re.fullmatch(r"fanfold\.coordinator\.\w+", name)}
     beside -= {
         name for name in beside if (ROOT / name.removeprefix("fanfold.").replace(".", "/")).is_dir()
@@ -44,7 +44,7 @@ def shared_files(graph: dict[str, set[str]]) -> set[str]:
 
 
 def package_of(module: str) -> str:
-    """Returns the box of a module: a folder of `fanfold/`, one of the coordinator, or a room."""
+    """Return the box of a module: a folder of `fanfold/`, one of the coordinator, or a room."""
     _, _, rest = module.partition(".")
     room, _, inside = rest.partition(".")
     part = inside.partition(".")[0]
@@ -56,7 +56,7 @@ def package_of(module: str) -> str:
 
 
 def arrows() -> dict[Arrow, int]:
-    """Returns how many imports there are from one package to another."""
+    """Return how many imports there are from one package to another."""
     graph = import_graph()
     box = {module: package_of(module) for module in graph}
     box |= dict.fromkeys(shared_files(graph), SHARED)
@@ -68,7 +68,7 @@ def arrows() -> dict[Arrow, int]:
 
 
 def beneath(package: str, arrows: set[Arrow]) -> set[str]:
-    """Returns every package that one reaches by arrows."""
+    """Return every package that one reaches by arrows."""
     found: set[str] = set()
     waiting = [package]
     while waiting:
@@ -89,7 +89,7 @@ def split(counted: dict[Arrow, int]) -> tuple[set[Arrow], set[Arrow]]:
 
 
 def drawn(down: set[Arrow]) -> set[Arrow]:
-    """Returns the arrows that do not follow from others."""
+    """Return the arrows that do not follow from others."""
     return {
         (start, to)
         for start, to in down
@@ -98,7 +98,7 @@ def drawn(down: set[Arrow]) -> set[Arrow]:
 
 
 def summary(package: str) -> str:
-    """Returns the first sentence of a package's docstring; of shared files, their names."""
+    """Return the first sentence of a package's docstring; of shared files, their names."""
     if package == SHARED:
         names = sorted(module.rpartition(".")[2] for module in shared_files(import_graph()))
         return ", ".join(f"{name}.py" for name in names)
@@ -107,7 +107,7 @@ def summary(package: str) -> str:
 
 
 def drawing() -> str:
-    """Returns the picture in the language of graphviz, which is also what a test compares."""
+    """Return the picture in the language of graphviz, which is also what a test compares."""
     down, against = split(arrows())
     lines = [f'"{start}" -> "{to}"' for start, to in sorted(drawn(down))]
     red = 'style=dashed color="#b23b3b" constraint=false'

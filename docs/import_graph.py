@@ -9,7 +9,7 @@ ROOMS = ("storage", "schemas", "learning", "transport", "coordinator", "particip
 
 
 def module_of(path: Path) -> str:
-    """The name under which a file is imported."""
+    """Return the name under which a file is imported."""
     parts = list(path.relative_to(ROOT).with_suffix("").parts)
     if parts[-1] == "__init__":
         parts.pop()

@@ -56,7 +56,7 @@ _MODULES = (
 if not TYPE_CHECKING:  # where it is checked, a name that does not exist is an error
 
     def __getattr__(name: str) -> object:
-        """Loads a public name when it is first asked for.
+        """Load a public name when it is first asked for.
 
         Raises:
             AttributeError: There is no such name.
@@ -67,5 +67,5 @@ if not TYPE_CHECKING:  # where it is checked, a name that does not exist is an e
         return value
 
     def __dir__() -> list[str]:
-        """The public names, for the completion of a console or notebook."""
+        """Return the public names, for the completion of a console or notebook."""
         return sorted({*globals(), *__all__})

@@ -1,9 +1,8 @@
-"""A replica without a name takes a free slot: the slot is its id and its share of the data.
+"""A replica without an id takes a free slot, which gives it an id and a share of the data.
 
 So `docker compose up --scale participant=8` needs no list of ids. A slot is an exclusive queue
 `F.slot.i`, which the broker gives to one connection at a time and frees when that ends, however it
-ends. There are as many shares as slots; who finds none free waits, and takes over from whoever
-leaves.
+ends. There are as many shares as slots; a replica that finds none free waits until one is.
 """
 
 import threading
@@ -46,7 +45,7 @@ class ReplicaLease:
     """
 
     def __init__(self, settings: ParticipantSettings, *, tls: Tls | None) -> None:
-        """Connect nowhere yet."""
+        """Prepare; nothing is connected yet."""
         if settings.slots is None:
             raise ValueError("a slot holder needs a number of slots")
         self._settings = settings
@@ -85,9 +84,9 @@ class ReplicaLease:
         self._event_buffer.put_event(None)
 
     def pass_on(self, stop: Callable[[str], None]) -> None:
-        """From now on `stop` is told when the slot is lost, and what was told us before.
+        """Call `stop` from now on when the slot is lost or a stop was requested.
 
-        A slot that was lost before is told as well, however the two threads meet.
+        If that happened before, it is called at once.
         """
         self._on_lost = stop
         if self.is_lost:

@@ -134,7 +134,7 @@ class Participant:
         self._say(version.received(self._clock()))
 
     def _finish_work(self, answered: Answered) -> None:
-        """The update is confirmed: only now is the version acknowledged."""
+        """Acknowledge the version, now that its update is confirmed."""
         version = answered.version
         self._at_work = None
         self._answered = version
@@ -162,7 +162,7 @@ class Participant:
                 self._notice(event)
 
     def _notice(self, event: object) -> None:
-        """What the connections tell about the broker."""
+        """Handle an event of a connection."""
         match event:
             case Connected() if self._channel.is_mine(event.connection):
                 self._subscriber.connected()

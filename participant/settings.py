@@ -158,7 +158,7 @@ class ParticipantSettings(ExamplePrivacySettings):
     @model_validator(mode="before")
     @classmethod
     def _slot_or_id(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """A slot is an id and a share of the data; it stands in for both."""
+        """Refuse `slots` together with an id or a share of the data, which a slot gives."""
         if given.get("slots") is None:
             return given
         for name in ("id", "partition_index", "num_partitions"):

@@ -1,4 +1,4 @@
-"""A participant's subscription to its own queue, and its signs of life."""
+"""A participant's subscription to its own queue, and its progress reports."""
 
 from collections.abc import Callable
 
@@ -59,7 +59,7 @@ class Subscriber:
         return self._next_progress if self._channel.is_subscribed else self._next_try
 
     def do_duties(self) -> None:
-        """Subscribe if that is lost, and give a sign of life if it is time for one.
+        """Subscribe again if need be, and publish a progress report if one is due.
 
         Raises:
             RefusedByBrokerError: if we may not read our queue.
@@ -77,7 +77,7 @@ class Subscriber:
         self._next_try, self._failures = self._clock(), 0
 
     def lost(self) -> None:
-        """The subscription is gone: what was unacknowledged comes again, and is recognised."""
+        """Note that the subscription has ended: unacknowledged messages are delivered again."""
         self._channel.lost()
         self._receiver.disconnected()
         self._next_try = self._clock() + SUBSCRIBES_AGAIN.first_seconds

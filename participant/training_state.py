@@ -1,6 +1,6 @@
-"""What a participant remembers: its last updates, private tensors, top-k's residual.
+"""The state of a participant: its last updates, private tensors, top-k's residual.
 
-Without a state folder all of it lives in memory, and a restart begins anew.
+Without a state folder all of it is in memory, and a restart loses it.
 """
 
 import json
@@ -25,22 +25,22 @@ from fanfold.schemas.reader_limits import ReaderLimits
 
 FILE = "last-training.fanfold"
 KEPT_UPDATES = 4
-"""Of top-k: an update may be refused when the next ones are out. Each is small beside the model."""
+"""With top-k: an update may be refused after the next ones were sent. Each is small."""
 
 
 class TrainingState:
     """The last encoded update stays until a newer version is answered.
 
     The same version is never trained twice. With a folder, updates, residual and private tensors
-    lie in one file: a crash leaves those of one training, never of two.
+    are in one file: after a crash they are all of the same training.
 
-    An update counts unless its sender is told otherwise: the broker has it, and an answer to a
-    refused one may be lost. What it carried is owed again only when the answer says that it came
-    too late. Anything else could send it twice.
+    An update is taken to count unless an answer says otherwise: the broker has it, and the answer
+    to a refused one may be lost. Its deltas are added to the residual only if the answer says that
+    it was too late. In any other case they could be sent twice.
     """
 
     def __init__(self, folder: Path | None, limits: ReaderLimits) -> None:
-        """Read what an earlier life left in `folder`.
+        """Read what an earlier process left in `folder`.
 
         Raises:
             InvalidInputError: if what the folder holds is damaged.
@@ -95,12 +95,13 @@ class TrainingState:
         self._updates, self._run, self._residual = updates, run, residual
 
     def refused(self, note: UpdateRefused) -> None:
-        """Draw the conclusions of an update that was not counted.
+        """Update the state after an update was not counted.
 
-        One that came too late is owed again, and forgotten: sent once more, it could count twice.
-        One that was refused for what it holds takes along what is owed, for nobody can tell which
-        part was at fault. It is not kept for the next start either if another one could count: by
-        then data, code or settings may have been mended. This process would train the same.
+        The deltas of one that came too late are added to the residual, and it is forgotten: sent
+        again, it could count twice. For one that was refused for its content the residual is
+        dropped as well, because any part may be at fault. If another one could count, it is not
+        kept for the next start either: by then data, code or settings may have been corrected.
+        This process would train the same again.
 
         Raises:
             OSError: if the disk refuses; then the next start finds everything as it was before.
@@ -168,7 +169,7 @@ class _Head:
     lengths: list[int]
     """Bytes of the residual, of the private tensors, and of each update, the oldest first."""
     sha256: str
-    """Of the two above and all parts: a flipped bit must not be sent, and counted."""
+    """The digest of the two above and all parts, so that a damaged update is not sent."""
 
     def line(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"

@@ -57,7 +57,7 @@ UPLOADS_AGAIN = Backoff(0.5, 30.0)
 DISK_PAUSE_SECONDS = 5.0
 STATE_PAUSE_SECONDS = 1.0
 LAST_SECONDS = 0.5
-"""For work that is over, and only has to say so."""
+"""How long to wait for work that is done and only has to report it."""
 
 
 class TrainingWorker:
@@ -78,7 +78,7 @@ class TrainingWorker:
         deliver: Callable[[object], None],
         observer: Observer | None = None,
     ) -> None:
-        """Use `task` and `trainer` from the slot's thread only."""
+        """Use `task` and `trainer` from the worker's thread only."""
         self._trainer = trainer
         self._participant = participant
         self._state = state
@@ -118,7 +118,7 @@ class TrainingWorker:
         self._channel.give_up_update()
 
     def close(self) -> bool:
-        """Abandon the work; False if it goes on all the same, because the task does not ask."""
+        """Abandon the work; return False if it goes on, because the task ignores the request."""
         was_told = self._abandoned.is_set()
         self.abandon()
         done, seconds = self._orders.all_tasks_done, LAST_SECONDS if was_told else ABANDON_SECONDS
@@ -163,7 +163,7 @@ class TrainingWorker:
             self.activity = Activity()
 
     def _remember(self) -> TrainingState:
-        """Return what is remembered; wait while another process uses the folder."""
+        """Return the state; wait while another process uses the folder."""
         is_told = False
         while (training_state := self._state.take()) is None:
             if not is_told:
@@ -177,9 +177,9 @@ class TrainingWorker:
         return training_state
 
     def _tell_age(self, training_state: TrainingState, version: Version) -> None:
-        """Say once of what was taken up if it is not of the version before this one.
+        """Warn once if the state is older than the version before this one.
 
-        Whoever was away for long knows why. A folder from an old backup looks the same.
+        That is so after a long absence, and also if the folder was restored from an old backup.
         """
         last = (
             training_state.last_update
@@ -236,7 +236,7 @@ class TrainingWorker:
     def _keep(
         self, training_state: TrainingState, encoded: Encoded, residual: dict[str, Tensor]
     ) -> None:
-        """Keep the update and what goes with it; a disk that refuses is waited for."""
+        """Keep the update and its state; wait while the disk cannot be written."""
         private = self._trainer.private_tensors
         until_there_is_room(
             lambda: training_state.keep(encoded, residual=residual, private=private),
@@ -252,7 +252,7 @@ class TrainingWorker:
             log.warning("--state-dir does not say that an update was refused", reason=str(error))
 
     def await_disk(self, error: OSError) -> None:
-        """Pause before the next attempt to write; called in the slot's thread.
+        """Pause before the next attempt to write; called in the worker's thread.
 
         Raises:
             TrainingAbandoned: if told to stop.

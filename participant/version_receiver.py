@@ -1,9 +1,9 @@
 """Which version to train on, from the chunks in this participant's queue.
 
-The newest complete version wins. Within a run newer is (epoch, version). Another run is newer than
-the one that is held, because a queue keeps its order; a past run only with a later epoch than it
-was left with. Older versions, and the headless rest of one whose start was dropped, are
-acknowledged and thrown away. No broker here: deliveries go in, decisions come out.
+The newest complete version is trained on. Within a run, newer means a larger (epoch, version).
+Another run is newer than the one that is held, because a queue keeps its order; a past run is newer
+only with a later epoch than before. Older versions, and chunks whose first ones were dropped, are
+acknowledged and dropped. Nothing here uses the broker: it takes deliveries and returns decisions.
 """
 
 import time
@@ -25,7 +25,7 @@ def _unsaid(_event: Event) -> None:
 
 @dataclass(slots=True)
 class Version:
-    """A version on its way in, in training, or answered."""
+    """A version that is being received, trained on, or answered."""
 
     run: str
     epoch: int
@@ -33,15 +33,15 @@ class Version:
     digest: str
     num_chunks: int
     assembly: Assembly | None
-    """Its bytes; None once it is answered, when they are needed no more."""
+    """Its bytes; None once it is answered, because they are no longer needed."""
     deliveries: dict[int, Delivery] = field(default_factory=dict)
-    """What to acknowledge when it is done with, by chunk, without the bodies."""
+    """The deliveries to acknowledge at the end, by chunk, without the bodies."""
     seen_again: set[int] = field(default_factory=set)
-    """The chunks that came once more after it was answered."""
+    """The chunks that arrived again after it was answered."""
     num_bytes: int = 0
     """Length of the whole message."""
     began_at: float = 0.0
-    """When its first chunk was here, in seconds of the receiver's clock."""
+    """When its first chunk arrived, in seconds of the receiver's clock."""
 
     def received(self, now: float) -> VersionReceived:
         """Return what people are told of a version that is whole now."""
@@ -64,7 +64,7 @@ class VersionReceiver:
         say: Say = _unsaid,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Hold nothing yet.
+        """Make a receiver that holds no version.
 
         Args:
             limits: nothing larger is taken.
@@ -81,7 +81,7 @@ class VersionReceiver:
         self.held: Version | None = None
         """The version in training, or the last one that was answered."""
         self.incoming: Version | None = None
-        """A newer one on its way in."""
+        """A newer version that is being received."""
         self._told = ("", -1)
         """The run and the epoch that were last told to be older."""
 
@@ -127,14 +127,14 @@ class VersionReceiver:
         return self.held
 
     def answer(self) -> None:
-        """The held version's update is confirmed: acknowledge it and let its bytes go."""
+        """Acknowledge the held version, whose update is confirmed, and free its bytes."""
         if self.held is not None:
             self._settle(self.held)
 
     def was_sent_again(self) -> bool:
-        """Whether the answered version has come whole once more since.
+        """Return whether the answered version has arrived again completely.
 
-        Its sender wants the answer again.
+        The coordinator sends it again to request the answer again.
         """
         held = self.held
         if held is None or len(held.seen_again) < held.num_chunks:
@@ -143,12 +143,12 @@ class VersionReceiver:
         return True
 
     def forget_answer(self) -> None:
-        """The answer to the held version is not kept any more: take its bytes if it comes again."""
+        """Note that the held version's update is no longer kept: take its bytes if sent again."""
         if self.held is not None and self.held.assembly is None:
             self.held = None
 
     def forget_run(self, run: str) -> None:
-        """The run is over: nothing of it is worth waiting for."""
+        """Forget a run that is over, and its versions."""
         if self.incoming is not None and self.incoming.run == run:
             self._settle(self.incoming)
             self.incoming = None
@@ -160,7 +160,7 @@ class VersionReceiver:
                 version.deliveries.clear()
 
     def _check_size(self, delivery: Delivery) -> None:
-        """Only the coordinator writes to this queue: what is too large is no attack."""
+        """Check the size; only the coordinator writes to this queue, so it is another network's."""
         size = delivery.headers.get("bytes")
         if (
             delivery.kind == GlobalParameters.KIND
@@ -202,7 +202,7 @@ class VersionReceiver:
             self._acknowledge(delivery)
 
     def _take_held(self, held: Version, header: ChunkHeader, delivery: Delivery) -> None:
-        """In training: adopt the redelivery. Answered: note that it came again."""
+        """Take a chunk of the held version: keep the redelivery, or note that it arrived again."""
         held.epoch = max(held.epoch, header.epoch or 0)
         if held.assembly is not None:
             self._adopt(held, header, delivery)

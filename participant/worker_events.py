@@ -1,4 +1,4 @@
-"""What the service and its training worker say to each other; the service needs no torch."""
+"""The events between the service and its training worker; importing them needs no torch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,9 +27,9 @@ class Training(Protocol):
 
 
 MAX_REASON_CHARACTERS = 1024
-"""Of a goodbye."""
+"""The length of a goodbye's reason."""
 ABANDON_SECONDS = 5.0
-"""How long the end of work that was abandoned is waited for: a batch, at most."""
+"""How long to wait for the end of abandoned work, which takes a batch at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Failed:
     version: Version
     error: BaseException
     words: str
-    """What the centre is told of it."""
+    """The reason that the coordinator is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class ToldOnce:
 def last_words(
     error: BaseException, ours: tuple[type[BaseException], ...] = (FanfoldError,)
 ) -> str:
-    """Return what the centre is told of an error that ends a participant.
+    """Return the reason that the coordinator is told when an error ends a participant.
 
     Only a sentence of `ours` travels: one of a user's code may hold private data.
     """
@@ -118,7 +118,7 @@ Phase = Literal["downloading", "training", "uploading", "waiting"]
 
 @dataclass(slots=True)
 class Activity:
-    """What the slot is doing, written by its thread and read by the service's."""
+    """What the worker is doing, written by its thread and read by the service's."""
 
     phase: Phase = "waiting"
     step: int = 0

@@ -204,11 +204,11 @@ class CoordinatorChannel:
         self._publishing.publish(outgoing(chunks, self._names.resend_exchange, participant))
 
     def forget(self, participant: str) -> None:
-        """The participant's queue is gone: until its next hello nothing can reach it."""
+        """Note that a participant's queue is gone: until its next hello nothing can reach it."""
         self._known.discard(participant)
 
     def forget_all_but(self, participants: AbstractSet[str]) -> None:
-        """The others are gone: what they come back to is seen to when they say hello."""
+        """Forget the queues of all others; they are checked again at their next hello."""
         self._known &= participants
 
     def dead_letter(self, delivery: Delivery, reason: str) -> Callable[[], None]:

@@ -1,4 +1,4 @@
-"""The lock that one living coordinator holds."""
+"""The lock that the active coordinator holds."""
 
 import structlog
 
@@ -29,7 +29,7 @@ class Leadership:
         store: RunStore,
         say: Say,
     ) -> None:
-        """Say nothing to the broker yet."""
+        """Prepare; nothing is sent to the broker yet."""
         self._federation = federation
         self._channel = channel
         self._reader = reader
@@ -50,7 +50,7 @@ class Leadership:
         self.take()
 
     def take(self) -> None:
-        """Hold the lock, and all connections; stand by for as long as another one holds it.
+        """Wait for all connections and take the lock; stand by while another one holds it.
 
         Raises:
             SupersededError: if we had an epoch, and another coordinator took one since.
@@ -60,7 +60,7 @@ class Leadership:
         while True:
             try:
                 if not self._channel.take_lock():
-                    self._check_epoch()  # whoever took the lock from us does not return it
+                    self._check_epoch()  # another coordinator may have taken over meanwhile
                     if not stood_by:
                         self._say(StandingBy(self._federation))
                     stood_by = True

@@ -1,1 +1,1 @@
-"""What a version is worth on held-out data, and what a run leaves behind."""
+"""Evaluation of versions on held-out data, and the result of a run."""

@@ -1,7 +1,7 @@
-"""Evaluation on held-out data, beside the round and not in it.
+"""Evaluation on held-out data, in a thread of its own beside the rounds.
 
-One that fails is told and skipped, and one under way when the run stops is given up: neither keeps
-the rounds from going on, or a successor from taking over.
+An evaluation that fails is reported and skipped, and one that is running when the run stops is
+abandoned: neither delays the rounds, or a successor.
 """
 
 import threading
@@ -27,17 +27,17 @@ from fanfold.schemas.tensor_codec import num_bytes
 from fanfold.storage import safetensors_file
 
 MOST_PENDING_BYTES = 256 << 20
-"""So much memory versions may take that wait to be evaluated; one always may."""
+"""Most bytes of versions that wait to be evaluated; one may always wait."""
 STOP_SECONDS = 1.0
-"""So long the end of a run waits for an evaluation to see that it is given up.
+"""How long the end of a run waits for an abandoned evaluation to stop.
 
-Where a task does not see it, the thread works on until the process ends.
+If a task does not check for it, the thread works on until the process ends.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """What a version is worth: metrics by name, averaged over the held-out examples."""
+    """The evaluation of a version: metrics by name, averaged over the held-out examples."""
 
     version: int
     metrics: Mapping[str, float]
@@ -66,14 +66,14 @@ class Evaluator:
     ) -> None:
         """Use the task's held-out data, if it has any that fits what is shared.
 
-        A task with private tensors has no network that could be evaluated at the centre.
+        With private tensors, the coordinator has no whole network that it could evaluate.
 
         Args:
-            task: brings the held-out data and the metrics; is told when to give up.
-            network: is used up by the evaluations.
-            deliver: is called with each result, in the evaluating thread.
-            best: where the best version goes.
-            until_accuracy: what is good enough.
+            task: has the held-out data and the metrics; its execution is told when to stop.
+            network: changed by the evaluations.
+            deliver: called with each result, in the evaluating thread.
+            best: the file of the best version.
+            until_accuracy: the accuracy at which the run ends.
             form: what the network's files hold beside the tensors of a run; looked up if None.
 
         Raises:
@@ -88,7 +88,7 @@ class Evaluator:
         has_private_tensors = len(shared) < len(named_tensors(network))
         with reading(task.data_dir):
             self._data: Any = None if has_private_tensors else task.test_data()
-        # Without data it would only lie there, a whole model of it.
+        # Without data the network would only take the memory of a whole model.
         self._network = network if self.has_data else nn.Module()
         self._deliver = deliver
         self._thread: threading.Thread | None = None
@@ -103,7 +103,7 @@ class Evaluator:
         self.is_good_enough = False
 
     def restore(self, best_accuracy: float) -> None:
-        """Take back what was reached before a restart."""
+        """Restore the best accuracy from before a restart."""
         self.best_accuracy = best_accuracy
         if self._until_accuracy is not None:
             self.is_good_enough = best_accuracy >= self._until_accuracy
@@ -159,7 +159,7 @@ class Evaluator:
         self.last = evaluated
 
     def close(self) -> None:
-        """Give up the evaluation under way, and drop those behind it."""
+        """Abandon the running evaluation, and drop those that wait."""
         self._is_closed.set()
         with self._changed:
             self._pending.clear()

@@ -1,4 +1,4 @@
-"""What a run leaves behind in its folder: the last model, the best one, and their hash."""
+"""The result of a run in its folder: the last model, the best one, and their hash."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ MODEL, BEST = "model.safetensors", "best.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """How a run ended. `is_finished` is False when it was stopped before the last round."""
+    """How a run ended. `is_finished` is False if it was stopped before the last round."""
 
     is_finished: bool
     rounds: int
@@ -43,7 +43,7 @@ def run_result_of(
     folder: Path,
     is_finished: bool,
 ) -> RunResult:
-    """Return how the run stands; its accuracy is that of the last version, where it is known."""
+    """Return the state of the run; its accuracy is that of the last version, if it is known."""
     accuracy = None if reports.last is None else reports.last.accuracy
     if evaluator.last is not None:
         accuracy = finite(evaluator.last.metrics).get("accuracy")

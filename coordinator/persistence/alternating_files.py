@@ -1,8 +1,8 @@
-"""Two files that take turns, so that the newest whole one is found whatever a crash leaves.
+"""Two files written alternately, so that after any crash one of them is complete.
 
 The older one is overwritten in place, synced, and only then gets the name of the newest. That waits
-for the disk once, and changes nothing that a journal keeps, so it takes less than writing a new
-file. A number inside says which one is newer: after a power cut the names may be those of before.
+for the disk once and changes nothing in the file system's journal, so it is faster than writing a
+new file. A number inside says which is newer: after a power cut the names may be the former ones.
 
 Each is a safetensors file. The tensor `document` (uint8) holds a JSON document, padded with spaces:
 it may be of any size, as a header may not.
@@ -23,14 +23,14 @@ from fanfold.storage.safetensors_file import DamagedFileError
 
 DOCUMENT = "document"
 DOCUMENT_MULTIPLE, HEADER_MULTIPLE = 64 << 10, 4 << 10
-"""Room for the document and the header to vary without changing the size of the file."""
+"""Padding, so that document and header can vary without changing the size of the file."""
 
 Metadata = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was read. `is_previous` when the newest file was damaged, or is gone."""
+    """What was read. `is_previous` if the newest file was damaged, or is gone."""
 
     path: Path
     document: dict[str, Any]
@@ -49,7 +49,7 @@ class AlternatingFiles:
         self._incoming = folder / f"{stem}.safetensors.incoming"
         self._number = 0
         self.problems: dict[Path, str] = {}
-        """What was found damaged by the last `read`; half a file that never counted is not."""
+        """Files that the last `read` found damaged, except one whose write was not finished."""
 
     @property
     def paths(self) -> list[Path]:
@@ -60,7 +60,7 @@ class AlternatingFiles:
     def write(
         self, document: Mapping[str, Any], tensors: Mapping[str, Tensor], metadata: Metadata
     ) -> None:
-        """Write durably; the one that was newest becomes the previous one.
+        """Write and sync; the one that was newest becomes the previous one.
 
         Raises:
             OSError: if the disk refuses; what was newest before can still be read.
@@ -82,12 +82,12 @@ class AlternatingFiles:
         self._number += 1
 
     def read(self, *, is_wanted: Callable[[Metadata], bool]) -> Found | None:
-        """Return the newest whole one of those that are wanted, or None.
+        """Return the newest complete one of those that are wanted, or None.
 
-        It gets the name of the newest, so that the next one does not overwrite it.
+        It gets the name of the newest, so that the next write does not overwrite it.
 
         Args:
-            is_wanted: is asked with the metadata of each, the newest first.
+            is_wanted: called with the metadata of each, the newest first.
 
         Raises:
             OSError: if the disk refuses.
@@ -109,7 +109,7 @@ class AlternatingFiles:
             except DamagedFileError as error:
                 self.problems[path] = str(error)
         is_previous = is_newest_gone or self.newest in self.problems
-        self.problems.pop(self._incoming, None)  # never whole, so never counted on
+        self.problems.pop(self._incoming, None)  # its write was never finished
         if found is None:
             return None
         self._name_newest(found.path)

@@ -1,6 +1,6 @@
-"""The checkpoint is the source of truth.
+"""The checkpoint, which decides what was counted.
 
-What it holds is counted, and only that is acknowledged at the broker.
+Only what it holds is acknowledged at the broker.
 
 It has two parts. The base holds everything, and is written when a round closes. While a round is
 open the model and the optimizer's state do not change: a commit then writes only the progress,
@@ -39,7 +39,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What tells whether a base is still good: all tensors but those `changing` are as they were.
+    """What says whether a base is still valid: only the tensors `changing` have changed since.
 
     `changing` are first parts of names such as `sum/weight`.
     """
@@ -50,7 +50,7 @@ class Basis:
 
 
 class CheckpointStore:
-    """The base and the progress, each in two files that take turns."""
+    """The base and the progress, each in two files that are written alternately."""
 
     def __init__(self, folder: Path) -> None:
         """Use `folder`, which exists."""
@@ -72,7 +72,7 @@ class CheckpointStore:
         *,
         basis: Basis | None = None,
     ) -> None:
-        """Write a checkpoint durably, in one file: only the progress where the base is still good.
+        """Write a checkpoint to one file and sync it: only the progress if the base is still valid.
 
         Raises:
             OSError: if the disk refuses; what was newest before can still be read.

@@ -1,4 +1,4 @@
-"""What the coordinator does while its folder takes nothing: it says so, and waits."""
+"""Waits, with a message, while the coordinator's folder cannot be written."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +14,13 @@ from fanfold.transport import EventReader
 DISK_PAUSE_SECONDS = 5.0
 LOCK_PAUSE_SECONDS = 0.2
 SHORT_LOCK_SECONDS = 1.0
-"""Whoever takes over holds the lock for a moment only: nothing is said of that."""
+"""A successor holds the lock only for a moment, so a shorter wait is not reported."""
 
 
 class DiskRetry:
-    """Repeats what the disk refuses, until a person has mended it.
+    """Repeats what the disk refuses until it succeeds.
 
-    Belongs to the coordinator's work thread.
+    Used by the coordinator's work thread.
     """
 
     def __init__(

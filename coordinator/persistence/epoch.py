@@ -1,7 +1,7 @@
-"""Whose turn it is to write a run's folder: the epoch on the disk, and the lock that guards it.
+"""Which coordinator may write a run's folder: the epoch on the disk, and the lock that guards it.
 
-Files: `epoch` holds a decimal number, the epoch of the coordinator that took the folder over last;
-`lock` is held with flock(2) by whoever writes, and names that coordinator's process.
+Files: `epoch` holds a decimal number, the epoch of the coordinator that took over last; `lock` is
+held with flock(2) by the one that writes, and names its process.
 """
 
 import errno
@@ -16,9 +16,9 @@ from fanfold.schemas.errors import FanfoldError, InvalidInputError
 from fanfold.storage.disk import replacing
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP}
-"""A file system without locks: then the epoch alone has to do."""
+"""Errors of a file system without locks, where only the epoch is checked."""
 LARGEST = 2**53 - 2
-"""The wire has no larger one than the next."""
+"""One less than the largest number that fits into a message."""
 
 
 class SupersededError(FanfoldError):
@@ -45,7 +45,7 @@ class FolderLockedError(BlockingIOError):
 class Epoch:
     """The epoch that this coordinator took, and the one on the disk.
 
-    It stands in a file of its own, so that a damaged checkpoint cannot lower it. Belongs to the
+    It has a file of its own, so that a damaged checkpoint cannot lower it. Used by the
     coordinator's work thread.
     """
 
@@ -54,7 +54,7 @@ class Epoch:
         self._folder = folder
         self._path = folder / "epoch"
         self.number = 0
-        """The one that this coordinator took; 0 before it did."""
+        """The epoch that this coordinator took; 0 before it did."""
 
     def take(self, *, above: int) -> None:
         """Take the next epoch, durably. To be called with the lock held.
@@ -73,7 +73,7 @@ class Epoch:
         self.number = number
 
     def check(self) -> None:
-        """Make sure that nobody took the folder over.
+        """Check that no other coordinator has taken over.
 
         Raises:
             SupersededError: if another coordinator took an epoch since.
@@ -88,8 +88,8 @@ class Epoch:
         """Hold the lock.
 
         Raises:
-            FolderLockedError: if another process holds it, a stopped one perhaps: that would be a
-                wait without end, which is left to whoever can say so and be interrupted.
+            FolderLockedError: if another process holds it. That may be a stopped one, so the wait
+                is left to the caller, which can report it and be interrupted.
             OSError: if the disk refuses.
         """
         path = self._folder / "lock"

@@ -1,6 +1,6 @@
-"""A message's room in a file: its bytes, followed by one SHA-256 digest per chunk.
+"""A message in a file: its bytes, followed by one SHA-256 digest per chunk.
 
-Zeros stand where a chunk is missing.
+A missing chunk and its digest are zeros.
 """
 
 import errno
@@ -17,14 +17,14 @@ _BLOCK_BYTES = 1 << 20
 
 
 class FileBuffer:
-    """Room in a file, which is opened for each chunk: thousands may be unfinished at a time.
+    """A file that is opened for each chunk, because thousands may be incomplete at a time.
 
-    Chunks are written, and not stored through a mapping: then a page of the file weighs on the
-    system's cache alone, and on this process not before the message is whole and looked at.
+    Chunks are written to the file and not to a mapping of it: so their pages are in the system's
+    cache, and count as this process's memory only when the complete message is read.
     """
 
     def __init__(self, path: Path, header: ChunkHeader) -> None:
-        """Create the file, or take up one of the same size."""
+        """Create the file, or continue one of the same size."""
         self.path = path
         self.num_bytes = header.whole.num_bytes
         self._size = self.num_bytes + header.whole.count * _DIGEST_BYTES
@@ -56,18 +56,18 @@ class FileBuffer:
         self.put(self.num_bytes + index * _DIGEST_BYTES, digest)
 
     def digests(self) -> dict[int, bytes]:
-        """Return what `put_digest` noted, in an earlier life perhaps."""
+        """Return what `put_digest` has written, also in an earlier process."""
         with self._opened() as descriptor:
             table = os.pread(descriptor, self._size - self.num_bytes, self.num_bytes)
         found = (table[at : at + _DIGEST_BYTES] for at in range(0, len(table), _DIGEST_BYTES))
         return {index: digest for index, digest in enumerate(found) if any(digest)}
 
     def sync(self) -> None:
-        """Make everything durable that was put.
+        """Sync everything that was put.
 
         Raises:
-            OSError: if the disk refuses: then what was put may be gone, and the next sync would
-                succeed for nothing. `put_again` comes first.
+            OSError: if the disk refuses: then what was put may be lost although the next sync
+                succeeds, so call `put_again` before it.
         """
         with self._opened() as descriptor:
             os.fsync(descriptor)

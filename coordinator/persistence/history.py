@@ -2,9 +2,9 @@
 
 One JSON object per line, durable up to what the checkpoint counts. `event` says what it is:
 `started` (the settings from here on), `commit` (updates folded into a round that is still open),
-`round` (all updates that made a version, in the order of folding), `round_closed` (what was told
-of it), `updates_lost` (went with a damaged checkpoint), `history_lost` (lines before it were lost,
-and somebody accepted that), `upload_damaged` (parts of an update that had been acknowledged).
+`round` (all updates in a version, in the order of folding), `round_closed` (the event of its end),
+`updates_lost` (with a damaged checkpoint), `history_lost` (lines before it were lost, and that was
+accepted), `upload_damaged` (parts of an update that had been acknowledged).
 """
 
 import json
@@ -23,13 +23,13 @@ from fanfold.coordinator.persistence.history_chain import (
 from fanfold.coordinator.settings import RoundSettings
 
 MOST_TAIL_BYTES = 32 << 10
-"""So much of the history may stand in the checkpoint before the file itself is synced."""
+"""Most bytes of the history that the checkpoint holds before the file itself is synced."""
 
 
 class History:
     """`history.jsonl`.
 
-    What stands behind the length in the checkpoint was never committed and is cut off on resume.
+    What follows after the length in the checkpoint was never committed and is cut off on resume.
     To wait for the disk once per commit and not twice, the last lines become durable within the
     checkpoint, as its tail; the file is synced when the tail grows long. Lines stay in memory until
     `flush` or `commit`, which can be tried again when the disk was full.
@@ -47,7 +47,7 @@ class History:
         self._pending = bytearray(self._tail)
         self._chain = committed.chain
         self._is_file_unsure = False
-        """Whether a sync failed: then what was written since the last one may be gone."""
+        """Whether a sync failed: then what was written since the last one may be lost."""
 
     def append(self, record: dict[str, Any]) -> None:
         """Add one line; durable after the next commit. Touches no disk."""

@@ -1,8 +1,8 @@
 """Whole sets of tensors on the disk, by key: safetensors files in one folder.
 
-A file is durable when `put` returns, and its name when `sync` does. What is dropped stays for some
-rounds: the checkpoint on the disk still names it, and so may the one before, which is what there is
-if the newest is damaged.
+A file is synced when `put` returns, and its name when `sync` does. A dropped file stays for some
+rounds: the checkpoint on the disk still names it, and so may the one before, which is used if the
+newest is damaged.
 """
 
 import json

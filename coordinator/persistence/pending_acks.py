@@ -1,4 +1,4 @@
-"""Which deliveries wait for a commit, and how they may be acknowledged after it."""
+"""Deliveries that wait for a commit, and how they may be acknowledged after it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +12,9 @@ class Due(Enum):
 
     NOW = auto()
     AFTER_COMMIT = auto()
-    """What it brought, or brought before, is not durable yet."""
+    """After the next commit, because its content is not durable yet."""
     ONCE_KEPT = auto()
-    """It is put aside for a person, and the publisher acknowledges it."""
+    """By the publisher, when it has been put into the dead letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ class DueAcks:
 
 
 class PendingAcks:
-    """Deliveries whose effect is not durable yet, and those that are being put aside.
+    """Deliveries whose effect is not durable yet, and those being put into the dead letters.
 
-    To acknowledge a delivery and all before it takes one frame for thousands. But a malformed one
-    may be on its way to the dead letters meanwhile: acknowledged with the rest it would be gone
-    before it is kept, and acknowledged again afterwards it would cost the channel.
+    One frame can acknowledge a delivery and all before it. But a malformed one among them may still
+    be on its way to the dead letters: acknowledged with the others it could be lost, and
+    acknowledging it again afterwards would make the broker close the channel.
     """
 
     def __init__(self) -> None:
@@ -40,23 +40,23 @@ class PendingAcks:
         self._waiting: list[Delivery] = []
         self._aside: set[tuple[Subscription, int]] = set()
         self.since = 0.0
-        """When the first of those that wait came."""
+        """When the first waiting delivery arrived."""
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def wait(self, delivery: Delivery, now: float) -> None:
-        """Take note of a delivery that may be acknowledged after the next commit."""
+        """Add a delivery that may be acknowledged after the next commit."""
         if not self._waiting:
             self.since = now
         self._waiting.append(replace(delivery, body=b"", headers={}))
 
     def put_aside(self, delivery: Delivery) -> None:
-        """Take note of one that is acknowledged on its own, later."""
+        """Add a delivery that is acknowledged on its own, later."""
         self._aside.add((delivery.subscription, delivery.tag))
 
     def kept(self, delivery: Delivery) -> None:
-        """Take note that one that was put aside is acknowledged now."""
+        """Note that a delivery that was put aside is acknowledged now."""
         self._aside.discard((delivery.subscription, delivery.tag))
 
     def committed(self) -> DueAcks:
@@ -71,6 +71,6 @@ class PendingAcks:
         return DueAcks(together[-1] if together else None, waiting[len(together) :])
 
     def forget(self) -> None:
-        """Drop all: they came on a connection that is gone, and will come again."""
+        """Drop all: their connection is lost, and they will be delivered again."""
         self._waiting.clear()
         self._aside.clear()

@@ -1,6 +1,6 @@
-"""What makes a run survive its coordinator: commit first, acknowledge then, publish after.
+"""The files of a run, with which it survives its coordinator: commit, acknowledge, publish.
 
-A commit makes the spool durable, then the history, then the checkpoint; only then are deliveries
+A commit syncs the spool, then the history, then the checkpoint; only then are deliveries
 acknowledged.
 """
 
@@ -42,7 +42,7 @@ log = structlog.get_logger()
 class RunStore:
     """The checkpoint, the history and the spool of one run, and which deliveries wait for a commit.
 
-    Belongs to the coordinator's work thread.
+    Used by the coordinator's work thread.
     """
 
     def __init__(self, folder: Path, limits: ReaderLimits) -> None:
@@ -68,11 +68,11 @@ class RunStore:
         self.pending_acks = PendingAcks()
         self._folded: list[SpoolFile] = []
         self.lost: list[dict[str, Any]] = []
-        """Updates that a checkpoint counted which is damaged now."""
+        """Updates that were counted by a checkpoint that is damaged now."""
 
     @property
     def is_open(self) -> bool:
-        """Whether they were loaded, so that they can be written to."""
+        """Whether the files were loaded, so that they can be written."""
         return self._history is not None
 
     @property
@@ -85,12 +85,12 @@ class RunStore:
     def load(
         self, *, fresh: bool, say: Say, accept_lost_history: bool = False
     ) -> Checkpoint | None:
-        """Open the history, and return the checkpoint to go on from, if there is one.
+        """Open the history, and return the checkpoint to resume from, if there is one.
 
         Args:
-            fresh: begin anew: what an earlier run left is removed, which is said.
-            say: is told what was removed or lost.
-            accept_lost_history: go on with what is left of a history that is damaged.
+            fresh: start a new run: the files of an earlier one are removed, which is reported.
+            say: called with events about what was removed or lost.
+            accept_lost_history: resume with what is left of a history that is damaged.
 
         Raises:
             InvalidInputError: if there are checkpoints, but none that can be read; or a history
@@ -145,7 +145,7 @@ class RunStore:
         say(ModelsLost(tuple(participants), number, folder=str(self.kept.folder)))
 
     def _accept(self, damage: DamagedHistoryError, say: Say) -> History:
-        """Keep a damaged history beside, and go on with what is intact of it."""
+        """Keep a copy of a damaged history, and go on with the intact part of it."""
         path = self.folder / "history.jsonl"
         aside = path.with_name(f"history.damaged.{self.epoch}.jsonl")
         shutil.copyfile(path, aside)
@@ -162,7 +162,7 @@ class RunStore:
         return history
 
     def _remove(self, history: Path, say: Say) -> None:
-        """Remove what an earlier run left, and say so; its epoch stays, lest it come again."""
+        """Remove the files of an earlier run, and report it; the epoch stays, so that it grows."""
         results = [self.folder / name for name in ("model.safetensors", "best.safetensors")]
         left = [*self.checkpoint.paths, *(path for path in results if path.exists())]
         if history.stat().st_size:
@@ -179,20 +179,20 @@ class RunStore:
         return self._epoch.number
 
     def take_epoch(self) -> None:
-        """Take the next epoch, durably, once nobody else is in the middle of writing.
+        """Take the next epoch and sync it, while no other process writes.
 
-        From now on nobody but us writes these books: so they are read after it, not before.
+        From now on no other coordinator writes these files, so they are read after it.
 
         Raises:
             InvalidInputError: if the epoch's file holds no number.
-            FolderLockedError: if somebody else is in the middle of writing.
+            FolderLockedError: if another process writes just now.
             OSError: if the disk refuses; it can be tried again.
         """
         with self._epoch.locked():
             self._epoch.take(above=self.checkpoint.epoch())
 
     def check_epoch(self) -> None:
-        """Make sure that these are still our books; whatever is written into them asks again.
+        """Check that no other coordinator has taken over; every write checks it again.
 
         Raises:
             SupersededError: if another coordinator took an epoch since.
@@ -205,18 +205,18 @@ class RunStore:
 
     @contextmanager
     def ours(self) -> Iterator[None]:
-        """Write while these are our books: whoever wants to take them over waits for the end.
+        """Hold the lock during a write, after a check that no other coordinator has taken over.
 
         Raises:
             SupersededError: if another coordinator took an epoch since.
-            FolderLockedError: if another one is in the middle of writing.
+            FolderLockedError: if another process writes just now.
         """
         with self._epoch.locked():
             self._epoch.check()
             yield
 
     def folded(self, file: SpoolFile) -> None:
-        """Take note of a spool file that goes once the sum it went into is committed."""
+        """Note a spool file that is removed once the sum it went into is committed."""
         self._folded.append(file)
 
     def commit(
@@ -226,9 +226,9 @@ class RunStore:
         *,
         basis: Basis | None = None,
     ) -> DueAcks:
-        """Make everything durable, and return what may be acknowledged now.
+        """Sync everything, and return what may be acknowledged now.
 
-        Where the last commit had the same `basis`, only what may have changed since is written.
+        If the last commit had the same `basis`, only what may have changed since is written.
 
         Raises:
             OSError: if the disk refuses; nothing is to be acknowledged, and the same commit can be
@@ -246,7 +246,7 @@ class RunStore:
         return self.pending_acks.committed()
 
     def keep_spool(self) -> DueAcks:
-        """Make parts of uploads durable, where nothing else was counted.
+        """Sync parts of uploads, if nothing else was counted.
 
         Return what may be acknowledged now.
 
@@ -259,7 +259,7 @@ class RunStore:
         return self.pending_acks.committed()
 
     def flush(self) -> None:
-        """Show all lines of the history to its readers.
+        """Write all lines of the history to the file, where readers see them.
 
         Raises:
             OSError: if the disk refuses.

@@ -1,13 +1,13 @@
-"""Where updates that arrive in several chunks wait until they are whole.
+"""Updates that arrive in several chunks, in files until they are complete.
 
 On disk, so that memory does not grow.
 
 A spool file is the message's bytes followed by one SHA-256 digest per chunk, zeros where the chunk
 is missing. After a crash a chunk counts as received only if its bytes still have that digest. The
 file is named by base version, sender and digest, so that two attempts at the same update never mix,
-and so that what an earlier process left can be told too stale, or one too many of its sender.
+and so that files of an earlier process can be recognised as too stale or over a sender's limit.
 
-Nothing goes for its age: its chunks are acknowledged, and nobody would send them again.
+Files never expire by age: their chunks are already acknowledged and would not be redelivered.
 """
 
 import re
@@ -23,12 +23,12 @@ from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.storage.disk import may_pass, sync_folder
 
 UNFINISHED_PER_SENDER = 2
-"""One update on its way, and one that a crash of its sender cut short."""
+"""One update that is being sent, and one that a crash of its sender cut short."""
 
 
 @dataclass(slots=True)
 class SpoolFile:
-    """One message on its way in."""
+    """One message that is being received."""
 
     buffer: FileBuffer
     assembly: Assembly
@@ -57,7 +57,7 @@ class SpoolFile:
         return whole
 
     def sync(self) -> None:
-        """Make what was stored durable."""
+        """Sync what was stored."""
         if not self.dirty:
             return
         if self.is_unsure:
@@ -69,11 +69,11 @@ class SpoolFile:
 
 @dataclass(frozen=True, slots=True)
 class DamagedUpload:
-    """An update whose last chunk came while others are missing that were acknowledged."""
+    """An update whose last chunk arrived while chunks that were acknowledged are missing."""
 
     header: ChunkHeader
     missing: tuple[int, ...]
-    """Indices of the chunks that nobody will send again by themselves."""
+    """Indices of the missing chunks, which are not sent again without a request."""
 
 
 class Spool:
@@ -86,9 +86,9 @@ class Spool:
         self._limits = limits
         self._files: dict[str, SpoolFile] = {}
         self._left: set[str] = set()
-        """What an earlier process left, and nobody has gone on with yet."""
+        """Files of an earlier process for which no further chunk has arrived yet."""
         self._undeleted: set[str] = set()
-        """What the disk did not let us delete."""
+        """Files that could not be deleted."""
         self._damaged: list[DamagedUpload] = []
         self.take_over()
 
@@ -105,11 +105,10 @@ class Spool:
         """Store one chunk; return its message if that is whole now.
 
         Args:
-            sender: the one who sent it, by the broker's word: others cannot spoil this message,
-                nor take the room of its sender.
-            header: where the chunk belongs.
+            sender: the checked sender: others cannot damage this message, nor use its limit.
+            header: the chunk's headers.
             body: the chunk's bytes.
-            now: seconds of a monotonic clock: which of a sender's messages was last gone on with.
+            now: seconds of a monotonic clock, for the order of a sender's messages.
 
         Raises:
             MalformedMessageError: if the chunk does not belong here or is damaged.
@@ -141,10 +140,10 @@ class Spool:
         return damaged
 
     def sync(self) -> None:
-        """Make all chunks durable, so that they can be acknowledged.
+        """Sync all chunks, so that they can be acknowledged.
 
-        A whole message is left out: it is folded, and what is committed with its chunks is the sum
-        that it went into. Waiting for the disk to write it would be for nothing.
+        Complete messages are left out: they are folded, and the sum that they went into is
+        committed instead, so that waiting for the disk to write them is not needed.
         """
         dirty = [file for file in self._files.values() if file.dirty and not file.assembly.complete]
         for file in dirty:
@@ -158,7 +157,7 @@ class Spool:
     def remove(self, file: SpoolFile) -> None:
         """Forget a message that was committed or refused.
 
-        The file's pages go when the last tensor built on it goes.
+        The file's pages are freed with the last tensor that uses them.
         """
         self._files.pop(file.name, None)
         self._delete(file.name)
@@ -186,9 +185,9 @@ class Spool:
         self._undeleted.clear()
 
     def _make_room(self, owner: str) -> None:
-        """Let a sender's oldest unfinished message go when it begins one too many.
+        """Remove a sender's oldest incomplete message when it begins one over the limit.
 
-        Their number is what bounds the room that one sender can take from the disk.
+        The limit bounds the disk space that one sender can use.
         """
         left = sorted((name for name in self._left if _owner(name) == owner), key=_version)
         unfinished = [
@@ -208,7 +207,7 @@ class Spool:
         self._delete(name)
 
     def _delete(self, name: str) -> None:
-        """Delete a file; one that the disk keeps for now does no harm, and goes at a later sync."""
+        """Delete a file; if that fails, it does no harm and is deleted at a later sync."""
         try:
             (self._folder / name).unlink(missing_ok=True)
         except OSError as error:
@@ -229,9 +228,9 @@ class Spool:
         return SpoolFile(buffer, assembly, now, is_continued)
 
     def _look_for_damage(self, file: SpoolFile, header: ChunkHeader) -> None:
-        """Chunks come in order, and again in order: what the last one finds missing is lost.
+        """Find missing chunks: they are sent in order, so those missing at the last one are lost.
 
-        It was acknowledged to an earlier process, and its part of the file is damaged or gone.
+        They were acknowledged by an earlier process, and their part of the file is damaged or gone.
         """
         if file.is_continued and header.index == header.whole.count - 1:
             received = file.assembly.received

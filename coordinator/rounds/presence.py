@@ -1,4 +1,4 @@
-"""Who is there, as far as the coordinator has heard.
+"""Which participants are present, as far as the coordinator knows.
 
 Times are seconds of one monotonic clock, read by the caller.
 """
@@ -9,28 +9,28 @@ from dataclasses import dataclass
 from fanfold.schemas.messages import Hello, Progress
 
 SILENT_SIGNS = 3
-"""So many signs of life in a row fail to come from one who is silent."""
+"""A participant is silent after missing this many of its progress reports in a row."""
 ALIVE_SECONDS = Progress.model_fields["alive_seconds"].default
-"""The longest time between two of them, of one that was not heard since we started."""
+"""The interval of the reports of a participant that has not reported since the start."""
 _AT_WORK = {"training", "uploading"}
 
 
 @dataclass(slots=True)
 class Participant:
-    """When something was heard of one participant, and what it said of itself."""
+    """When something last arrived from a participant, and what it has reported."""
 
     heard_at: float
     instance: str = ""
-    """Which start of it that was; empty where that is not known yet."""
+    """The start of the participant that reported; empty if it is not known yet."""
     alive_seconds: float = ALIVE_SECONDS
-    """The longest time between two of its signs of life."""
+    """The longest time in seconds between two of its reports."""
     at_work_on: tuple[str, int] | None = None
-    """Run and version; None while it waits, and where it did not say."""
+    """Run and version in training; None while it waits, or if it has not reported any."""
     waits_with: int | None = None
     """The newest version it holds, while it waits for a newer one."""
 
     def said(self, event: Hello | Progress) -> None:
-        """Take note of what an event says of its sender."""
+        """Take in an event of this participant."""
         self.instance, self.alive_seconds = event.instance, event.alive_seconds
         self.at_work_on, self.waits_with = None, None
         if isinstance(event, Progress) and event.phase in _AT_WORK:
@@ -42,30 +42,30 @@ class Participant:
 class Presence:
     """Present is: hello heard, no goodbye, and not silent at the last deadline.
 
-    Silent at a deadline is of whom nothing was received since the version was out, or since the
-    deadline before, and through three of the intervals that it names itself. Time in which nothing
-    can be received, or nobody can send anything, is nobody's silence.
+    A participant is silent at a deadline if nothing was received from it since the version was
+    published, or since the deadline before, nor during three of its own report intervals. Time in
+    which nothing can be received or sent does not count.
     """
 
     def __init__(self) -> None:
         self._participants: dict[str, Participant] = {}
 
     def heard(self, participant: str, now: float) -> Participant:
-        """Take note of a sign of life; its caller knows which instance gave it."""
+        """Note a report of a participant; the caller sets its instance."""
         entry = self._participants.setdefault(participant, Participant(heard_at=now))
         entry.heard_at = now
         return entry
 
     def still_there(self, participant: str | None, now: float) -> None:
-        """Take note of a sign of life that is too little to join: an update, or a part of one.
+        """Note an update, or a part of one, which shows that a present participant is alive.
 
-        It may come after its sender's goodbye: that one stays away.
+        It may arrive after its sender's goodbye: it does not make the sender present again.
         """
         if participant in self._participants:
             self._participants[participant].heard_at = now
 
     def left(self, participant: str, instance: str) -> bool:
-        """Take note of a goodbye; one from an instance that has been replaced since is ignored.
+        """Note a goodbye; one from an instance that has been replaced since is ignored.
 
         After a restart of the coordinator the instance is not known until something is heard.
         """
@@ -84,17 +84,17 @@ class Presence:
         }
 
     def drop(self, participants: AbstractSet[str]) -> None:
-        """Wait for these no longer, until something is heard of them again."""
+        """Do not wait for these any more, until they report again."""
         for participant in participants:
             del self._participants[participant]
 
     def could_not_speak(self, seconds: float, now: float) -> None:
-        """Take note that so long, until now, nothing could be received: it is nobody's silence."""
+        """Note that for `seconds` until now nothing could be received, which is no silence."""
         for entry in self._participants.values():
             entry.heard_at = min(now, entry.heard_at + seconds)
 
     def at_work_on(self, run: str, version: int, *, now: float) -> set[str]:
-        """Return who said of late that it works on this version: it holds all of it."""
+        """Return who has reported recently that it trains on this version."""
         return {
             name
             for name, entry in self._participants.items()
@@ -123,5 +123,5 @@ class Presence:
 
     @property
     def names(self) -> AbstractSet[str]:
-        """The ids of all who are present: a live view, which costs nothing to ask for."""
+        """The ids of all who are present: a live view, not a copy."""
         return self._participants.keys()

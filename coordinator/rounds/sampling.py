@@ -1,8 +1,8 @@
-"""Which of those present get a version, where not everybody does.
+"""The participants that are sent a version, if a fraction of those present is.
 
-Everybody draws a lot that follows from the run's seed, the round and the own name; the smallest
-lots win. So the sample does not depend on the order of names, is the same when a round is opened
-again after a crash, and who joins or leaves moves no more than one place in it.
+They are those with the smallest hashes of the run's seed, the round and their id. So the sample
+does not depend on the order of ids, is the same when a round is opened again after a crash, and
+changes by one participant at most when one joins or leaves.
 """
 
 import heapq
@@ -31,7 +31,7 @@ class Sampling:
     """The sample of the open round; None stands for everybody, as with a fraction of 1."""
 
     def __init__(self, policy: RoundPolicy, seed: int) -> None:
-        """Nobody is drawn yet."""
+        """Make a sampling in which nobody is drawn yet."""
         self._policy = policy
         self._seed = seed
         self.members: frozenset[str] | None = None
@@ -43,13 +43,13 @@ class Sampling:
             self.members = self._drawn(present, round_number)
 
     def widen(self, alive: AbstractSet[str], round_number: int) -> frozenset[str]:
-        """Fill the places of those who went silent, and return who was added.
+        """Draw others in place of those who went silent, and return who was added.
 
-        Without this a round would wait for ever when its whole sample is gone for good.
+        Without this a round would wait for ever if its whole sample never returns.
 
         Args:
-            alive: who was heard of since the version was published.
-            round_number: of the open round.
+            alive: those that have reported since the version was published.
+            round_number: the number of the open round.
         """
         if self.members is None:
             return frozenset()

@@ -1,4 +1,4 @@
-"""A folder of books that can be opened again and again."""
+"""A run's folder that can be opened again and again."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,9 +15,9 @@ Opened = Callable[..., tuple[RunStore, list[str], Any]]
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[Opened]:
-    """A function that opens the folder's books: with an epoch, what they said, and what was there.
+    """A function that opens the folder and returns its store, its events and its checkpoint.
 
-    All are closed at the end; closing twice does no harm.
+    All stores are closed at the end; closing twice does no harm.
     """
     everything: list[RunStore] = []
 

@@ -1,4 +1,4 @@
-"""Facts about what a coordinator makes of its books when it comes back."""
+"""Facts about what a coordinator does with its files when it starts again."""
 
 import os
 import socket
@@ -33,8 +33,8 @@ from fanfold.transport import EventBuffer, EventReader, StoppedError
 from tests.federation.tiny_tasks import Tiny
 
 
-class Life:
-    """One life of a coordinator, without its broker."""
+class Start:
+    """One start of a coordinator, without its broker."""
 
     def __init__(self, folder: Path, *, reader: EventReader | None = None) -> None:
         task = Tiny()
@@ -118,14 +118,14 @@ class Life:
 
 def test_what_a_damaged_checkpoint_counted_stays_paid_for(tmp_path: Path) -> None:
     """Its version was published with a noise that nobody can take back; the round runs again."""
-    first = Life(tmp_path)
+    first = Start(tmp_path)
     for participant in ("ann", "bob"):
         first.round(participant)
     assert first.run.privacy_ledger.counts == {"ann": 1, "bob": 1}
     first.close()
     newest = tmp_path / "checkpoint.safetensors"
     newest.write_bytes(newest.read_bytes()[:-1])
-    second = Life(tmp_path)
+    second = Start(tmp_path)
     assert second.said == ["checkpoint_damaged", "run_resumed"]
     assert second.run.version == 1
     assert second.run.privacy_ledger.counts == {"ann": 1, "bob": 1}
@@ -155,22 +155,22 @@ def test_who_stands_by_behind_a_stopped_coordinator_says_so_and_can_be_stopped(
     tmp_path: Path,
 ) -> None:
     """Its process holds the lock on the folder, and goes on with it if it is woken up."""
-    first = Life(tmp_path)
+    first = Start(tmp_path)
     first.round("ann")
     with first.store.ours():
         reader = Waiting()
         with pytest.raises(StoppedError, match="enough"):
-            Life(tmp_path, reader=reader)
+            Start(tmp_path, reader=reader)
     assert reader.paused > DISK_PAUSE_SECONDS
     first.close()
 
 
 def test_who_stands_by_takes_over_when_the_stopped_one_is_ended(tmp_path: Path) -> None:
-    first = Life(tmp_path)
+    first = Start(tmp_path)
     first.round("ann")
     with ExitStack() as held:
         held.enter_context(first.store.ours())
-        second = Life(tmp_path, reader=Waiting(held.close))
+        second = Start(tmp_path, reader=Waiting(held.close))
     assert second.said[0] == "folder_locked"
     assert second.fields[0] == {
         "folder": str(tmp_path),
@@ -183,7 +183,7 @@ def test_who_stands_by_takes_over_when_the_stopped_one_is_ended(tmp_path: Path) 
 
 def test_a_commit_in_an_open_round_writes_its_progress_alone(tmp_path: Path) -> None:
     """And the next coordinator goes on with what it counted."""
-    first = Life(tmp_path)
+    first = Start(tmp_path)
     first.committer.commit()
     base = (tmp_path / "checkpoint.safetensors").read_bytes()
     for participant in ("ann", "bob"):
@@ -191,7 +191,7 @@ def test_a_commit_in_an_open_round_writes_its_progress_alone(tmp_path: Path) -> 
         first.committer.commit()
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == base
     first.close()
-    second = Life(tmp_path)
+    second = Start(tmp_path)
     assert [each.participant for each in second.run.contributions] == ["ann", "bob"]
     assert second.run.running.sums.keys() == first.run.running.sums.keys()
     assert second.said == ["run_resumed"]

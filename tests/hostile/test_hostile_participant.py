@@ -201,8 +201,8 @@ def check_one(run: Trained) -> None:
     assert set(run.refused) >= EXPECTED
     # Not in the history: what it sent after the last round, and the few that were looked at.
     assert run.refused.total() >= 0.9 * (sent - run.num_left) - RATE
-    ledgers = 1 + (run.seconds + seconds) / NOTE_SECONDS
-    assert run.num_lines <= ledgers * (MAX_MALFORMED + 2 * MAX_ANSWERS + MAX_NEWS)
+    periods = 1 + (run.seconds + seconds) / NOTE_SECONDS
+    assert run.num_lines <= periods * (MAX_MALFORMED + 2 * MAX_ANSWERS + MAX_NEWS)
 
 
 def test_the_others_lose_neither_accuracy_nor_time(node: BrokerNode, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A training worker that trains the digits for one step, over a desk without a broker."""
+"""A training worker that trains the digits for one step, over a channel without a broker."""
 
 import queue
 from pathlib import Path

@@ -24,13 +24,13 @@ class DeadChannel(FakeChannel):
         raise DEAD
 
 
-class SmallDesk(FakeChannel):
+class SmallChannel(FakeChannel):
     def publish_update(self, chunking: Any) -> None:
         raise MessageTooLargeError(406, "PRECONDITION_FAILED", len(next(iter(chunking)).body))
 
 
 class Idle:
-    """The voice and the slot of a participant that does nothing but leave."""
+    """The membership and the worker of a participant that does nothing but leave."""
 
     def __init__(self) -> None:
         self.reasons: list[str] = []
@@ -74,7 +74,7 @@ def test_an_upload_on_a_dead_connection_is_an_error() -> None:
 
 def test_a_broker_that_takes_no_chunk_of_this_size_is_not_asked_again() -> None:
     """Only a person can choose a smaller --chunk-bytes, so a person is told."""
-    worker, version, delivered = worker_over(None, SmallDesk())
+    worker, version, delivered = worker_over(None, SmallChannel())
     worker.submit(version)
     failed = delivered.get(timeout=60)
     worker.close()

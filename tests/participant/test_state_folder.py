@@ -107,7 +107,7 @@ def test_an_answer_that_is_kept_no_more_is_asked_for_with_the_bytes_of_its_versi
 
 
 class Taken:
-    """A desk where another process consumes our queue, and a slot that then asks us to stop."""
+    """A channel whose queue another process consumes, and which then requests a stop."""
 
     is_subscribed = False
 

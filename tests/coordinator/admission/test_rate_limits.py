@@ -39,7 +39,7 @@ def test_what_came_too_late_is_no_attempt() -> None:
 
 
 def test_lateness_without_end_is_a_flood() -> None:
-    """Its ledger takes memory."""
+    """Counting it takes memory."""
     keeper = RateLimits()
     keeper.open_round(1000.0)
     for number in range(MAX_LATE + MAX_ATTEMPTS):

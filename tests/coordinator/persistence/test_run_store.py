@@ -1,4 +1,4 @@
-"""Facts about the order in which things become durable, and about whose books they are."""
+"""Facts about the order in which files are synced, and about which coordinator may write them."""
 
 import errno
 import json
@@ -263,7 +263,7 @@ def test_what_the_one_before_left_in_the_spool_is_known_to_who_stood_by(
 def test_a_folder_that_fails_at_the_start_is_told_in_a_sentence(
     opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the books are read there is nothing yet that could wait."""
+    """While the files are read there is nothing yet that could wait."""
     opened()[0].commit({"epoch": 1}, TENSORS)
     store = RunStore(tmp_path, LIMITS)
     store.take_epoch()
