@@ -75,7 +75,7 @@ def give_memory(network: nn.Module) -> None:
 
 
 def _modules(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yields every module that wraps none, with its name without those of wrappers."""
+    """Yield every module that is no wrapper, with its name without those of wrappers."""
     places: dict[str, tuple[str, nn.Module]] = {}
     for name, module in network.named_modules(remove_duplicate=False):
         above, _, own_name = name.rpartition(".")
