@@ -124,16 +124,21 @@ def test_a_fresh_start_removes_what_an_earlier_run_left_and_says_so(
     assert (tmp_path / "history.jsonl").read_text() == ""
 
 
-def test_falling_back_says_which_updates_are_lost_with_it(opened: Opened, tmp_path: Path) -> None:
-    """In the history too, where a replay finds it."""
+def two_rounds_and_a_damaged_checkpoint(opened: Opened, folder: Path) -> None:
+    """Commit an update of ann's in each of two rounds, and cut the newest checkpoint short."""
     store, _, _ = opened()
     for version in (1, 2):
         update = {"participant": "ann", "base_version": version - 1}
         store.history.append({"event": "round", "round": version, "updates": [update]})
         store.commit({"version": version}, TENSORS)
     store.close()
-    newest = tmp_path / "checkpoint.safetensors"
+    newest = folder / "checkpoint.safetensors"
     newest.write_bytes(newest.read_bytes()[:-1])
+
+
+def test_falling_back_says_which_updates_are_lost_with_it(opened: Opened, tmp_path: Path) -> None:
+    """In the history too, where a replay finds it."""
+    two_rounds_and_a_damaged_checkpoint(opened, tmp_path)
 
     store, said, checkpoint = opened()
     store.history.flush()
@@ -148,14 +153,7 @@ def test_what_is_lost_is_still_known_if_the_next_start_is_killed(
     opened: Opened, tmp_path: Path
 ) -> None:
     """Before its first commit: a private run would forget what it has made known."""
-    store, _, _ = opened()
-    for version in (1, 2):
-        update = {"participant": "ann", "base_version": version - 1}
-        store.history.append({"event": "round", "round": version, "updates": [update]})
-        store.commit({"version": version}, TENSORS)
-    store.close()
-    newest = tmp_path / "checkpoint.safetensors"
-    newest.write_bytes(newest.read_bytes()[:-1])
+    two_rounds_and_a_damaged_checkpoint(opened, tmp_path)
     for _ in range(2):
         store, said, _ = opened()
         store.flush()
