@@ -95,6 +95,10 @@ format: $(VENV)/.stamp-dev ## Format the code and mend what the linter can mend
 screenshots: $(VENV)/.stamp-dev rabbitmq ## Make the pictures in docs/images anew, from a real run (needs Chromium)
 	@$(VENV)/bin/python docs/make_screenshots.py
 
+.PHONY: events
+events: $(VENV)/.stamp-dev ## Make docs/events.md anew from schemas/events
+	@$(VENV)/bin/python -m docs.make_events
+
 .PHONY: picture
 picture: $(VENV)/.stamp-dev ## Draw docs/images/packages.svg anew from the imports (needs graphviz)
 	@command -v dot >/dev/null || { echo "make: no graphviz found (Debian: apt install graphviz)" >&2; exit 2; }

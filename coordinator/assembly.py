@@ -42,6 +42,7 @@ from fanfold.schemas.events.event import Event, Say
 from fanfold.schemas.events.shared import OptionWithoutEffect
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.tensor_codec import limits_for
+from fanfold.schemas.timestamps import Clock
 from fanfold.transport import Connection, EventBuffer, EventReader, Stop, connection_tls
 
 STOP_SECONDS = 5.0
@@ -65,8 +66,16 @@ def serve(
     say: Say,
     on_ready: OnReady,
     observer: Observer | None = None,
+    wall_clock: Clock | None = None,
 ) -> RunResult:
-    """Run one coordinator until its run is finished or it is stopped; `observer` sees it work.
+    """Run one coordinator until its run is finished or it is stopped.
+
+    Args:
+        settings: of the coordinator.
+        say: is told what happens.
+        on_ready: is given the function that stops the coordinator.
+        observer: sees it work.
+        wall_clock: puts the time on the lines of the history.
 
     Raises:
         InvalidInputError: if the task, the folder or the initial parameters cannot be used.
@@ -127,6 +136,7 @@ def serve(
             event_buffer=event_buffer,
             say=tell,
             observer=observer,
+            wall_clock=wall_clock,
         )
         for connection in connections:
             connection.start()
@@ -148,6 +158,7 @@ def assemble(
     say: Say,
     observer: Observer,
     clock: Callable[[], float] = time.monotonic,
+    wall_clock: Clock | None = None,
 ) -> Coordinator:
     """Build version 0 and everything around it; nothing is sent yet.
 
@@ -160,7 +171,7 @@ def assemble(
     if privacy is not None:
         privacy.check_model(tensors, kinds)
     limits = limits_for(tensors, least_chunk_bytes=min(LEAST_CHUNK_BYTES, settings.chunk_bytes))
-    store = RunStore(settings.out, limits)
+    store = RunStore(settings.out, limits, wall_clock=wall_clock)
     run = RunState(
         run_id=secrets.token_hex(4),
         tensors=tensors,

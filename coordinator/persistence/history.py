@@ -1,6 +1,7 @@
 """The append-only record of a run.
 
-One JSON object per line, durable up to what the checkpoint counts. `event` says what it is:
+One JSON object per line, durable up to what the checkpoint counts. `time` says when it was written
+(UTC; of a simulation the simulated time since 1970-01-01), and `event` what it is:
 `started` (the settings from here on), `commit` (updates folded into a round that is still open),
 `round` (all updates in a version, in the order of folding), `round_closed` (the event of its end),
 `updates_lost` (with a damaged checkpoint), `history_lost` (lines before it were lost, and that was
@@ -21,6 +22,7 @@ from fanfold.coordinator.persistence.history_chain import (
     sealed,
 )
 from fanfold.coordinator.settings import RoundSettings
+from fanfold.schemas.timestamps import Clock, iso_utc
 
 MOST_TAIL_BYTES = 32 << 10
 """Most bytes of the history that the checkpoint holds before the file itself is synced."""
@@ -36,9 +38,16 @@ class History:
     `coordinator/persistence/history_chain.py` says how lines are chained by hashes.
     """
 
-    def __init__(self, path: Path, committed: Committed | None = None) -> None:
-        """Open `path`, keeping what is committed of it: by default nothing."""
+    def __init__(
+        self, path: Path, committed: Committed | None = None, *, wall_clock: Clock | None = None
+    ) -> None:
+        """Open `path`, keeping what is committed of it: by default nothing.
+
+        `wall_clock` puts the time on each line that comes without one; None leaves them as they
+        are.
+        """
         committed = committed or Committed()
+        self._wall_clock = wall_clock
         self.path = path
         self._file = path.open("ab", buffering=0)
         self._file.truncate(min(committed.num_bytes, path.stat().st_size))
@@ -51,6 +60,9 @@ class History:
 
     def append(self, record: dict[str, Any]) -> None:
         """Add one line; durable after the next commit. Touches no disk."""
+        if self._wall_clock is not None:
+            time = iso_utc(self._wall_clock())
+            record = {"event": record["event"], "time": time} | record
         line, self._chain = sealed(json.dumps(record, separators=(",", ":")).encode(), self._chain)
         self._pending += line
         self._tail += line

@@ -35,6 +35,7 @@ from fanfold.schemas.events.coordinator import (
 )
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.reader_limits import ReaderLimits
+from fanfold.schemas.timestamps import Clock
 
 log = structlog.get_logger()
 
@@ -45,13 +46,16 @@ class RunStore:
     Used by the coordinator's work thread.
     """
 
-    def __init__(self, folder: Path, limits: ReaderLimits) -> None:
+    def __init__(
+        self, folder: Path, limits: ReaderLimits, *, wall_clock: Clock | None = None
+    ) -> None:
         """Use `folder`, creating it if need be.
 
         Raises:
             InvalidInputError: if it cannot be written to.
         """
         self.folder = folder
+        self._wall_clock = wall_clock
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.spool = Spool(folder / "spool", limits)
@@ -126,7 +130,9 @@ class RunStore:
                 f"{damage}; restore it from a backup, or go on with what is left of it with "
                 "--accept-lost-history: the run can then not be replayed"
             )
-        self._history = History(path, committed) if damage is None else self._accept(damage, say)
+        self._history = (
+            self._opened(path, committed) if damage is None else self._accept(damage, say)
+        )
         if checkpoint is None:
             self.spool.clear()
             self.kept.keep_only(())
@@ -144,12 +150,15 @@ class RunStore:
         self.history.append({"event": "models_lost", **lost})
         say(ModelsLost(tuple(participants), number, folder=str(self.kept.folder)))
 
+    def _opened(self, path: Path, committed: Committed) -> History:
+        return History(path, committed, wall_clock=self._wall_clock)
+
     def _accept(self, damage: DamagedHistoryError, say: Say) -> History:
         """Keep a copy of a damaged history, and go on with the intact part of it."""
         path = self.folder / "history.jsonl"
         aside = path.with_name(f"history.damaged.{self.epoch}.jsonl")
         shutil.copyfile(path, aside)
-        history = History(path, damage.intact)
+        history = self._opened(path, damage.intact)
         history.append({"event": "history_lost", "epoch": self.epoch, "lines": damage.num_lines})
         say(
             HistoryLost(

@@ -18,6 +18,7 @@ from fanfold.cli.help import GroupedCommand
 from fanfold.cli.options import options_of, read
 from fanfold.cli.signals import end, end_now, stop_on_signals
 from fanfold.cli.view import Beside, JsonView, LinesView, LiveView, View
+from fanfold.cli.wall_clock import utc_now
 from fanfold.coordinator.settings import CoordinatorSettings, RoundSettings
 from fanfold.local.parent_watch import end_with_parent
 from fanfold.local.settings import LocalSettings
@@ -82,8 +83,9 @@ def local(*, json: Json = False, fresh: Fresh = False, **options: Any) -> None:
 
     settings = read(LocalSettings, options | ({"resume": "no"} if fresh else {}))
     logs.set_up(settings.log_format)
-    view = _view(json)
-    sys.exit(run(settings, view=view, shows_password=not json, on_ready=stop_on_signals))
+    view = _view(json, settings.log_format)
+    is_read_by_people = not isinstance(view, JsonView)
+    sys.exit(run(settings, view=view, shows_password=is_read_by_people, on_ready=stop_on_signals))
 
 
 @app.command(cls=GroupedCommand)
@@ -100,14 +102,20 @@ def coordinator(
     logs.set_up(settings.log_format, federation=settings.federation)
     end_with_parent()
     with ExitStack() as stack:
-        view = _view(json)
+        view = _view(json, settings.log_format)
         metrics = CoordinatorMetrics(federation=settings.federation, version=release())
         if settings.metrics_port is not None:
             stack.enter_context(Endpoint(settings.metrics_port, metrics))
         if settings.tensorboard is not None:
             view = Beside(view, stack.enter_context(EventFile(settings.tensorboard)).hear)
         stack.enter_context(view)
-        outcome = serve(settings, say=view.say, on_ready=stop_on_signals, observer=metrics)
+        outcome = serve(
+            settings,
+            say=view.say,
+            on_ready=stop_on_signals,
+            observer=metrics,
+            wall_clock=utc_now,
+        )
         if outcome.is_finished:
             view.say(outcome.event())
     if not outcome.is_finished:
@@ -125,7 +133,7 @@ def participant(*, json: Json = False, credentials: CredentialsFile = None, **op
     logs.set_up(settings.log_format, federation=settings.federation, participant=settings.id)
     end_with_parent()
     with ExitStack() as stack:
-        view = stack.enter_context(JsonView() if json else LinesView())
+        view = stack.enter_context(_view(json, settings.log_format, is_live=False))
         metrics = ParticipantMetrics(federation=settings.federation, version=release())
         if settings.metrics_port is not None:
             stack.enter_context(Endpoint(settings.metrics_port, metrics))
@@ -166,7 +174,7 @@ def simulate(*, json: Json = False, **options: Any) -> None:
 
     settings = read(SimulationSettings, options)
     logs.set_up(settings.log_format)
-    with _view(json) as view:
+    with _view(json, settings.log_format) as view:
         outcomes = run(
             settings,
             lambda mode: rounds_of(mode, settings, options),
@@ -185,7 +193,7 @@ def replay(*, json: Json = False, **options: Any) -> None:
 
     settings = read(ReplaySettings, options)
     logs.set_up(settings.log_format)
-    with JsonView() if json else LinesView() as view:
+    with _view(json, settings.log_format, is_live=False) as view:
         replayed = replay_run(settings, say=view.say)
         view.say(replayed)
     if not replayed.agrees:
@@ -233,7 +241,8 @@ def _fail(error: Exception, code: int) -> None:
     end(code)
 
 
-def _view(json: bool) -> View:
-    if json:
-        return JsonView()
-    return LiveView() if sys.stdout.isatty() else LinesView()
+def _view(json: bool, log_format: str, *, is_live: bool = True) -> View:
+    """Return what shows events: as JSON, as a table where there is a terminal, or in lines."""
+    if json or log_format == "json":
+        return JsonView(utc_now)
+    return LiveView(clock=utc_now) if is_live and sys.stdout.isatty() else LinesView(utc_now)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 from torch import Tensor
 
@@ -14,10 +15,20 @@ from fanfold.coordinator.persistence.history import History
 from fanfold.schemas.events.coordinator import RoundClosed
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.messages import Update
+from fanfold.schemas.timestamps import iso_utc
 from fanfold.simulation.event_loop import EPOCH
 
 Evaluate = Callable[[int, Mapping[str, Tensor]], Mapping[str, float]]
 """Measures a version, given its number and tensors, on held-out data."""
+
+
+LATEST_SECONDS = 250_000_000_000.0
+"""A simulation may last longer than the calendar, whose last year is 9999."""
+
+
+def simulated_time(seconds: float) -> datetime:
+    """Return the time so many simulated seconds after the beginning of 1970."""
+    return datetime.fromtimestamp(min(seconds, LATEST_SECONDS), UTC)
 
 
 class RoundRecorder:
@@ -88,6 +99,7 @@ class RoundRecorder:
         self._history.append(
             {
                 "event": "round",
+                "time": iso_utc(simulated_time(now)),
                 "run": run.run_id,
                 "epoch": EPOCH,
                 "round": run.version,
@@ -113,7 +125,7 @@ class RoundRecorder:
             metrics=known if is_evaluated else None,
             not_finite=tuple(sorted(metrics.keys() - known.keys())) if is_evaluated else None,
         )
-        self._history.append(closed.document(whole=True))
+        self._history.append(closed.at(simulated_time(now)).document(whole=True))
         if closed.accuracy is not None:
             self.accuracy = closed.accuracy
             self._say(closed)

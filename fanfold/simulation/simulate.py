@@ -30,11 +30,12 @@ from fanfold.schemas.events.commands import PlotWritten, SimulationFinished, Sim
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.events.shared import EvaluationFailed, OptionWithoutEffect, TrainingNote
 from fanfold.schemas.tensor_codec import parameters_sha256
+from fanfold.schemas.timestamps import iso_utc
 from fanfold.simulation import plot
 from fanfold.simulation.event_loop import EventLoop, StuckError
 from fanfold.simulation.federation import SimulatedFederation
 from fanfold.simulation.participants import Participants, Share
-from fanfold.simulation.round_recorder import Evaluate, RoundRecorder
+from fanfold.simulation.round_recorder import Evaluate, RoundRecorder, simulated_time
 from fanfold.simulation.settings import SimulationSettings
 from fanfold.simulation.settings_warnings import without_effect
 from fanfold.simulation.speeds import slowness
@@ -137,7 +138,8 @@ def simulate(
             example_seconds=settings.example_seconds,
             recorder=recorder,
         )
-        history.append(started(rounds, run=federation.run.run_id, epoch=1, version=0))
+        start = started(rounds, run=federation.run.run_id, epoch=1, version=0)
+        history.append({"event": "started", "time": iso_utc(simulated_time(0))} | start)
         say(_started(settings, rounds, federation.run.run_id))
         hours = settings.simulated_hours
         loop = EventLoop(

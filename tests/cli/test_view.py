@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fanfold.cli import view
+from fanfold.cli import commands, view
 from fanfold.cli.sentences import sentence
 from fanfold.cli.view import JsonView, LinesView, LiveView, View
 from fanfold.schemas.events.coordinator import (
@@ -211,3 +211,23 @@ def test_a_full_disk_under_what_is_printed_ends_nothing(
     whole = expected.getvalue().splitlines()
     assert lines[-1] == whole[-1]
     assert set(lines) <= set(whole)
+
+
+@pytest.mark.parametrize(
+    ("json", "log_format", "kind"),
+    [(True, "text", JsonView), (False, "json", JsonView), (False, "text", LinesView)],
+)
+def test_log_lines_in_json_make_events_json_too(
+    json: bool, log_format: str, kind: type[View]
+) -> None:
+    """Whoever collects the output of a container reads both with one program."""
+    assert type(commands._view(json, log_format)) is kind
+
+
+def test_an_event_that_was_told_elsewhere_keeps_its_time(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Such as one of the coordinator, which `fanfold local` passes on."""
+    with LinesView(at_noon) as shown:
+        shown.say(Stopping("test", time=datetime(2026, 3, 1, tzinfo=UTC)))
+    assert capsys.readouterr().out == "2026-03-01T00:00:00.000Z stopping: reason test\n"

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from fanfold.cli.round_rules import rounds_of
+from fanfold.cli.wall_clock import utc_now
 from fanfold.coordinator.assembly import serve as serve_coordinator
 from fanfold.coordinator.persistence.history import read_history
 from fanfold.coordinator.settings import CoordinatorSettings
@@ -137,6 +138,7 @@ def test_a_simulated_federation_ends_like_a_real_one(
             threads,
             serve_coordinator,
             CoordinatorSettings(**common, **rounds, out=real, min_participants=2),
+            wall_clock=utc_now,
         )
         outcome = coordinator.result(60)
         for stop in stops:
@@ -159,10 +161,12 @@ def test_a_simulated_federation_ends_like_a_real_one(
 
 
 def started(
-    threads: ThreadPoolExecutor, serve: Callable[..., Any], settings: Any
+    threads: ThreadPoolExecutor, serve: Callable[..., Any], settings: Any, **options: Any
 ) -> tuple["Future[Any]", Callable[[str], None]]:
     ready: Future[Callable[[str], None]] = Future()
-    result = threads.submit(serve, settings, say=lambda _event: None, on_ready=ready.set_result)
+    result = threads.submit(
+        serve, settings, say=lambda _event: None, on_ready=ready.set_result, **options
+    )
     return result, ready.result(30)
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,19 @@ def test_lines_whose_sync_failed_are_written_again(
     history.close()
     assert committed.num_bytes == history.path.stat().st_size == written[0]
     assert [record["line"] for record in committed_history(history.path, committed)] == [0]
+
+
+def test_every_line_says_when_it_was_written(tmp_path: Path) -> None:
+    """UTC, whatever the time zone of the clock; a line that has a time keeps it."""
+    here = timezone(timedelta(hours=2))
+    history = History(
+        tmp_path / "history.jsonl", wall_clock=lambda: datetime(2026, 3, 1, 14, tzinfo=here)
+    )
+    history.append({"event": "round", "round": 1})
+    history.append({"event": "round", "time": "earlier", "round": 2})
+    history.flush()
+    history.close()
+    assert list(read_history(tmp_path / "history.jsonl")) == [
+        {"event": "round", "time": "2026-03-01T12:00:00.000Z", "round": 1},
+        {"event": "round", "time": "earlier", "round": 2},
+    ]
