@@ -39,8 +39,6 @@ JSON_TYPES = {
     "int": "integer",
     "float": "number",
     "None": "null",
-    "tuple[str, ...]": "list of strings",
-    "Mapping[str, float]": "object of numbers by name",
 }
 
 
@@ -76,12 +74,22 @@ def _fields(kind: type[Event], node: ast.ClassDef) -> Iterator[str]:
             continue
         is_always_there = defaults[name] is MISSING
         shown = f"`{name.rstrip('_')}`" if is_always_there else f"[`{name.rstrip('_')}`]"
-        types = [JSON_TYPES[each] for each in ast.unparse(above.annotation).split(" | ")]
+        types = [_json_type(each) for each in ast.unparse(above.annotation).split(" | ")]
         told = " or ".join(types if is_always_there else [each for each in types if each != "null"])
         comment = ""
         if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
             comment = f". {' '.join(str(below.value.value).split())}"
         yield f"- {shown}: {told}{comment}\n"
+
+
+def _json_type(name: str) -> str:
+    """Return a type as JSON has it."""
+    if name.startswith("tuple["):
+        return f"list of {_json_type(name.removeprefix('tuple[').removesuffix(', ...]'))}s"
+    if name.startswith(("dict[str, ", "Mapping[str, ")):
+        values = name.partition(", ")[2].removesuffix("]")
+        return "object" if values == "Any" else f"object with each value: {_json_type(values)}"
+    return JSON_TYPES[name]
 
 
 if __name__ == "__main__":
