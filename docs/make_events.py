@@ -88,7 +88,7 @@ def _json_type(name: str) -> str:
         return f"list of {_json_type(name.removeprefix('tuple[').removesuffix(', ...]'))}s"
     if name.startswith(("dict[str, ", "Mapping[str, ")):
         values = name.partition(", ")[2].removesuffix("]")
-        return "object" if values == "Any" else f"object with each value: {_json_type(values)}"
+        return "object" if values == "Any" else f"object of {_json_type(values)}s by name"
     return JSON_TYPES[name]
 
 
