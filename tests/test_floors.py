@@ -1,4 +1,4 @@
-"""The house has floors: who may import whom, read from the source and tried in a fresh process."""
+"""Which package may import which: read from the source, and tried in a fresh process."""
 
 import ast
 import subprocess

@@ -88,7 +88,7 @@ class Compose:
     def rounds(self) -> list[tuple[int, int, float]]:
         """Number, updates and accuracy of the rounds that the coordinator has closed.
 
-        One that is killed right after telling of a round tells it once more in its next life.
+        A coordinator that is killed right after it has reported a round reports it again.
         """
         pattern = r"^round (\d+): version \d+, (\d+) updates .* accuracy ([\d.]+)"
         found = re.findall(pattern, self.log("coordinator"), re.MULTILINE)

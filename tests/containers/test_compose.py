@@ -1,4 +1,4 @@
-"""Whole federations in containers, as a stranger starts them, and what becomes of them.
+"""Whole federations in containers, started as the pages say, and disturbed.
 
 Each test takes minutes; `make containers` builds the images and runs them.
 """

@@ -130,7 +130,7 @@ def test_queues_on_a_node_that_is_down_are_not_asked_for_one_after_the_other(
 def test_hellos_are_acknowledged_while_the_administering_connection_is_down(
     broker: FakeBroker,
 ) -> None:
-    """Or the window of events would fill up, and the coordinator be deaf for ever."""
+    """Or the window of events would fill up, and the coordinator receive nothing any more."""
     tags = broker.hello("ann", "bob")
     broker.administering.fails["declare_queue f.participant.ann"] = [LOST]
     broker.administering.fails["declare_queue f.participant.bob"] = [LOST]
@@ -212,7 +212,7 @@ def test_what_comes_during_the_last_evaluation_is_acknowledged_in_time(
 
 
 def test_a_connection_that_ends_by_itself_ends_the_coordinator(broker: FakeBroker) -> None:
-    """With an error: alive and deaf it would be of no use to anybody."""
+    """With an error: running and receiving nothing, it would be of no use."""
     dead = ConnectionClosedError("the connection 'consumes' failed: ZeroDivisionError()")
     broker.event_buffer.put_event(Ended(broker.publishing.id, dead))
     with pytest.raises(ConnectionClosedError, match="failed: ZeroDivisionError"):

@@ -223,7 +223,7 @@ def test_before_the_first_round_too(broker: FakeBroker) -> None:
 def test_a_member_that_waits_and_hears_nothing_is_bound_again_at_the_deadline(
     broker: FakeBroker,
 ) -> None:
-    """Its queue was unbound from the versions' exchange: it lives, and never gets one again."""
+    """Its queue was unbound from the versions' exchange: it is alive, and gets no version."""
     broker.hello("ann", "bob")
     bound = 0
 

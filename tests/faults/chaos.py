@@ -1,21 +1,22 @@
-"""Kill, stop, cut off, delete and damage, again and again, and what must be true after.
+"""Kills, stops, disconnects, deletes and damages parts of a federation, and checks the result.
 
     python tests/faults/chaos.py --kills 51 --disturbances 50 --seed 0 --report docs/chaos.md
 
-A real broker, real processes. What is done is drawn from the seed: kills of coordinator,
-participants and broker, half of those of services aimed, where the victim kills itself in a phase
-that is drawn too, because the shortest phases would hardly ever be hit from outside; and the
-disturbances of the folder beside this file. A coordinator's mode changes with its starts. Then
+It uses a broker and processes as in operation. The steps are drawn from the seed: kills of
+coordinator, participants and broker, and the disturbances of the folder beside this file. Half of
+the kills of services are aimed: the victim kills itself in a phase that is drawn as well, because
+the shortest phases would hardly ever be hit from outside. A coordinator's mode changes with its
+starts. Afterwards
 
 - every round was closed once, and in time: what hangs is an error;
 - no update counts twice, and none that was acknowledged is missing, as the names in the history
   prove;
-- nobody ended unasked, and no log holds a traceback;
+- no process ended unasked, and no log holds a traceback;
 - the last model has the hash of an undisturbed replay in memory;
-- with top-k and private tensors, what was sent and what is owed is what was trained.
+- with top-k and private tensors, what was sent and the residual are together what was trained.
 
-What the operating system does with the processes in between is not seeded: two runs of one seed
-do the same things in the same order, but meet the processes in different phases.
+Scheduling by the operating system is not seeded: two runs of one seed carry out the same steps in
+the same order, but the processes are in different phases.
 """
 
 import argparse

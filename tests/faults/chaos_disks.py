@@ -1,4 +1,4 @@
-"""Disks that are full, or take no writes, for a while."""
+"""Disks that are full or read-only for a while."""
 
 import shutil
 import subprocess
@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 DISK_BYTES = 16 << 20
-"""Ten times what anybody here keeps."""
+"""Ten times what any service here keeps."""
 
 
 class Disk:
@@ -26,15 +26,15 @@ class Disk:
                 pass
 
     def free(self) -> None:
-        """Give the room back."""
+        """Free the space again."""
         self._filler.unlink(missing_ok=True)
 
     def protect(self) -> None:
-        """Let nobody create, replace or open a file for writing; what is open stays open."""
+        """Make the disk read-only for new files; files that are open for writing stay so."""
         aside = self.folder.with_name(f"{self.folder.name}-read-only")
         aside.mkdir()
         try:
-            # Made read-only where nobody writes, and then put before the one that is written to.
+            # A second mount, made read-only, is put over the one that is written to.
             assert _mount("--bind", str(self.folder), str(aside)), "no second way to the disk"
             assert _mount("-o", "remount,ro,bind", str(aside)), "the disk stays writable"
             assert _mount("--bind", str(aside), str(self.folder)), "nobody goes the second way"
@@ -47,7 +47,7 @@ class Disk:
         _unmount(self.folder)
 
     def close(self) -> None:
-        """Give the disk back; what was on it lies in a plain folder afterwards."""
+        """Unmount the disk; its content is in a plain folder afterwards."""
         if self.is_mounted:
             aside = self.folder.with_name(f"{self.folder.name}-kept")
             shutil.copytree(self.folder, aside)

@@ -1,4 +1,4 @@
-"""Carries a plan out on a federation, and takes note of what happened."""
+"""Carries out a plan on a federation, and records what happened."""
 
 import random
 import signal
@@ -15,7 +15,7 @@ from chaos_plan import PHASES, Disturbance, Kill, Step, Victim
 from services import HangError, Service
 
 AIM_SECONDS = 1.0
-"""How long an aimed kill waits for its phase; then it falls where it falls."""
+"""How long an aimed kill waits for its phase; then the victim is killed in any phase."""
 LAST_ROUNDS = 5
 
 
@@ -29,17 +29,17 @@ class ChaosOutcome:
     disturbances: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     acknowledged: set[Name] = field(default_factory=set)
-    """Updates that were seen to be before a checkpoint was damaged; of one federation."""
+    """Updates that were acknowledged before a checkpoint was damaged; of one federation."""
     seconds: float = 0.0
     starts: int = 0
-    """Of coordinators."""
+    """How often coordinators were started."""
 
     @property
     def num_kills(self) -> int:
         return sum(counter.total() for counter in self.phases.values())
 
     def add(self, other: "ChaosOutcome") -> None:
-        """Count another federation's in."""
+        """Add the outcome of another federation."""
         for victim, counter in other.phases.items():
             self.phases[victim] += counter
         self.disturbances += other.disturbances
@@ -60,7 +60,7 @@ def carry_out(steps: Iterable[Step], federation: Federation) -> ChaosOutcome:
         since = time.monotonic()
         try:
             _take(step, federation, outcome)
-        except Exception as error:  # it is told, and the rest is done all the same
+        except Exception as error:  # reported as a fault; the other steps are carried out
             federation.fault(f"{type(error).__name__}: {error}")
             federation.recover()
             federation.go_on()
@@ -147,6 +147,6 @@ def _finish(federation: Federation) -> None:
         federation.services.terminate(participant)
     for participant in federation.participants:
         code = federation.wait_end(participant)
-        # One that was killed last of all may still be starting, and has nothing to tidy up.
+        # One that was killed last may still be starting, and has nothing to finish.
         if code not in (0, -signal.SIGTERM):
             federation.fault(f"{participant.name} ended with {code}")

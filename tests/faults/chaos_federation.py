@@ -22,13 +22,13 @@ from fanfold.schemas.names import FederationNames
 HANG_SECONDS = 240.0
 """No wait takes so long unless something hangs: pauses last 40 s, and machines are shared."""
 MOST_FAULTS = 40
-"""More of them say nothing new."""
+"""More of them would say nothing new, so the run ends."""
 
 
 class Federation:
     """One active coordinator, participants, their broker and their disks.
 
-    Whoever ends without being asked to is a fault, and is started again.
+    A process that ends without being asked to is recorded as a fault and started again.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Federation:
         self.out_disk, self.state_disk = disks
         self.faults: list[str] = []
         self.acknowledged: set[Name] = set()
-        """Updates that were seen to be before a checkpoint was damaged."""
+        """Updates that were acknowledged before a checkpoint was damaged."""
         self.doing = "start"
         self.starts = 0
         self._told: dict[str, Told] = {}
@@ -65,7 +65,7 @@ class Federation:
         self.coordinator = self.add("coordinator", self._coordinator_arguments())
 
     def close(self) -> None:
-        """Let everybody go on and end, and give the disks back when nobody needs them."""
+        """Let all processes go on and end, and then unmount the disks."""
         self.undo()
 
     @property
@@ -106,11 +106,11 @@ class Federation:
         self.watch(service)
 
     def watch(self, service: Service) -> None:
-        """From now on its end is a fault."""
+        """Count the end of a service as a fault from now on."""
         self._watched.add(service.name)
 
     def expect_end(self, service: Service) -> None:
-        """From now on its end is no fault."""
+        """Do not count the end of a service as a fault from now on."""
         self._watched.discard(service.name)
 
     def kill(self, service: Service) -> str:
@@ -131,7 +131,7 @@ class Federation:
         return self.services.wait(service)
 
     def pause(self, service: Service, seconds: float) -> None:
-        """Stop a process; it goes on after so many seconds, whatever happens meanwhile."""
+        """Stop a process with SIGSTOP, and continue it after so many seconds in any case."""
         pid = service.pid
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
@@ -146,24 +146,24 @@ class Federation:
         """Return the end of a service's log."""
         return (self.folder / f"{service.name}.log").read_text(errors="replace")[-3000:]
 
-    # -- what is told
+    # -- events
 
     def told(self, name: str) -> Told:
         return self._told.setdefault(name, Told(self.folder / f"{name}.events"))
 
     @property
     def rounds_told(self) -> int:
-        """How many rounds were told of, by all coordinators."""
+        """How many rounds all coordinators have reported."""
         return sum(self.told(name).count("round_closed") for name in ("coordinator", "standby"))
 
     def tells(self, service: Service, event: str) -> Callable[[], bool]:
-        """Return a question: did this service tell such an event since now?"""
+        """Return a function that says whether this service has printed such an event since now."""
         told = self.told(service.name)
         before = told.count(event)
         return lambda: told.count(event) > before
 
-    def takes_office(self, service: Service) -> Callable[[], bool]:
-        """Return a question: did this coordinator begin or go on with the run since now?"""
+    def takes_over(self, service: Service) -> Callable[[], bool]:
+        """Return a function that says whether this coordinator has taken over since now."""
         return self.tells(service, "run_started")
 
     # -- time
@@ -181,7 +181,7 @@ class Federation:
     def until(
         self, condition: Callable[[], object], what: str, *, seconds: float = HANG_SECONDS
     ) -> None:
-        """Wait for a condition, while everything else takes its course."""
+        """Wait for a condition, while delayed actions are carried out."""
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
@@ -190,7 +190,7 @@ class Federation:
             time.sleep(0.02)
 
     def rest(self, seconds: float) -> None:
-        """Let time pass."""
+        """Wait for so many seconds."""
         ends = time.monotonic() + seconds
         self.until(lambda: time.monotonic() >= ends, "the end of a pause")
 
@@ -214,7 +214,7 @@ class Federation:
                 self.start(service)
 
     def fault(self, what: str) -> None:
-        """Take note of what must not happen."""
+        """Record something that must not happen."""
         self.faults.append(f"{self.doing}: {what}")
         sys.stdout.write(f"FAULT {self.faults[-1]}\n")
         sys.stdout.flush()
@@ -222,7 +222,7 @@ class Federation:
             raise RuntimeError("\n".join(self.faults))
 
     def recover(self) -> None:
-        """After a fault: everything that was done is undone, and everybody starts again."""
+        """After a fault, undo all disturbances and restart all services."""
         self.undo()
         for service in (self.coordinator, *self.participants):
             self.kill(service)

@@ -1,4 +1,4 @@
-"""The two federations of a chaos: one whose updates can be trained again, one with top-k."""
+"""The two federations of a chaos run: one whose updates can be trained again, one with top-k."""
 
 from dataclasses import dataclass
 from pathlib import Path

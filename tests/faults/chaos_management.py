@@ -12,7 +12,7 @@ API_SECONDS = 60.0
 
 
 class ManagementClient:
-    """The management API of one node. It comes up after the broker does: it is waited for."""
+    """The management API of one node. It starts after the broker, so calls wait for it."""
 
     def __init__(self, broker: BrokerNode, rest: Callable[[float], None]) -> None:
         """Use `rest` to let time pass."""

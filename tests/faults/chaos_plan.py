@@ -1,4 +1,4 @@
-"""What is done in a run of chaos, and in which order: all of it drawn from a seed."""
+"""The steps of a chaos run and their order, drawn from a seed."""
 
 import random
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ PHASES: dict[Victim, tuple[str, ...]] = {
     "broker": (),
 }
 TOP_K_SHARE = 4
-"""One in so many kills and disturbances falls on the federation with top-k."""
+"""One of this many kills and disturbances is carried out on the federation with top-k."""
 LATE_SECONDS = 0.003
-"""How deep in its phase an aimed kill falls at most; every second one falls at its beginning."""
+"""The longest time into its phase for an aimed kill; every second one is at its beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Kill:
     aim_seconds: float
     """How long after the beginning of the phase."""
     pause_seconds: float
-    """How long the victim stays dead."""
+    """How long until the victim is started again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What must be true after a run of chaos, proved from what it left behind."""
+"""Proves from the files of a chaos run what must be true after it."""
 
 import json
 from collections.abc import Iterable
@@ -21,25 +21,25 @@ TRACEBACK = "Traceback (most recent call last):"
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """What a federation's history says, once it was found to be consistent."""
+    """Counts from a federation's history, which was found to be consistent."""
 
     federation: str
     rounds: int
     updates: int
     parameters_sha256: str
     lost: int
-    """Updates whose checkpoint was damaged by us; the history names each."""
+    """Updates whose checkpoint was damaged by a disturbance; the history names each."""
     unseen: int
     """Updates that the broker had confirmed and that count nowhere: they were too late, or went
     with a queue that was deleted, purged or wiped."""
     connections: int = 0
     """Trainings whose residual and private tensors were followed, one to the next."""
     given_back: int = 0
-    """Updates that came too late, and are owed again."""
+    """Updates that came too late, whose deltas went back into the residual."""
 
 
 def prove_trained(leg: Leg, out: Path, folder: Path, acknowledged: AbstractSet[Name]) -> Proved:
-    """Prove a run by training all that its history names once more."""
+    """Prove a run by training every update in its history again."""
     closed, names, lost = counted(out, acknowledged)
     replayed = replay(
         ReplaySettings(out=out, num_partitions=leg.participants), say=lambda _event: None
@@ -52,7 +52,7 @@ def prove_trained(leg: Leg, out: Path, folder: Path, acknowledged: AbstractSet[N
 
 
 def prove_sent(leg: Leg, out: Path, folder: Path, acknowledged: AbstractSet[Name]) -> Proved:
-    """Prove a run with top-k by folding what was sent, and following what is owed."""
+    """Prove a run with top-k by folding what was sent, and following the residuals."""
     closed, names, lost = counted(out, acknowledged)
     digests: dict[str, set[str]] = {}
     for record in closed:
@@ -112,7 +112,7 @@ def counted(
 
 
 def confirmed(folder: Path) -> set[Name]:
-    """Return the updates of which participants told that the broker had them."""
+    """Return the updates that the broker confirmed, by the participants' events."""
     return {
         (path.stem, event["version"])
         for path in folder.glob("participant-*.events")
@@ -122,7 +122,7 @@ def confirmed(folder: Path) -> set[Name]:
 
 
 def tracebacks(folder: Path) -> list[str]:
-    """Return the logs in which something was not told in words, with the last line of each."""
+    """Return the logs that hold a traceback, with the last line of each."""
     found = []
     for path in sorted(folder.glob("*.log")):
         text = path.read_text(errors="replace")

@@ -1,8 +1,8 @@
 """What cannot be trained again is folded again: a run with top-k from the updates that were sent.
 
-Top-k keeps a memory with each participant, and private tensors are a memory too: such a run cannot
-be replayed from its history alone. The witness has what was sent, and how one training followed
-from the one before it.
+With top-k each participant keeps a residual, and private tensors are state as well: such a run
+cannot be replayed from its history alone. The witness has recorded what was sent, and the state
+before and after each training.
 """
 
 import json
@@ -36,7 +36,7 @@ from fanfold.schemas.tensor_codec import decode_tensors, parameters_sha256
 
 LIMITS = ReaderLimits(max_bytes=1 << 30)
 MOST_AT_ONCE = 4
-"""Fewer updates than this are owed again between two trainings."""
+"""Fewer updates than this go back into the residual between two trainings."""
 ANY_DIGEST = "0" * 64
 
 
@@ -94,9 +94,9 @@ def kept(all_trainings: Iterable[Training], state: TrainingState) -> list[Traini
 
 
 def follow(life: list[Training], state: TrainingState, counted: set[str]) -> tuple[int, int]:
-    """Prove of one participant that what was sent and what it owes is what it trained.
+    """Prove that what one participant has sent and its residual are together what it trained.
 
-    Return how many trainings were followed, and how many of their updates were owed again.
+    Return how many trainings were followed, and how many updates went back into the residual.
     """
     owed: Mapping[str, Tensor] = {}
     open_updates: list[Training] = []
@@ -121,9 +121,9 @@ def follow(life: list[Training], state: TrainingState, counted: set[str]) -> tup
 def _returned(
     found: Mapping[str, Tensor], left: Mapping[str, Tensor], candidates: list[Training]
 ) -> tuple[Training, ...]:
-    """Return the updates that were refused for their age, and are owed again beside what was left.
+    """Return the updates that were refused as too late and went back into the residual.
 
-    What counts is none of them: it would count twice.
+    None of them may be one that counts: it would count twice.
     """
     recent = candidates[-KEPT_UPDATES:]
     for returned in chain.from_iterable(permutations(recent, size) for size in range(MOST_AT_ONCE)):

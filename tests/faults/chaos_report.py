@@ -1,4 +1,4 @@
-"""What a run of chaos proved, as a page."""
+"""The report of a chaos run, as a page."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ def report(
             "What one run of the command below left behind. It kills coordinator, participants and",
             "broker with SIGKILL, stops them, closes their connections, deletes what the broker",
             "holds for them and damages their files, at moments drawn from a seed. Then it replays",
-            "the runs in memory. Each coordinator's life has a mode that is drawn: buffered,",
+            "the runs in memory. Each start of a coordinator has a mode that is drawn: buffered,",
             "asynchronous or synchronous.",
             "",
             f"    {command}",

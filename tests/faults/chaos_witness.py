@@ -1,7 +1,7 @@
-"""What participants trained, kept and owed, written down in their own processes.
+"""Records what participants trained, kept and left out, in their own processes.
 
-The product knows nothing of it: what trains and what keeps is wrapped. A training counts from when
-its outcome was kept, so it is written down before, and proved afterwards to have been kept.
+The product does not know of it: its methods are wrapped. A training counts once its outcome is
+kept, so it is recorded before that, and afterwards it is proved that it was kept.
 """
 
 import functools
@@ -22,11 +22,11 @@ from fanfold.participant.training_state import TrainingState
 from fanfold.schemas.chunking import cut
 
 VARIABLE = "FANFOLD_TEST_WITNESS"
-"""The folder to write to; nothing is written down where it is empty or not set."""
+"""The folder to write to; nothing is recorded if it is empty or not set."""
 
 
 def bear_witness(participant: str) -> None:
-    """Write down every training of this process from now on, if anybody asks for it."""
+    """Record every training of this process from now on, if the variable is set."""
     if os.environ.get(VARIABLE):
         folder = Path(os.environ[VARIABLE]) / participant
         folder.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def bear_witness(participant: str) -> None:
 
 
 class _Witness:
-    """Sees a training, and then its outcome on its way into the memory."""
+    """Records a training, and then its outcome before it is kept."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

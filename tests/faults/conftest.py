@@ -1,4 +1,4 @@
-"""A federation of real processes for each test, forked where torch is loaded already."""
+"""A federation of processes for each test, forked from a process that has loaded torch."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +19,6 @@ def fork_server() -> Iterator[ForkServer]:
 
 @pytest.fixture
 def run(fork_server: ForkServer, tmp_path: Path, broker_url: str, federation: str) -> Iterator[Run]:
-    """A federation on a fresh vhost; whoever still runs at the end is killed."""
+    """A federation on a fresh vhost; processes that still run at the end are killed."""
     with Services(fork_server, tmp_path, {BROKER_VARIABLE: broker_url}) as services:
         yield Run(services, tmp_path, federation)

@@ -1,6 +1,6 @@
-"""Troubles that are prepared in a process before the service begins, by wrapping its methods.
+"""Faults that are prepared in a process before the service begins, by wrapping its methods.
 
-The product knows nothing of them.
+The product does not know of them.
 """
 
 import errno
@@ -18,16 +18,16 @@ from fanfold.storage import safetensors_file
 CRASH_CODE = 77
 CRASH_ROUND = 2
 CRASHES = ("aggregated", "checkpointed", "acknowledged", "published")
-"""After which step of round 2's close the coordinator is gone."""
+"""The step of round 2's close after which the coordinator is killed."""
 PARTS_KEPT = "parts kept"
-"""The coordinator is gone once it has acknowledged this many chunks, one by one."""
+"""The coordinator is killed once it has acknowledged this many chunks, one by one."""
 KEPT_CHUNKS = 5
 STOPPED_IN_COMMIT = "stopped in commit"
-"""The coordinator stops in the commit of round 2, as with Ctrl-Z: it is there, and does nothing."""
+"""The coordinator stops in the commit of round 2, as with Ctrl-Z: it exists and does nothing."""
 
 
 def prepare(trouble: str) -> None:
-    """Prepare one of the troubles above, or a disk that takes nothing before a file is there.
+    """Prepare one of the faults above, or a disk that cannot be written until a file exists.
 
     A disk reads `full disk until PATH`, or `EROFS from round 2 until PATH`, with any error's name.
     """

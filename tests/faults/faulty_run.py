@@ -1,4 +1,4 @@
-"""One federation of real processes, and what it told and left behind."""
+"""One federation of processes, its events and its files."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ TASK = "--task=padded_task:LinearDigits"
 
 
 class Run:
-    """One federation on one broker; what it leaves behind lies in `out`."""
+    """One federation on one broker; its files are in `out`."""
 
     def __init__(self, services: Services, folder: Path, federation: str) -> None:
         self.services = services
@@ -59,7 +59,7 @@ class Run:
         return [each for each in self.services.events(name) if each["event"] == event]
 
     def await_event(self, name: str, event: str, **fields: Any) -> dict[str, Any]:
-        """Wait until a service tells an event with these fields, and return it."""
+        """Wait until a service prints an event with these fields, and return it."""
 
         def found() -> list[dict[str, Any]]:
             return [each for each in self.told(name, event) if fields.items() <= each.items()]
@@ -74,7 +74,7 @@ class Run:
         return str(self.told(coordinator.name, "run_finished")[-1]["parameters_sha256"])
 
     def updates(self) -> list[tuple[str, int]]:
-        """Return what was counted, as (participant, base version); each stands there once."""
+        """Return the updates that were counted, as (participant, base version)."""
         names = [
             (update["participant"], update["base_version"])
             for record in read_history(self.out / "history.jsonl")

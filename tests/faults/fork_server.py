@@ -1,7 +1,7 @@
 """Starts the services quickly: torch is imported once, and every service is a fork of this process.
 
-A fork is as real a process as any, and as dead after kill -9. Orders come as JSON lines on standard
-input; what was started and what has ended goes out as JSON lines on standard output.
+A fork is a process like any other, also for kill -9. Orders are JSON lines on standard input;
+processes that were started or have ended are reported as JSON lines on standard output.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""A training that takes next to nothing, so that a run is dominated by what is done to it."""
+"""A training that is very short, so that disturbances take most of a run's time."""
 
 import os
 import time
@@ -12,7 +12,7 @@ from fanfold.learning.measures import Metrics
 from fanfold.learning.registry import load_task
 
 VARIABLE = "FANFOLD_TEST_TRAINING_SECONDS"
-"""How long a training lasts at least: otherwise no kill would ever fall into one."""
+"""How long a training lasts at least, so that kills can happen during one."""
 STEP_SECONDS = 0.02
 
 

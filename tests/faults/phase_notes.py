@@ -1,6 +1,6 @@
-"""What a process was doing when it was killed: a note in a mapped file, which outlives it.
+"""The phase a process was in when it was killed, noted in a mapped file, which outlives it.
 
-The product knows nothing of this: its methods are wrapped in the process that is to be killed.
+The product does not know of it: its methods are wrapped in the process that is to be killed.
 """
 
 import functools
@@ -29,8 +29,8 @@ Fate = Literal["die", "stop"]
 class PhaseNote:
     """The phase of one process, written by it and read by whoever kills it.
 
-    And the other way round: in which phase the process is to kill itself, or to stop. The shortest
-    phases last less than a millisecond, and nobody outside could hit them.
+    It also holds the phase in which the process is to kill itself, or to stop: the shortest phases
+    last less than a millisecond and can hardly be hit from outside.
     """
 
     def __init__(self, path: Path) -> None:

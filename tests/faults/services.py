@@ -97,7 +97,7 @@ class ForkServer:
 
 
 class Services:
-    """Coordinator and participants of one test; whoever still runs at its end is killed."""
+    """Coordinator and participants of one test; those that still run at its end are killed."""
 
     def __init__(self, fork_server: ForkServer, folder: Path, environment: dict[str, str]) -> None:
         self._fork_server = fork_server

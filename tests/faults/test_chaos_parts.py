@@ -24,7 +24,7 @@ def test_a_seed_decides_the_plan_and_every_kind_comes_before_any_comes_twice() -
 
 
 def test_a_line_that_a_kill_cut_short_hides_no_event_behind_it(tmp_path: Path) -> None:
-    """The next life writes on where the last one broke off."""
+    """The next process writes on where the last one broke off."""
     path = tmp_path / "events"
     told = Told(path)
     assert told.events() == []

@@ -25,7 +25,7 @@ ME = "fanfold"
 
 
 class Mallory:
-    """A login that may speak, on a channel of plain pika's."""
+    """A login that may publish, on a channel of plain pika."""
 
     def __init__(self, live: Any) -> None:
         self.names = FederationNames(live.name)

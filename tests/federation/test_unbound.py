@@ -55,7 +55,7 @@ def test_what_updates_go_through_is_put_back(
 def test_a_participant_whose_queue_hears_no_version_is_found(
     live: Any, channel: BlockingChannel
 ) -> None:
-    """It lives and waits; the deadline closes the round without it, and the next one has it."""
+    """It is alive and waits; the deadline closes the round without it, and the next one has it."""
     GatedTiny.gate.clear()
     coordinator = live.coordinator(
         "GatedTiny", rounds=1000, min_participants=2, deadline_seconds=2.0

@@ -2,7 +2,7 @@
 
 The same federation of three trains with and without it, three times each. What is bounded is how
 much longer that takes, with all that broker and coordinator do about its messages, but without the
-processor time that it takes itself: in life it sits on a machine of its own. Memory, refusals and
+processor time that it takes itself: in operation it has a machine of its own. Memory, refusals and
 its own rate must be right in each run.
 """
 

@@ -85,7 +85,7 @@ def test_a_broker_that_takes_no_chunk_of_this_size_is_not_asked_again() -> None:
 def test_an_update_of_too_many_chunks_is_told_and_kept(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The next life sends it in larger ones, and trains nothing twice."""
+    """The next process sends it in larger ones, and trains nothing twice."""
     worker, version, delivered = worker_over(tmp_path, FakeChannel(), chunk_bytes=1024)
     monkeypatch.setattr(chunking, "MAX_CHUNKS", 2)
     worker.submit(version)

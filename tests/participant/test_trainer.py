@@ -64,7 +64,7 @@ def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 
 
 def test_the_same_training_gives_the_same_bits() -> None:
-    """In another process life, after other versions, whatever was drawn before."""
+    """In another process, after other versions, whatever was drawn before."""
     base = version_of(Classes())
     first = train(Classes(), base)
     torch.rand(17)

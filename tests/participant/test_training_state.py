@@ -41,7 +41,7 @@ def keep(training_state: TrainingState, **private: Tensor) -> None:
 
 
 def test_the_same_version_is_answered_with_the_kept_update(tmp_path: Path) -> None:
-    """By digest, to the byte, in the next life too; another version is not."""
+    """By digest, to the byte, in the next process too; another version is not."""
     first = TrainingState(tmp_path, LIMITS)
     assert first.answer_to(version(BASE)) is None
     keep(first)
@@ -71,7 +71,7 @@ def test_private_tensors_of_another_network_are_left_out() -> None:
 
 
 def test_without_a_folder_everything_lives_in_memory() -> None:
-    """The version is still never trained twice in one life."""
+    """The version is still never trained twice in one process."""
     training_state = TrainingState(None, LIMITS)
     keep(training_state)
     assert training_state.answer_to(version(BASE)) is not None

@@ -45,7 +45,7 @@ def coordinator_paused_long(federation: Federation, dice: random.Random) -> Iter
 @kind("the coordinator killed before a standby", "The standby takes over by itself.")
 def standby(federation: Federation, dice: random.Random) -> Iterator[None]:
     successor = federation.stand_by()
-    took_over = federation.takes_office(successor)
+    took_over = federation.takes_over(successor)
     federation.kill(federation.coordinator)
     federation.until(took_over, "the takeover")
     federation.coordinator = successor
@@ -59,7 +59,7 @@ def standby(federation: Federation, dice: random.Random) -> Iterator[None]:
 )
 def standby_behind_a_stopped_one(federation: Federation, dice: random.Random) -> Iterator[None]:
     successor = federation.stand_by()
-    took_over = federation.takes_office(successor)
+    took_over = federation.takes_over(successor)
     old = federation.coordinator
     federation.pause(old, LONGEST_PAUSE)
     federation.expect_end(old)

@@ -123,9 +123,9 @@ def _everybody_hears(federation: Federation) -> None:
 
 def _is_refused(federation: Federation, service: Service, named: str) -> bool:
     """Whether a coordinator ends in words that name an option or a file."""
-    takes_office = federation.takes_office(service)
+    takes_over = federation.takes_over(service)
     federation.until(
-        lambda: takes_office() or federation.services.has_ended(service), "an answer to the damage"
+        lambda: takes_over() or federation.services.has_ended(service), "an answer to the damage"
     )
     if not federation.services.has_ended(service):
         return False
