@@ -142,6 +142,10 @@ class Committer:
         """
         self._disk_retry.until_done(attempt)
 
+    def wait_for_room(self, error: OSError, *, since: float) -> None:
+        """Wait before something is tried again that the disk refused; see `DiskRetry.wait`."""
+        self._disk_retry.wait(error, since=since)
+
     def close(self) -> None:
         """Close the history."""
         self._store.close()

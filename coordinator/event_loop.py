@@ -1,7 +1,6 @@
 """The coordinator's one loop: it takes the next event, and does what is due."""
 
 import math
-from functools import partial
 
 from fanfold.coordinator.admission.admission import Admission
 from fanfold.coordinator.broker.publisher import Publisher, Sent
@@ -70,10 +69,16 @@ class EventLoop:
             AllRefusedError: if the open round can never close.
         """
         event = self._next_event()
-        try:
-            self._committer.with_room(partial(self._take, event))
-        except TransportError as error:
-            self._recovery.broken_off(error)
+        began = self.reader.now
+        while True:
+            try:
+                self._take(event)
+            except OSError as error:
+                self._committer.wait_for_room(error, since=began)
+                continue
+            except TransportError as error:
+                self._recovery.broken_off(error)
+            break
         self._recovery.tend()
         self._committer.commit_if_due(self.reader.now)
         self._upkeep.tend(self.reader.now)

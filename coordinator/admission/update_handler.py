@@ -149,7 +149,7 @@ class UpdateHandler:
     def _judge(self, received: RawUpdate, sender: Sender) -> Refusal | None:
         """Fold an update that is whole, or refuse it."""
         update = received.update
-        refusal = self._run.judge(update, received.digest) or self._run.inspect(
+        refusal = self._run.judge_document(update) or self._run.inspect(
             received.tensors, received.kinds
         )
         if refusal is None:

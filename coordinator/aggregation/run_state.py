@@ -114,9 +114,10 @@ class RunState:
 
     def judge(self, update: Update, digest: str) -> Refusal | None:
         """Say why an update will not be counted, from its document alone; None means it may be."""
-        refusal = self.judge_labels(Labels.of(update), digest)
-        if refusal is not None:
-            return refusal
+        return self.judge_labels(Labels.of(update), digest) or self.judge_document(update)
+
+    def judge_document(self, update: Update) -> Refusal | None:
+        """Say the same of an update whose labels were judged already, when its chunks came."""
         if self.digests.get(update.base_version) != update.base_digest:
             return Refusal(
                 Reason.UNKNOWN_BASE,

@@ -8,7 +8,7 @@ from fanfold.coordinator.rounds.federation_state import FederationState
 from fanfold.schemas.events.coordinator import FolderLocked
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.events.shared import DiskFull, DiskRefuses
-from fanfold.storage.disk import is_full_disk, until_there_is_room
+from fanfold.storage.disk import is_full_disk, may_pass, until_there_is_room
 from fanfold.transport import EventReader
 
 DISK_PAUSE_SECONDS = 5.0
@@ -45,17 +45,17 @@ class DiskRetry:
             OSError: one that does not pass.
         """
         began = self._reader.now
-        until_there_is_room(attempt, lambda error: self._wait(error, since=began))
+        until_there_is_room(attempt, lambda error: self.wait(error, since=began))
 
-    def say_why(self, error: OSError) -> None:
-        """Tell people who or what refuses."""
-        if isinstance(error, FolderLockedError):
-            self._say(FolderLocked(str(self._folder), holder=error.holder))
-        else:
-            kind = DiskFull if is_full_disk(error) else DiskRefuses
-            self._say(kind(str(self._folder), reason=error.strerror))
+    def wait(self, error: OSError, *, since: float) -> None:
+        """Wait before the same is tried again; `since` is when that began, on the reader's clock.
 
-    def _wait(self, error: OSError, *, since: float) -> None:
+        Raises:
+            StoppedError: if somebody wants us to stop meanwhile.
+            OSError: this one, if it does not pass.
+        """
+        if not may_pass(error):
+            raise error
         began = self._reader.now
         if isinstance(error, FolderLockedError) and began < since + SHORT_LOCK_SECONDS:
             self._reader.pause(LOCK_PAUSE_SECONDS)
@@ -64,3 +64,11 @@ class DiskRetry:
             self._reader.pause(DISK_PAUSE_SECONDS)
         now = self._reader.now
         self._state.could_not_read(now - began, now)
+
+    def say_why(self, error: OSError) -> None:
+        """Tell people who or what refuses."""
+        if isinstance(error, FolderLockedError):
+            self._say(FolderLocked(str(self._folder), holder=error.holder))
+        else:
+            kind = DiskFull if is_full_disk(error) else DiskRefuses
+            self._say(kind(str(self._folder), reason=error.strerror))
