@@ -21,6 +21,14 @@ class ParticipantChannel:
 
     `publish_update` is called by the work thread, everything else by the service's thread.
     `give_up_update` ends a `publish_update` that waits for a broker that is gone.
+
+    There are two connections because a blocked publisher would block its acknowledgements too.
+
+    Args:
+        names: of the federation's exchanges and queues.
+        participant: the id.
+        consuming: reads the participant's queue.
+        publishing: sends updates and events.
     """
 
     def __init__(
@@ -31,7 +39,6 @@ class ParticipantChannel:
         consuming: Connection,
         publishing: Connection,
     ) -> None:
-        """Use two connections: a blocked publisher would block its acknowledgements too."""
         self._exchange = names.reports_exchange
         self._queue = names.participant_queue(participant)
         self._participant = participant

@@ -14,15 +14,20 @@ Pause = Callable[[OSError], None]
 
 
 class DpSgdBudget:
-    """Counts each training before it begins, so that the sum is not too small after a crash."""
+    """Counts each training before it begins, so that the sum is not too small after a crash.
+
+    Args:
+        folder: where the file lies.
+        noise: of the gradients, as a multiple of the clipping norm.
+        delta: at which epsilon is told.
+        pause: called with the error while the disk cannot be written.
+
+    Raises:
+        InvalidInputError: if the folder cannot be used, or the file is damaged.
+        LearningError: if opacus is not installed.
+    """
 
     def __init__(self, folder: Path, *, noise: float, delta: float, pause: Pause) -> None:
-        """Read and check what was spent before; `pause` is called while the disk cannot be written.
-
-        Raises:
-            InvalidInputError: if the folder cannot be used, or the file is damaged.
-            LearningError: if opacus is not installed.
-        """
         from fanfold.learning import dp_sgd  # noqa: PLC0415 - opacus is optional, and slow to load
 
         self._epsilon = dp_sgd.epsilon

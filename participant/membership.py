@@ -26,6 +26,13 @@ class Membership:
 
     Every method returns whether the event could be published. An event that could not is not
     repeated later: the next one is more recent.
+
+    Args:
+        channel: where events go.
+        participant: the id.
+        device: what it trains on, such as `cuda:0`.
+        num_examples: in its private training data.
+        alive_seconds: the longest silence between two events.
     """
 
     def __init__(
@@ -37,7 +44,6 @@ class Membership:
         num_examples: int,
         alive_seconds: float,
     ) -> None:
-        """Make it; nothing is published yet."""
         self._channel = channel
         self._participant = participant
         self._device = device

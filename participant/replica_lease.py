@@ -42,13 +42,27 @@ class ReplicaLease:
 
     The broker may take a while to notice that our old connection is dead, so a slot that is taken
     after a reconnect is asked for again during three heartbeats before it counts as lost.
+
+    Args:
+        settings: with a number of slots.
+        tls: what `tls_of` returned.
+        clock: seconds that only grow.
+
+    Raises:
+        ValueError: if the settings have no slots.
     """
 
-    def __init__(self, settings: ParticipantSettings, *, tls: Tls | None) -> None:
-        """Prepare; nothing is connected yet."""
+    def __init__(
+        self,
+        settings: ParticipantSettings,
+        *,
+        tls: Tls | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         if settings.slots is None:
-            raise ValueError("a slot holder needs a number of slots")
+            raise ValueError("a lease needs a number of slots")
         self._settings = settings
+        self._clock = clock
         self._num_slots = settings.slots
         self._names = FederationNames(settings.federation)
         self._event_buffer = EventBuffer()
@@ -160,10 +174,10 @@ class ReplicaLease:
         self._on_lost(f"another replica has slot {self._slot}")
 
     def _take_again(self) -> bool:
-        until = time.monotonic() + 3 * self._connection.heartbeat_seconds
+        until = self._clock() + 3 * self._connection.heartbeat_seconds
         while not self._take(self._slot):
             if not self._connection.connected:
                 return True  # Connected brings us back
-            if time.monotonic() > until or self._told.wait(RETRY_SECONDS):
+            if self._clock() > until or self._told.wait(RETRY_SECONDS):
                 return False
         return True

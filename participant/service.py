@@ -47,6 +47,16 @@ class Participant:
     All methods belong to the service's thread, which never trains and never waits for long: the
     training worker trains and uploads, the connections do the I/O, and all of them report through
     the event buffer.
+
+    Args:
+        settings: with the id to take part under.
+        channel: to the broker.
+        receiver: puts versions together.
+        worker: trains, and uploads.
+        event_buffer: where deliveries, events and results come from.
+        membership: publishes what the participant says of itself.
+        say: called with what a person should know.
+        clock: seconds that only grow.
     """
 
     def __init__(
@@ -61,7 +71,6 @@ class Participant:
         say: Say,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take part under `settings.id`; `clock` tells seconds that only grow."""
         self._settings = settings
         self._channel = channel
         self._receiver = receiver

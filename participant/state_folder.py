@@ -14,14 +14,17 @@ from fanfold.schemas.reader_limits import ReaderLimits
 
 
 class StateFolder:
-    """Holds the lock of a state folder and reads its state. Used by the work thread."""
+    """Holds the lock of a state folder and reads its state. Used by the work thread.
+
+    Args:
+        folder: is made if need be, and not read yet; None keeps the state in memory.
+        limits: of a stored update.
+
+    Raises:
+        InvalidInputError: if the folder cannot be used.
+    """
 
     def __init__(self, folder: Path | None, limits: ReaderLimits) -> None:
-        """Check the folder; nothing is read yet. None keeps the state in memory alone.
-
-        Raises:
-            InvalidInputError: if the folder cannot be used.
-        """
         self.folder = folder
         self._limits = limits
         self._lock: int | None = None

@@ -25,6 +25,15 @@ class Subscriber:
     """Keeps the participant subscribed, and tells the coordinator that it is there.
 
     Belongs to the service's thread. Times are seconds of the service's clock.
+
+    Args:
+        settings: with the id and how often to give a sign of life.
+        channel: to the broker.
+        receiver: is told when deliveries come again.
+        membership: publishes hello and progress.
+        worker: lets the state folder go when another process has the id.
+        say: called with what a person should know.
+        clock: seconds that only grow.
     """
 
     def __init__(
@@ -38,7 +47,6 @@ class Subscriber:
         say: Say,
         clock: Callable[[], float],
     ) -> None:
-        """Subscribe at the first `do_duties`."""
         self._settings = settings
         self._channel = channel
         self._receiver = receiver

@@ -59,17 +59,18 @@ class Trainer:
     """Trains one network on one participant's private data, version after version.
 
     Tensors that are not shared stay as this participant's training left them.
+
+    Args:
+        task: the network, the data and the loss; the data are loaded at once.
+        participant: the id; decides with `seed` how private tensors begin.
+        seed: of this participant.
+
+    Raises:
+        TaskError: if there is no data, or it cannot be read.
+        LearningError: if the task cannot be trained with the privacy it was given.
     """
 
     def __init__(self, task: Task, participant: str, *, seed: int = 0) -> None:
-        """Load the private data, and build the network.
-
-        Its private tensors begin as `seed` and the participant's id decide.
-
-        Raises:
-            TaskError: if there is no data, or it cannot be read.
-            LearningError: if the task cannot be trained with the privacy it was given.
-        """
         self._task = task
         self._participant = participant
         with reading(task.data_dir):

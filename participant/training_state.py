@@ -37,15 +37,17 @@ class TrainingState:
     An update is taken to count unless an answer says otherwise: the broker has it, and the answer
     to a refused one may be lost. Its deltas are added to the residual only if the answer says that
     it was too late. In any other case they could be sent twice.
+
+    Args:
+        folder: what an earlier process left there is read; None keeps everything in memory.
+        limits: of a stored update.
+
+    Raises:
+        InvalidInputError: if what the folder holds is damaged.
+        OSError: if it cannot be read.
     """
 
     def __init__(self, folder: Path | None, limits: ReaderLimits) -> None:
-        """Read what an earlier process left in `folder`.
-
-        Raises:
-            InvalidInputError: if what the folder holds is damaged.
-            OSError: if it cannot be read.
-        """
         self._path = None if folder is None else folder / FILE
         self._updates: list[Encoded] = []  # the oldest first
         self._run = ""

@@ -4,9 +4,8 @@ One thread that trains, encodes and uploads one version at a time, while the ser
 """
 
 import queue
-import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +19,7 @@ from fanfold.participant.state_folder import StateFolder
 from fanfold.participant.trainer import TrainedUpdate, Trainer
 from fanfold.participant.training_state import FILE, TrainingState, restore_private
 from fanfold.participant.update_privacy import private_update
+from fanfold.participant.uploader import Uploader
 from fanfold.participant.version_receiver import Version
 from fanfold.participant.worker_events import (
     ABANDON_SECONDS,
@@ -32,28 +32,17 @@ from fanfold.participant.worker_events import (
     ToldOnce,
     last_words,
 )
-from fanfold.schemas.chunking import Chunk, cut
 from fanfold.schemas.error_feedback import encode_update
-from fanfold.schemas.errors import (
-    FanfoldError,
-    InvalidInputError,
-    MessageTooLargeError,
-    PublishCancelledError,
-    QueueFullError,
-    RefusedByBrokerError,
-    UnroutableError,
-)
+from fanfold.schemas.errors import FanfoldError, InvalidInputError
 from fanfold.schemas.events.participant import StateDirTaken, StateIsOlder
 from fanfold.schemas.events.shared import DiskFull, DiskRefuses
 from fanfold.schemas.message_codec import Encoded
 from fanfold.schemas.messages import GlobalParameters, Update, UpdateRefused
 from fanfold.schemas.tensor_codec import decode_tensors
 from fanfold.storage.disk import is_full_disk, until_there_is_room
-from fanfold.transport import Backoff
 
 log = structlog.get_logger()
 
-UPLOADS_AGAIN = Backoff(0.5, 30.0)
 DISK_PAUSE_SECONDS = 5.0
 STATE_PAUSE_SECONDS = 1.0
 LAST_SECONDS = 0.5
@@ -61,9 +50,19 @@ LAST_SECONDS = 0.5
 
 
 class TrainingWorker:
-    """`submit` and `abandon` are called from the service's thread.
+    """Trains, encodes and uploads one version at a time, in a thread of its own.
 
-    Results come through `deliver`.
+    Every method is called from the service's thread, but for `await_disk`.
+
+    Args:
+        task: is used by the worker's thread only, like the trainer.
+        trainer: of that task.
+        participant: the id.
+        state: what is stored of earlier trainings.
+        channel: where updates go.
+        chunk_bytes: bytes in each chunk of an update but the last.
+        deliver: called with results and news, in the worker's thread.
+        observer: sees how long each part of the work takes.
     """
 
     def __init__(
@@ -78,17 +77,16 @@ class TrainingWorker:
         deliver: Callable[[object], None],
         observer: Observer | None = None,
     ) -> None:
-        """Use `task` and `trainer` from the worker's thread only."""
         self._trainer = trainer
         self._participant = participant
         self._state = state
         self._training_state: TrainingState | None = None
         self._is_age_told = False
         self._channel = channel
-        self._chunk_bytes = chunk_bytes
         self._deliver = deliver
         self._observer = observer or Unobserved()
         self._abandoned = threading.Event()
+        self._uploader = Uploader(channel, chunk_bytes=chunk_bytes, abandoned=self._abandoned)
         self._orders: queue.Queue[Version | UpdateRefused | None] = queue.Queue()
         # A daemon: a task that never asks whether it should stop must not keep the process alive.
         threading.Thread(target=self._serve, name="work", daemon=True).start()
@@ -201,7 +199,7 @@ class TrainingWorker:
             decoded = version.assembly.decode()
             tensors = decode_tensors(decoded)
         message = decoded.message
-        assert isinstance(message, GlobalParameters)  # the reader holds nothing else
+        assert isinstance(message, GlobalParameters)  # the receiver holds nothing else
         # What is owed carries no noise: it must not leave beside what does.
         owed = {} if message.privacy else training_state.owed_to(message.run)
         with self._observer.phase("train"):
@@ -263,35 +261,9 @@ class TrainingWorker:
             raise TrainingAbandoned(self.activity.step, self.activity.steps)
 
     def _upload(self, encoded: Encoded) -> bool:
-        """Publish until the broker has it; False if told to stop before.
-
-        A results queue that is full, or gone until a coordinator makes it anew, is waited for.
-        """
+        """Publish until the broker has it; False if told to stop before."""
         self.activity = Activity("uploading")
-        chunks = cut(encoded, chunk_bytes=self._chunk_bytes)
-        failures = 0
-        while True:
-            try:
-                self._channel.publish_update(self._until_abandoned(chunks))
-            except PublishCancelledError:
-                return False
-            except MessageTooLargeError:
-                raise  # waiting would not help
-            except (QueueFullError, UnroutableError, RefusedByBrokerError) as error:
-                log.warning("update not taken yet", reason=str(error))
-                failures += 1
-                # a generator of its own: torch and `random` may be seeded for a training
-                if self._abandoned.wait(UPLOADS_AGAIN.seconds(failures, random.Random().random())):
-                    return False
-            else:
-                return True
-
-    def _until_abandoned(self, chunks: Sequence[Chunk]) -> Iterator[Chunk]:
-        """Yield chunks; asked for the first one, the publish is under way and can be given up."""
-        for chunk in chunks:
-            if self._abandoned.is_set():
-                raise PublishCancelledError("told to stop")
-            yield chunk
+        return self._uploader.upload(encoded)
 
     def _on_step(self, step: int, steps: int, _loss: Any) -> None:
         self.activity.step, self.activity.steps = step, steps

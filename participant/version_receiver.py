@@ -54,7 +54,14 @@ class Version:
 
 
 class VersionReceiver:
-    """Takes deliveries in order. Belongs to the thread that calls `take`."""
+    """Takes deliveries in order. Belongs to the thread that calls `take`.
+
+    Args:
+        limits: nothing larger is taken.
+        acknowledge: called for what is done with.
+        say: called with what a person should know.
+        clock: seconds that only grow.
+    """
 
     def __init__(
         self,
@@ -64,14 +71,6 @@ class VersionReceiver:
         say: Say = _unsaid,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Make a receiver that holds no version.
-
-        Args:
-            limits: nothing larger is taken.
-            acknowledge: called for what is done with.
-            say: called with what a person should know.
-            clock: tells seconds that only grow.
-        """
         self._clock = clock
         self._limits = limits
         self._acknowledge = acknowledge

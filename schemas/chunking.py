@@ -152,14 +152,16 @@ class Buffer(Protocol):
 
 
 class MemoryBuffer:
-    """Room in this process's memory."""
+    """Space in this process's memory.
+
+    Args:
+        buffer: writable, of any shape.
+
+    Raises:
+        ValueError: if it is read-only.
+    """
 
     def __init__(self, buffer: memoryview) -> None:
-        """Use a writable buffer.
-
-        Raises:
-            ValueError: if it is read-only.
-        """
         self._buffer = buffer.cast("B")
         if self._buffer.readonly:
             raise ValueError("the buffer is not writable")
@@ -196,22 +198,23 @@ class MemoryBuffer:
 
 
 class Assembly:
-    """One message being received, its chunks in any order, into one room made at once.
+    """One message being received, its chunks in any order, into one buffer made at once.
 
-    It belongs to one thread at a time. The room is what tensors are built on later, and lives as
-    long as any of them.
+    It belongs to one thread at a time. The tensors view the buffer, which lives as long as any of
+    them.
+
+    Args:
+        first: the header of any chunk, parsed with the same limits; that chunk is added later.
+        limits: the reader's bounds.
+        buffer: of exactly the message's size, such as a file; memory by default.
+
+    Raises:
+        ValueError: if the buffer is of another size.
     """
 
     def __init__(
         self, first: ChunkHeader, limits: ReaderLimits, buffer: Buffer | None = None
     ) -> None:
-        """Make room for the message that `first` is a chunk of; `first` itself is added later.
-
-        Args:
-            first: any chunk's place, parsed with the same limits.
-            limits: the reader's bounds.
-            buffer: of exactly the message's size, such as a file; memory by default.
-        """
         self.identity = first.whole
         self._limits = limits
         self._buffer = buffer or MemoryBuffer.of(first.whole.num_bytes)

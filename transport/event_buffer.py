@@ -21,6 +21,9 @@ class EventBuffer:
 
     Deliveries wait for free space; meanwhile the socket's buffers fill, which slows the broker
     down. Events take no space and never wait. Any thread may put, one thread gets.
+
+    Args:
+        max_bytes: of the deliveries inside, with what they take besides their bodies.
     """
 
     def __init__(self, max_bytes: int = DEFAULT_EVENT_BUFFER_BYTES) -> None:

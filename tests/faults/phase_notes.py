@@ -19,6 +19,7 @@ from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.service import Coordinator
 from fanfold.participant.training_worker import TrainingWorker
+from fanfold.participant.uploader import Uploader
 from fanfold.participant.version_receiver import VersionReceiver
 from fanfold.schemas.chunking import Chunk
 
@@ -110,16 +111,16 @@ def _watch_participant(note: PhaseNote) -> None:
 
 def _watch_chunks(note: PhaseNote) -> None:
     """Note when half of an update's chunks are on their way."""
-    chunks_of = TrainingWorker._until_abandoned
+    chunks_of = Uploader._until_abandoned
 
     @functools.wraps(chunks_of)
-    def noted(slot: TrainingWorker, chunks: Sequence[Chunk]) -> Iterator[Chunk]:
-        for index, chunk in enumerate(chunks_of(slot, chunks)):
+    def noted(uploader: Uploader, chunks: Sequence[Chunk]) -> Iterator[Chunk]:
+        for index, chunk in enumerate(chunks_of(uploader, chunks)):
             if index == len(chunks) // 2:
                 note.enter("half uploaded")
             yield chunk
 
-    TrainingWorker._until_abandoned = noted
+    Uploader._until_abandoned = noted
 
 
 def _wrap(

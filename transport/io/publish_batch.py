@@ -14,6 +14,10 @@ class PublishBatch:
     The caller hands messages over and waits; the I/O thread takes them, and confirms or fails them.
     A message counts from being handed over until it is confirmed, whether it is sent or not: so
     memory is bounded also without a connection.
+
+    Args:
+        window_bytes: the bound on unconfirmed bytes; one message of any size fits an empty window.
+        deadline: of `time.monotonic`; None waits for as long as it takes.
     """
 
     def __init__(self, window_bytes: int, deadline: float | None) -> None:

@@ -17,6 +17,11 @@ class PublishTurns:
     """Lets one batch at a time through to the publisher; the others wait for their turn.
 
     Every method may be called from any thread but the I/O thread.
+
+    Args:
+        io: the I/O thread.
+        publisher: sends; it is used on the I/O thread only.
+        window_bytes: how much is sent ahead of the broker's confirmations.
     """
 
     def __init__(self, io: IOThread, publisher: ConfirmingPublisher, window_bytes: int) -> None:
