@@ -33,9 +33,9 @@ def killed_again_and_again(run: Run, *flags: str) -> str:
         "--min-participants=1", "--rounds=100000", "--commit-updates=1", *flags
     )
     for _ in range(KILLS):
-        seen, rounds = len(run.told("coordinator", "round_closed")), generator.randrange(1, 4)
+        wanted = len(run.told("coordinator", "round_closed")) + generator.randrange(1, 4)
         until(
-            lambda: len(run.told("coordinator", "round_closed")) >= seen + rounds,  # noqa: B023 - waited for here
+            lambda wanted=wanted: len(run.told("coordinator", "round_closed")) >= wanted,
             "more rounds",
         )
         run.services.kill(coordinator)
