@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,16 @@ class Compose:
         """Return what a container has printed so far."""
         return docker("logs", self.container(service, number), both=True)
 
+    def events(self, name: str, service: str, number: int = 1) -> list[dict[str, Any]]:
+        """The events of a name that a service has reported; log lines have no such event."""
+        found = []
+        for line in self.log(service, number).splitlines():
+            with suppress(json.JSONDecodeError):
+                fields = json.loads(line)
+                if isinstance(fields, dict) and fields.get("event") == name:
+                    found.append(fields)
+        return found
+
     def kill(self, service: str, number: int = 1) -> None:
         """End a container as a power cut would."""
         docker("kill", self.container(service, number))
@@ -90,9 +101,8 @@ class Compose:
 
         A coordinator that is killed right after it has reported a round reports it again.
         """
-        pattern = r"^round (\d+): version \d+, (\d+) updates .* accuracy ([\d.]+)"
-        found = re.findall(pattern, self.log("coordinator"), re.MULTILINE)
-        told = [(int(number), int(updates), float(accuracy)) for number, updates, accuracy in found]
+        closed = self.events("round_closed", "coordinator")
+        told = [(each["round"], each["updates"], each["accuracy"]) for each in closed]
         return list(dict.fromkeys(told))
 
     def metrics(self, service: str, page: str) -> set[str]:
@@ -103,7 +113,7 @@ class Compose:
 
     def is_finished(self) -> bool:
         """Whether the run has ended as it should."""
-        return "finished after" in self.log("coordinator")
+        return bool(self.events("run_finished", "coordinator"))
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait for a condition; what does not exist yet may still come."""

@@ -23,7 +23,7 @@ def test_four_participants_train_eight_join_and_six_leave(compose: Make) -> None
     assert {updates for _, updates, _ in federation.rounds()} == {4}
 
     federation.up(8)
-    federation.until(lambda: federation.log("coordinator").count("participant joined") == 8)
+    federation.until(lambda: len(federation.events("participant_joined", "coordinator")) == 8)
     joined = federation.rounds()[-1][0]
     federation.until_round(joined + 3)
     assert next(n for n, updates, _ in federation.rounds() if updates == 8) <= joined + 2
@@ -122,10 +122,7 @@ def test_the_run_goes_on_without_one_of_three_broker_nodes(compose: Make, node: 
     fewer = [updates for number, updates, _ in federation.rounds() if number >= before + 2]
     assert fewer
     assert 0 < min(fewer) < 6
-    waiting = [
-        n for n in range(1, 7) if "is down: waiting for it" in federation.log("participant", n)
-    ]
-    assert waiting
+    assert any(federation.events("queue_down", "participant", n) for n in range(1, 7))
 
     federation.start(node)
     back = federation.rounds()[-1][0]
