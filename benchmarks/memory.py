@@ -21,9 +21,16 @@ MIB = 1 << 20
 def main(
     participants: Annotated[str, typer.Option(help="How many, separated by commas.")] = "2,16,64",
     rounds: int = 2,
+    aggregator: Annotated[
+        str, typer.Option(help="Measure this rule that keeps whole updates, beside the mean.")
+    ] = "",
+    gathered: Annotated[int, typer.Option(help="Participants of that comparison.")] = 32,
 ) -> None:
     """Measure the peak of the coordinator's memory."""
     title = f"Coordinator's memory, 100 MB model ({machine()})"
+    if aggregator:
+        report("bench-memory-gathered", gathering(aggregator, gathered, rounds), title=title)
+        return
     counts = [int(count) for count in participants.split(",")]
     idle = measure("Small", min(counts), rounds)
     peaks = {count: measure("Large", count, rounds) for count in counts}
@@ -64,13 +71,26 @@ def main(
     report("bench-memory", rows, title=title)
 
 
-def measure(task: str, participants: int, rounds: int) -> Peaks:
+def gathering(aggregator: str, participants: int, rounds: int) -> list[Row]:
+    """Measure a rule that keeps the whole updates of a round, beside the mean."""
+    whole = measure("Large", participants, rounds, f"--aggregator={aggregator}", "--quorum=3")
+    mean = measure("Large", participants, rounds)
+    case = f"{aggregator} against mean, {participants} participants"
+    peaks = (whole.peak / MIB, mean.peak / MIB)
+    anonymous = (whole.peak_anonymous / MIB, mean.peak_anonymous / MIB)
+    return [
+        Row(f"peak RSS, {case}", peaks[0], "MiB", floor=peaks[1], limit="mean x1.3"),
+        Row(f"peak anonymous, {case}", anonymous[0], "MiB", floor=anonymous[1]),
+    ]
+
+
+def measure(task: str, participants: int, rounds: int, *flags: str) -> Peaks:
     """Return the peaks of a coordinator with so many participants."""
     with (
         broker() as url,
         federation(url, f"benchmarks.identity:{task}", participants, kind="light") as started,
     ):
-        return started.run(rounds, "--deadline-seconds=3000").peaks
+        return started.run(rounds, "--deadline-seconds=3000", *flags).peaks
 
 
 if __name__ == "__main__":

@@ -218,13 +218,13 @@ class GatheringRound:
             seed=self._seed,
             version=version,
         )
-        running.fold(combined.tensors, num_examples=1, weight=1.0)
         if isinstance(self._rule, ByDistance) and self._rule.uses_last_step:
             self._last_step |= {
-                name: step
+                name: step.clone()
                 for name, step in combined.tensors.items()
                 if running.kinds[name] == DELTA
             }
+        running.take(combined.tensors)
         for key in self._keys:
             self._store.drop(key)
         self._keys, self._weights = [], []

@@ -148,6 +148,18 @@ class RunningSum:
         begun = self.begun.get(name)
         return None if begun is None else begun > 0
 
+    def take(self, update: Mapping[str, Tensor]) -> None:
+        """Let this be the only update: its float64 deltas become the sum itself, and are used up.
+
+        Args:
+            update: as `fold` takes it; deltas are float64, and 0 at holes.
+        """
+        for name, sent in update.items():
+            if self.kinds[name] == DELTA:
+                self.sums[name], self.examples[name] = sent, 1
+            else:
+                self.fold({name: sent}, num_examples=1, weight=1.0)
+
     def deltas_of(self, update: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return an update's deltas, with 0 at holes."""
         return {
