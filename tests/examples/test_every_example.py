@@ -46,7 +46,7 @@ def test_an_example_is_short_and_says_how_to_run_it(folder: Path) -> None:
     assert re.search(r"`[^`]+`", lines[2])
     for path in folder.iterdir():
         if path.suffix in (".py", ".sh"):
-            assert len(path.read_text().splitlines()) < 60
+            assert len(path.read_text().splitlines()) < 80  # one that reads real data needs more
 
 
 def test_an_own_task_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
