@@ -16,7 +16,7 @@ class SimulationSettings(BaseModel):
 
     mode: tuple[Mode | Literal["all"], ...] = Field(
         ("sync",),
-        description="sync, buffered or async; repeatable, each a run of its own; or all. "
+        description="sync, buffered, async or exact; repeatable, each a run of its own; or all. "
         "With several, --goal applies to buffered.",
     )
     participants: int = Field(200, ge=1, description="Simulated participants.")
@@ -57,5 +57,5 @@ class SimulationSettings(BaseModel):
     @property
     def modes(self) -> tuple[Mode, ...]:
         """The modes to run, each once."""
-        known: tuple[Mode, ...] = ("sync", "buffered", "async")
+        known: tuple[Mode, ...] = ("sync", "buffered", "async", "exact")
         return tuple(mode for mode in known if mode in self.mode or "all" in self.mode)

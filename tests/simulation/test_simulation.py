@@ -182,7 +182,7 @@ OPTIONS: dict[str, Any] = {
 
 
 def test_the_same_seed_gives_the_same_history_and_another_seed_another(tmp_path: Path) -> None:
-    modes = ("sync", "buffered", "async")
+    modes = ("sync", "buffered", "async", "exact")
     once = simulated(tmp_path / "once", modes=modes, **OPTIONS)
     again = simulated(tmp_path / "again", modes=modes, **OPTIONS)
     other = simulated(tmp_path / "other", modes=modes, **OPTIONS, seed=1)
@@ -202,7 +202,7 @@ def test_with_several_modes_the_goal_is_that_of_the_buffered_one(tmp_path: Path)
         for outcome in simulated(tmp_path, modes=("all",), **OPTIONS)
     }
 
-    assert updates == {"sync": {3}, "buffered": {2}, "async": {1}}
+    assert updates == {"sync": {3}, "buffered": {2}, "async": {1}, "exact": {1}}
 
 
 def test_a_run_may_end_by_the_clock_instead_of_by_the_rounds(tmp_path: Path) -> None:
