@@ -262,6 +262,7 @@ def main(
                     f"{partition}, {attack}: {best}",
                     losses[best][attack],
                     "points lost",
+                    floor=losses["mean"][attack],
                     limit="3 points",
                     details={rule: losses[rule][attack] for rule in losses},
                 )

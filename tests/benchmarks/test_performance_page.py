@@ -31,7 +31,7 @@ def test_every_row_has_something_beside_it(path: object) -> None:
     assert rows
     for row in rows:
         assert row["unit"], row
-        assert row["floor"] or row["peer"], row
+        assert (row["floor"], row["peer"]) != (None, None), row
 
 
 def test_ratios_say_how_far_from_the_floor_and_how_far_ahead_of_the_peer() -> None:
