@@ -199,6 +199,10 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-venv pyproject.toml constraints.txt
 	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[dev]'
 	@touch $(VENV)/.stamp-demo $@
 
+.PHONY: bench-rare-digit
+bench-rare-digit: $(VENV)/.stamp-dev ## Measure what exact asynchrony makes of a digit that only a slow participant has
+	@$(BENCH).rare_digit $(BENCH_FLAGS)
+
 .PHONY: bench-robust
 bench-robust: $(VENV)/.stamp-dev ## Measure which aggregation rule withstands which attack, on the digits
 	@$(BENCH).robust $(BENCH_FLAGS)
