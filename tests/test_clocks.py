@@ -1,6 +1,7 @@
 """No decision hangs on the clock on the wall: it jumps, and summer time is the least of it."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,3 +38,14 @@ def readings(package: str) -> Iterator[str]:
 def test_nobody_looks_at_the_clock_on_the_wall(package: str) -> None:
     """Deadlines, retries, pauses and ages count on the monotonic clock."""
     assert list(readings(package)) == []
+
+
+def test_no_test_patches_the_clock() -> None:
+    """Where a deadline is judged the clock is an argument."""
+    patched = re.compile(r"setattr\(\s*(?:time\b|\"time\.)|patch\(\"time\.")
+    found = [
+        str(path.relative_to(ROOT))
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        if patched.search(path.read_text(encoding="utf-8"))
+    ]
+    assert found == []

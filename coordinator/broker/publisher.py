@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -53,7 +53,7 @@ class Sent:
     """An event: something was sent, or could not be."""
 
     sending: Sending
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 class Publisher:
@@ -142,7 +142,7 @@ class Publisher:
                 raise error
         return True
 
-    def _letter_sent(self, letter: Delivery, error: Exception | None) -> None:
+    def _letter_sent(self, letter: Delivery, error: BaseException | None) -> None:
         """Acknowledge a malformed message, whether or not it could be kept for a person."""
         if isinstance(error, ConnectionClosedError):
             raise error
@@ -235,15 +235,14 @@ class Publisher:
     def _submit(self, send: Callable[[], None], sending: Sending) -> Callable[[], bool]:
         """Send after all that waits; return what takes it back: False if it has begun already."""
         self._count(sending, 1)
-        return self._thread.submit(self._send, send, sending).cancel
+        future = self._thread.submit(send)
+        future.add_done_callback(partial(self._done, sending))
+        return future.cancel
 
-    def _send(self, send: Callable[[], None], sending: Sending) -> None:
-        try:
-            send()
-        except Exception as error:  # noqa: BLE001 - judged in the work thread
-            self._deliver(Sent(sending, error))
-        else:
-            self._deliver(Sent(sending))
+    def _done(self, sending: Sending, future: Future[None]) -> None:
+        """Tell the work thread how it ended; what was taken back never began."""
+        if not future.cancelled():
+            self._deliver(Sent(sending, future.exception()))
 
     def _count(self, sending: Sending, change: int) -> None:
         self._num_awaited += change * sending.is_awaited

@@ -4,13 +4,11 @@ What the broker would say is put into the event buffer by the test; what it is a
 fail.
 """
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pytest
 import torch
 from named_events import named
 from torch import Tensor
@@ -50,7 +48,7 @@ Kind = TypeVar("Kind")
 
 
 class Clock:
-    """Stands in for `time.monotonic`."""
+    """Seconds that pass only when nothing is left to do."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -159,9 +157,8 @@ class FakeConnection:
 class FakeBroker:
     """One coordinator of the federation `f`, and everything that its broker would do."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, folder: Path) -> None:
         self.clock = Clock()
-        monkeypatch.setattr(time, "monotonic", self.clock)
         self.event_buffer = FastEventBuffer(self.clock)
         self.consuming = FakeConnection("consumes")
         self.publishing = FakeConnection("publishes")

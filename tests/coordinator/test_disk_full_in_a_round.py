@@ -12,8 +12,8 @@ from tests.coordinator.fake_broker import FakeBroker
 
 
 @pytest.fixture
-def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBroker:
-    return FakeBroker(tmp_path, monkeypatch)
+def broker(tmp_path: Path) -> FakeBroker:
+    return FakeBroker(tmp_path)
 
 
 def fill_disk(monkeypatch: pytest.MonkeyPatch, *, times: int) -> None:

@@ -31,8 +31,8 @@ LOST = ConnectionLostError("there is no connection to the broker")
 
 
 @pytest.fixture
-def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBroker:
-    return FakeBroker(tmp_path, monkeypatch)
+def broker(tmp_path: Path) -> FakeBroker:
+    return FakeBroker(tmp_path)
 
 
 def answering(broker: FakeBroker, *participants: str) -> None:

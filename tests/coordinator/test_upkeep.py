@@ -16,8 +16,8 @@ DEADLINE = 600.0
 
 
 @pytest.fixture
-def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBroker:
-    return FakeBroker(tmp_path, monkeypatch)
+def broker(tmp_path: Path) -> FakeBroker:
+    return FakeBroker(tmp_path)
 
 
 def progress(broker: FakeBroker, participant: str, phase: str, version: int) -> None:

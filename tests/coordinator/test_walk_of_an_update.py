@@ -62,7 +62,7 @@ class Watch:
 @pytest.fixture
 def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watch:
     """An update of one chunk, taken by a coordinator that runs its first round."""
-    broker, watch, take = FakeBroker(tmp_path, monkeypatch), Watch(), EventLoop._take
+    broker, watch, take = FakeBroker(tmp_path), Watch(), EventLoop._take
 
     def taken(loop: EventLoop, event: object) -> None:
         is_update = isinstance(event, Delivery) and event.kind == "Update"

@@ -152,11 +152,9 @@ def test_an_infinite_constant_among_the_parameters_stays(optimizer: str) -> None
     assert run.tensors["w"].tolist() == pytest.approx([-INF, 2.0])
 
 
-def test_a_run_that_would_be_ruined_ends_in_words_with_the_last_good_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_would_be_ruined_ends_in_words_with_the_last_good_model(tmp_path: Path) -> None:
     """Nothing of the bad step is committed: with a lower rate the run goes on from there."""
-    broker = FakeBroker(tmp_path, monkeypatch)
+    broker = FakeBroker(tmp_path)
     broker.hello("ann")
     broker.on_version = lambda version: broker.update("ann", version) and None
     with pytest.raises(DivergedError, match=r"version 1, the last good one.*--server-optimizer"):
@@ -169,7 +167,7 @@ def test_a_run_that_would_be_ruined_ends_in_words_with_the_last_good_model(
     closed = [each for each in read_history(tmp_path / "history.jsonl") if each["event"] == "round"]
     assert [each["round"] for each in closed] == [1]
 
-    again = FakeBroker(tmp_path, monkeypatch)
+    again = FakeBroker(tmp_path)
     again.hello("ann")
     again.on_version = lambda version: again.update("ann", version) and None
     outcome = again.run(rounds=3, server_optimizer="adagrad:lr=0.1")

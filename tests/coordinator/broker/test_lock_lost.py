@@ -11,9 +11,9 @@ from tests.coordinator.fake_broker import FakeBroker
 
 
 @pytest.fixture
-def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBroker:
+def broker(tmp_path: Path) -> FakeBroker:
     """A broker that gives the connection back, and not the lock."""
-    broker = FakeBroker(tmp_path, monkeypatch)
+    broker = FakeBroker(tmp_path)
     locked = RefusedByBrokerError(RESOURCE_LOCKED, "RESOURCE_LOCKED")
     broker.consuming.fails["declare_queue f.coordinator"] = [None, None, locked, locked]
     broker.hello("a")

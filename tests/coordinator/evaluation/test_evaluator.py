@@ -72,9 +72,7 @@ def test_with_room_for_all_every_version_is_evaluated(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), SystemExit("no data")]
 )
-def test_an_evaluation_that_fails_is_told_and_skipped(
-    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_evaluation_that_fails_is_told_and_skipped(error: BaseException, tmp_path: Path) -> None:
     """The rounds go on, and those that could be evaluated have their accuracy."""
 
     class FailsOnce(Tiny):
@@ -86,7 +84,7 @@ def test_an_evaluation_that_fails_is_told_and_skipped(
                 raise error
             return super().evaluate(network, data)
 
-    broker = FakeBroker(tmp_path, monkeypatch)
+    broker = FakeBroker(tmp_path)
     broker.hello("ann")
     broker.on_version = lambda version: broker.update("ann", version) and None
     assert broker.run(FailsOnce(), rounds=2).is_finished
@@ -98,16 +96,14 @@ def test_an_evaluation_that_fails_is_told_and_skipped(
     assert told == [(1, False), (2, True)]
 
 
-def test_a_run_that_can_never_be_evaluated_ends_as_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_can_never_be_evaluated_ends_as_ever(tmp_path: Path) -> None:
     """Also when it is started again with an evaluation that is still owed."""
 
     class Fails(Tiny):
         def evaluate(self, network: Any, data: Any) -> Any:
             raise MemoryError
 
-    broker = FakeBroker(tmp_path, monkeypatch)
+    broker = FakeBroker(tmp_path)
     broker.hello("ann")
     broker.on_version = lambda version: broker.update("ann", version) and None
     outcome = broker.run(Fails(), rounds=1)
@@ -142,9 +138,7 @@ def test_an_evaluation_under_way_is_given_up_at_the_end(tmp_path: Path) -> None:
     assert asked.wait(20)
 
 
-def test_a_stop_does_not_wait_for_an_evaluation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stop_does_not_wait_for_an_evaluation(tmp_path: Path) -> None:
     """Nor does whoever takes over: the next coordinator goes on from what was committed."""
     left = threading.Event()
 
@@ -155,7 +149,7 @@ def test_a_stop_does_not_wait_for_an_evaluation(
             finally:
                 left.set()
 
-    broker, task = FakeBroker(tmp_path, monkeypatch), Deaf()
+    broker, task = FakeBroker(tmp_path), Deaf()
     broker.hello("ann")
     broker.on_version = lambda version: broker.update("ann", version) and None
     stopper = threading.Thread(target=lambda: task.began.wait(20) and broker.stop())
@@ -167,13 +161,11 @@ def test_a_stop_does_not_wait_for_an_evaluation(
     task.gate.set()
 
 
-def test_nobody_gets_half_a_version_during_the_last_evaluation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nobody_gets_half_a_version_during_the_last_evaluation(tmp_path: Path) -> None:
     """The tensors of the last version that went out have changed by then."""
     heard = threading.Event()
     late: list[int] = []
-    broker = FakeBroker(tmp_path, monkeypatch)
+    broker = FakeBroker(tmp_path)
 
     class Newcomer(Tiny):
         def evaluate(self, network: Any, data: Any) -> Any:
@@ -199,7 +191,7 @@ def test_a_round_whose_evaluation_was_skipped_is_told_without_one(
 ) -> None:
     """And in its order; the last one always has its accuracy."""
     monkeypatch.setattr(evaluation, "MOST_PENDING_BYTES", 0)
-    broker, task = FakeBroker(tmp_path, monkeypatch), Gated()
+    broker, task = FakeBroker(tmp_path), Gated()
     broker.hello("ann")
 
     def answer(version: int) -> None:

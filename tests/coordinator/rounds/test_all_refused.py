@@ -20,8 +20,8 @@ NAN = math.nan
 
 
 @pytest.fixture
-def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBroker:
-    broker = FakeBroker(tmp_path, monkeypatch)
+def broker(tmp_path: Path) -> FakeBroker:
+    broker = FakeBroker(tmp_path)
     broker.hello("ann", "bob")
 
     def answer(version: int) -> None:
@@ -57,12 +57,12 @@ def test_the_run_ends_in_words_when_everybody_was_refused(broker: FakeBroker) ->
 
 
 def test_it_goes_on_from_where_it_stood_with_participants_that_were_mended(
-    broker: FakeBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broker: FakeBroker, tmp_path: Path
 ) -> None:
     """The same folder, the same version."""
     with pytest.raises(AllRefusedError, match="goes on from version 0"):
         broker.run(rounds=1, min_participants=2)
-    again = FakeBroker(tmp_path, monkeypatch)
+    again = FakeBroker(tmp_path)
     again.on_version = lambda version: [again.update(each, version) for each in ("ann", "bob")]
     assert again.run(rounds=1, min_participants=2).is_finished
 

@@ -10,8 +10,8 @@ from tests.coordinator.fake_broker import FakeBroker
 
 
 @pytest.fixture
-def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBroker:
-    return FakeBroker(tmp_path, monkeypatch)
+def broker(tmp_path: Path) -> FakeBroker:
+    return FakeBroker(tmp_path)
 
 
 def goodbye(broker: FakeBroker, participant: str, version: int | None) -> None:
