@@ -90,3 +90,24 @@ def test_a_median_of_updates_that_were_kept_over_a_kill_is_the_same(
     shares = [each["shares"] for each in run.told("last", "round_closed")]
     assert all(sum(each.values()) == pytest.approx(1.0) for each in shares)
     agreed(run, parameters_sha256)
+
+
+@pytest.mark.parametrize("flags", [("--mode=exact",), ("--aggregator=median", "--quorum=3")])
+def test_what_the_disk_has_no_room_for_is_folded_once_there_is_some(
+    run: Run, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
+) -> None:
+    """The run says so and waits; the same update is taken again, and counts once."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))  # where the task is
+    for index in range(PARTICIPANTS):
+        run.take_part(index, of=PARTICIPANTS)
+    room = run.folder / "room"
+    coordinator = run.coordinate(
+        f"--min-participants={PARTICIPANTS}",
+        "--rounds=6",
+        *flags,
+        trouble=f"full disk until {room}",
+    )
+    run.await_event("coordinator", "disk_full")
+    assert not (run.out / "kept").exists() or not list((run.out / "kept").iterdir())
+    room.touch()
+    agreed(run, run.finish(coordinator))
