@@ -165,7 +165,9 @@ class Field:
             staleness=parse_staleness("constant"),
             optimizer=parse_optimizer("sgd"),
             limits=UpdateLimits(),
-            aggregation=make_aggregation(settings, root=lambda: RootTrainer(task, self.plan)),
+            aggregation=make_aggregation(
+                settings, root=lambda: RootTrainer(task, lambda _version: self.plan)
+            ),
         )
         generator = torch.Generator().manual_seed(self.seed)
         for _ in range(self.rounds):

@@ -183,7 +183,7 @@ def assemble(
         aggregation=make_aggregation(
             settings.aggregation,
             store.kept,
-            root=lambda: RootTrainer(task, settings.plan()),
+            root=lambda: RootTrainer(task, lambda version: settings.plan(version, settings.rounds)),
         ),
     )
     run.leave_frozen(model.form.frozen_sha256)

@@ -1,6 +1,6 @@
 """What the coordinator's own data make of a version: the root update of `fltrust`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -43,16 +43,20 @@ class RootTrainer:
     Belongs to the coordinator's work thread, which waits for each training: once in a round.
     """
 
-    def __init__(self, task: Task, plan: PlanMessage) -> None:
-        """Load the data, and build a network; train as the plan says, which holds the run's seed.
+    def __init__(self, task: Task, plan: Callable[[int], PlanMessage]) -> None:
+        """Load the data, and build a network; train each version as its plan says.
+
+        Args:
+            task: brings network and data.
+            plan: gives the plan of a version, which holds the run's seed.
 
         Raises:
             InvalidInputError: if the task has no held-out data, or tensors that stay private.
         """
         self._task = task
-        self._plan = TrainingPlan(**plan.model_dump())
-        self._seed = plan.seed
-        self._network = initial_network(task, plan.seed)
+        self._plan = plan
+        self._seed = plan(0).seed
+        self._network = initial_network(task, self._seed)
         if task.execution.device is not None:
             self._network.to(task.execution.device)
         shared = shared_tensors(self._network, task.shared)
@@ -72,7 +76,8 @@ class RootTrainer:
         base = {name: each.to(shared[name].dtype) for name, each in tensors.items()}
         replace_tensors(shared, base)
         with seeded(training_seed(self._seed, version, NAME)):
-            self._task.fit(self._network, self._data, self._plan)
+            plan = TrainingPlan(**self._plan(version).model_dump())
+            self._task.fit(self._network, self._data, plan)
         after = shared_tensors(self._network, self._task.shared)
         return {
             name: torch.sub(after[name].cpu(), here)

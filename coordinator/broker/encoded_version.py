@@ -63,7 +63,7 @@ def _message(run: RunState, settings: CoordinatorSettings) -> GlobalParameters:
         run=run.run_id,
         version=run.version,
         rounds=settings.rounds,
-        plan=settings.plan(),
+        plan=settings.plan(run.version, settings.rounds),
         encoding=settings.encoding,
         privacy=run.privacy.plan() if run.privacy else None,
         frozen=run.origin.frozen,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pydantic import AfterValidator
 
 from fanfold.coordinator.aggregation.staleness import parse_staleness
+from fanfold.coordinator.rounds.lr_schedule import parse_schedule
 from fanfold.schemas.encodings import Encoding
 from fanfold.schemas.errors import InvalidInputError
 
@@ -52,5 +53,6 @@ SERVER_OPTIMIZER = checked(_check_server_optimizer)
 AGGREGATOR = checked(_check_aggregator)
 MIXING = checked(_check_mixing)
 STALENESS = checked(parse_staleness)
+LR_SCHEDULE = checked(parse_schedule)
 ENCODING = checked(Encoding.from_setting)
 ENCODING_DOWN = checked(_check_encoding_down)

@@ -1,7 +1,11 @@
 """The settings of the training on each participant, which the coordinator decides."""
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
 
+from fanfold.coordinator.rounds.lr_schedule import parse_schedule
+from fanfold.coordinator.settings.checks import LR_SCHEDULE
 from fanfold.schemas.messages import TrainingPlan
 
 
@@ -17,6 +21,11 @@ class TrainingSettings(BaseModel):
     batch_size: int = Field(32, ge=1, le=1_000_000, description="Examples in a batch.")
     lr: float = Field(
         0.05, ge=0, allow_inf_nan=False, description="Learning rate of the local optimizer."
+    )
+    lr_schedule: Annotated[str, LR_SCHEDULE] = Field(
+        "constant",
+        description="Learning rate by version: constant, linear, cosine, step:N:F (F times as much "
+        "every N versions), exponential:F, warmup:N, or several joined by +.",
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of the local SGD.")
     optimizer: str = Field(
@@ -34,7 +43,8 @@ class TrainingSettings(BaseModel):
         None, ge=1, le=1024, description="CPU threads of each participant's training."
     )
 
-    def plan(self) -> TrainingPlan:
-        """Return the plan that is sent with every version."""
-        names = TrainingPlan.model_fields
-        return TrainingPlan(**{name: getattr(self, name) for name in names})
+    def plan(self, version: int = 0, rounds: int = 1) -> TrainingPlan:
+        """Return the plan that is sent with a version of a run of so many rounds."""
+        given = {name: getattr(self, name) for name in TrainingPlan.model_fields}
+        factor = parse_schedule(self.lr_schedule)(version, rounds)
+        return TrainingPlan(**given | {"lr": self.lr * factor})

@@ -124,7 +124,8 @@ class _Replayer:
             optimizer=parse_optimizer(rules.server_optimizer),
             limits=UpdateLimits(),
             aggregation=make_aggregation(
-                rules.aggregation, root=lambda: RootTrainer(task, rules.plan())
+                rules.aggregation,
+                root=lambda: RootTrainer(task, lambda version: rules.plan(version, rules.rounds)),
             ),
         )
         self.run.leave_frozen(model.form.frozen_sha256)
@@ -202,7 +203,7 @@ class _Replayer:
             run=self.run.run_id,
             version=self.run.version,
             rounds=rules.rounds,
-            plan=rules.plan(),
+            plan=rules.plan(self.run.version, rules.rounds),
             encoding=rules.encoding,
         )
         sent = encode_tensors(message, self.run.tensors, encoding=rules.encoding_down)

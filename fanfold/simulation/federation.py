@@ -17,7 +17,7 @@ from fanfold.participant.trainer import TrainedUpdate
 from fanfold.schemas.chunking import cut
 from fanfold.schemas.error_feedback import encode_update
 from fanfold.schemas.message_codec import Decoded, Encoded, decode
-from fanfold.schemas.messages import GlobalParameters, Update
+from fanfold.schemas.messages import GlobalParameters, TrainingPlan, Update
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.tensor_codec import decode_tensors, encode_tensors
 from fanfold.simulation.participants import Participants
@@ -73,7 +73,7 @@ class SimulatedFederation:
             optimizer=parse_optimizer(settings.server_optimizer),
             limits=settings.limits,
             aggregation=make_aggregation(
-                settings.aggregation, root=lambda: RootTrainer(task, settings.plan())
+                settings.aggregation, root=lambda: RootTrainer(task, self._plan)
             ),
         )
         self.run.leave_frozen(model.form.frozen_sha256)
@@ -148,12 +148,15 @@ class SimulatedFederation:
             self.run, contributions, now=now, seconds=seconds, is_last=self.is_over
         )
 
+    def _plan(self, version: int) -> TrainingPlan:
+        return self._settings.plan(version, self._settings.rounds)
+
     def _encoded_version(self) -> HeldVersion:
         message = GlobalParameters(
             run=self.run.run_id,
             version=self.run.version,
             rounds=self._settings.rounds,
-            plan=self._settings.plan(),
+            plan=self._plan(self.run.version),
             encoding=self._settings.encoding,
             frozen=self.run.origin.frozen,
         )
@@ -173,7 +176,7 @@ class SimulatedFederation:
             participant,
             held.tensors,
             version=update.base_version,
-            plan=self._settings.plan(),
+            plan=self._plan(update.base_version),
             frozen=self.run.origin.frozen,
         )
         update = update.model_copy(

@@ -65,6 +65,7 @@ ROUND_OPTIONS = {
     "steps": Row(3),
     "batch_size": Row(4),
     "lr": Row(0.2),
+    "lr_schedule": Row("linear"),
     "momentum": Row(0.0, {"epochs": 2}),
     "optimizer": Row("adam"),
     "proximal_mu": Row(3.0),

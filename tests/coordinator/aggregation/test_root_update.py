@@ -46,7 +46,7 @@ class Dataless(Slope):
 
 def test_the_root_update_is_a_training_of_the_version() -> None:
     """The same each time, and the version itself is not changed."""
-    trainer = RootTrainer(Slope(), PLAN)
+    trainer = RootTrainer(Slope(), lambda _version: PLAN)
     tensors = {"weight": torch.zeros(1, 1)}
     first, second = (trainer(4, tensors)["weight"] for _ in range(2))
     assert 0 < first.item() < 2
@@ -59,7 +59,7 @@ def test_what_points_elsewhere_than_the_coordinators_data_does_not_count() -> No
     task = Slope()
     tensors = global_tensors(task, initial_network(task, 3))
     tensors["weight"].zero_()
-    root = RootTrainer(task, PLAN)(0, tensors)["weight"].item()
+    root = RootTrainer(task, lambda _version: PLAN)(0, tensors)["weight"].item()
     run = RunState(
         run_id="run",
         tensors=tensors,
@@ -68,7 +68,7 @@ def test_what_points_elsewhere_than_the_coordinators_data_does_not_count() -> No
         optimizer=parse_optimizer("sgd"),
         limits=UpdateLimits(),
         aggregation=make_aggregation(
-            AggregationSettings("fltrust"), root=lambda: RootTrainer(task, PLAN)
+            AggregationSettings("fltrust"), root=lambda: RootTrainer(task, lambda _version: PLAN)
         ),
     )
     publish(run)
@@ -87,6 +87,6 @@ def test_what_points_elsewhere_than_the_coordinators_data_does_not_count() -> No
 def test_trust_takes_data() -> None:
     """Which is said before anything is sent."""
     with pytest.raises(InvalidInputError, match=r"the task has no held-out data for it"):
-        RootTrainer(Dataless(), PLAN)
+        RootTrainer(Dataless(), lambda _version: PLAN)
     with pytest.raises(InvalidInputError, match="has no data here to trust"):
         make_aggregation(AggregationSettings("fltrust"))
