@@ -60,6 +60,12 @@ chaos: $(VENV)/.stamp-dev rabbitmq ## Kill, stop, cut off, delete and damage 101
 chaos-short: $(VENV)/.stamp-dev rabbitmq ## The same with 9 kills and 8 other disturbances, none of them long
 	@$(VENV)/bin/python tests/faults/chaos.py --kills 9 --disturbances 8 --seed 1 --short
 
+.PHONY: federations
+federations: $(VENV)/.stamp-dev rabbitmq ## Whole federations as processes that are too long for `make test`
+	@$(VENV)/bin/python -m pytest -n 2 --dist worksteal -m slow tests/federation tests/test_secrets.py \
+		tests/local/test_federation.py tests/local/test_own_modules.py \
+		tests/faults/test_replay.py tests/faults/test_crash_points.py $(PYTEST_FLAGS)
+
 .PHONY: faults
 faults: $(VENV)/.stamp-dev rabbitmq ## Whole federations whose broker, operators or participants misbehave, and one of 45 MB
 	@$(VENV)/bin/python -m pytest -m slow tests/faults tests/local/test_resnet.py $(PYTEST_FLAGS)

@@ -163,7 +163,7 @@ def main(
             Row(
                 "recall of the nine when buffered is best",
                 exact_recall,
-                "",
+                "of all nines",
                 peer=recall,
                 limit="0.90",
             ),

@@ -51,6 +51,7 @@ def test_no_repr_and_no_mistake_repeats_it() -> None:
     assert not holds_it(str(mistakes.value))
 
 
+@pytest.mark.slow
 def test_a_whole_run_keeps_it_to_itself(broker_node: BrokerNode, tmp_path: Path) -> None:
     """Output, logs, files and the process list, while `fanfold local` trains at a given broker."""
     broker_node.ctl("add_user", "keeper", PASSWORD)

@@ -81,6 +81,7 @@ def test_no_room_for_the_checkpoint_pauses_the_run(run: Run, reference: str) -> 
     assert run.finish(coordinator) == reference
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", ["EROFS", "EIO", "EACCES"])
 def test_a_disk_that_takes_nothing_pauses_the_run(run: Run, reference: str, error: str) -> None:
     """Made read-only in the middle of a run, or failing: it goes on when that is mended."""

@@ -47,6 +47,7 @@ def test_agrees_for_every_mode_and_only_for_the_true_history(
         replayed(run.out, partition_of=("participant-0=1", "participant-1=0"))
 
 
+@pytest.mark.slow
 def test_agrees_for_a_run_that_went_on_under_other_rules(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,7 @@ def test_a_participant_killed_in_mid_round_does_not_hang_the_run(live: Any) -> N
     assert {"p0", "p1"} in made_by
 
 
+@pytest.mark.slow
 def test_a_training_that_cannot_be_stopped_does_not_keep_the_process(live: Any) -> None:
     """After the grace time, and the few seconds that the end of a batch gets, it says goodbye."""
     coordinator = live.coordinator("Tiny", rounds=1)
@@ -64,6 +65,7 @@ def test_a_training_that_cannot_be_stopped_does_not_keep_the_process(live: Any) 
     coordinator.result.result(60)
 
 
+@pytest.mark.slow
 def test_training_for_three_heartbeats_keeps_its_connection(live: Any) -> None:
     """The work thread trains, the I/O threads keep the beat: nothing is sent twice."""
     flags = ["--id=p0", "--heartbeat-seconds=5"]
@@ -95,6 +97,7 @@ def test_sigterm_ends_a_coordinator_in_good_order_and_it_goes_on(live: Any) -> N
     assert started[0]["epoch"] == 2
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_cannot_be_stopped_does_not_keep_the_coordinator(live: Any) -> None:
     """The rounds went on beside it; the next start goes on from what was committed."""
     participant = live.participant("Tiny")
@@ -109,6 +112,7 @@ def test_an_evaluation_that_cannot_be_stopped_does_not_keep_the_coordinator(live
     second.terminate()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_whole_federation_on_this_machine_is_the_loop_in_memory(
     broker_url: str, federation: str, tmp_path: Path

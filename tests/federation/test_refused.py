@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 
+@pytest.mark.slow
 def test_a_run_where_everybody_is_refused_ends_in_words(live: Any) -> None:
     """With the exit code of a run that failed, and who and why on standard error."""
     flags = [f"--out={live.out}", "--rounds=1", "--min-participants=2", "--deadline-seconds=1"]
@@ -19,6 +20,7 @@ def test_a_run_where_everybody_is_refused_ends_in_words(live: Any) -> None:
     assert message.startswith("fanfold: round 1 can never close: all who are present were refused")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_kept", [True, False])
 def test_a_participant_that_was_mended_trains_the_refused_version_again(
     live: Any, tmp_path: Path, is_kept: bool

@@ -53,6 +53,7 @@ def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         run(tmp_path, task=f"{TASKS}:Tiny", broker=(NOWHERE,))
 
 
+@pytest.mark.slow
 def test_what_every_participant_complains_of_is_told_once(tmp_path: Path) -> None:
     """They find it out when they read their data; nobody is left, and it was the user's input."""
     flags = [f"--task={TASKS}:FromFile", f"--data={tmp_path}", f"--broker={NOWHERE}"]

@@ -30,6 +30,7 @@ def test_a_room_is_a_folder_that_the_package_links_to(room: str) -> None:
     assert (ROOT / "fanfold" / room).readlink() == Path("..") / room
 
 
+@pytest.mark.slow
 def test_a_task_imports_its_own_modules_and_not_ours(tmp_path: Path, broker_url: str) -> None:
     """Each is called like one of our rooms; some are files, and some are packages."""
     for room in ROOMS[:3]:
