@@ -15,6 +15,7 @@ from fanfold.coordinator.persistence.history import read_history
 from fanfold.participant.training_state import TrainingState
 from fanfold.runs.replay import _recorded, replay
 from fanfold.runs.settings import ReplaySettings
+from fanfold.schemas.tensor_codec import parameters_sha256
 
 TRACEBACK = "Traceback (most recent call last):"
 
@@ -65,15 +66,15 @@ def prove_sent(leg: Leg, out: Path, folder: Path, acknowledged: AbstractSet[Name
         followed, returned = follow(kept(seen, state), state, theirs)
         connections, given_back = connections + followed, given_back + returned
         updates |= {training.digest: training.path.with_suffix(".update") for training in seen}
-    parameters_sha256 = refold(out, updates)
-    recorded = _recorded(out)[1]
-    assert recorded == parameters_sha256, "what was sent, folded again, ends elsewhere"
+    refolded = refold(out, updates)
+    recorded = parameters_sha256(_recorded(out)[1])
+    assert recorded == refolded, "what was sent, folded again, ends elsewhere"
     unseen = len(confirmed(folder) - names)
     return Proved(
         leg.federation,
         len(closed),
         len(names),
-        parameters_sha256,
+        refolded,
         lost,
         unseen,
         connections,

@@ -55,7 +55,7 @@ class _Witness:
     def _keeps(self, keep: Callable[..., None], given: inspect.BoundArguments) -> None:
         encoded = given.arguments["encoded"]
         note = {
-            "digest": cut(encoded, chunk_bytes=4096)[0].place.whole.digest,
+            "digest": cut(encoded, chunk_bytes=4096)[0].header.whole.digest,
             "version": encoded.message.base_version,
             "private_before": self._before["private"],
             "private_after": digest_of(given.arguments["private"]),
