@@ -2,9 +2,15 @@
 
 from fanfold.coordinator.settings.coordinator_settings import (
     CoordinatorSettings,
-    Positive,
-    RoundSettings,
+    HostedRoundSettings,
 )
+from fanfold.coordinator.settings.round_settings import Positive, RoundSettings
 from fanfold.coordinator.settings.training_settings import TrainingSettings
 
-__all__ = ["CoordinatorSettings", "Positive", "RoundSettings", "TrainingSettings"]
+__all__ = [
+    "CoordinatorSettings",
+    "HostedRoundSettings",
+    "Positive",
+    "RoundSettings",
+    "TrainingSettings",
+]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
-from fanfold.coordinator.settings.coordinator_settings import RoundSettings
+from fanfold.coordinator.settings.round_settings import RoundSettings
 
 PRIVACY_SETTINGS = ("dp_at", "dp_delta", "dp_divisor")
 
