@@ -21,11 +21,11 @@ from browser import Browser
 from rich.console import Console
 
 from fanfold.access.management import ManagementClient
-from fanfold.cli.view import LiveView
 from fanfold.local.broker_node import BrokerNode
 from fanfold.schemas.events.reading import read_event
 from fanfold.schemas.names import UPDATE_KEY, FederationNames
 from fanfold.transport import Connection, Outgoing
+from fanfold.views.view import LiveView
 
 IMAGES = Path(__file__).parent / "images"
 FEDERATION = "clinics"

@@ -32,7 +32,9 @@ FRONT_DOOR: dict[str, set[str]] = {
     "runs": {"simulation"},
     "monitoring": {"access"},
     "local": {"access"},
-    "cli": {"access", "check", "simulation", "runs", "monitoring", "local"},
+    "views": {"monitoring"},
+    "api": {"access", "simulation", "runs", "local", "views"},
+    "cli": {"access", "check", "simulation", "runs", "monitoring", "local", "views", "api"},
 }
 """Which packages in fanfold/ itself each of them may import."""
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from nodes import BrokerNode
 
-from fanfold.cli.options import read
+from fanfold.api.reading import read
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.errors import InvalidInputError

@@ -12,13 +12,12 @@ import typer
 from rich.console import Console
 
 from fanfold.access import credentials as credentials_file
+from fanfold.api.reading import read
 from fanfold.check.settings import CheckSettings
 from fanfold.cli import access_commands, logs
 from fanfold.cli.help import GroupedCommand
-from fanfold.cli.options import options_of, read
+from fanfold.cli.options import options_of
 from fanfold.cli.signals import end, end_now, stop_on_signals
-from fanfold.cli.view import Beside, JsonView, LinesView, LiveView, View
-from fanfold.cli.wall_clock import utc_now
 from fanfold.coordinator.settings import CoordinatorSettings, RoundSettings
 from fanfold.local.parent_watch import end_with_parent
 from fanfold.local.settings import LocalSettings
@@ -31,6 +30,8 @@ from fanfold.schemas.errors import FanfoldError, InvalidInputError, TransportErr
 from fanfold.schemas.events.event import Event
 from fanfold.schemas.events.participant import SlotClaimed
 from fanfold.simulation.settings import SimulationSettings
+from fanfold.views.view import Beside, JsonView, LinesView, LiveView, View
+from fanfold.views.wall_clock import utc_now
 
 FAILED, WRONG_INPUT = 1, 2
 
@@ -169,7 +170,7 @@ def status(
 @options_of(RoundSettings, SimulationSettings)
 def simulate(*, json: Json = False, **options: Any) -> None:
     """Train a simulated federation in one process, in simulated time, without a broker."""
-    from fanfold.cli.round_rules import rounds_of  # noqa: PLC0415 - as above
+    from fanfold.api.round_rules import rounds_of  # noqa: PLC0415 - as above
     from fanfold.simulation.simulate import run  # noqa: PLC0415 - as above
 
     settings = read(SimulationSettings, options)

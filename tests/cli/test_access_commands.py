@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from fanfold.access.credentials import Credentials
 from fanfold.access.management import ManagementClient
+from fanfold.api.reading import read
 from fanfold.cli.commands import app
-from fanfold.cli.options import read
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.errors import InvalidInputError

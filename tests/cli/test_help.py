@@ -10,10 +10,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from fanfold.api.reading import read
 from fanfold.check.settings import CheckSettings
 from fanfold.cli.commands import app
 from fanfold.cli.help import EXAMPLES
-from fanfold.cli.options import read
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.local.settings import LocalSettings
 from fanfold.monitoring.endpoint import release

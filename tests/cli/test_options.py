@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from fanfold.access.broker_environment import BROKER_VARIABLE
-from fanfold.cli.options import read
+from fanfold.api.reading import read
 from fanfold.coordinator.settings import CoordinatorSettings, TrainingSettings
 from fanfold.local.commands import coordinator_settings, participant_command
 from fanfold.local.settings import LocalSettings

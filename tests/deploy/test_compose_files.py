@@ -11,7 +11,7 @@ import pytest
 import yaml
 from programs import program
 
-from fanfold.cli.options import read
+from fanfold.api.reading import read
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.participant.settings import ParticipantSettings
 

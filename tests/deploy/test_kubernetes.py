@@ -15,7 +15,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from fanfold.cli.options import read
+from fanfold.api.reading import read
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.participant.settings import ParticipantSettings
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fanfold.cli.round_rules import rounds_of
+from fanfold.api.round_rules import rounds_of
 from fanfold.schemas.events.coordinator import RoundClosed
 from fanfold.simulation.settings import SimulationSettings
 from fanfold.simulation.simulate import simulate

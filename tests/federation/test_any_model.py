@@ -16,7 +16,7 @@ from named_events import named
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fanfold.cli.round_rules import rounds_of
+from fanfold.api.round_rules import rounds_of
 from fanfold.learning import LearningError, build_network, named_parameters, seeded
 from fanfold.schemas.errors import FanfoldError
 from fanfold.simulation.settings import SimulationSettings

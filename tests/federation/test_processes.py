@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fanfold.cli.view import COLUMNS as ROUND_FIELDS
 from fanfold.coordinator.persistence.history import read_history
 from fanfold.learning import Client, TrainingPlan, load_task, seeded
 from fanfold.schemas.tensor_codec import parameters_sha256
+from fanfold.views.view import COLUMNS as ROUND_FIELDS
 
 ROOT = Path(__file__).parents[2]
 

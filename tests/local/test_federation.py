@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from fanfold.cli.view import LinesView
 from fanfold.learning import LearningError
 from fanfold.local import federation as local
 from fanfold.local.child_process import ChildProcess
 from fanfold.local.settings import LocalSettings
 from fanfold.schemas.errors import InvalidInputError
+from fanfold.views.view import LinesView
 
 ROOT = Path(__file__).parents[2]
 TASKS = "tests.federation.tiny_tasks"

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from nodes import BrokerNode
 
-from fanfold.cli.view import JsonView, LinesView
 from fanfold.local.federation import _with_broker
 from fanfold.schemas.events.coordinator import RunFinished
+from fanfold.views.view import JsonView, LinesView
 
 
 def test_people_are_told_the_login_and_programs_a_file(

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 
-from fanfold.cli.sentences import sentence
 from fanfold.participant.service import Participant
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.participant.state_folder import StateFolder
@@ -18,6 +17,7 @@ from fanfold.participant.worker_events import Abandoned, Answered, Forgotten, To
 from fanfold.schemas.errors import InvalidInputError, RefusedByBrokerError
 from fanfold.schemas.events.participant import StateDirTaken, StateIsOlder
 from fanfold.transport import EventBuffer, Stop
+from fanfold.views.sentences import sentence
 from tests.participant.small_worker import LIMITS, FakeChannel, worker_over
 from tests.participant.test_training_state import encoded, keep
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 from named_events import named
 
-from fanfold.cli.sentences import sentence
 from fanfold.participant.version_receiver import Version, VersionReceiver
 from fanfold.schemas.chunking import Chunk, cut
 from fanfold.schemas.errors import InvalidInputError, MalformedMessageError
@@ -17,6 +16,7 @@ from fanfold.schemas.messages import GlobalParameters, RunFinished, TrainingPlan
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.tensor_codec import encode_tensors
 from fanfold.transport import Delivery, Subscription
+from fanfold.views.sentences import sentence
 
 LIMITS = ReaderLimits(max_bytes=1 << 16)
 

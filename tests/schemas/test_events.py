@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 import pytest
 
 from docs import make_events
-from fanfold.cli.sentences import SENTENCES, line, sentence
 from fanfold.schemas.events.coordinator import RoundClosed, RunStarted, UpdateRefused, Waiting
 from fanfold.schemas.events.event import Event, UnknownEvent
 from fanfold.schemas.events.participant import OwnUpdateRefused
 from fanfold.schemas.events.reading import kinds, read_event
 from fanfold.schemas.events.shared import DiskFull
+from fanfold.views.sentences import SENTENCES, line, sentence
 
 NOON = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 

@@ -10,8 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from fanfold.cli.round_rules import rounds_of
-from fanfold.cli.wall_clock import utc_now
+from fanfold.api.round_rules import rounds_of
 from fanfold.coordinator.assembly import serve as serve_coordinator
 from fanfold.coordinator.persistence.history import read_history
 from fanfold.coordinator.settings import CoordinatorSettings
@@ -24,6 +23,7 @@ from fanfold.schemas.tensor_codec import parameters_sha256
 from fanfold.simulation.participants import Participants, Share
 from fanfold.simulation.settings import SimulationSettings
 from fanfold.simulation.simulate import SimulationResult, run
+from fanfold.views.wall_clock import utc_now
 
 TASK = f"{__name__}:Line"
 

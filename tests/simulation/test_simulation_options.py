@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from fanfold.cli.round_rules import rounds_of
+from fanfold.api.round_rules import rounds_of
 from fanfold.coordinator.persistence.history import read_history
 from fanfold.coordinator.settings import RoundSettings
 from fanfold.learning import Task

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fanfold.cli.options import read
+from fanfold.api.reading import read
 from fanfold.coordinator.rounds.policy import Mode
 from fanfold.coordinator.settings import RoundSettings
 from fanfold.schemas.errors import InvalidInputError

@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fanfold.cli import commands, view
-from fanfold.cli.sentences import sentence
-from fanfold.cli.view import JsonView, LinesView, LiveView, View
+from fanfold.cli import commands
 from fanfold.schemas.events.coordinator import (
     AllRefused,
     ParticipantLeft,
@@ -26,6 +24,9 @@ from fanfold.schemas.events.coordinator import (
 )
 from fanfold.schemas.events.event import UnknownEvent
 from fanfold.schemas.events.shared import DiskFull
+from fanfold.views import view
+from fanfold.views.sentences import sentence
+from fanfold.views.view import JsonView, LinesView, LiveView, View
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 TIME = "2026-03-01T12:30:00.000Z"

@@ -6,11 +6,11 @@ from typing import Any
 
 from rich.filesize import decimal
 
-from fanfold.cli.shares import shares_in_words
 from fanfold.monitoring.printable import printable
 from fanfold.schemas.events.coordinator import RoundClosed, Waiting
 from fanfold.schemas.events.event import Event, UnknownEvent
 from fanfold.schemas.timestamps import iso_utc
+from fanfold.views.shares import shares_in_words
 
 PRIVACY = ("epsilon_zero_out", "epsilon_replace_one", "delta")
 """What a private run has spent at most on any one participant, whose updates are zero in the

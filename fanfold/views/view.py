@@ -13,9 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
-from fanfold.cli.sentences import PRIVACY, line, shown
-from fanfold.cli.shares import shares_in_words
-from fanfold.cli.wall_clock import utc_now
 from fanfold.schemas.events.commands import (
     BrokerKept,
     ParticipantExited,
@@ -41,6 +38,9 @@ from fanfold.schemas.events.event import Event, Say, UnknownEvent
 from fanfold.schemas.events.shared import EvaluationFailed, OptionWithoutEffect, TrainingNote
 from fanfold.schemas.timestamps import Clock
 from fanfold.storage.disk import may_pass
+from fanfold.views.sentences import PRIVACY, line, shown
+from fanfold.views.shares import shares_in_words
+from fanfold.views.wall_clock import utc_now
 
 ROWS = 20
 COLUMNS = (

@@ -1,0 +1,69 @@
+"""Settings from options, with every mistake in one sentence."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from fanfold.access.broker_environment import broker_of_the_environment
+from fanfold.access.credentials import Credentials, Role
+from fanfold.schemas.errors import InvalidInputError
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def read(
+    model: type[Settings],
+    options: Mapping[str, Any],
+    credentials: Path | None = None,
+    *,
+    role: Role | None = None,
+) -> Settings:
+    """Return the settings from the options and a credentials file.
+
+    Args:
+        model: the class of the settings.
+        options: by name of the field; None or an empty tuple if not given.
+        credentials: a file that `fanfold enroll` made.
+        role: the role that the file must be for; None accepts any.
+
+    Raises:
+        InvalidInputError: if anything is wrong; one message names all of it.
+    """
+    if credentials is not None:
+        options = Credentials.read(credentials, role=role).options(options)
+    given = {
+        name: value
+        for name, value in options.items()
+        if name in model.model_fields and value is not None and value != ()
+    }
+    if "broker" in model.model_fields and "broker" not in given:
+        given["broker"] = tuple(broker_of_the_environment().split())
+    try:
+        return model(**given)
+    except ValidationError as error:
+        raise InvalidInputError("; ".join(_mistakes(error))) from None
+
+
+def _mistakes(error: ValidationError) -> list[str]:
+    """Return one sentence for each option that is wrong, also where a union has several errors."""
+    by_option: dict[str, str] = {}
+    for mistake in error.errors(include_url=False):
+        name = str(mistake["loc"][0]) if mistake["loc"] else ""
+        option = f"--{name.replace('_', '-')}"
+        context = mistake.get("ctx", {})
+        if mistake["type"] == "missing":
+            by_option[option] = f"{option} is missing"
+        elif mistake["type"] == "value_error":  # raised by a check here, with a whole sentence
+            by_option[option] = f"{option}: {context['error']}"
+        else:
+            words = mistake["msg"].removeprefix("Input should be ")
+            if mistake["type"] == "string_pattern_mismatch":
+                words = f"text like {context['pattern']}"
+            before = by_option.get(option)
+            shown = "" if option == "--broker" else f" {mistake['input']!r}"  # may hold a password
+            by_option[option] = (
+                f"{before} or {words}" if before else f"{option}{shown} must be {words}"
+            )
+    return list(by_option.values())
