@@ -242,7 +242,7 @@ class RunStore:
         Raises:
             OSError: if the disk refuses; nothing is to be acknowledged, and the same commit can be
                 tried again.
-            SupersededError: if these are another coordinator's books by now.
+            SupersededError: if another coordinator has taken this run over by now.
         """
         with self.ours():
             self.spool.sync()
@@ -261,7 +261,7 @@ class RunStore:
 
         Raises:
             OSError: if the disk refuses.
-            SupersededError: if these are another coordinator's books by now.
+            SupersededError: if another coordinator has taken this run over by now.
         """
         with self.ours():
             self.spool.sync()
@@ -272,7 +272,7 @@ class RunStore:
 
         Raises:
             OSError: if the disk refuses.
-            SupersededError: if these are another coordinator's books by now.
+            SupersededError: if another coordinator has taken this run over by now.
         """
         with self.ours():
             self.history.flush()

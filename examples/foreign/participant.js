@@ -8,7 +8,7 @@ import { Assembly, cut, pack, row, unpack, unpackValues } from './message.js';
 import { load, train } from './softmax.js';
 
 const defaults = {
-  federation: 'default', id: 'foreign', broker: process.env.FANFOLD_BROKER_URL ?? 'amqp://guest:guest@localhost/',
+  federation: 'fanfold', id: 'foreign', broker: process.env.FANFOLD_BROKER_URL ?? 'amqp://guest:guest@localhost/',
   data: '../../learning/digits', index: '0', num: '1', state: 'state', frozen: '', 'chunk-bytes': '4194304',
   'progress-seconds': '10',
 };
