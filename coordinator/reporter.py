@@ -15,6 +15,7 @@ from fanfold.coordinator.persistence.disk_retry import DiskRetry
 from fanfold.coordinator.persistence.history import started
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.rounds.federation_state import FederationState
+from fanfold.coordinator.rounds.left_out import LeftOut
 from fanfold.coordinator.rounds.policy import OpenRound
 from fanfold.coordinator.rounds.reports import (
     RoundReports,
@@ -50,6 +51,7 @@ class Reporter:
         self._disk_retry = disk_retry
         self.say = say
         self._reports = RoundReports(self._tell)
+        self._left_out = LeftOut()
         self._evaluation_is_due = False
 
     def checkpoint(self) -> dict[str, Any]:
@@ -57,11 +59,14 @@ class Reporter:
         return {
             "reports": self._reports.state(),
             "best_accuracy": self._evaluator.best_accuracy,
+            "left_out": self._left_out.state(),
         }
 
     def restore(self, document: Mapping[str, Any]) -> None:
         """Take back what `checkpoint` returned."""
         self._evaluator.restore(document["best_accuracy"])
+        if "left_out" in document:  # a checkpoint of an older release has none
+            self._left_out.restore(document["left_out"])
         self._evaluation_is_due = self._reports.restore(
             document["reports"], version=self._state.run.version
         )
@@ -118,6 +123,8 @@ class Reporter:
                 epoch=self._store.epoch,
             )
         )
+        left_out = {name: closed.refused[name] for name in self._state.refused_members(closed)}
+        self._left_out.count(left_out)
         report = report_of(
             closed.number,
             contributions,
@@ -126,6 +133,7 @@ class Reporter:
             privacy=privacy,
             seconds=seconds,
             with_reported_metrics=not self._evaluator.has_data,
+            left_out=left_out,
         )
         self._reports.closed(report, awaits_evaluation=self._evaluation_is_due)
         if closed.number == 1:
@@ -178,7 +186,12 @@ class Reporter:
             if run.version != 1:  # told already
                 tell_if_unchanged(run, self.say)
         return run_result_of(
-            run, self._evaluator, self._reports, folder=folder, is_finished=is_finished
+            run,
+            self._evaluator,
+            self._reports,
+            folder=folder,
+            is_finished=is_finished,
+            left_out=self._left_out,
         )
 
     def close(self) -> None:

@@ -154,7 +154,7 @@ class Upkeep:
 
     def _tell_left_out(self, closed: OpenRound) -> None:
         """Report which of those present a round leaves out, whenever that changes."""
-        left_out = frozenset(closed.refused.keys() & self._state.presence.names)
+        left_out = self._state.refused_members(closed)
         if left_out and left_out != self._left_out:
             self._say(
                 ParticipantsLeftOut(

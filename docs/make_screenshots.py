@@ -25,7 +25,7 @@ from fanfold.local.broker_node import BrokerNode
 from fanfold.schemas.events.reading import read_event
 from fanfold.schemas.names import UPDATE_KEY, FederationNames
 from fanfold.transport import Connection, Outgoing
-from fanfold.views.view import LiveView
+from fanfold.views.live_view import LiveView
 
 IMAGES = Path(__file__).parent / "images"
 FEDERATION = "clinics"

@@ -1,11 +1,14 @@
 """The result of a run in its folder: the last model, the best one, and their hash."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from fanfold.coordinator.aggregation.metric_means import finite
+from fanfold.coordinator.aggregation.refusals import in_words
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.evaluation.evaluator import Evaluator
+from fanfold.coordinator.rounds.left_out import LeftOut
 from fanfold.coordinator.rounds.reports import RoundReports
 from fanfold.schemas.events.coordinator import ModelUnchanged, RunFinished
 from fanfold.schemas.events.event import Say
@@ -24,6 +27,8 @@ class RunResult:
     accuracy: float | None
     model: Path
     parameters_sha256: str
+    left_out: Mapping[str, int] | None = None
+    refused: str | None = None
 
     def event(self) -> RunFinished:
         """Return what is told of a run that is finished."""
@@ -32,6 +37,8 @@ class RunResult:
             accuracy=self.accuracy,
             model=str(self.model),
             parameters_sha256=self.parameters_sha256,
+            left_out=self.left_out,
+            refused=self.refused,
         )
 
 
@@ -42,6 +49,7 @@ def run_result_of(
     *,
     folder: Path,
     is_finished: bool,
+    left_out: LeftOut,
 ) -> RunResult:
     """Return the state of the run; its accuracy is that of the last version, if it is known."""
     accuracy = None if reports.last is None else reports.last.accuracy
@@ -53,6 +61,8 @@ def run_result_of(
         accuracy=accuracy,
         model=folder / MODEL,
         parameters_sha256=parameters_sha256(evaluator.form.whole(run.tensors)),
+        left_out=dict(left_out.rounds) or None,
+        refused=in_words(left_out.reasons) if left_out.reasons else None,
     )
 
 

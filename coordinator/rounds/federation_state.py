@@ -30,6 +30,10 @@ class FederationState:
         """Whether the open round has reached its goal."""
         return self.round is not None and self.round.is_full(self.presence.names)
 
+    def refused_members(self, opened: OpenRound) -> frozenset[str]:
+        """Return who is present, and was refused in this round."""
+        return frozenset(opened.refused.keys() & self.presence.names)
+
     def owing(self, opened: OpenRound) -> set[str]:
         """Return which members have not answered."""
         return set(self.members - opened.answered)

@@ -124,11 +124,12 @@ def report_of(
     privacy: Mapping[str, Any],
     seconds: float,
     with_reported_metrics: bool,
+    left_out: Mapping[str, str],
 ) -> RoundClosed:
     """Return what people are told of a round; its evaluation comes later.
 
     `with_reported_metrics` takes the means of what participants measured, for a run that has no
-    data of its own to evaluate on.
+    data of its own to evaluate on. `left_out` says who was refused while present, and why.
     """
     reported = (
         [(each.num_examples, each.metrics) for each in contributions]
@@ -150,6 +151,7 @@ def report_of(
         epsilon_zero_out=_largest(privacy.get("epsilon_zero_out")),
         epsilon_replace_one=_largest(privacy.get("epsilon_replace_one")),
         delta=privacy.get("delta"),
+        left_out=left_out or None,
     )
 
 

@@ -30,7 +30,8 @@ from fanfold.schemas.errors import FanfoldError, InvalidInputError, TransportErr
 from fanfold.schemas.events.event import Event
 from fanfold.schemas.events.participant import SlotClaimed
 from fanfold.simulation.settings import SimulationSettings
-from fanfold.views.view import Beside, JsonView, LinesView, LiveView, View
+from fanfold.views.live_view import LiveView
+from fanfold.views.view import Beside, JsonView, LinesView, View
 from fanfold.views.wall_clock import utc_now
 
 FAILED, WRONG_INPUT = 1, 2
@@ -246,4 +247,5 @@ def _view(json: bool, log_format: str, *, is_live: bool = True) -> View:
     """Return what shows events: as JSON, as a table where there is a terminal, or in lines."""
     if json or log_format == "json":
         return JsonView(utc_now)
-    return LiveView(clock=utc_now) if is_live and sys.stdout.isatty() else LinesView(utc_now)
+    can_redraw = sys.stdout.isatty() and not Console().is_dumb_terminal
+    return LiveView(clock=utc_now) if is_live and can_redraw else LinesView(utc_now)

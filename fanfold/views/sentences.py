@@ -6,8 +6,9 @@ from typing import Any
 
 from rich.filesize import decimal
 
+from fanfold.coordinator.aggregation.refusals import MAX_NAMED, in_words
 from fanfold.monitoring.printable import printable
-from fanfold.schemas.events.coordinator import RoundClosed, Waiting
+from fanfold.schemas.events.coordinator import RoundClosed, RunFinished, Waiting
 from fanfold.schemas.events.event import Event, UnknownEvent
 from fanfold.schemas.timestamps import iso_utc
 from fanfold.views.shares import shares_in_words
@@ -102,8 +103,16 @@ def sentence(event: Event) -> str:
             f", epsilon {values['epsilon_zero_out']} (zero-out) or "
             f"{values['epsilon_replace_one']} (replace-one) at delta {values['delta']}"
         )
-    if isinstance(event, RoundClosed) and event.shares:
-        text += f"; {shares_in_words(event.shares)}"
+    if isinstance(event, RoundClosed):
+        measured = (event.metrics or {}).items()
+        own = (f", {printable(name)} {value:.4f}" for name, value in measured if name not in values)
+        text += "".join(own)
+        if event.shares:
+            text += f"; {shares_in_words(event.shares)}"
+        if event.left_out:
+            text = f"left out: {printable(in_words(event.left_out))}; {text}"
+    if isinstance(event, RunFinished) and event.left_out:
+        text = f"left out: {_left_out(event.left_out)}, refused: {values['refused']}; {text}"
     if isinstance(event, Waiting) and event.refused:
         text = f"refused: {values['refused']}; {text}"
     return text
@@ -113,6 +122,14 @@ def _words(name: str, values: Mapping[str, str]) -> str:
     words = ", ".join(f"{each} {value}" for each, value in values.items())
     readable = name.replace("_", " ")
     return printable(f"{readable}: {words}" if words else readable)
+
+
+def _left_out(rounds: Mapping[str, int]) -> str:
+    """Return who was left out of how many rounds, the most frequent ones first."""
+    names = sorted(rounds, key=lambda name: (-rounds[name], name))
+    told = [f"{printable(name)} of {rounds[name]} rounds" for name in names[:MAX_NAMED]]
+    more = len(names) - len(told)
+    return ", ".join(told) + (f" and {more} more" if more else "")
 
 
 def shown(name: str, value: Any) -> str:

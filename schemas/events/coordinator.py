@@ -55,6 +55,10 @@ class RunFinished(Event):
     model: str
     """The file."""
     parameters_sha256: str
+    left_out: Mapping[str, int] | None = None
+    """Who was refused while present, and in how many rounds; None where nobody was."""
+    refused: str | None = None
+    """Why, for each the last time."""
 
 
 # -- rounds
@@ -64,7 +68,7 @@ class RunFinished(Event):
 class RoundClosed(Event):
     """A round made a new version, which is committed and, where that was due, evaluated."""
 
-    unprinted: ClassVar[frozenset[str]] = frozenset({"metrics", "not_finite"})
+    unprinted: ClassVar[frozenset[str]] = frozenset({"not_finite"})
 
     round: int
     version: int
@@ -91,6 +95,8 @@ class RoundClosed(Event):
     """What the evaluation measured, as far as it is finite; None where there was none."""
     not_finite: tuple[str, ...] | None = None
     """The names of the metrics that are no finite numbers."""
+    left_out: Mapping[str, str] | None = None
+    """Who is present and was refused in this round, and why; None where nobody was."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,9 +25,10 @@ from fanfold.schemas.events.coordinator import (
 )
 from fanfold.schemas.events.event import UnknownEvent
 from fanfold.schemas.events.shared import DiskFull
-from fanfold.views import view
+from fanfold.views.live_view import LiveView
+from fanfold.views.rounds_table import columns_of
 from fanfold.views.sentences import sentence
-from fanfold.views.view import JsonView, LinesView, LiveView, View
+from fanfold.views.view import JsonView, LinesView, View
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 TIME = "2026-03-01T12:30:00.000Z"
@@ -58,7 +60,7 @@ def test_json_is_exactly_what_programs_rely_on(capsys: pytest.CaptureFixture[str
         shown.say(FINISHED)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines == [
-        {"event": "round_closed", "time": TIME, **ROUND},
+        {"event": "round_closed", "time": TIME, **ROUND, "metrics": {"f1": 0.5}},
         {
             "event": "run_finished",
             "time": TIME,
@@ -109,14 +111,12 @@ def test_a_private_round_tells_what_it_spent(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize(("more", "has_column"), [({}, False), (SPENT, True)])
 def test_the_live_table_has_a_column_for_what_a_private_run_spends(
-    monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], has_column: bool
+    more: dict[str, Any], has_column: bool
 ) -> None:
     """And none for others."""
     screen = io.StringIO()
-    monkeypatch.setattr(
-        view, "Console", lambda: Console(file=screen, force_terminal=True, width=120)
-    )
-    with LiveView() as shown:
+    console = Console(file=screen, force_terminal=True, width=120, height=30)
+    with LiveView(console) as shown:
         shown.say(RoundClosed(**ROUND, **more))
     for shown_once in ("epsilon", "zero", "replace", "4.377", "9.912"):
         assert (shown_once in screen.getvalue()) is has_column
@@ -142,13 +142,30 @@ def test_an_event_without_a_sentence_is_told_all_the_same() -> None:
     )
 
 
-def test_the_live_view_is_a_table_a_bar_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+REFUSED = "update norm above the limit: ...; the coordinator's --max-update-norm sets the bound"
+
+
+def test_who_is_left_out_stands_in_front_of_the_round_and_of_the_end() -> None:
+    """With the reason, which names the option that moves the bound."""
+    closed = RoundClosed(**ROUND, left_out={"ann": REFUSED, "bob": REFUSED})
+    assert sentence(closed).startswith(f"left out: {REFUSED} (ann, bob); round 2: version 2, ")
+    finished = replace(FINISHED, left_out={"ann": 1, "bob": 2}, refused=f"{REFUSED} (ann, bob)")
+    assert sentence(finished).startswith(
+        f"left out: bob of 2 rounds, ann of 1 rounds, refused: {REFUSED} (ann, bob); finished after"
+    )
+
+
+def test_the_table_says_of_how_many_updates_some_were_left_out() -> None:
+    """Of the four that came and the one that was refused."""
+    columns = columns_of([RoundClosed(**ROUND), RoundClosed(**ROUND, left_out={"ann": REFUSED})])
+    assert next(each.cells for each in columns if each.name == "updates") == ("4", "4 of 5")
+
+
+def test_the_live_view_is_a_table_a_bar_and_a_line() -> None:
     """Rounds become rows, the end stays on the screen, and brackets are no markup."""
     screen = io.StringIO()
-    monkeypatch.setattr(
-        view, "Console", lambda: Console(file=screen, force_terminal=True, width=120)
-    )
-    shown = LiveView()
+    console = Console(file=screen, force_terminal=True, width=120, height=30)
+    shown = LiveView(console)
     with shown:
         shown.say(RunStarted("f", run="r", epoch=1, version=0, rounds=2, task="digits"))
         shown.say(RoundClosed(**ROUND))

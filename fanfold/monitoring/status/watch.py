@@ -8,6 +8,7 @@ from functools import partial
 from json import dumps
 from pathlib import Path
 
+from rich.console import Console
 from rich.live import Live
 
 from fanfold.access.management import ManagementClient
@@ -143,7 +144,7 @@ def _shown(*, json: bool, repeat: bool) -> Iterator[Callable[[FederationStatus, 
         yield lambda status, is_last: _print(
             [dumps(status.document(time.monotonic()))] if is_last or repeat else []
         )
-    elif sys.stdout.isatty():
+    elif sys.stdout.isatty() and not Console().is_dumb_terminal:
         with Live(auto_refresh=False) as live:
             yield lambda status, _: live.update(
                 formatting.table(status, time.monotonic()), refresh=True

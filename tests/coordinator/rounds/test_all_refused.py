@@ -76,6 +76,8 @@ def test_a_newcomer_makes_the_round_close_and_the_others_are_named(broker: FakeB
     (left_out,) = broker.all("participants_left_out")
     assert (left_out["participants"], left_out["present"]) == (2, 3)
     assert "non-finite" in left_out["refused"]
+    (closed,) = broker.all("round_closed")
+    assert closed["left_out"].keys() == {"ann", "bob"}
 
 
 def test_who_was_started_anew_after_a_refusal_is_sent_the_version_again(
