@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("storage", "schemas", "learning", "transport", "coordinator", "participant")
+ROOMS = ("storage", "schemas", "learning", "transport", "sealing", "coordinator", "participant")
 """Folders at the top level; `fanfold/` holds a link to each."""
 
 

@@ -20,8 +20,9 @@ STANDS_ON = {
     "schemas": set(),
     "learning": set(),
     "transport": {"schemas"},
-    "coordinator": {"storage", "schemas", "transport", "learning"},
-    "participant": {"storage", "schemas", "transport", "learning"},
+    "sealing": {"storage", "schemas"},
+    "coordinator": {"storage", "schemas", "transport", "learning", "sealing"},
+    "participant": {"storage", "schemas", "transport", "learning", "sealing"},
     "fanfold": set(ROOMS),
 }
 

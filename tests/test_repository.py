@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("fanfold", "coordinator", "participant", "schemas", "transport", "learning", "storage")
+PACKAGES = (
+    *("fanfold", "coordinator", "participant", "schemas", "transport", "learning"),
+    *("sealing", "storage"),
+)
 
 # Put together here, so that this file does not contain what it looks for.
 REGISTRY_HOSTS = tuple(

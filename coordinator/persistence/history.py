@@ -19,10 +19,10 @@ from fanfold.coordinator.persistence.history_chain import (
     Committed,
     DamagedHistoryError,
     intact_lines,
-    sealed,
 )
 from fanfold.coordinator.settings import RoundSettings
 from fanfold.schemas.timestamps import Clock, iso_utc
+from fanfold.storage.chained_lines import chained
 
 MOST_TAIL_BYTES = 32 << 10
 """Most bytes of the history that the checkpoint holds before the file itself is synced."""
@@ -35,7 +35,7 @@ class History:
     To wait for the disk once per commit and not twice, the last lines become durable within the
     checkpoint, as its tail; the file is synced when the tail grows long. Lines stay in memory until
     `flush` or `commit`, which can be tried again when the disk was full.
-    `coordinator/persistence/history_chain.py` says how lines are chained by hashes.
+    `storage/chained_lines.py` says how lines are chained by hashes.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class History:
         if self._wall_clock is not None:
             time = iso_utc(self._wall_clock())
             record = {"event": record["event"], "time": time} | record
-        line, self._chain = sealed(json.dumps(record, separators=(",", ":")).encode(), self._chain)
+        line, self._chain = chained(json.dumps(record, separators=(",", ":")).encode(), self._chain)
         self._pending += line
         self._tail += line
 

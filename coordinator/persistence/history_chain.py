@@ -1,24 +1,14 @@
-"""The hashes that chain the lines of a history, so that a changed byte is noticed.
+"""The lines of a history that a checkpoint counts on, found right one after the other.
 
-A line is one JSON object whose last member is `chain`. Its value is the SHA-256, in lower-case
-hexadecimal, of the line before's `chain` (64 zeros for the first line) followed by the bytes of
-this line without that member and without the line feed:
-
-    {"event":"round","round":1}                                         what is hashed
-    {"event":"round","round":1,"chain":"835b…"}                         what stands in the file
+They are chained by their hashes: see `storage/chained_lines.py`.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 from fanfold.schemas.errors import InvalidInputError
-
-START = "0" * 64
-"""What the first line is chained to."""
-_LINE = re.compile(rb'(\{.*),"chain":"([0-9a-f]{64})"\}\n', re.DOTALL)
+from fanfold.storage.chained_lines import START, follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +43,6 @@ class DamagedHistoryError(InvalidInputError):
         self.num_lines = num_lines
 
 
-def sealed(record: bytes, chain: str) -> tuple[bytes, str]:
-    """Return the line of a JSON object of at least one member, and its hash.
-
-    >>> line, chain = sealed(b'{"event":"round"}', START)
-    >>> line[:40]
-    b'{"event":"round","chain":"0f667e412c192c'
-    """
-    chain = _chained(record, chain)
-    return record[:-1] + f',"chain":"{chain}"}}\n'.encode(), chain
-
-
 def intact_lines(path: Path, committed: Committed) -> Iterator[bytes]:
     """Yield the lines that a checkpoint counts on, one after the other, as they are found right.
 
@@ -78,7 +57,7 @@ def intact_lines(path: Path, committed: Committed) -> Iterator[bytes]:
         with path.open("rb") as file:
             while num_bytes < committed.num_bytes:
                 line = file.readline()
-                following = _follows(line, chain)
+                following = follows(line, chain)
                 if following is None or num_bytes + len(line) > committed.num_bytes:
                     break
                 yield line
@@ -101,7 +80,7 @@ def intact_lines(path: Path, committed: Committed) -> Iterator[bytes]:
             num_lines=num_lines,
         )
     for line in committed.tail.encode().splitlines(keepends=True):
-        chain = _follows(line, chain) or ""
+        chain = follows(line, chain) or ""
         yield line
     if chain != committed.chain:
         raise DamagedHistoryError(
@@ -109,15 +88,3 @@ def intact_lines(path: Path, committed: Committed) -> Iterator[bytes]:
             intact=Committed(),
             num_lines=0,
         )
-
-
-def _follows(line: bytes, chain: str) -> str | None:
-    """Return a line's hash if it is whole and follows the one with the hash `chain`."""
-    parts = _LINE.fullmatch(line)
-    if parts is None or _chained(parts[1] + b"}", chain) != parts[2].decode():
-        return None
-    return parts[2].decode()
-
-
-def _chained(record: bytes, chain: str) -> str:
-    return sha256(chain.encode() + record).hexdigest()

@@ -32,6 +32,8 @@ class Credentials(BaseModel):
     ca_file: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+    coordinator_identity: str | None = None
+    """The coordinator's public identity, in a federation that seals its messages."""
 
     @classmethod
     def read(cls, path: Path, *, role: Role | None = None) -> Self:
@@ -96,7 +98,8 @@ class Credentials(BaseModel):
         for name, value in ours.items():
             if given.get(name) not in (None, value):
                 raise InvalidInputError(
-                    f"--{name} {given[name]} contradicts the credentials, which are for {value}"
+                    f"--{name.replace('_', '-')} {given[name]} contradicts the credentials, which "
+                    f"are for {value}"
                 )
         files = {"ca_file": self.ca_file, "certificate": self.certificate, "key": self.key}
         ours |= {name: str(value) for name, value in files.items() if value is not None}

@@ -6,12 +6,14 @@ Commands import what they need only when they run, so that `--help` answers at o
 import getpass
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fanfold.cli.help import ExampledCommand
+from fanfold.cli.identity_commands import PublicFile, RosterFolder, trail
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.names import FederationNames
 from fanfold.transport import client_context
@@ -80,10 +82,23 @@ def enroll(
         Path | None,
         typer.Option("--out", help="Credentials file; - prints it (default ID.credentials.json)."),
     ] = None,
+    public: PublicFile = None,
+    roster: RosterFolder = None,
 ) -> None:
     """Create a broker login for one participant (or the coordinator), and its credentials file."""
     from fanfold.access.enrolment import Enrolment  # noqa: PLC0415 - see above
 
+    if public is not None and (coordinator or participant is None or roster is None):
+        raise InvalidInputError(
+            "--identity is a participant's, for the roster: fanfold enroll ID --identity FILE.pub "
+            "--roster DIR"
+        )
+    if public is not None and not (management or os.environ.get(MANAGEMENT_VARIABLE)):
+        _enroll_keys(participant or "", public, roster or Path(), lambda _pinned: None)
+        sys.stdout.write(
+            f"{participant} is on the roster; --management would make a broker login, too\n"
+        )
+        return
     login = participant or ("coordinator" if coordinator else None)
     if login is None:
         raise InvalidInputError("name the participant: fanfold enroll ID, or --coordinator")
@@ -99,19 +114,25 @@ def enroll(
         certificate=certificate,
         key=key,
     )
-    if coordinator:
-        credentials = enrolment.enroll_coordinator(login)
+
+    def make_login(pinned: str | None) -> None:
+        make = enrolment.enroll_coordinator if coordinator else enrolment.enroll_participant
+        made = make(login).model_copy(update={"coordinator_identity": pinned})
+        if str(path) == "-":
+            sys.stdout.write(made.text() + "\n")
+            return
+        try:
+            made.write(path)
+        except InvalidInputError:
+            enrolment.revoke(login)  # its password would be lost with the file
+            raise
+
+    if public is None:
+        make_login(None)
     else:
-        credentials = enrolment.enroll_participant(login)
-    if str(path) == "-":
-        sys.stdout.write(credentials.text() + "\n")
-        return
-    try:
-        credentials.write(path)
-    except InvalidInputError:
-        enrolment.revoke(login)  # its password would be lost with the file
-        raise
-    sys.stdout.write(f"{login} is enrolled in {federation}; its credentials are in {path}\n")
+        _enroll_keys(login, public, roster or Path(), make_login)
+    if str(path) != "-":
+        sys.stdout.write(f"{login} is enrolled in {federation}; its credentials are in {path}\n")
 
 
 def revoke(
@@ -122,14 +143,42 @@ def revoke(
     vhost: Vhost = "/",
     ca_file: CaFile = None,
     insecure_http: InsecureHttp = False,
+    roster: RosterFolder = None,
 ) -> None:
-    """Close a participant's connections, and remove its login and its queue."""
+    """Take a participant off the roster, close its connections, remove its login and its queue."""
     from fanfold.access.enrolment import Enrolment  # noqa: PLC0415 - see above
 
+    if roster is not None:
+        _revoke_keys(participant, roster)
+        sys.stdout.write(f"{participant} is off the roster; the next version has another key\n")
+        if not (management or os.environ.get(MANAGEMENT_VARIABLE)):
+            return
     api = _management(management, ca_file, insecure_http=insecure_http)
     enrolment = Enrolment(api, FederationNames(federation), vhost=vhost)
     enrolment.revoke(participant)
     sys.stdout.write(f"{participant} is revoked: its login and its queue are gone\n")
+
+
+def _enroll_keys(
+    participant: str, public: Path, roster: Path, make_login: Callable[[str | None], None]
+) -> None:
+    """Put keys on the roster, once `make_login` has taken the coordinator's public identity."""
+    from fanfold.sealing.identity import PublicIdentity  # noqa: PLC0415 - see above
+    from fanfold.sealing.roster import changing  # noqa: PLC0415 - see above
+
+    theirs, ours = PublicIdentity.read(public), PublicIdentity.read(roster)
+    with changing(roster) as held:
+        held[0] = held[0].enroll(participant, theirs)
+        make_login(ours.text())
+        trail(roster).append("enrolled", participant, fingerprint=theirs.fingerprint)
+
+
+def _revoke_keys(participant: str, roster: Path) -> None:
+    from fanfold.sealing.roster import changing  # noqa: PLC0415 - see above
+
+    with changing(roster) as held:
+        held[0] = held[0].revoke(participant)
+        trail(roster).append("revoked", participant)
 
 
 def certificates(
@@ -145,12 +194,7 @@ def certificates(
     ] = None,
 ) -> None:
     """Make a private CA, a certificate for the broker, and certificates for logins."""
-    try:
-        from fanfold.access.certificates import Authority  # noqa: PLC0415 - an optional dependency
-    except ImportError:
-        raise InvalidInputError(
-            "making certificates takes the cryptography package: pip install 'fanfold[tls]'"
-        ) from None
+    from fanfold.access.certificates import Authority  # noqa: PLC0415 - see above
 
     authority = Authority.in_folder(folder)
     made: list[Path] = []

@@ -14,7 +14,7 @@ from rich.console import Console
 from fanfold.access import credentials as credentials_file
 from fanfold.api.reading import read
 from fanfold.check.settings import CheckSettings
-from fanfold.cli import access_commands, logs
+from fanfold.cli import access_commands, identity_commands, logs
 from fanfold.cli.help import GroupedCommand
 from fanfold.cli.options import options_of
 from fanfold.cli.signals import end, end_now, stop_on_signals
@@ -220,6 +220,7 @@ def check(*, json: Json = False, **options: Any) -> None:
 
 
 access_commands.add_to(app)
+identity_commands.add_to(app)
 
 
 def main() -> None:

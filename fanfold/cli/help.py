@@ -78,12 +78,24 @@ EXAMPLES = {
         "fanfold check --task digits --batch-size 64 --optimizer adam --json",
     ),
     "enroll": (
-        "fanfold enroll charite --management https://admin@broker:15671 --ca-file ca.pem",
+        "fanfold enroll charite --identity charite.pub --roster coordinator-keys",
         "fanfold enroll --coordinator --broker amqps://broker.example.org",
     ),
     "revoke": (
         "fanfold revoke charite --management https://admin@broker:15671 --ca-file ca.pem",
         "fanfold revoke charite --federation scans --vhost hospitals",
+    ),
+    "identity": (
+        "fanfold identity keys",
+        "fanfold identity coordinator-keys",
+    ),
+    "rotate": (
+        "fanfold rotate charite --identity charite.pub --roster coordinator-keys",
+        "fanfold rotate uke --identity uke-2.pub --roster /srv/fanfold/roster",
+    ),
+    "audit": (
+        "fanfold audit coordinator-keys",
+        f"fanfold audit /srv/fanfold/roster --holds {'0' * 64}",
     ),
     "certificates": (
         "fanfold certificates certificates --host broker.example.org --host 10.0.0.7",

@@ -14,7 +14,7 @@ from tests.coordinator.fake_broker import FakeBroker
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "architecture.md"
-ROOMS = ("coordinator", "transport", "schemas", "storage")
+ROOMS = ("coordinator", "transport", "sealing", "schemas", "storage")
 SUM = RunningSum.fold.__code__
 LOOP = ("coordinator/event_loop.py", "EventLoop._take")
 

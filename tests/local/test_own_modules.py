@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("coordinator", "participant", "schemas", "transport", "learning", "storage")
+ROOMS = ("coordinator", "participant", "schemas", "transport", "learning", "sealing", "storage")
 TASK = f"""
 import importlib
 
