@@ -8,6 +8,8 @@ from dataclasses import replace
 
 from fanfold.coordinator.admission.admission import admission_for
 from fanfold.coordinator.admission.sender_check import SenderCheck
+from fanfold.coordinator.aggregation import fixed_settings
+from fanfold.coordinator.aggregation.deltas_alone import check_deltas_alone
 from fanfold.coordinator.aggregation.differential_privacy import DifferentialPrivacy
 from fanfold.coordinator.aggregation.initial_model import initial_model
 from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
@@ -167,16 +169,23 @@ def assemble(
     """
     model = initial_model(task, settings.seed, settings.initial)
     tensors, kinds = model.tensors, model.kinds
+    if settings.fixed is not None:
+        check_deltas_alone("--encoding fixed", tensors, kinds)
+        say(fixed_settings.chosen(settings.fixed))
     privacy = DifferentialPrivacy.of(settings.privacy)
     if privacy is not None:
         privacy.check_model(tensors, kinds)
-    limits = limits_for(tensors, least_chunk_bytes=min(LEAST_CHUNK_BYTES, settings.chunk_bytes))
+    limits = limits_for(
+        tensors,
+        least_chunk_bytes=min(LEAST_CHUNK_BYTES, settings.chunk_bytes),
+        fixed=settings.fixed is not None,
+    )
     store = RunStore(settings.out, limits, wall_clock=wall_clock)
     run = RunState(
         run_id=secrets.token_hex(4),
         tensors=tensors,
         kinds=kinds,
-        staleness=parse_staleness(settings.staleness),
+        staleness=parse_staleness(settings.staleness_weight),
         optimizer=parse_optimizer(settings.server_optimizer),
         limits=settings.limits,
         privacy=privacy,

@@ -105,7 +105,9 @@ def _take_part(
 
     task.example_privacy = example_privacy(settings, settings.state_dir, pause=await_disk)
     trainer = Trainer(task, settings.id, seed=settings.seed)
-    limits = ReaderLimits(max_bytes=limits_for(named_tensors(trainer.network)).max_bytes)
+    limits = ReaderLimits(
+        max_bytes=limits_for(named_tensors(trainer.network), fixed=True).max_bytes
+    )
     state = StateFolder(settings.state_dir, limits)
     load_optimizers()
 

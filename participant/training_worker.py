@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fanfold.learning import LearningError, Task, TrainingAbandoned
 from fanfold.participant.channel import ParticipantChannel
+from fanfold.participant.fixed_update import fixed_update
 from fanfold.participant.observer import Observer, Unobserved
 from fanfold.participant.state_folder import StateFolder
 from fanfold.participant.trainer import TrainedUpdate, Trainer
@@ -201,7 +202,7 @@ class TrainingWorker:
         message = decoded.message
         assert isinstance(message, GlobalParameters)  # the receiver holds nothing else
         # What is owed carries no noise: it must not leave beside what does.
-        owed = {} if message.privacy else training_state.owed_to(message.run)
+        owed = {} if message.privacy or message.fixed else training_state.owed_to(message.run)
         with self._observer.phase("train"):
             trained = self._trainer.train(
                 tensors,
@@ -215,6 +216,8 @@ class TrainingWorker:
             trained = private_update(
                 trained, message.privacy, base=tensors, encoding=message.encoding, is_kept=kept
             )
+        if message.fixed is not None:
+            trained = fixed_update(trained, message.fixed, base=tensors)
         update = Update(
             run=message.run,
             participant=self._participant,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from fanfold.learning import clip_factor, joint_norm, secure_normal
+from fanfold.participant.fixed_update import all_deltas
 from fanfold.participant.trainer import TrainedUpdate
 from fanfold.schemas.encodings import Encoding
 from fanfold.schemas.errors import InvalidInputError
@@ -35,16 +36,7 @@ def private_update(
     Raises:
         InvalidInputError: if such an update cannot be private.
     """
-    floating = {name for name, tensor in base.items() if tensor.is_floating_point()}
-    deltas = {
-        name: trained.tensors[name] for name, kind in trained.kinds.items() if kind == "delta"
-    }
-    if deltas.keys() != floating:
-        raise InvalidInputError(
-            "a private run takes the deltas of all shared tensors; this task has frozen layers or "
-            f"floating buffers ({', '.join(sorted(floating - deltas.keys())[:3])}); keep them out "
-            "with `shared`"
-        )
+    deltas = all_deltas(trained, base, run="a private run")
     if Encoding.from_setting(encoding).fraction is not None:
         raise InvalidInputError(
             "a private run does not go with top-k, whose choice of values tells"

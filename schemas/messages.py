@@ -70,6 +70,19 @@ class PrivacyPlan(Document):
     """Who clips and adds the noise; the other rules hold for participants in either case."""
 
 
+class FixedPlan(Document):
+    """How updates become integers whose sum is the same in any order; see `fixed_point`."""
+
+    bits: Annotated[int, Field(ge=0, le=30)]
+    """f: a value x travels as x * 2^f, rounded to the nearest integer, ties to even."""
+    clip: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    """C, the largest L2 norm of all deltas together, before they become integers."""
+    largest: Annotated[int, Field(ge=1, lt=2**31)]
+    """No integer of an update is larger than this, or smaller than its negative."""
+    examples: Annotated[int, Field(ge=1, lt=2**31)] = 1
+    """N: deltas are multiplied by n / N, where n is the number of examples, at most N."""
+
+
 class Message(Document):
     """The root of all messages."""
 
@@ -104,10 +117,13 @@ class GlobalParameters(Message):
     """If given: deltas of all parameters, nothing else, and `num_examples` 1."""
     frozen: Digest | None = None
     """Of the parameters that everybody has from the task: they never travel. None where all do."""
+    fixed: FixedPlan | None = None
+    """If given: the deltas of all parameters as int32, and nothing else."""
 
     def document(self) -> dict[str, object]:
-        """Return the fields as they travel: `frozen` only where there is something to say."""
-        return self.model_dump(exclude={"frozen"} if self.frozen is None else None)
+        """Return the fields as they travel: the last two only where there is something to say."""
+        unsaid = {name for name in ("frozen", "fixed") if getattr(self, name) is None}
+        return self.model_dump(exclude=unsaid)
 
 
 class RunFinished(Message):

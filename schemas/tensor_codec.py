@@ -36,6 +36,8 @@ _DOCUMENT_BYTES = 32 << 10
 """The header without its tensor table; 64 metrics with long names are the largest part."""
 _SPARE_ROWS = 64
 """Another network's tensors should be refused by name, and not for their number."""
+_INTEGER_BYTES = 4
+"""Of a value in fixed point."""
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -170,11 +172,22 @@ def num_bytes(tensors: Mapping[str, Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
-def limits_for(tensors: Mapping[str, Tensor], *, least_chunk_bytes: int = 0) -> ReaderLimits:
-    """Return the bounds that any message which carries these tensors keeps, however encoded."""
+def _num_narrow(tensors: Mapping[str, Tensor]) -> int:
+    return sum(each.numel() for each in tensors.values() if each.element_size() < _INTEGER_BYTES)
+
+
+def limits_for(
+    tensors: Mapping[str, Tensor], *, least_chunk_bytes: int = 0, fixed: bool = False
+) -> ReaderLimits:
+    """Return the bounds that any message which carries these tensors keeps, however encoded.
+
+    With `fixed` each value may take the 4 bytes of an integer.
+    """
     header = sum(len(name.encode()) + _ROW_BYTES for name in tensors) + _DOCUMENT_BYTES
     return ReaderLimits(
-        max_bytes=num_bytes(tensors) + header,
+        max_bytes=num_bytes(tensors)
+        + header
+        + (_INTEGER_BYTES * _num_narrow(tensors) if fixed else 0),
         max_header_bytes=header,
         max_tensors=len(tensors) + _SPARE_ROWS,
         least_chunk_bytes=least_chunk_bytes,

@@ -152,7 +152,7 @@ def _check_entry(entry: TensorEntry, carried: Carried) -> None:
     if entry.dtype not in DTYPE_BYTES:
         raise MalformedMessageError(f"tensor {entry.name!r} has unknown dtype {entry.dtype[:64]!r}")
     _check_shape(entry)
-    if entry.kind == "delta" and not entry.dtype.startswith(("float", "bfloat")):
+    if entry.kind == "delta" and not entry.dtype.startswith(("float", "bfloat", "int32")):
         raise MalformedMessageError(f"tensor {entry.name!r} is a delta of {entry.dtype}")
     expected = entry.begin + _check_encoding(entry, carried).num_bytes(
         entry.num_values, DTYPE_BYTES[entry.dtype]

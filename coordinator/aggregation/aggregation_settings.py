@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.messages import FixedPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class AggregationSettings:
     mixing: str | None = None
     max_staleness: int = 0
     """Who is silent for more versions drops out of the mean of latest models."""
+    fixed: FixedPlan | None = None
+    """How updates become integers; None where they do not."""
     seed: int = 0
     """The run's: buckets are drawn with it."""
 
@@ -57,6 +60,6 @@ def check_spec(recorded: str | None, own: str) -> None:
     if began != own:
         raise InvalidInputError(
             f"the run was begun with the aggregation {began!r}, and this is {own!r}: one cannot go "
-            "on with the other's state; resume with the --aggregator and --mode that the run had, "
-            "or start anew with --fresh"
+            "on with the other's state; resume with the --aggregator, --mode and --encoding that "
+            "the run had, or start anew with --fresh"
         )

@@ -14,11 +14,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from fanfold.coordinator.aggregation.deltas_alone import check_deltas_alone
 from fanfold.coordinator.aggregation.privacy_settings import PrivacySettings
 from fanfold.coordinator.aggregation.refusals import Reason, Refusal
-from fanfold.coordinator.aggregation.running_sum import DELTA, RunningSum, holes_of
+from fanfold.coordinator.aggregation.running_sum import DELTA, RunningSum
 from fanfold.learning import clip_factor, joint_norm, secure_normal
-from fanfold.schemas.errors import InvalidInputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +41,7 @@ class DifferentialPrivacy(PrivacySettings):
             InvalidInputError: if it has floating buffers, or parameters that are not finite: their
                 deltas have no length.
         """
-        buffers = [
-            name
-            for name, tensor in tensors.items()
-            if kinds[name] != DELTA and tensor.is_floating_point()
-        ]
-        if buffers:
-            raise InvalidInputError(
-                f"--dp-clip does not go with floating buffers, and the network shares "
-                f"{', '.join(buffers[:3])}; keep them private with the task's `shared`, or use a "
-                "normalisation without running statistics"
-            )
-        for name in holes_of(tensors):
-            raise InvalidInputError(
-                f"--dp-clip does not go with parameters that are not finite, and {name!r} is one; "
-                "make it a private buffer with the task's `shared`"
-            )
+        check_deltas_alone("--dp-clip", tensors, kinds)
 
     @staticmethod
     def refusal(update: Mapping[str, Tensor], kinds: Mapping[str, str]) -> Refusal | None:

@@ -20,6 +20,7 @@ from fanfold.coordinator.aggregation.latest_models import LatestModels, local_mo
 from fanfold.coordinator.aggregation.refusals import Reason, Refusal
 from fanfold.coordinator.aggregation.round_aggregation import Accepted, Parts
 from fanfold.coordinator.aggregation.running_sum import DELTA, RunningSum
+from fanfold.coordinator.aggregation.tensor_checks import TensorChecks
 from fanfold.coordinator.aggregation.tensor_store import TensorStore
 from fanfold.schemas.errors import FanfoldError
 
@@ -53,6 +54,7 @@ class ExactRound:
     """Keeps the table: one local model for each participant, in the store."""
 
     spec = "exact"
+    checks = staticmethod(TensorChecks.of)
 
     def __init__(self, *, max_staleness: int, store: TensorStore) -> None:
         """Begin with an empty table.

@@ -6,6 +6,7 @@ from fanfold.coordinator.aggregation.aggregation_settings import AggregationSett
 from fanfold.coordinator.aggregation.aggregator import Aggregator, ByCoordinate, ByDistance, Folding
 from fanfold.coordinator.aggregation.clipping import FlTrust
 from fanfold.coordinator.aggregation.exact_round import ExactRound
+from fanfold.coordinator.aggregation.fixed_round import FixedRound
 from fanfold.coordinator.aggregation.mixing import parse_mixing
 from fanfold.coordinator.aggregation.registry import parse_aggregator
 from fanfold.coordinator.aggregation.root_update import RootUpdate
@@ -35,6 +36,8 @@ def make_aggregation(
         InvalidInputError: if there is no such rule, or nothing to trust.
     """
     store = store or MemoryStore()
+    if settings.fixed is not None:
+        return FixedRound(settings.fixed)
     if settings.is_exact:
         return ExactRound(max_staleness=settings.max_staleness, store=store)
     rule = parse_aggregator(settings.aggregator)

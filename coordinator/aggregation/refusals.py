@@ -23,6 +23,7 @@ class Reason(StrEnum):
     TOO_MANY_EXAMPLES = "more examples than allowed"
     WRONG_SENDER = "sent in another's name"
     FLOOD = "too many messages"
+    FULL = "the round is full"
 
 
 OF_CONTENT = {

@@ -1,10 +1,11 @@
-"""How a run turns the updates of a round into one step: one small protocol, three ways.
+"""How a run turns the updates of a round into one step: one small protocol, four ways.
 
 - `FoldingRound`: each update goes into the running sum at once, as much as its rule says.
 - `GatheringRound`: updates are kept whole until the close; then the rule makes one of them.
 - `ExactRound` (`exact_round.py`): the step leads to the mean of everybody's latest local model.
+- `FixedRound` (`fixed_round.py`): updates are integers, whose sum is the same in any order.
 
-All three leave their step in the running sum, so that the server's optimizer sees no difference.
+All four leave their step in the running sum, so that the server's optimizer sees no difference.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +19,10 @@ from fanfold.coordinator.aggregation.clipping import FlTrust
 from fanfold.coordinator.aggregation.gathering import Gathering
 from fanfold.coordinator.aggregation.local_work import work_of
 from fanfold.coordinator.aggregation.mixing import Mixing
-from fanfold.coordinator.aggregation.refusals import Reason, Refusal
+from fanfold.coordinator.aggregation.refusals import Reason, Refusal, UpdateLimits
 from fanfold.coordinator.aggregation.root_update import RootUpdate
 from fanfold.coordinator.aggregation.running_sum import DELTA, RunningSum
+from fanfold.coordinator.aggregation.tensor_checks import Checks, TensorChecks
 from fanfold.coordinator.aggregation.tensor_store import TensorStore
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.messages import Update
@@ -59,6 +61,12 @@ class RoundAggregation(Protocol):
             version: the current one.
             steps: local steps, if it says so.
         """
+        ...
+
+    def checks(
+        self, tensors: Mapping[str, Tensor], kinds: Mapping[str, str], limits: UpdateLimits
+    ) -> Checks:
+        """Return what updates on a version with these tensors are held against."""
         ...
 
     def fold(self, update: Accepted, running: RunningSum) -> float:
@@ -102,6 +110,8 @@ class RoundAggregation(Protocol):
 
 class FoldingRound:
     """Folds at once: the mean, clipping, trust; normalised by local work where that is asked."""
+
+    checks = staticmethod(TensorChecks.of)
 
     def __init__(
         self,
@@ -175,6 +185,8 @@ class FoldingRound:
 
 class GatheringRound:
     """Keeps whole updates until the close, and then makes one of them."""
+
+    checks = staticmethod(TensorChecks.of)
 
     def __init__(
         self,

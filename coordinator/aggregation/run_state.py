@@ -26,7 +26,7 @@ from fanfold.coordinator.aggregation.running_sum import RunningSum, holes_of
 from fanfold.coordinator.aggregation.server_optimizer import OptimizerSpec, ServerOptimizer
 from fanfold.coordinator.aggregation.staleness import Staleness
 from fanfold.coordinator.aggregation.state_parts import joined, split
-from fanfold.coordinator.aggregation.tensor_checks import TensorChecks, signature
+from fanfold.coordinator.aggregation.tensor_checks import Checks, signature
 from fanfold.schemas.chunking import Labels
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.messages import Update
@@ -34,7 +34,7 @@ from fanfold.schemas.tensor_table import Kind
 
 __all__ = ["Contribution", "DivergedError", "Reason", "Refusal", "RunState", "UpdateLimits"]
 
-IN_ROUND = frozenset({"sum", "begun", "latest"})
+IN_ROUND = frozenset({"sum", "begun", "latest", "fixed"})
 """Of the tensors in the state: those that change while a round is open."""
 
 
@@ -80,7 +80,7 @@ class RunState:
         self.aggregation = aggregation or make_aggregation(MEAN)
         self._holes = holes_of(self.tensors)
         self.running = self._new_sum()
-        self._checks: TensorChecks | None = None  # of the current version, made when first needed
+        self._checks: Checks | None = None  # of the current version, made when first needed
         self.contributions: list[Contribution] = []
         self.digests: dict[int, str] = {}
         """The digest of each version's message, as far back as an update may be based on it."""
@@ -169,7 +169,7 @@ class RunState:
     def inspect(self, update: Mapping[str, Tensor], kinds: Mapping[str, str]) -> Refusal | None:
         """Say why an update's tensors cannot be folded; None means they can."""
         if self._checks is None:
-            self._checks = TensorChecks.of(self.tensors, self.kinds, self.limits)
+            self._checks = self.aggregation.checks(self.tensors, self.kinds, self.limits)
         if self.privacy is not None and (refusal := self.privacy.refusal(update, self.kinds)):
             return refusal
         return self._checks.inspect(update, kinds)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-PARTS = ("parameters", "masters", "optimizer", "sum", "begun", "latest", "step")
+PARTS = ("parameters", "masters", "optimizer", "sum", "begun", "latest", "step", "fixed")
 """First parts of the names: what a tensor belongs to."""
 
 

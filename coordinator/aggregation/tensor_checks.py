@@ -11,6 +11,7 @@ defence against an update that is meant to look plausible. `--max-update-norm` a
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
 
@@ -35,6 +36,14 @@ INTEGER_STEPS = {8: 2**40, 4: 2**24, 2: 2**12}
 update: by its bytes. The largest one sent stands, so a jump to the end would stand for good. A
 single byte has no room to count in: it may take any value.
 """
+
+
+class Checks(Protocol):
+    """Holds updates against one version of the model. No update changes it."""
+
+    def inspect(self, update: Mapping[str, Tensor], kinds: Mapping[str, str]) -> Refusal | None:
+        """Say why an update's tensors cannot be folded; None means they can."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

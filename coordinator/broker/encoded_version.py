@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from fanfold.coordinator.aggregation.fixed_settings import wire_encoding
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.schemas.chunking import Chunk, check_cut, cut
@@ -64,7 +65,8 @@ def _message(run: RunState, settings: CoordinatorSettings) -> GlobalParameters:
         version=run.version,
         rounds=settings.rounds,
         plan=settings.plan(run.version, settings.rounds),
-        encoding=settings.encoding,
+        encoding=wire_encoding(settings.encoding),
         privacy=run.privacy.plan() if run.privacy else None,
         frozen=run.origin.frozen,
+        fixed=settings.fixed,
     )

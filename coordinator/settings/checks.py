@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from pydantic import AfterValidator
 
+from fanfold.coordinator.aggregation.fixed_settings import check_encoding, is_fixed
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.rounds.lr_schedule import parse_schedule
 from fanfold.schemas.encodings import Encoding
@@ -30,9 +31,10 @@ def _check_server_optimizer(spec: str) -> None:
 
 
 def _check_encoding_down(setting: str) -> None:
-    if Encoding.from_setting(setting).fraction is not None:
+    if is_fixed(setting) or Encoding.from_setting(setting).fraction is not None:
+        why = "is for sums of updates" if is_fixed(setting) else "leaves values out"
         raise InvalidInputError(
-            f"global parameters cannot be sent as {setting}, which leaves values out; "
+            f"global parameters cannot be sent as {setting}, which {why}; "
             "choose float32, float16, bfloat16 or int8"
         )
 
@@ -54,5 +56,5 @@ AGGREGATOR = checked(_check_aggregator)
 MIXING = checked(_check_mixing)
 STALENESS = checked(parse_staleness)
 LR_SCHEDULE = checked(parse_schedule)
-ENCODING = checked(Encoding.from_setting)
+ENCODING = checked(check_encoding)
 ENCODING_DOWN = checked(_check_encoding_down)

@@ -6,6 +6,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from fanfold.coordinator.aggregation.aggregation_settings import AggregationSettings
+from fanfold.coordinator.aggregation.fixed_settings import (
+    DEFAULT_CLIP,
+    check_fixed,
+    fixed_plan,
+    is_fixed,
+)
 from fanfold.coordinator.aggregation.refusals import UpdateLimits
 from fanfold.coordinator.rounds.policy import (
     DEFAULT_GOALS,
@@ -22,6 +28,7 @@ from fanfold.coordinator.settings.checks import (
     STALENESS,
 )
 from fanfold.coordinator.settings.training_settings import TrainingSettings
+from fanfold.schemas.messages import FixedPlan
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -106,7 +113,15 @@ class RoundSettings(TrainingSettings):
         1, ge=1, description="Rounds between evaluations; the last is always one."
     )
     encoding: Annotated[str, ENCODING] = Field(
-        "float32", description="Encoding of updates, from participants to the coordinator."
+        "float32",
+        description="Encoding of updates, from participants to the coordinator: float32, float16, "
+        "bfloat16, int8, topk:FRACTION, or fixed[:BITS], integers whose sum is the same in any "
+        "order.",
+    )
+    clip: Positive | None = Field(
+        None,
+        description="Largest L2 norm of an update with --encoding fixed, 16 by default; "
+        "participants shorten longer ones.",
     )
     encoding_down: Annotated[str, ENCODING_DOWN] = Field(
         "float32", description="Encoding of versions, from the coordinator to participants."
@@ -124,8 +139,28 @@ class RoundSettings(TrainingSettings):
             buckets=self.buckets,
             mixing=self.mixing,
             max_staleness=self.policy.max_staleness,
+            fixed=self.fixed,
             seed=self.seed,
         )
+
+    @property
+    def fixed(self) -> FixedPlan | None:
+        """How updates become integers; None where they do not."""
+        if not is_fixed(self.encoding):
+            return None
+        goal, policy = self.policy.goal, self.policy
+        return fixed_plan(
+            self.encoding,
+            clip=self.clip or DEFAULT_CLIP,
+            spread=0.0,
+            needed=max(self.min_participants if goal == "all" else goal, policy.quorum),
+            examples=self.max_examples,
+        )
+
+    @property
+    def staleness_weight(self) -> str:
+        """The weight of stale updates that applies: sums of integers have no other than 1."""
+        return "constant" if is_fixed(self.encoding) else self.staleness
 
     @property
     def limits(self) -> UpdateLimits:
@@ -151,6 +186,21 @@ class RoundSettings(TrainingSettings):
             only_fresh_count=sync,
             fraction=self.fraction,
         )
+
+    @model_validator(mode="after")
+    def _fixed_point_is_possible(self) -> Self:
+        default = type(self).model_fields["staleness"].default  # nobody may have asked for it
+        asked = self.staleness != default and self.policy.max_staleness > 0
+        if is_fixed(self.encoding):
+            check_fixed(
+                aggregator=self.aggregator,
+                mode=self.mode,
+                normalizes=self.normalize_steps,
+                staleness=self.staleness if asked else None,
+                encoding=self.encoding,
+            )
+            assert self.fixed is not None  # it raises where a sum could overflow
+        return self
 
     @model_validator(mode="after")
     def _aggregation_is_possible(self) -> Self:

@@ -35,6 +35,10 @@ def without_effect(settings: RoundSettings, *, can_evaluate: bool) -> dict[str, 
         found["epochs"] = "--steps is used instead"
     if settings.optimizer.lower() != "sgd":
         found["momentum"] = f"the optimizer {settings.optimizer} takes none"
+    if settings.fixed is None:
+        found["clip"] = "updates are integers only with --encoding fixed"
+    elif policy.max_staleness > 0:
+        found["staleness"] = "sums of integers weigh all updates the same"
     if not can_evaluate:
         reason = "the task has no held-out data for the coordinator, or tensors that stay private"
         found |= dict.fromkeys(("until_accuracy", "evaluate_every"), reason)

@@ -19,7 +19,7 @@ _NAMES = {
     WHO: ("task", "seed", "partition", "partition_index", "mode"),
     AGGREGATION: (
         *("max_staleness", "staleness", "server_optimizer", "aggregator", "buckets", "mixing"),
-        *("normalize_steps", "max_update_norm", "max_buffer_norm", "max_examples"),
+        *("normalize_steps", "max_update_norm", "max_buffer_norm", "max_examples", "clip"),
     ),
     EVALUATION: ("until_accuracy", "evaluate_every"),
     FILES: (

@@ -18,6 +18,7 @@ from typing import Any
 from torch import Tensor
 
 from fanfold.coordinator.aggregation.exact_round import ExactRound
+from fanfold.coordinator.aggregation.fixed_settings import wire_encoding
 from fanfold.coordinator.aggregation.initial_model import initial_model
 from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
 from fanfold.coordinator.aggregation.root_update import RootTrainer
@@ -29,13 +30,14 @@ from fanfold.coordinator.persistence.history import committed_history, committed
 from fanfold.coordinator.persistence.history_chain import Committed, DamagedHistoryError
 from fanfold.coordinator.settings import RoundSettings
 from fanfold.learning import load_task
+from fanfold.participant.fixed_update import fixed_update
 from fanfold.runs.settings import ReplaySettings
 from fanfold.schemas.encodings import Encoding
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.commands import Replayed, RoundReplayed
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.message_codec import Decoded, Encoded, decode
-from fanfold.schemas.messages import GlobalParameters, TrainingPlan, Update
+from fanfold.schemas.messages import FixedPlan, GlobalParameters, TrainingPlan, Update
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.tensor_codec import decode_tensors, encode_tensors, parameters_sha256
 from fanfold.simulation.participants import Participants, Share
@@ -55,6 +57,7 @@ class _Version:
     tensors: Mapping[str, Tensor]
     plan: TrainingPlan
     encoding: str
+    fixed: FixedPlan | None
 
 
 def replay(settings: ReplaySettings, *, say: Say) -> Replayed:
@@ -120,7 +123,7 @@ class _Replayer:
             run_id=run_id,
             tensors=model.tensors,
             kinds=model.kinds,
-            staleness=parse_staleness(rules.staleness),
+            staleness=parse_staleness(rules.staleness_weight),
             optimizer=parse_optimizer(rules.server_optimizer),
             limits=UpdateLimits(),
             aggregation=make_aggregation(
@@ -137,14 +140,14 @@ class _Replayer:
 
     def start(self, rules: RoundSettings) -> None:
         """Publish the current version with the settings of a coordinator that starts."""
-        if Encoding.from_setting(rules.encoding).fraction is not None:
+        if Encoding.from_setting(wire_encoding(rules.encoding)).fraction is not None:
             raise InvalidInputError(
                 f"encoding {rules.encoding} keeps a memory with each participant, which no history "
                 "holds: such a run cannot be replayed"
             )
         self._rules = rules
         self.run.go_on_with(
-            staleness=parse_staleness(rules.staleness),
+            staleness=parse_staleness(rules.staleness_weight),
             optimizer=parse_optimizer(rules.server_optimizer),
         )
         if isinstance(self.run.aggregation, ExactRound):
@@ -178,6 +181,8 @@ class _Replayer:
             plan=base.plan,
             frozen=self.run.origin.frozen,
         )
+        if base.fixed is not None:
+            trained = fixed_update(trained, base.fixed, base=base.tensors)
         update = Update(
             run=self.run.run_id,
             participant=entry["participant"],
@@ -204,11 +209,13 @@ class _Replayer:
             version=self.run.version,
             rounds=rules.rounds,
             plan=rules.plan(self.run.version, rules.rounds),
-            encoding=rules.encoding,
+            encoding=wire_encoding(rules.encoding),
         )
         sent = encode_tensors(message, self.run.tensors, encoding=rules.encoding_down)
         tensors = decode_tensors(_received(sent))
-        self._versions[self.run.version] = _Version(tensors, message.plan, rules.encoding)
+        self._versions[self.run.version] = _Version(
+            tensors, message.plan, message.encoding, rules.fixed
+        )
 
 
 def _history(path: Path, committed: Committed) -> Iterator[dict[str, Any]]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from fanfold.coordinator.aggregation.deltas_alone import check_deltas_alone
+from fanfold.coordinator.aggregation.fixed_settings import wire_encoding
 from fanfold.coordinator.aggregation.initial_model import initial_model
 from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
 from fanfold.coordinator.aggregation.root_update import RootTrainer
@@ -13,6 +15,7 @@ from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.settings import RoundSettings
 from fanfold.learning import Task
+from fanfold.participant.fixed_update import fixed_update
 from fanfold.participant.trainer import TrainedUpdate
 from fanfold.schemas.chunking import cut
 from fanfold.schemas.error_feedback import encode_update
@@ -64,12 +67,14 @@ class SimulatedFederation:
         self._example_seconds = example_seconds
         self._recorder = recorder
         model = initial_model(task, settings.seed, settings.initial)
+        if settings.fixed is not None:
+            check_deltas_alone("--encoding fixed", model.tensors, model.kinds)
         self.form = model.form
         self.run = RunState(
             run_id=run_id,
             tensors=model.tensors,
             kinds=model.kinds,
-            staleness=parse_staleness(settings.staleness),
+            staleness=parse_staleness(settings.staleness_weight),
             optimizer=parse_optimizer(settings.server_optimizer),
             limits=settings.limits,
             aggregation=make_aggregation(
@@ -157,8 +162,9 @@ class SimulatedFederation:
             version=self.run.version,
             rounds=self._settings.rounds,
             plan=self._plan(self.run.version),
-            encoding=self._settings.encoding,
+            encoding=wire_encoding(self._settings.encoding),
             frozen=self.run.origin.frozen,
+            fixed=self._settings.fixed,
         )
         encoded = encode_tensors(
             message,
@@ -179,6 +185,8 @@ class SimulatedFederation:
             plan=self._plan(update.base_version),
             frozen=self.run.origin.frozen,
         )
+        if self._settings.fixed is not None:
+            trained = fixed_update(trained, self._settings.fixed, base=held.tensors)
         update = update.model_copy(
             update={"metrics": dict(trained.metrics), "steps": trained.steps}
         )
@@ -200,7 +208,7 @@ class SimulatedFederation:
             trained.tensors,
             residuals.get(participant, {}),
             kinds=trained.kinds,
-            encoding=self._settings.encoding,
+            encoding=wire_encoding(self._settings.encoding),
         )
         return encoded
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from fanfold.coordinator.aggregation import fixed_settings
 from fanfold.coordinator.aggregation.run_state import DivergedError
 from fanfold.coordinator.persistence.history import History, started
 from fanfold.coordinator.rounds.policy import Mode
@@ -141,6 +142,8 @@ def simulate(
         start = started(rounds, run=federation.run.run_id, epoch=1, version=0)
         history.append({"event": "started", "time": iso_utc(simulated_time(0))} | start)
         say(_started(settings, rounds, federation.run.run_id))
+        if rounds.fixed is not None:
+            say(fixed_settings.chosen(rounds.fixed))
         hours = settings.simulated_hours
         loop = EventLoop(
             federation,

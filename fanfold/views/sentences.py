@@ -23,6 +23,10 @@ SENTENCES = {
         "round {round}: version {version}, {updates} updates of {examples} examples, "
         "loss {loss}, accuracy {accuracy}, {bytes_down} down, {bytes_up} up, {seconds} s"
     ),
+    "fixed_point_chosen": (
+        "updates are integers in steps of 2^-{bits}: shortened to a length of {clip}, up to "
+        "{updates} in a round, weights {weights}"
+    ),
     "run_finished": "finished after {rounds} rounds, accuracy {accuracy}; the model is in {model}",
     "simulation_finished": (
         "{mode}: {rounds} rounds, {updates} updates in {simulated_seconds} simulated seconds, "

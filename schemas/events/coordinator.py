@@ -39,6 +39,20 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True)
+class FixedPointChosen(Event):
+    """Updates of this run are integers, whose sum is the same in any order."""
+
+    bits: int
+    """Fraction bits: values are multiples of 2^-bits."""
+    clip: float
+    """The largest L2 norm of an update; participants shorten longer ones."""
+    updates: int
+    """For so many updates a round has room."""
+    weights: str
+    """What an update's weight is: `the same for all`, or `by examples` with `--max-examples`."""
+
+
+@dataclass(frozen=True)
 class Stopping(Event):
     """Somebody stops the coordinator before the last round."""
 

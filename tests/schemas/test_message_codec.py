@@ -167,7 +167,7 @@ def test_a_header_with_anything_wrong_is_refused(
         (row(shape=[1] * 17), "tensor 'w' has 17 dimensions, at most 16"),
         (row(shape=[2, 4]), "'w' ends at 24; its shape and encoding make it 32"),
         (row(kind="gradient"), "a row of the tensor table is not"),
-        (row(kind="delta", dtype="int32"), "tensor 'w' is a delta of int32"),
+        (row(kind="delta", dtype="uint32"), "tensor 'w' is a delta of uint32"),
         (row(encoding="float32"), "tensor 'w': unknown encoding 'float32'|ends at 24"),
         (row(encoding="zip"), "tensor 'w': unknown encoding 'zip'"),
         (row(encoding="int8"), "'w' ends at 24; its shape and encoding make it 10"),

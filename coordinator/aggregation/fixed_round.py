@@ -1,0 +1,109 @@
+"""A round in fixed point: the sum of integers is the same whatever the order of arrival.
+
+`schemas/fixed_point.py` has the arithmetic. The sum is in the checkpoint as the integers it is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fanfold.coordinator.aggregation.fixed_settings import num_updates
+from fanfold.coordinator.aggregation.refusals import Reason, Refusal, UpdateLimits
+from fanfold.coordinator.aggregation.round_aggregation import Accepted, Parts
+from fanfold.coordinator.aggregation.running_sum import DELTA, RunningSum
+from fanfold.schemas.fixed_point import add_fixed, from_fixed
+from fanfold.schemas.messages import FixedPlan
+
+
+@dataclass(frozen=True, slots=True)
+class FixedChecks:
+    """Holds updates against one version of the model, as `TensorChecks` does."""
+
+    shapes: Mapping[str, torch.Size]
+    """Of all parameters, by name."""
+    largest: int
+
+    def inspect(self, update: Mapping[str, Tensor], kinds: Mapping[str, str]) -> Refusal | None:
+        """Say why an update's tensors cannot be added; None means they can."""
+        if update.keys() != self.shapes.keys():
+            other = min(update.keys() ^ self.shapes.keys())
+            return Refusal(
+                Reason.INCOMPATIBLE, f"fixed point takes the deltas of all parameters: {other!r}"
+            )
+        for name, tensor in update.items():
+            found = (tensor.dtype, tensor.shape, kinds[name])
+            if found != (torch.int32, self.shapes[name], DELTA):
+                return Refusal(
+                    Reason.INCOMPATIBLE,
+                    f"{name!r} is no delta of int32 of shape {tuple(self.shapes[name])}",
+                )
+            if tensor.numel() and not -self.largest <= tensor.min() <= tensor.max() <= self.largest:
+                return Refusal(
+                    Reason.TOO_LARGE, f"{name!r} has an integer beyond {self.largest}, see --clip"
+                )
+        return None
+
+
+class FixedRound:
+    """Adds integers; the close turns their sum into the round's step."""
+
+    def __init__(self, plan: FixedPlan) -> None:
+        """Begin with an empty sum."""
+        self.spec = f"fixed:{plan.bits} of {plan.examples} examples, clip {plan.clip:g}"
+        self.sums: dict[str, Tensor] = {}
+        """int32, by name."""
+        self._plan = plan
+        self._examples = 0
+        self._updates = 0
+
+    def problem(self, *, base_version: int, version: int, steps: int | None) -> Refusal | None:
+        """Refuse an update for which the sum has no room."""
+        del base_version, version, steps
+        most = num_updates(self._plan)
+        if self._updates < most:
+            return None
+        return Refusal(Reason.FULL, f"its sum has room for {most} updates; see --encoding fixed")
+
+    def checks(
+        self, tensors: Mapping[str, Tensor], kinds: Mapping[str, str], limits: UpdateLimits
+    ) -> FixedChecks:
+        """Return what updates on this version are held against."""
+        del limits
+        shapes = {name: each.shape for name, each in tensors.items() if kinds[name] == DELTA}
+        return FixedChecks(shapes, self._plan.largest)
+
+    def fold(self, update: Accepted, running: RunningSum) -> float:
+        """Add the update to the sum."""
+        del running
+        for name, sent in update.tensors.items():
+            if name in self.sums:
+                add_fixed(self.sums[name], sent)
+            else:
+                self.sums[name] = sent.clone()
+        self._examples += min(update.message.num_examples, self._plan.examples)
+        self._updates += 1
+        return 1.0
+
+    def close(self, running: RunningSum, *, version: int) -> None:
+        """Leave the sum in `running` as the float64 values that it stands for."""
+        del version
+        for name, total in self.sums.items():
+            running.sums[name] = from_fixed(total, self._plan)
+            running.examples[name] = self._examples
+        self.sums, self._examples, self._updates = {}, 0, 0
+
+    def forget(self, participants: Sequence[str]) -> None:
+        """Do nothing: no model is kept beyond its round."""
+
+    def state(self) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+        """Return the sum, and what it is of."""
+        return {"examples": self._examples, "updates": self._updates}, {"fixed": self.sums}
+
+    def restore(self, document: Mapping[str, Any], parts: Parts) -> list[str]:
+        """Take the sum back."""
+        self._examples, self._updates = document["examples"], document["updates"]
+        self.sums = {name: tensor.clone() for name, tensor in parts["fixed"].items()}
+        return []

@@ -1,0 +1,88 @@
+"""Fixed point: updates as integers, whose sum does not depend on the order of arrival.
+
+A delta x travels as the int32
+
+    q = round(x * g * n / N * 2^f)        ties to even, at most `largest` in magnitude
+
+where g <= 1 scales the whole update to an L2 norm of at most C, and n / N <= 1 is its weight. Sums
+are taken modulo 2^32 (two's complement), and are right as long as the true sum lies within 31 bits:
+`largest` and the most updates of a round are chosen so that it does. The step of a round is
+
+    sum(q) / 2^f * N / sum(n)
+
+Shapes: tensors keep those of the parameters; all on the CPU.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.messages import FixedPlan
+
+_BLOCK = 1 << 17
+"""Values that are converted at a time: they stay in the processor's cache as float64."""
+
+
+def to_fixed(values: Tensor, plan: FixedPlan, factor: float) -> Tensor:
+    """Return `values` times `factor` in fixed point.
+
+    Args:
+        values: of a floating dtype, all finite.
+        plan: bits and the largest magnitude.
+        factor: g * n / N, from 0 to 1.
+
+    Returns:
+        int32, of the same shape.
+    """
+    result = torch.empty(values.shape, dtype=torch.int32)
+    flat, target = values.detach().reshape(-1), result.view(-1)
+    scale = factor * 2.0**plan.bits
+    for begin in range(0, flat.numel(), _BLOCK):
+        block = flat[begin : begin + _BLOCK].double().mul_(scale).round_()
+        target[begin : begin + _BLOCK] = block.clamp_(-plan.largest, plan.largest)
+    return result
+
+
+def from_fixed(sums: Tensor, plan: FixedPlan) -> Tensor:
+    """Return the float64 values, times N, that sums of integers stand for; exact.
+
+    Args:
+        sums: int32.
+        plan: bits, and N.
+    """
+    return sums.double().mul_(plan.examples * 2.0**-plan.bits)
+
+
+def add_fixed(total: Tensor, more: Tensor) -> None:
+    """Add `more` to `total` in place, modulo 2^32; both int32, contiguous, of one shape."""
+    here = total.view(-1).numpy().view(np.uint32)
+    np.add(here, more.contiguous().view(-1).numpy().view(np.uint32), out=here)
+
+
+def fixed_deltas(
+    deltas: Mapping[str, Tensor], plan: FixedPlan, *, num_examples: int
+) -> dict[str, Tensor]:
+    """Return the deltas of an update, clipped together, weighed and in fixed point.
+
+    Args:
+        deltas: of all parameters, by name.
+        plan: the run's.
+        num_examples: of this participant.
+
+    Raises:
+        InvalidInputError: if a value is not finite: no integer says so.
+    """
+    norms = [torch.linalg.vector_norm(each, dtype=torch.float64) for each in deltas.values()]
+    norm = float(torch.linalg.vector_norm(torch.stack(norms))) if norms else 0.0
+    if not math.isfinite(norm):
+        raise InvalidInputError(
+            "the training left values that are infinite or not a number, which fixed point cannot "
+            "carry; lower the coordinator's --lr"
+        )
+    clip = 1.0 if norm <= plan.clip else plan.clip / norm
+    weight = min(num_examples, plan.examples) / plan.examples
+    return {name: to_fixed(delta, plan, clip * weight) for name, delta in deltas.items()}
