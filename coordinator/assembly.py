@@ -242,7 +242,7 @@ def assemble(
         form=model.form,
         deliver=event_buffer.put_event,
         best=settings.out / BEST,
-        until_accuracy=settings.until_accuracy,
+        watch=settings.watch,
     )
     for option, reason in without_effect(settings, can_evaluate=evaluator.has_data).items():
         say(OptionWithoutEffect(option, reason))

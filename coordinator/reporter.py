@@ -25,7 +25,7 @@ from fanfold.coordinator.rounds.reports import (
     report_of,
 )
 from fanfold.coordinator.settings import CoordinatorSettings
-from fanfold.schemas.events.coordinator import RoundClosed, RunStarted
+from fanfold.schemas.events.coordinator import EndsEarly, RoundClosed, RunStarted
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.events.shared import EvaluationFailed
 
@@ -58,15 +58,16 @@ class Reporter:
         """Return what belongs into the checkpoint."""
         return {
             "reports": self._reports.state(),
-            "best_accuracy": self._evaluator.best_accuracy,
             "left_out": self._left_out.state(),
+            "watch": self._evaluator.watch.state(),
         }
 
     def restore(self, document: Mapping[str, Any]) -> None:
         """Take back what `checkpoint` returned."""
-        self._evaluator.restore(document["best_accuracy"])
         if "left_out" in document:  # a checkpoint of an older release has none
             self._left_out.restore(document["left_out"])
+        if "watch" in document:  # likewise
+            self._evaluator.watch.restore(document["watch"])
         self._evaluation_is_due = self._reports.restore(
             document["reports"], version=self._state.run.version
         )
@@ -170,9 +171,16 @@ class Reporter:
         return self._evaluator.is_busy
 
     @property
-    def is_good_enough(self) -> bool:
-        """Whether the accuracy is reached at which the run ends."""
-        return self._evaluator.is_good_enough
+    def reason_to_end(self) -> str | None:
+        """Why the run should end before its last round, in words; None if it should go on."""
+        return self._evaluator.watch.reason_to_end
+
+    def tell_early_end(self) -> None:
+        """Write down and say why the run ends before its last round, if it does."""
+        if self._early_end is not None:
+            event = EndsEarly(version=self._state.run.version, reason=self._early_end)
+            self._store.history.append(event.document())
+            self.say(event)
 
     def tell(self) -> None:
         """Tell people of the rounds that are committed and evaluated."""
@@ -192,11 +200,17 @@ class Reporter:
             folder=folder,
             is_finished=is_finished,
             left_out=self._left_out,
+            reason=self._early_end,
         )
 
     def close(self) -> None:
         """Give up what is being evaluated."""
         self._evaluator.close()
+
+    @property
+    def _early_end(self) -> str | None:
+        is_early = self._state.run.version < self._settings.rounds
+        return self.reason_to_end if is_early else None
 
     def _write_models(self) -> None:
         with self._store.ours():

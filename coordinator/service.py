@@ -111,7 +111,9 @@ class Coordinator:
 
     @property
     def _is_over(self) -> bool:
-        return self._reporter.is_good_enough or self._run.version >= self._settings.rounds
+        return self._reporter.reason_to_end is not None or (
+            self._run.version >= self._settings.rounds
+        )
 
     # -- one round: publish, collect until goal or deadline, aggregate, commit, announce
 
@@ -133,7 +135,7 @@ class Coordinator:
     def _collect(self, opened: OpenRound) -> bool:
         """Validate and fold what comes until the round may close; False if the run ends before."""
         self._unread = None
-        while not self._reporter.is_good_enough:
+        while self._reporter.reason_to_end is None:
             if self._is_due(opened):
                 if self._publisher.is_idle:
                     return True  # nothing on its way out views the tensors that are to change now
@@ -204,6 +206,7 @@ class Coordinator:
     def _finish(self) -> RunResult:
         """Evaluate the last version, tell everybody that the run is over, and write the models."""
         self._state.round = None
+        self._reporter.tell_early_end()
         self._reporter.evaluate()
         while self._reporter.is_evaluating:
             self._loop.turn()

@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from fanfold.coordinator.aggregation.model_form import ModelForm
+from fanfold.coordinator.rounds.metric_watch import MetricWatch
 from fanfold.learning import (
     Task,
     TrainingAbandoned,
@@ -61,7 +62,7 @@ class Evaluator:
         *,
         deliver: Callable[[Evaluated], None],
         best: Path,
-        until_accuracy: float | None,
+        watch: MetricWatch | None = None,
         form: ModelForm | None = None,
     ) -> None:
         """Use the task's held-out data, if it has any that fits what is shared.
@@ -73,14 +74,14 @@ class Evaluator:
             network: changed by the evaluations.
             deliver: called with each result, in the evaluating thread.
             best: the file of the best version.
-            until_accuracy: the accuracy at which the run ends.
+            watch: says which version is the best, and when the run should end.
             form: what the network's files hold beside the tensors of a run; looked up if None.
 
         Raises:
             TaskError: if the held-out data cannot be read.
         """
         self._best = best
-        self._until_accuracy = until_accuracy
+        self.watch = watch or MetricWatch()
         self._task = task
         self.form = form or ModelForm.of(network)
         """Of the files that hold models."""
@@ -99,14 +100,6 @@ class Evaluator:
         task.execution = replace(task.execution, should_stop=self._is_closed.is_set)
         self.last: Evaluated | None = None
         """The newest result."""
-        self.best_accuracy = -1.0
-        self.is_good_enough = False
-
-    def restore(self, best_accuracy: float) -> None:
-        """Restore the best accuracy from before a restart."""
-        self.best_accuracy = best_accuracy
-        if self._until_accuracy is not None:
-            self.is_good_enough = best_accuracy >= self._until_accuracy
 
     @property
     def has_data(self) -> bool:
@@ -147,15 +140,14 @@ class Evaluator:
 
         Raises:
             OSError: if the disk refuses; the same result can be taken again.
+            InvalidInputError: if an option names a metric that is not measured.
         """
-        accuracy = evaluated.metrics.get("accuracy", -1.0)
-        if accuracy > self.best_accuracy:
-            metadata = {"version": str(evaluated.version), "accuracy": str(accuracy)}
+        if self.watch.is_best(evaluated.metrics):
+            numbers = {name: str(value) for name, value in evaluated.metrics.items()}
+            metadata = {**numbers, "version": str(evaluated.version)}
             state = self.form.state(evaluated.tensors)
             safetensors_file.replace(self._best, state, metadata)
-            self.best_accuracy = accuracy
-        if self._until_accuracy is not None and accuracy >= self._until_accuracy:
-            self.is_good_enough = True
+        self.watch.take(evaluated.version, evaluated.metrics)
         self.last = evaluated
 
     def close(self) -> None:

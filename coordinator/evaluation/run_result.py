@@ -29,6 +29,8 @@ class RunResult:
     parameters_sha256: str
     left_out: Mapping[str, int] | None = None
     refused: str | None = None
+    reason: str | None = None
+    """Why it ended before the last round, if it did."""
 
     def event(self) -> RunFinished:
         """Return what is told of a run that is finished."""
@@ -39,6 +41,7 @@ class RunResult:
             parameters_sha256=self.parameters_sha256,
             left_out=self.left_out,
             refused=self.refused,
+            reason=self.reason,
         )
 
 
@@ -50,6 +53,7 @@ def run_result_of(
     folder: Path,
     is_finished: bool,
     left_out: LeftOut,
+    reason: str | None,
 ) -> RunResult:
     """Return the state of the run; its accuracy is that of the last version, if it is known."""
     accuracy = None if reports.last is None else reports.last.accuracy
@@ -63,6 +67,7 @@ def run_result_of(
         parameters_sha256=parameters_sha256(evaluator.form.whole(run.tensors)),
         left_out=dict(left_out.rounds) or None,
         refused=in_words(left_out.reasons) if left_out.reasons else None,
+        reason=reason,
     )
 
 
@@ -73,7 +78,7 @@ def tell_if_unchanged(run: RunState, say: Say) -> None:
 
 
 def write_models(run: RunState, evaluator: Evaluator, folder: Path) -> None:
-    """Write the last model; it is also the best one where accuracy was never measured.
+    """Write the last model; it is also the best one where nothing was measured.
 
     Raises:
         OSError: if the disk refuses; it can be tried again.
@@ -81,5 +86,5 @@ def write_models(run: RunState, evaluator: Evaluator, folder: Path) -> None:
     metadata = {"run": run.run_id, "version": str(run.version)}
     state = evaluator.form.state(run.tensors)
     safetensors_file.replace(folder / MODEL, state, metadata)
-    if evaluator.best_accuracy < 0:
+    if evaluator.watch.best is None:
         safetensors_file.replace(folder / BEST, state, metadata)

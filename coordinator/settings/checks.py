@@ -7,6 +7,7 @@ from pydantic import AfterValidator
 from fanfold.coordinator.aggregation.fixed_settings import check_encoding, is_fixed
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.rounds.lr_schedule import parse_schedule
+from fanfold.coordinator.rounds.metric_goals import parse_metric
 from fanfold.schemas.encodings import Encoding
 from fanfold.schemas.errors import InvalidInputError
 
@@ -55,6 +56,7 @@ SERVER_OPTIMIZER = checked(_check_server_optimizer)
 AGGREGATOR = checked(_check_aggregator)
 MIXING = checked(_check_mixing)
 STALENESS = checked(parse_staleness)
+METRIC = checked(parse_metric)
 LR_SCHEDULE = checked(parse_schedule)
 ENCODING = checked(check_encoding)
 ENCODING_DOWN = checked(_check_encoding_down)

@@ -27,13 +27,14 @@ from fanfold.coordinator.settings.checks import (
     SERVER_OPTIMIZER,
     STALENESS,
 )
+from fanfold.coordinator.settings.evaluation_settings import EvaluationSettings
 from fanfold.coordinator.settings.training_settings import TrainingSettings
 from fanfold.schemas.messages import FixedPlan
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class RoundSettings(TrainingSettings):
+class RoundSettings(TrainingSettings, EvaluationSettings):
     """When rounds close and how they aggregate the updates."""
 
     task: str = Field(
@@ -105,12 +106,6 @@ class RoundSettings(TrainingSettings):
         ge=1,
         description="Most examples that an update may claim, which is its weight; no limit by "
         "default, so set it if you do not trust all participants.",
-    )
-    until_accuracy: float | None = Field(
-        None, gt=0, le=1, description="End the run early at this held-out accuracy."
-    )
-    evaluate_every: int = Field(
-        1, ge=1, description="Rounds between evaluations; the last is always one."
     )
     encoding: Annotated[str, ENCODING] = Field(
         "float32",

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from fanfold.coordinator.settings.round_settings import RoundSettings
 
+NEED_EVALUATIONS = ("metric", "patience", "until", "until_accuracy", "evaluate_every")
 PRIVACY_SETTINGS = ("dp_at", "dp_delta", "dp_divisor")
 
 
@@ -41,7 +42,7 @@ def without_effect(settings: RoundSettings, *, can_evaluate: bool) -> dict[str, 
         found["staleness"] = "sums of integers weigh all updates the same"
     if not can_evaluate:
         reason = "the task has no held-out data for the coordinator, or tensors that stay private"
-        found |= dict.fromkeys(("until_accuracy", "evaluate_every"), reason)
+        found |= dict.fromkeys(NEED_EVALUATIONS, reason)
     if getattr(settings, "dp_clip", None) is None:
         found |= dict.fromkeys(PRIVACY_SETTINGS, "differential privacy needs --dp-clip")
     return chosen(settings, found)

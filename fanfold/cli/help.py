@@ -21,7 +21,7 @@ _NAMES = {
         *("max_staleness", "staleness", "server_optimizer", "aggregator", "buckets", "mixing"),
         *("normalize_steps", "max_update_norm", "max_buffer_norm", "max_examples", "clip"),
     ),
-    EVALUATION: ("until_accuracy", "evaluate_every"),
+    EVALUATION: ("metric", "patience", "until", "until_accuracy", "evaluate_every"),
     FILES: (
         *("out", "resume", "accept_lost_history", "initial", "commit_seconds", "commit_updates"),
         "state_dir",

@@ -94,8 +94,11 @@ class SimulatedFederation:
 
     @property
     def is_over(self) -> bool:
-        """Whether the last round was closed, or a version is good enough."""
-        return self.run.version >= self._settings.rounds or self._recorder.is_good_enough
+        """Whether the last round was closed, or a metric says that it should be."""
+        return (
+            self.run.version >= self._settings.rounds
+            or self._recorder.watch.reason_to_end is not None
+        )
 
     def hold(self, version: int) -> None:
         """Note that one more participant will need this version."""

@@ -12,7 +12,8 @@ from fanfold.coordinator.aggregation.metric_means import finite, weighted_means
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.evaluation.run_result import tell_if_unchanged
 from fanfold.coordinator.persistence.history import History
-from fanfold.schemas.events.coordinator import RoundClosed
+from fanfold.coordinator.rounds.metric_watch import MetricWatch
+from fanfold.schemas.events.coordinator import EndsEarly, RoundClosed
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.messages import Update
 from fanfold.schemas.timestamps import iso_utc
@@ -44,7 +45,7 @@ class RoundRecorder:
         evaluate: Evaluate | None,
         evaluate_every: int,
         evaluate_seconds: float | None,
-        until_accuracy: float | None,
+        watch: MetricWatch,
         say: Say,
     ) -> None:
         """Write to `history`.
@@ -55,14 +56,14 @@ class RoundRecorder:
                 what participants report.
             evaluate_every: rounds between two evaluations.
             evaluate_seconds: simulated seconds between two evaluations, instead of that.
-            until_accuracy: the accuracy at which the run ends.
-            say: called with the event of every round whose accuracy is known.
+            watch: says which version is the best, and when the run should end.
+            say: called with the event of every round of which something was measured.
         """
         self._history = history
         self._evaluate = evaluate
         self._evaluate_every = evaluate_every
         self._evaluate_seconds = evaluate_seconds
-        self._until_accuracy = until_accuracy
+        self.watch = watch
         self._say = say
         self._evaluate_at = 0.0
         self._reported: list[tuple[int, Mapping[str, float]]] = []
@@ -73,7 +74,10 @@ class RoundRecorder:
         """Updates folded since the beginning."""
         self.accuracy: float | None = None
         """The accuracy of the version that was evaluated last."""
-        self.is_good_enough = False
+        self.best: Mapping[str, Tensor] | None = None
+        """A copy of the best version's tensors; None where nothing was measured."""
+        self.early_end: str | None = None
+        """Why the run ended before its last round."""
 
     def open_round(self) -> None:
         """Count from zero."""
@@ -128,7 +132,13 @@ class RoundRecorder:
         self._history.append(closed.at(simulated_time(now)).document(whole=True))
         if closed.accuracy is not None:
             self.accuracy = closed.accuracy
+        if known:
             self._say(closed)
+        self.early_end = None if is_last else self.watch.reason_to_end
+        if self.early_end is not None:
+            ends = EndsEarly(run.version, self.early_end).at(simulated_time(now))
+            self._history.append(ends.document())
+            self._say(ends)
 
     def _metrics(self, run: RunState, now: float, *, is_last: bool) -> Mapping[str, float]:
         if self._evaluate is None:
@@ -136,9 +146,9 @@ class RoundRecorder:
         if not (is_last or self._is_due(run.version, now)):
             return {}
         metrics = self._evaluate(run.version, run.tensors)
-        accuracy = metrics.get("accuracy")
-        if self._until_accuracy is not None and accuracy is not None:
-            self.is_good_enough = accuracy >= self._until_accuracy
+        if self.watch.is_best(metrics):
+            self.best = {name: tensor.clone() for name, tensor in run.tensors.items()}
+        self.watch.take(run.version, metrics)
         return metrics
 
     def _is_due(self, version: int, now: float) -> bool:

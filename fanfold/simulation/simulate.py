@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fanfold.coordinator.aggregation import fixed_settings
 from fanfold.coordinator.aggregation.run_state import DivergedError
+from fanfold.coordinator.evaluation.run_result import BEST, MODEL
 from fanfold.coordinator.persistence.history import History, started
 from fanfold.coordinator.rounds.policy import Mode
 from fanfold.coordinator.settings import RoundSettings
@@ -54,6 +55,8 @@ class SimulationResult:
     accuracy: float | None
     history: Path
     parameters_sha256: str
+    reason: str | None = None
+    """Why it ended early, if it did: what a metric reached."""
 
 
 def run(
@@ -127,7 +130,7 @@ def simulate(
             evaluate=evaluate,
             evaluate_every=rounds.evaluate_every,
             evaluate_seconds=settings.evaluate_seconds,
-            until_accuracy=rounds.until_accuracy,
+            watch=rounds.watch,
             say=say,
         )
         federation = SimulatedFederation(
@@ -183,7 +186,11 @@ def _finish(
     tensors = federation.run.tensors
     metadata = {"run": federation.run.run_id, "version": str(federation.version)}
     state = federation.form.state(tensors)
-    safetensors_file.replace(folder / "model.safetensors", state, metadata)
+    safetensors_file.replace(folder / MODEL, state, metadata)
+    if recorder.best is not None:
+        state = federation.form.state(recorder.best)
+        metadata["version"] = str(recorder.watch.best_version)
+    safetensors_file.replace(folder / BEST, state, metadata)
     outcome = SimulationResult(
         is_finished=is_finished,
         rounds=federation.version,
@@ -192,6 +199,7 @@ def _finish(
         accuracy=recorder.accuracy,
         history=folder / "history.jsonl",
         parameters_sha256=parameters_sha256(federation.form.whole(tensors)),
+        reason=recorder.early_end,
     )
     if is_finished:
         say(
@@ -203,6 +211,7 @@ def _finish(
                 accuracy=outcome.accuracy,
                 history=str(outcome.history),
                 parameters_sha256=outcome.parameters_sha256,
+                reason=outcome.reason,
             )
         )
     return outcome

@@ -18,6 +18,7 @@ from fanfold.schemas.events.commands import (
 from fanfold.schemas.events.coordinator import (
     AllRefused,
     CheckpointDamaged,
+    EndsEarly,
     HistoryLost,
     ModelsLost,
     ModelUnchanged,
@@ -107,6 +108,7 @@ class LiveView(View):
 
 
 LASTING = (
+    EndsEarly,
     RunFinished,
     BrokerKept,
     SimulationFinished,

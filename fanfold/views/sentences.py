@@ -8,6 +8,7 @@ from rich.filesize import decimal
 
 from fanfold.coordinator.aggregation.refusals import MAX_NAMED, in_words
 from fanfold.monitoring.printable import printable
+from fanfold.schemas.events.commands import SimulationFinished
 from fanfold.schemas.events.coordinator import RoundClosed, RunFinished, Waiting
 from fanfold.schemas.events.event import Event, UnknownEvent
 from fanfold.schemas.timestamps import iso_utc
@@ -32,6 +33,7 @@ SENTENCES = {
         "{mode}: {rounds} rounds, {updates} updates in {simulated_seconds} simulated seconds, "
         "accuracy {accuracy}; the history is in {history}"
     ),
+    "ends_early": "the run ends with version {version}: {reason}",
     "evaluation_failed": "version {version} was not evaluated, and the run goes on: {reason}",
     "checking": "{now} ...",
     "training_note": "{note}",
@@ -115,6 +117,8 @@ def sentence(event: Event) -> str:
             text += f"; {shares_in_words(event.shares)}"
         if event.left_out:
             text = f"left out: {printable(in_words(event.left_out))}; {text}"
+    if isinstance(event, RunFinished | SimulationFinished) and event.reason:
+        text += f"; it ended early: {values['reason']}"
     if isinstance(event, RunFinished) and event.left_out:
         text = f"left out: {_left_out(event.left_out)}, refused: {values['refused']}; {text}"
     if isinstance(event, Waiting) and event.refused:

@@ -63,6 +63,8 @@ class SimulationFinished(Event):
     history: str
     """The file."""
     parameters_sha256: str
+    reason: str | None = None
+    """Why it ended before its last round or the end of its time."""
 
 
 @dataclass(frozen=True)

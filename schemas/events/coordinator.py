@@ -60,6 +60,15 @@ class Stopping(Event):
 
 
 @dataclass(frozen=True)
+class EndsEarly(Event):
+    """The run ends before its last round: a metric is good enough, or gets no better."""
+
+    version: int
+    """The last one."""
+    reason: str
+
+
+@dataclass(frozen=True)
 class RunFinished(Event):
     """The last round is over, and the model is written."""
 
@@ -73,6 +82,8 @@ class RunFinished(Event):
     """Who was refused while present, and in how many rounds; None where nobody was."""
     refused: str | None = None
     """Why, for each the last time."""
+    reason: str | None = None
+    """Why it ended before the last round."""
 
 
 # -- rounds

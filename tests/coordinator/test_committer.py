@@ -53,9 +53,7 @@ class Start:
         self.store = RunStore(folder, ReaderLimits(max_bytes=1 << 20))
         self.said: list[str] = []
         self.fields: list[dict[str, Any]] = []
-        self.evaluator = Evaluator(
-            task, network, deliver=lambda _: None, best=folder / "best", until_accuracy=None
-        )
+        self.evaluator = Evaluator(task, network, deliver=lambda _: None, best=folder / "best")
         nobody: Any = None
         state = FederationState(self.run, Presence(), Sampling(settings.policy, 0))
         reader = EventReader(EventBuffer()) if reader is None else reader
@@ -95,7 +93,7 @@ class Start:
         self.store.history.append({"event": "round", "updates": names})
         document, tensors = self.run.state()
         reports = {"last": {}, "waiting": []}
-        state = {"run": document, "reports": reports, "best_accuracy": -1.0, "present": []}
+        state = {"run": document, "reports": reports, "present": []}
         self.store.commit({**state, "sample": None}, tensors)
 
     def fold(self, participant: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from named_events import named
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import TensorDataset
@@ -89,6 +90,9 @@ ROUND_OPTIONS = {
     "max_update_norm": Row(1e-6),
     "max_buffer_norm": Row(1e-6),
     "max_examples": Row(2),
+    "metric": Row("loss", {"patience": 1, "rounds": 6}),
+    "patience": Row(1, {"lr": 0.0, "rounds": 4}),
+    "until": Row("loss:100"),
     "until_accuracy": Row(0.01),
     "evaluate_every": Row(2),
     "encoding": Row("float16"),
@@ -248,3 +252,35 @@ class Fails(Probe):
 
     def evaluate(self, network: nn.Module, data: Any) -> dict[str, float]:
         raise MemoryError("full")
+
+
+class Overfits(Probe):
+    """Whose loss is best after three rounds."""
+
+    evaluations = 0
+
+    def evaluate(self, network: nn.Module, data: Any) -> dict[str, float]:
+        self.evaluations += 1
+        return {"loss": abs(self.evaluations - 3.0), "accuracy": 0.5}
+
+
+def test_a_simulation_ends_when_patience_is_over_and_keeps_the_best_version(folder: Path) -> None:
+    settings = SimulationSettings(participants=2, plot=False, out=folder / "out")
+    options = {"task": f"{__name__}:Overfits", "rounds": "9", "metric": "loss", "patience": "2"}
+    said: list[tuple[str, dict[str, Any]]] = []
+    outcome = run(
+        settings,
+        lambda mode: rounds_of(mode, settings, options),
+        say=lambda event: said.append(named(event)),
+        on_ready=lambda _stop: None,
+    )["sync"]
+    reason = "loss was no better in 2 evaluations in a row (--patience 2); its best is 0, of "
+    reason += "version 3"
+    assert (outcome.is_finished, outcome.rounds, outcome.reason) == (True, 5, reason)
+    (ends,) = (fields for event, fields in said if event == "ends_early")
+    assert (ends["version"], ends["reason"]) == (5, reason)
+    assert said[-1][1]["reason"] == reason
+    (last,) = list(read_history(outcome.history))[-1:]
+    assert (last["event"], last["reason"]) == ("ends_early", reason)
+    with safe_open(outcome.history.with_name("best.safetensors"), "pt") as file:
+        assert file.metadata()["version"] == "3"

@@ -14,6 +14,7 @@ from rich.console import Console
 from fanfold.cli import commands
 from fanfold.schemas.events.coordinator import (
     AllRefused,
+    EndsEarly,
     ParticipantLeft,
     ParticipantsLeftOut,
     RoundClosed,
@@ -69,6 +70,17 @@ def test_json_is_exactly_what_programs_rely_on(capsys: pytest.CaptureFixture[str
             "model": "runs/[run]/m.safetensors",
             "parameters_sha256": "0f",
         },
+    ]
+
+
+def test_the_last_line_says_why_a_run_ended_early(capsys: pytest.CaptureFixture[str]) -> None:
+    reason = "loss reached 0.5 (--until loss:0.5)"
+    with LinesView(at_noon) as shown:
+        shown.say(EndsEarly(version=2, reason=reason))
+        shown.say(replace(FINISHED, reason=reason))
+    assert capsys.readouterr().out.splitlines() == [
+        f"{TIME} the run ends with version 2: {reason}",
+        f"{TIME} {sentence(FINISHED)}; it ended early: {reason}",
     ]
 
 

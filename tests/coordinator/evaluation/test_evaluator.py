@@ -36,9 +36,7 @@ def test_versions_that_wait_take_no_more_memory_than_there_is(
     monkeypatch.setattr(evaluation, "MOST_PENDING_BYTES", 0)
     task, results = Gated(), queue.SimpleQueue[Evaluated]()
     network = task.network()
-    evaluator = Evaluator(
-        task, network, deliver=results.put, best=tmp_path / "best", until_accuracy=None
-    )
+    evaluator = Evaluator(task, network, deliver=results.put, best=tmp_path / "best")
     tensors = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     assert evaluator.submit(1, tensors) == []
     assert task.began.wait(20)
@@ -59,9 +57,7 @@ def test_with_room_for_all_every_version_is_evaluated(tmp_path: Path) -> None:
     """A slow evaluation of a small model is waited for, at the latest at the end."""
     task, results = Gated(), queue.SimpleQueue[Evaluated]()
     network = task.network()
-    evaluator = Evaluator(
-        task, network, deliver=results.put, best=tmp_path / "best", until_accuracy=None
-    )
+    evaluator = Evaluator(task, network, deliver=results.put, best=tmp_path / "best")
     for version in range(50):
         assert evaluator.submit(version, dict(network.state_dict())) == []
     task.gate.set()
@@ -127,9 +123,7 @@ def test_an_evaluation_under_way_is_given_up_at_the_end(tmp_path: Path) -> None:
     for task in (Patient(), Gated()):
         results = queue.SimpleQueue[Evaluated]()
         network = task.network()
-        evaluator = Evaluator(
-            task, network, deliver=results.put, best=tmp_path / "best", until_accuracy=None
-        )
+        evaluator = Evaluator(task, network, deliver=results.put, best=tmp_path / "best")
         evaluator.submit(1, dict(network.state_dict()))
         assert task.began.wait(20)
         evaluator.close()
