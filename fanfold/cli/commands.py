@@ -17,7 +17,7 @@ from fanfold.check.settings import CheckSettings
 from fanfold.cli import access_commands, identity_commands, logs
 from fanfold.cli.help import GroupedCommand
 from fanfold.cli.options import options_of
-from fanfold.cli.signals import end, end_now, stop_on_signals
+from fanfold.cli.signals import end, end_now, exit_code, stop_on_signals
 from fanfold.coordinator.settings import CoordinatorSettings, RoundSettings
 from fanfold.local.parent_watch import end_with_parent
 from fanfold.local.settings import LocalSettings
@@ -121,7 +121,7 @@ def coordinator(
         if outcome.is_finished:
             view.say(outcome.event())
     if not outcome.is_finished:
-        end(FAILED)
+        end(exit_code(FAILED))
 
 
 @app.command(cls=GroupedCommand)
@@ -146,8 +146,10 @@ def participant(*, json: Json = False, credentials: CredentialsFile = None, **op
             view.say(event)
 
         is_over = serve(settings, say=say, on_ready=stop_on_signals, observer=metrics)
+    code = exit_code(0)
     if not is_over:
-        end_now()
+        end_now(code)
+    sys.exit(code)
 
 
 @app.command(cls=GroupedCommand)
@@ -165,6 +167,7 @@ def status(
     settings = read(StatusSettings, options, credentials)
     logs.set_up(settings.log_format, federation=settings.federation)
     look(settings, json=json, repeat=watch, on_ready=stop_on_signals)
+    sys.exit(exit_code(0))
 
 
 @app.command(cls=GroupedCommand)
@@ -184,7 +187,7 @@ def simulate(*, json: Json = False, **options: Any) -> None:
             on_ready=stop_on_signals,
         )
     if not all(outcome.is_finished for outcome in outcomes.values()):
-        sys.exit(FAILED)
+        sys.exit(exit_code(FAILED))
 
 
 @app.command(cls=GroupedCommand)
@@ -241,7 +244,7 @@ def main() -> None:
 
 def _fail(error: Exception, code: int) -> None:
     sys.stderr.write(f"fanfold: {error}\n")
-    end(code)
+    end(exit_code(code))
 
 
 def _view(json: bool, log_format: str, *, is_live: bool = True) -> View:

@@ -13,6 +13,11 @@ from collections.abc import Callable
 TASK_THREAD = "evaluation"
 """The name of the thread in which a task's own evaluation runs."""
 _EXIT_CODE_OF_SIGNAL = 128  # plus its number, as a shell says it
+INTERRUPTED = _EXIT_CODE_OF_SIGNAL + signal.SIGINT
+"""The exit code of every command that Ctrl-C has ended."""
+
+_received: list[signal.Signals] = []
+"""The signals that asked this process to end, in their order."""
 
 
 def end_at_once_on_sigterm() -> None:
@@ -24,12 +29,18 @@ def stop_on_signals(stop: Callable[[str], None]) -> None:
     """Let SIGTERM and SIGINT call `stop`; a second signal ends the process at once."""
 
     def handle(number: int, _frame: object) -> None:
+        _received.append(signal.Signals(number))
         signal.signal(number, _end_at_once)
         # In a thread of its own: the interrupted code may hold the very lock that `stop` needs.
         threading.Thread(target=stop, args=(signal.Signals(number).name,)).start()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)
+
+
+def exit_code(otherwise: int) -> int:
+    """Return the exit code of a command that ends before its work is done."""
+    return INTERRUPTED if _received[:1] == [signal.SIGINT] else otherwise
 
 
 def end_now(code: int = 0) -> None:

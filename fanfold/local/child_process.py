@@ -1,5 +1,6 @@
 """One service as a child process; its output is a log, the coordinator's also its events."""
 
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -57,12 +58,13 @@ class ChildProcess:
                 stderr=stream,
                 text=True,
                 errors="replace",
+                process_group=0,  # a Ctrl-C in the terminal reaches us alone, and then it by us
             )
         threading.Thread(target=self._listen, name=f"hears {name}", daemon=True).start()
 
-    def terminate(self) -> None:
+    def terminate(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Ask it to end."""
-        self._process.terminate()
+        self._process.send_signal(number)
 
     def wait(self) -> int:
         """Wait for its end and return its exit code."""

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from signal import SIGINT, SIGTERM
 from typing import Protocol
 
 from fanfold.access.broker_environment import BROKER_VARIABLE
@@ -167,11 +168,11 @@ class Federation:
             sys.stderr.write(f"fanfold: {self._coordinator.reason_of_the_end()}\n")
         return code if code >= 0 else FAILED  # a negative code is the signal that killed it
 
-    def stop(self, _reason: str) -> None:
-        """Ask the coordinator to end; the participants are ended after it."""
+    def stop(self, reason: str) -> None:
+        """Ask the coordinator to end, by the signal we got; the participants are ended after it."""
         self._is_stopping = True
         if self._coordinator is not None:
-            self._coordinator.terminate()
+            self._coordinator.terminate(SIGINT if reason == SIGINT.name else SIGTERM)
 
     def close(self) -> None:
         """Ask all processes to end, and kill those that do not."""

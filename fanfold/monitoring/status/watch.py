@@ -53,7 +53,6 @@ def watch(
     """
     status = FederationStatus(settings.federation)
     event_buffer = EventBuffer()
-    on_ready(lambda reason: event_buffer.put_event(Stop(reason)))
     tls = _tls(settings)
     connection = Connection(
         settings.broker,
@@ -65,6 +64,7 @@ def watch(
     with connection:
         read_queues = _queues_reader(settings, tls)
         connection.wait_connected(settings.connect_seconds)
+        on_ready(lambda reason: event_buffer.put_event(Stop(reason)))
         listener = Listener(
             FederationNames(settings.federation),
             status,
