@@ -14,7 +14,7 @@ from rich.console import Console
 from fanfold.access import credentials as credentials_file
 from fanfold.api.reading import read
 from fanfold.check.settings import CheckSettings
-from fanfold.cli import access_commands, identity_commands, logs
+from fanfold.cli import access_commands, identity_commands, logs, run_commands
 from fanfold.cli.help import GroupedCommand
 from fanfold.cli.options import options_of
 from fanfold.cli.signals import end, end_now, exit_code, stop_on_signals
@@ -222,6 +222,7 @@ def check(*, json: Json = False, **options: Any) -> None:
         show(report, Console())
 
 
+run_commands.add_to(app)
 access_commands.add_to(app)
 identity_commands.add_to(app)
 

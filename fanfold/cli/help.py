@@ -73,6 +73,10 @@ EXAMPLES = {
         "fanfold replay --out runs/first",
         "fanfold replay --out runs/scans --partition-of charite=0 --partition-of uke=1",
     ),
+    "export": (
+        "fanfold export runs/first --format csv",
+        "fanfold export runs/simulation --format parquet --table updates --out updates.parquet",
+    ),
     "check": (
         "fanfold check --task radiology:Radiology --data /data",
         "fanfold check --task digits --batch-size 64 --optimizer adam --json",

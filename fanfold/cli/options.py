@@ -30,7 +30,9 @@ def options_of(*models: type[BaseModel]) -> Callable[[Command], Command]:
             if parameter.kind is not inspect.Parameter.VAR_KEYWORD
         ]
         generated = [_parameter(name, field, groups[name]) for name, field in fields.items()]
-        command.__dict__["__signature__"] = inspect.Signature([*generated, *own])  # typer reads it
+        # typer reads the signature; arguments without a name stand first
+        in_order = sorted([*generated, *own], key=lambda parameter: parameter.kind)
+        command.__dict__["__signature__"] = inspect.Signature(in_order)
         return command
 
     return decorate

@@ -1,4 +1,4 @@
-"""The settings of a replay."""
+"""The settings of commands that read a run's folder."""
 
 from pathlib import Path
 from typing import Literal
@@ -30,4 +30,20 @@ class ReplaySettings(BaseModel):
     )
     log_format: Literal["text", "json"] = Field(
         "text", description="Format of log lines: text for people, json for programs."
+    )
+
+
+class ExportSettings(BaseModel):
+    """Which table of a run is written, and how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["csv", "parquet"] = Field(
+        "csv", description="csv, or parquet, which keeps types and needs pyarrow."
+    )
+    table: Literal["rounds", "updates"] = Field(
+        "rounds", description="A row for each of the rounds, or of the updates in them."
+    )
+    out: Path | None = Field(
+        None, description="File to write; by default rounds.csv or its like in the run's folder."
     )

@@ -39,6 +39,7 @@ SENTENCES = {
     "training_note": "{note}",
     "model_unchanged": "after {rounds} rounds nothing was learned; is --lr too small for it?",
     "option_without_effect": "{option} has no effect: {reason}",
+    "exported": "{rows} rows are in {file}",
     "plot_written": "the plot is in {plot}",
     "broker_kept": (
         "the broker stays until Ctrl-C: management UI {management}, user {user}, "

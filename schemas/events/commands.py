@@ -76,6 +76,15 @@ class PlotWritten(Event):
 
 
 @dataclass(frozen=True)
+class Exported(Event):
+    """A run's history was written as a table."""
+
+    file: str
+    rows: int
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class RoundReplayed(Event):
     """A round of the history was trained anew."""
 

@@ -1,0 +1,37 @@
+"""The commands that read the folder of a run: `fanfold export`.
+
+Commands import what they need only when they run, so that `--help` answers at once.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fanfold.api.reading import read
+from fanfold.cli.help import GroupedCommand
+from fanfold.cli.options import options_of
+from fanfold.runs.settings import ExportSettings
+from fanfold.views.view import JsonView, LinesView
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    app.command(cls=GroupedCommand)(export)
+
+
+@options_of(ExportSettings)
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder that a run or simulation had as --out.")],
+    *,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object per line on standard output.")
+    ] = False,
+    **options: Any,
+) -> None:
+    """Write the history of a run, or of all runs below a folder, as a CSV or Parquet table."""
+    from fanfold.runs.export import export as export_run  # noqa: PLC0415 - see above
+
+    settings = read(ExportSettings, options)
+    with JsonView() if json else LinesView() as view:
+        view.say(export_run(run, settings))

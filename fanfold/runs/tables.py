@@ -1,0 +1,95 @@
+"""A run's history as a table of plain values: a row for each round, or for each update.
+
+A folder may hold one run or many, as that of a simulation of several modes and seeds does. Every
+row says which run it belongs to: `folder` (below the one that was named), `run`, `mode` and `seed`.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from fanfold.coordinator.persistence.history import read_history
+from fanfold.schemas.errors import InvalidInputError
+
+TableName = Literal["rounds", "updates"]
+Row = dict[str, Any]
+WHICH_RUN = ("folder", "run", "mode", "seed")
+
+
+def table_of(folder: Path, name: TableName) -> list[Row]:
+    """Return the rows of all runs in a folder, oldest first; all have the same columns.
+
+    Metrics have columns of their names, after those of every history; what a row does not have is
+    None.
+
+    Raises:
+        InvalidInputError: if there is no history, or one that cannot be read.
+    """
+    rows: list[Row] = []
+    metrics: set[str] = set()
+    for path in _histories(folder):
+        for row, measured in _rows(path, folder, name):
+            rows.append(row | {f"metric {each}": value for each, value in measured.items()})
+            metrics |= measured.keys()
+    own = list(dict.fromkeys(column for row in rows for column in row if " " not in column))
+    columns = {column: column for column in own}
+    for each in sorted(metrics):
+        columns[f"metric {each}"] = f"metric_{each}" if each in own else each
+    return [{name: row.get(key) for key, name in columns.items()} for row in rows]
+
+
+def _histories(folder: Path) -> list[Path]:
+    found = sorted(folder.rglob("history.jsonl"))
+    if not found:
+        raise InvalidInputError(
+            f"{folder} holds no history.jsonl; name the folder that a run was given as --out"
+        )
+    return found
+
+
+def _rows(path: Path, root: Path, name: TableName) -> Iterator[tuple[Row, Mapping[str, float]]]:
+    """Yield each row of a history with its metrics; those that have columns already are left out.
+
+    A round that was told twice, because its coordinator was killed in between, counts once.
+    """
+    which: Row = dict.fromkeys(WHICH_RUN)
+    which["folder"] = str(path.parent.relative_to(root))
+    told: set[int] = set()
+    for record in _records(path):
+        event = record.pop("event")
+        if event == "started":
+            settings = record["settings"]
+            which |= {"run": record["run"], "mode": settings["mode"], "seed": settings["seed"]}
+        elif name == "rounds" and event == "round_closed" and record["round"] not in told:
+            told.add(record["round"])
+            metrics = {
+                each: value
+                for each, value in (record.pop("metrics", None) or {}).items()
+                if each not in {"loss", "accuracy"}
+            }
+            yield which | {each: _plain(value) for each, value in record.items()}, metrics
+        elif name == "updates" and event == "round" and record["round"] not in told:
+            told.add(record["round"])
+            for update in record["updates"]:
+                measured = update.pop("metrics", None) or {}
+                plain = {each: _plain(value) for each, value in update.items()}
+                yield (
+                    which | {"round": record["round"], "time": record.get("time")} | plain,
+                    measured,
+                )
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records, without a last line that is not whole: a run may be writing it."""
+    try:
+        yield from read_history(path)
+    except json.JSONDecodeError:
+        return
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read ({error.strerror})") from None
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that fits into a cell: what is nested becomes JSON."""
+    return json.dumps(value) if isinstance(value, dict | list) else value
