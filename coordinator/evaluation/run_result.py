@@ -31,6 +31,7 @@ class RunResult:
     refused: str | None = None
     reason: str | None = None
     """Why it ended before the last round, if it did."""
+    measured_by: str | None = None
 
     def event(self) -> RunFinished:
         """Return what is told of a run that is finished."""
@@ -42,6 +43,7 @@ class RunResult:
             left_out=self.left_out,
             refused=self.refused,
             reason=self.reason,
+            measured_by=self.measured_by,
         )
 
 
@@ -57,6 +59,7 @@ def run_result_of(
 ) -> RunResult:
     """Return the state of the run; its accuracy is that of the last version, if it is known."""
     accuracy = None if reports.last is None else reports.last.accuracy
+    measured_by = None if reports.last is None else reports.last.measured_by
     if evaluator.last is not None:
         accuracy = finite(evaluator.last.metrics).get("accuracy")
     return RunResult(
@@ -68,6 +71,7 @@ def run_result_of(
         left_out=dict(left_out.rounds) or None,
         refused=in_words(left_out.reasons) if left_out.reasons else None,
         reason=reason,
+        measured_by=measured_by,
     )
 
 

@@ -12,6 +12,9 @@ from fanfold.coordinator.aggregation.metric_means import finite, weighted_means
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.schemas.events.coordinator import RoundClosed
 
+PARTICIPANTS = "participants"
+"""Who measured, where the coordinator has no data of its own."""
+
 
 @dataclass(slots=True)
 class _Closed:
@@ -152,6 +155,8 @@ def report_of(
         epsilon_replace_one=_largest(privacy.get("epsilon_replace_one")),
         delta=privacy.get("delta"),
         left_out=left_out or None,
+        metrics=means if with_reported_metrics else None,
+        measured_by=PARTICIPANTS if means else None,
     )
 
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 from pydantic import BaseModel
-from typer.core import TyperCommand
+
+from fanfold.cli.given_once import GivenOnceCommand
 
 WHO, FILES, BROKER, PRIVACY = "What and who", "Files and reports", "Broker", "Privacy"
 AGGREGATION, EVALUATION = "Aggregation", "Evaluation and the end"
@@ -108,7 +109,7 @@ EXAMPLES = {
 }
 
 
-class ExampledCommand(TyperCommand):
+class ExampledCommand(GivenOnceCommand):
     """A command whose help ends with two examples."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:

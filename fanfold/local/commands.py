@@ -19,7 +19,8 @@ def coordinator_command(settings: LocalSettings) -> list[str]:
 def coordinator_settings(settings: LocalSettings) -> CoordinatorSettings:
     """Return the coordinator's settings; its broker is passed in the environment."""
     fields = CoordinatorSettings.model_fields
-    chosen = {name: getattr(settings, name) for name in fields}
+    chosen = {name: getattr(settings, name) for name in fields if name != "data"}
+    chosen["data"] = settings.held_out_folder
     # Only what differs from the defaults: some checks ask whether a setting was given at all.
     values: dict[str, Any] = {
         name: value for name, value in chosen.items() if value != fields[name].get_default()
@@ -30,8 +31,9 @@ def coordinator_settings(settings: LocalSettings) -> CoordinatorSettings:
     return CoordinatorSettings(**values)
 
 
-def participant_command(settings: LocalSettings, name: str, index: int) -> list[str]:
+def participant_command(settings: LocalSettings, index: int) -> list[str]:
     """Return the arguments of `fanfold` that run one participant on its share of the data."""
+    name = settings.names[index]
     choices = {field: getattr(settings, field) for field in ExamplePrivacySettings.model_fields}
     if choices["device_memory_fraction"] is None:
         # An equal share: otherwise the first one would take the memory that the others need.
@@ -41,23 +43,22 @@ def participant_command(settings: LocalSettings, name: str, index: int) -> list[
         "federation": settings.federation,
         "id": name,
         "task": settings.task,
-        "partition": settings.partition,
-        "partition-index": index,
-        "num-partitions": settings.participants,
+        **settings.share_of(index),
         "seed": settings.seed,
         "device": settings.device,
-        "data": settings.data,
-        "state-dir": states and states / name,
-        "ca-file": settings.ca_file,
+        "state_dir": states and states / name,
+        "ca_file": settings.ca_file,
         "certificate": settings.certificate,
         "key": settings.key,
-        "heartbeat-seconds": settings.heartbeat_seconds,
-        "chunk-bytes": settings.chunk_bytes,
-        "connect-seconds": settings.connect_seconds,
-        "reconnect-seconds": settings.reconnect_seconds,
-        "log-format": settings.log_format,
+        "heartbeat_seconds": settings.heartbeat_seconds,
+        "chunk_bytes": settings.chunk_bytes,
+        "connect_seconds": settings.connect_seconds,
+        "reconnect_seconds": settings.reconnect_seconds,
+        "log_format": settings.log_format,
     }
-    given = [f"--{flag}={value}" for flag, value in flags.items() if value is not None]
+    given = [
+        f"--{flag.replace('_', '-')}={value}" for flag, value in flags.items() if value is not None
+    ]
     return ["participant", *given, *_flags(ExamplePrivacySettings(**choices))]
 
 

@@ -99,22 +99,19 @@ def check_input(settings: LocalSettings) -> None:
     No data is read here: that may take long, and the participants do it.
 
     Raises:
-        LearningError: if there is no such task, data folder, device or optimizer.
+        InvalidInputError: if a folder is none.
+        LearningError: if there is no such task, device or optimizer.
     """
     local_optimizer(settings.optimizer)
     local_device(settings.device)
-    build_task(
-        ParticipantSettings.model_validate(
-            {
-                "id": _name(0),
-                "task": settings.task,
-                "data": settings.data,
-                "partition": settings.partition,
-                "num_partitions": settings.participants,
-                "seed": settings.seed,
-            }
-        )
-    )
+    folders = [("--data", folder) for folder in settings.data]
+    if settings.test_data is not None:
+        folders.append(("--test-data", settings.test_data))
+    for option, folder in folders:
+        if not folder.is_dir():
+            raise InvalidInputError(f"{option} {folder} is not a folder")
+    first = {"id": settings.names[0], "task": settings.task, "seed": settings.seed}
+    build_task(ParticipantSettings.model_validate(first | settings.share_of(0)))
 
 
 class Federation:
@@ -141,9 +138,8 @@ class Federation:
     def start(self) -> None:
         """Start all processes."""
         self._coordinator = self._child("coordinator", coordinator_command(self._settings))
-        for index in range(self._settings.participants):
-            name = _name(index)
-            flags = participant_command(self._settings, name, index)
+        for index, name in enumerate(self._settings.names):
+            flags = participant_command(self._settings, index)
             self._participants[name] = self._child(name, flags)
 
     def run(self) -> int:
@@ -214,16 +210,12 @@ class Federation:
             self.stop("nobody is left")
 
 
-def _name(index: int) -> str:
-    return f"participant-{index}"
-
-
 def _log_folder(settings: LocalSettings) -> Path:
     """Return the folder of the logs, with an empty file for each process."""
     logs = settings.out / "logs"
     try:
         logs.mkdir(parents=True, exist_ok=True)
-        for name in ("coordinator", *map(_name, range(settings.participants))):
+        for name in ("coordinator", *settings.names):
             (logs / f"{name}.log").write_bytes(b"")
     except OSError as error:
         raise InvalidInputError(

@@ -74,7 +74,7 @@ def _every_column(
         yield name, name, _field(name)
     yield "updates", "updates", _updates
     for name in ("examples", "loss", "accuracy"):
-        yield name, name, _field(name)
+        yield name, _title(name, rows), _field(name)
     for name in dict.fromkeys(name for row in rows for name in row.metrics or {}):
         if name not in ("loss", "accuracy"):
             yield f"metrics.{name}", printable(name), _metric(name)
@@ -83,6 +83,13 @@ def _every_column(
     yield "bytes_down", "down", _field("bytes_down")
     yield "bytes_up", "up", _field("bytes_up")
     yield "seconds", "seconds", _field("seconds")
+
+
+def _title(name: str, rows: Sequence[RoundClosed]) -> str:
+    """Return a column's title; one says so if participants measured, each on its own data."""
+    theirs = any(row.measured_by == "participants" for row in rows)
+    labelled = "loss" if _is_empty("accuracy", rows) else "accuracy"
+    return f"participants' mean {name}" if theirs and name == labelled else name
 
 
 def _is_empty(name: str, rows: Sequence[RoundClosed]) -> bool:

@@ -100,7 +100,7 @@ def sentence(event: Event) -> str:
     name = told.pop("event")
     if isinstance(event, UnknownEvent):
         return _words(name, {each: str(value) for each, value in told.items()})
-    values = {each: shown(each, value) for each, value in told.items()}
+    values = _values(told)
     template = SENTENCES.get(name)
     if template is None:
         return _words(name, values)
@@ -125,6 +125,14 @@ def sentence(event: Event) -> str:
     if isinstance(event, Waiting) and event.refused:
         text = f"refused: {values['refused']}; {text}"
     return text
+
+
+def _values(told: Mapping[str, Any]) -> dict[str, str]:
+    """Return the fields as people read them, and whose accuracy it is."""
+    values = {name: shown(name, value) for name, value in told.items()}
+    if told.get("measured_by") == "participants" and told["accuracy"] is not None:
+        values["accuracy"] += " (participants' mean)"
+    return values
 
 
 def _words(name: str, values: Mapping[str, str]) -> str:

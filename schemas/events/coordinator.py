@@ -84,6 +84,8 @@ class RunFinished(Event):
     """Why, for each the last time."""
     reason: str | None = None
     """Why it ended before the last round."""
+    measured_by: str | None = None
+    """As in `round_closed`."""
 
 
 # -- rounds
@@ -122,6 +124,8 @@ class RoundClosed(Event):
     """The names of the metrics that are no finite numbers."""
     left_out: Mapping[str, str] | None = None
     """Who is present and was refused in this round, and why; None where nobody was."""
+    measured_by: str | None = None
+    """`participants` if loss and accuracy are means of what they measured on their own data."""
 
 
 @dataclass(frozen=True)

@@ -82,9 +82,9 @@ def test_participants_on_this_machine_train_as_privately_as_asked(tmp_path: Path
     """With a folder of its own for each, where what was spent is kept."""
     options = {"dp_sgd_clip": "0.5", "dp_sgd_noise": "2", "out": str(tmp_path)}
     settings = read(LocalSettings, options)
-    flags = participant_command(settings, "ann", 0)
+    flags = participant_command(settings, 0)
     assert {"--dp-sgd-clip=0.5", "--dp-sgd-noise=2.0"} <= set(flags)
-    assert f"--state-dir={tmp_path / 'participants' / 'ann'}" in flags
+    assert f"--state-dir={tmp_path / 'participants' / 'participant-0'}" in flags
 
 
 def test_fanfold_local_waits_for_all_its_participants_unless_told_otherwise() -> None:

@@ -98,14 +98,12 @@ def test_the_asynchronous_run_closes_rounds_with_what_it_asks_for(
             "/bin/sh",
             str(EXAMPLES / "asynchronous" / "run.sh"),
             "--json",
-            "--rounds=2",
-            "--participants=2",
-            "--goal=1",
             f"--federation={federation}",
-            f"--out={tmp_path / 'run'}",
         ],
         env=os.environ
         | {
+            "ROUNDS": "2",
+            "OUT": str(tmp_path / "run"),
             "PATH": f"{tmp_path}:{os.environ['PATH']}",
             "FANFOLD_BROKER_URL": broker_url,
             "PYTHONPATH": root,
@@ -117,4 +115,4 @@ def test_the_asynchronous_run_closes_rounds_with_what_it_asks_for(
     )
     events = [json.loads(line) for line in finished.stdout.splitlines()]
 
-    assert [event["updates"] for event in events if event["event"] == "round_closed"] == [1, 1]
+    assert [event["updates"] for event in events if event["event"] == "round_closed"] == [2, 2]

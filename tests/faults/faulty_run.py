@@ -1,5 +1,6 @@
 """One federation of processes, its events and its files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from services import Service, Services, until
 from fanfold.coordinator.persistence.history import read_history
 
 TASK = "--task=padded_task:LinearDigits"
+SHORT = ("--rounds=3", "--steps=2", "--threads=1", "--evaluate-every=100", "--chunk-bytes=4096")
 
 
 class Run:
@@ -27,12 +29,7 @@ class Run:
             "--json",
             TASK,
             f"--federation={self.federation}",
-            f"--out={self.out}",
-            "--rounds=3",
-            "--steps=2",
-            "--threads=1",
-            "--evaluate-every=100",
-            "--chunk-bytes=4096",
+            *unless_given((f"--out={self.out}", *SHORT), flags),
             *flags,
             trouble=trouble,
         )
@@ -48,8 +45,7 @@ class Run:
             f"--id=participant-{index}",
             f"--partition-index={index}",
             f"--num-partitions={of}",
-            "--progress-seconds=0.5",
-            "--chunk-bytes=4096",
+            *unless_given(("--progress-seconds=0.5", "--chunk-bytes=4096"), flags),
             *flags,
             **environment,
         )
@@ -83,3 +79,9 @@ class Run:
         ]
         assert len(set(names)) == len(names)
         return names
+
+
+def unless_given(defaults: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """Return the defaults but those of options that are given: each option takes one value."""
+    given = {flag.partition("=")[0] for flag in flags}
+    return [each for each in defaults if each.partition("=")[0] not in given]

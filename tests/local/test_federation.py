@@ -29,7 +29,8 @@ def run(out: Path, **options: Any) -> int:
     ("options", "sentence"),
     [
         ({"task": "nonsense"}, "there is no built-in task 'nonsense'"),
-        ({"data": Path("nowhere")}, "the data folder 'nowhere' is not a folder"),
+        ({"data": (Path("nowhere"),)}, "--data nowhere is not a folder"),
+        ({"test_data": Path("nowhere")}, "--test-data nowhere is not a folder"),
         ({"partition": "fair"}, "fair"),
         ({"device": "abacus"}, "abacus"),
         ({"optimizer": "magic"}, "there is no optimizer 'magic'"),
@@ -41,7 +42,7 @@ def test_mistakes_are_told_before_anything_starts(
     """No broker, no process and no folder."""
     monkeypatch.setattr(local.BrokerNode, "start", lambda **_: pytest.fail("a broker started"))
     monkeypatch.setattr(local, "ChildProcess", lambda *_, **__: pytest.fail("a process started"))
-    with pytest.raises(LearningError, match=sentence):
+    with pytest.raises((LearningError, InvalidInputError), match=sentence):
         run(tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
 

@@ -84,6 +84,20 @@ def test_the_last_line_says_why_a_run_ended_early(capsys: pytest.CaptureFixture[
     ]
 
 
+def test_a_mean_of_participants_is_no_measurement_of_the_coordinators() -> None:
+    """Where part of a model is private, lines, table and end say whose accuracy it is."""
+    theirs = RoundClosed(**ROUND | {"accuracy": 0.75}, measured_by="participants")
+    ended = RunFinished(2, 0.75, model="m", parameters_sha256="0f", measured_by="participants")
+    for event in (theirs, ended):
+        assert "accuracy 0.7500 (participants' mean)" in sentence(event)
+    assert "mean)" not in sentence(RoundClosed(**ROUND | {"accuracy": 0.75}))
+    console = Console(width=160, file=io.StringIO(), record=True)
+    live = LiveView(console)
+    live.say(theirs)
+    console.print(live)
+    assert "participants' mean" in console.export_text()
+
+
 def test_what_a_task_prints_does_not_spoil_json(capsys: pytest.CaptureFixture[str]) -> None:
     """It goes to standard error."""
     with JsonView(at_noon) as shown:
