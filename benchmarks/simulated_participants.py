@@ -62,6 +62,9 @@ class OneNumber:
     def training_seconds(self, participant: int) -> float:
         return 1.0
 
+    def sending_seconds(self, participant: int) -> float:
+        return 0.0
+
     def answer(self, participant: int, base_version: int) -> int | None:
         self.num_updates += 1
         update = Update(

@@ -48,6 +48,10 @@ class SimulatedRun(Protocol):
         """Return how long a training takes the median participant."""
         ...
 
+    def sending_seconds(self, participant: int) -> float:
+        """Return how long a version is on its way to a participant, and its update back."""
+        ...
+
     def answer(self, participant: int, base_version: int) -> int | None:
         """Train and fold; return the staleness of the update, or None if it was refused."""
         ...
@@ -58,7 +62,7 @@ class SimulatedRun(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrainingEnds:
-    """An event: a participant's training ends, with or without an update."""
+    """An event: a participant's update is there, or it drops out instead of sending one."""
 
     participant: int
     version: int
@@ -231,6 +235,7 @@ class EventLoop:
     def _begin(self, participant: int, version: int) -> None:
         self._run.hold(version)
         seconds = self._run.training_seconds(participant) * self._slowness[participant]
+        seconds += self._run.sending_seconds(participant)
         self._timeline.add(self.now + seconds, TrainingEnds(participant, version, seconds))
 
     def _answer(self, ended: TrainingEnds) -> None:

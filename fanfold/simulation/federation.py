@@ -1,8 +1,9 @@
 """A simulated federation: the coordinator's run, and real trainings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from fanfold.coordinator.aggregation.deltas_alone import check_deltas_alone
@@ -23,6 +24,7 @@ from fanfold.schemas.message_codec import Decoded, Encoded, decode
 from fanfold.schemas.messages import GlobalParameters, TrainingPlan, Update
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.tensor_codec import decode_tensors, encode_tensors
+from fanfold.simulation.bandwidth import UNLIMITED_LINK, Link
 from fanfold.simulation.participants import Participants
 from fanfold.simulation.round_recorder import RoundRecorder
 
@@ -54,6 +56,7 @@ class SimulatedFederation:
         participants: Participants,
         names: list[str],
         example_seconds: float,
+        links: Sequence[Link],
         recorder: RoundRecorder,
     ) -> None:
         """Build version 0, as the coordinator does.
@@ -65,6 +68,7 @@ class SimulatedFederation:
         self._participants = participants
         self._names = names
         self._example_seconds = example_seconds
+        self._links = links
         self._recorder = recorder
         model = initial_model(task, settings.seed, settings.initial)
         if settings.fixed is not None:
@@ -86,6 +90,7 @@ class SimulatedFederation:
         self.last_refusal = "none"
         """The participants whose last update was refused, with the reason."""
         self._version_bytes = 0
+        self._update_bytes: int | None = None  # made when first needed
 
     @property
     def version(self) -> int:
@@ -129,6 +134,15 @@ class SimulatedFederation:
         if settings.steps is not None:
             return self._example_seconds * settings.steps * min(settings.batch_size, num_examples)
         return self._example_seconds * settings.epochs * num_examples
+
+    def sending_seconds(self, participant: int) -> float:
+        """Return how long a version takes to the participant, and an update of all tensors back."""
+        link = self._links[participant]
+        if link == UNLIMITED_LINK:
+            return 0.0
+        if self._update_bytes is None:
+            self._update_bytes = self._bytes_of_an_update()
+        return link.seconds(bytes_up=self._update_bytes, bytes_down=self._version_bytes)
 
     def answer(self, participant: int, base_version: int) -> int | None:
         """Train and fold; return the staleness of the update, or None if it was refused."""
@@ -177,6 +191,19 @@ class SimulatedFederation:
         )
         self._version_bytes = encoded.num_bytes
         return HeldVersion(decode_tensors(_received(encoded)), _digest(encoded))
+
+    def _bytes_of_an_update(self) -> int:
+        """Return the size of an update of all tensors, which does not depend on their values."""
+        update = Update(
+            run=self.run.run_id,
+            participant=self._names[-1],
+            base_version=self.version,
+            base_digest="0" * 64,
+            num_examples=1,
+        )
+        zeros = {name: torch.zeros_like(tensor) for name, tensor in self.run.tensors.items()}
+        encoding = wire_encoding(self._settings.encoding)
+        return encode_tensors(update, zeros, kinds=self.run.kinds, encoding=encoding).num_bytes
 
     def _train_and_fold(
         self, participant: int, update: Update, held: HeldVersion

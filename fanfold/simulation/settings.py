@@ -37,6 +37,12 @@ class SimulationSettings(BaseModel):
     example_seconds: Positive = Field(
         1.0, description="Simulated seconds for which the median participant trains on one example."
     )
+    bandwidth: tuple[str, ...] = Field(
+        (),
+        description="Rates at which updates go up and versions come down, UP:DOWN a second, such "
+        "as 1Mbit:20Mbit or 100kB:2MB; for some participants 0-9=UP:DOWN; repeatable. By default "
+        "sending takes no time.",
+    )
     simulated_hours: Positive | None = Field(
         None, description="Simulated hours after which each run ends, instead of after --rounds."
     )

@@ -34,6 +34,7 @@ from fanfold.schemas.events.shared import EvaluationFailed, OptionWithoutEffect,
 from fanfold.schemas.tensor_codec import parameters_sha256
 from fanfold.schemas.timestamps import iso_utc
 from fanfold.simulation import plot
+from fanfold.simulation.bandwidth import links
 from fanfold.simulation.event_loop import EventLoop, StuckError
 from fanfold.simulation.federation import SimulatedFederation
 from fanfold.simulation.participants import Participants, Share
@@ -140,6 +141,7 @@ def simulate(
             participants=Participants(names, share, should_stop, _told_once(say)),
             names=names,
             example_seconds=settings.example_seconds,
+            links=links(settings.bandwidth, settings.participants),
             recorder=recorder,
         )
         start = started(rounds, run=federation.run.run_id, epoch=1, version=0)

@@ -61,7 +61,9 @@ class Line(Task):
 def simulated(
     out: Path, *, modes: tuple[str, ...] = ("sync",), **options: Any
 ) -> list[SimulationResult]:
-    texts = {name: str(value) for name, value in options.items()}
+    texts: dict[str, Any] = {
+        name: value if isinstance(value, tuple) else str(value) for name, value in options.items()
+    }
     own = {name: texts.pop(name) for name in list(texts) if name in SimulationSettings.model_fields}
     settings = SimulationSettings.model_validate({"plot": False, "mode": modes, **own, "out": out})
     outcomes = run(

@@ -57,6 +57,9 @@ class CountedRun:
     def training_seconds(self, participant: int) -> float:
         return 1.0
 
+    def sending_seconds(self, participant: int) -> float:
+        return 0.0
+
     def answer(self, participant: int, base_version: int) -> int | None:
         assert self.held[base_version] > 0
         staleness: int | None = self.version - base_version

@@ -87,6 +87,7 @@ ROUND_OPTIONS = {
     "buckets": Row(2, {"aggregator": "median", "quorum": 5, "participants": 5}),
     "mixing": Row("nnm:1", {"aggregator": "median", "quorum": 3}),
     "normalize_steps": Row(value=True, beside={"batch_size": 2}),
+    "clip": Row(0.01),
     "max_update_norm": Row(1e-6),
     "max_buffer_norm": Row(1e-6),
     "max_examples": Row(2),
@@ -105,6 +106,7 @@ OWN_OPTIONS = {
     "data": Row("folder"),
     "speeds": Row("constant"),
     "dropout": Row(0.4),
+    "bandwidth": Row(("1kB:2kB",)),
     "example_seconds": Row(3),
     "simulated_hours": Row(0.001),
     "evaluate_seconds": Row(1e6, {"rounds": 3}),
@@ -128,7 +130,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def simulated(out: Path, options: dict[str, object]) -> tuple[dict[str, Any], set[str]]:
     """Return what a simulation makes, and the options that it names as without effect."""
-    texts = {name: str(value) for name, value in options.items() if value is not None}
+    texts: dict[str, Any] = {
+        name: value if isinstance(value, tuple) else str(value)
+        for name, value in options.items()
+        if value is not None
+    }
     own = {
         name: texts.pop(name)
         for name in list(texts)
