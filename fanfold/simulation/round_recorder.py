@@ -13,6 +13,7 @@ from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.evaluation.run_result import tell_if_unchanged
 from fanfold.coordinator.persistence.history import History
 from fanfold.coordinator.rounds.metric_watch import MetricWatch
+from fanfold.coordinator.rounds.reports import PARTICIPANTS
 from fanfold.schemas.events.coordinator import EndsEarly, RoundClosed
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.messages import Update
@@ -114,7 +115,8 @@ class RoundRecorder:
         if run.version == 1 or is_last:
             tell_if_unchanged(run, self._say)
         metrics = self._metrics(run, now, is_last=is_last)
-        known, is_evaluated = finite(metrics), bool(metrics) and self._evaluate is not None
+        known, is_theirs = finite(metrics), self._evaluate is None
+        is_evaluated = bool(metrics) and not is_theirs
         closed = RoundClosed(
             round=run.version,
             version=run.version,
@@ -126,8 +128,9 @@ class RoundRecorder:
             bytes_up=self._bytes_up,
             seconds=round(seconds, 6),
             shares=shares_of(contributions),
-            metrics=known if is_evaluated else None,
+            metrics=known if is_evaluated or is_theirs else None,
             not_finite=tuple(sorted(metrics.keys() - known.keys())) if is_evaluated else None,
+            measured_by=PARTICIPANTS if is_theirs and known else None,
         )
         self._history.append(closed.at(simulated_time(now)).document(whole=True))
         if closed.accuracy is not None:
