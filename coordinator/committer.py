@@ -179,6 +179,7 @@ class Committer:
             due = self._store.commit(state, tensors, basis=basis)
         self._acknowledge(due)
         self._tally.committed()
+        self._reporter.committed()
 
     def _keep_spool(self) -> None:
         self._acknowledge(self._store.keep_spool())

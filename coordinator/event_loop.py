@@ -53,7 +53,7 @@ class EventLoop:
         self._state.round = None
         self._upkeep.close(closed, self.reader.now)
         return Traffic(
-            bytes_down=self._publisher.bytes_down,
+            bytes_down=self._publisher.take_bytes_down(),
             bytes_up=self._admission.tally.bytes_up,
             refused=self._admission.tally.refused,
         )

@@ -25,7 +25,7 @@ from fanfold.coordinator.rounds.reports import (
     report_of,
 )
 from fanfold.coordinator.settings import CoordinatorSettings
-from fanfold.schemas.events.coordinator import EndsEarly, RoundClosed, RunStarted
+from fanfold.schemas.events.coordinator import EndsEarly, RunStarted
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.events.shared import EvaluationFailed
 
@@ -50,7 +50,7 @@ class Reporter:
         self._evaluator = evaluator
         self._disk_retry = disk_retry
         self.say = say
-        self._reports = RoundReports(self._tell)
+        self._reports = RoundReports()
         self._left_out = LeftOut()
         self._evaluation_is_due = False
 
@@ -182,9 +182,19 @@ class Reporter:
             self._store.history.append(event.document())
             self.say(event)
 
+    def committed(self) -> None:
+        """Take note that the rounds so far are committed: they may be told."""
+        self._reports.committed()
+
     def tell(self) -> None:
-        """Tell people of the rounds that are committed and evaluated."""
-        self._reports.tell_ready()
+        """Tell people of the rounds that are committed and evaluated, and write it down first."""
+        ready = self._reports.take_ready()
+        for closed in ready:
+            self._store.history.append(closed.document(whole=True))
+        if ready:
+            self._disk_retry.until_done(self._store.flush)
+        for closed in ready:
+            self.say(closed)
 
     def result(self, *, is_finished: bool) -> RunResult:
         """Return how the run stands, and write its models if it is finished."""
@@ -215,8 +225,3 @@ class Reporter:
     def _write_models(self) -> None:
         with self._store.ours():
             write_models(self._state.run, self._evaluator, self._settings.out)
-
-    def _tell(self, closed: RoundClosed) -> None:
-        self._store.history.append(closed.document(whole=True))
-        self._disk_retry.until_done(self._store.flush)
-        self.say(closed)

@@ -1,6 +1,7 @@
 """The coordinator: owns the rounds of a federation, from the first hello to the last model."""
 
 import math
+from collections.abc import Iterator
 from contextlib import suppress
 
 import structlog
@@ -122,8 +123,7 @@ class Coordinator:
 
         That can take hours, while the broker is short of memory. What arrives meanwhile counts.
         """
-        self._round_began = self._loop.reader.now
-        opened = self._open_round()
+        opened = self._state.round or self._open_round()
         with self._observer.phase("publish"):
             self._publisher.publish(self._encoded_version, to=self._state.sampling.members)
             while not self._publisher.is_idle:
@@ -144,18 +144,44 @@ class Coordinator:
         return False
 
     def _close(self, closed: OpenRound) -> None:
-        """Aggregate, commit, acknowledge; the round after announces the next version."""
+        """Aggregate, commit, acknowledge; the round that is open then announces the version.
+
+        Where stale updates count, those that have come already may fill the next rounds, too. All
+        these rounds are committed together, and only the newest version is announced.
+        """
         self._publisher.withdraw()  # first of all: from here on nobody can ask for it again
+        unread = 0 if self._policy.only_fresh_count else self._loop.reader.num_unread
+        waiting = iter(range(unread))
+        self._aggregate(closed)
+        while not self._is_over and (full := self._filled_by(waiting)) is not None:
+            self._reporter.evaluate_if_due()
+            self._aggregate(full)
+        self._encoded_version = self._encode()
+        self._committer.commit()
+        self._reporter.tell()
+
+    def _filled_by(self, waiting: Iterator[int]) -> OpenRound | None:
+        """Open the next round and let it take what has come already, one event for each `waiting`.
+
+        Returns:
+            The round if that fills it.
+        """
+        opened = self._open_round()
+        while not self._state.is_full:
+            if not self._loop.reader.num_unread or next(waiting, None) is None:
+                return None
+            self._loop.turn()
+        return opened
+
+    def _aggregate(self, closed: OpenRound) -> None:
+        """Turn what a round holds into the next version, and write down what it was made of."""
         traffic = self._loop.close_round(closed)
         with self._observer.phase("aggregate"):
             contributions = self._run.close_round()
-        self._encoded_version = self._encode()
         seconds = self._loop.reader.now - self._round_began
         self._reporter.record(closed, contributions, traffic, seconds=seconds)
         self._state.sampling.draw(self._state.presence.names, self._run.version + 1)
         self._committer.round_closed()
-        self._committer.commit()
-        self._reporter.tell()
 
     # -- the parts of a round
 
@@ -167,6 +193,7 @@ class Coordinator:
 
     def _open_round(self) -> OpenRound:
         """Open the round after the current version, with what was folded before a restart."""
+        self._round_began = self._loop.reader.now
         number = self._run.version + 1
         sampling, present = self._state.sampling, self._state.presence.names
         structlog.contextvars.bind_contextvars(

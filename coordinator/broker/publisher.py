@@ -101,6 +101,11 @@ class Publisher:
         assert self.is_idle  # else a version of two halves would be on its way
         self._encoded_version = None
 
+    def take_bytes_down(self) -> int:
+        """Return the bytes that were sent since this was last asked, or the last publication."""
+        sent, self.bytes_down = self.bytes_down, 0
+        return sent
+
     @property
     def is_idle(self) -> bool:
         """Whether all is out that a round waits for, and the current version's tensors may change.

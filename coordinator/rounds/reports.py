@@ -3,8 +3,9 @@
 One event per closed round, in order, once its evaluation is in.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import takewhile
 from typing import Any
 
 from fanfold.coordinator.aggregation.contribution import Contribution, shares_of
@@ -20,19 +21,19 @@ PARTICIPANTS = "participants"
 class _Closed:
     event: RoundClosed
     awaits_evaluation: bool
+    is_committed: bool = False
 
 
 @dataclass(slots=True)
 class RoundReports:
     """Holds a closed round back until it is committed and its loss and accuracy are known."""
 
-    tell: Callable[[RoundClosed], None]
     last: RoundClosed | None = None
     """The last one that was told."""
     _waiting: list[_Closed] = field(default_factory=list)
 
     def closed(self, event: RoundClosed, *, awaits_evaluation: bool) -> None:
-        """Take a round that was closed; `tell_ready` tells it once that is due."""
+        """Take a round that was closed; `take_ready` returns it once that is due."""
         self._waiting.append(_Closed(event, awaits_evaluation))
 
     def evaluated(self, version: int, metrics: Mapping[str, float]) -> None:
@@ -49,11 +50,20 @@ class RoundReports:
                 )
                 closed.awaits_evaluation = False
 
-    def tell_ready(self) -> None:
-        """Tell what is due; the rounds keep their order."""
-        while self._waiting and not self._waiting[0].awaits_evaluation:
-            self.tell(self._waiting[0].event)
-            self.last = self._waiting.pop(0).event
+    def committed(self) -> None:
+        """Take note that all rounds so far are in the checkpoint."""
+        for closed in self._waiting:
+            closed.is_committed = True
+
+    def take_ready(self) -> list[RoundClosed]:
+        """Return what is to be told now, and count it as told; the rounds keep their order."""
+        ready = list(
+            takewhile(lambda each: each.is_committed and not each.awaits_evaluation, self._waiting)
+        )
+        if ready:
+            self.last = ready[-1].event
+        self._waiting = self._waiting[len(ready) :]
+        return [each.event for each in ready]
 
     def state(self) -> dict[str, Any]:
         """Return everything for the checkpoint."""
@@ -75,6 +85,7 @@ class RoundReports:
             event = RoundClosed(**closed["record"])
             awaited = closed["awaits_evaluation"] and event.version == version
             self.closed(event, awaits_evaluation=awaited)
+        self.committed()
         return any(closed.awaits_evaluation for closed in self._waiting)
 
 
