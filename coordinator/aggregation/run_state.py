@@ -80,7 +80,7 @@ class RunState:
         self.aggregation = aggregation or make_aggregation(MEAN)
         self._holes = holes_of(self.tensors)
         self.running = self._new_sum()
-        self._checks: Checks | None = None  # of the current version, made when first needed
+        self._checks: Checks | None = None  # of what was announced last, made when needed
         self.contributions: list[Contribution] = []
         self.digests: dict[int, str] = {}
         """The digest of each version's message, as far back as an update may be based on it."""
@@ -99,6 +99,7 @@ class RunState:
 
     def announced(self, digest: str) -> None:
         """Take note of the digest under which the current version was published."""
+        self._checks = None
         self.digests[self.version] = digest
         while self.is_too_stale(oldest := next(iter(self.digests))):  # they stand in order
             del self.digests[oldest]
@@ -221,7 +222,6 @@ class RunState:
         contributions, self.contributions = with_shares(self.contributions, shares), []
         self._holes = holes_of({name: self.tensors[name] for name in self._holes})
         self.running = self._new_sum()
-        self._checks = None
         self.version += 1
         return contributions
 
