@@ -52,11 +52,22 @@ def _check_mixing(spec: str) -> None:
     parse_mixing(None, spec)
 
 
+def _check_track(spec: str) -> None:
+    kind, colon, where = spec.partition(":")
+    if (kind == "mlflow" and where) or (kind == "wandb" and bool(colon) == bool(where)):
+        return
+    raise InvalidInputError(
+        f"{spec!r} is no experiment tracker; use mlflow:FOLDER, mlflow:http://HOST:PORT, wandb or "
+        "wandb:PROJECT"
+    )
+
+
 SERVER_OPTIMIZER = checked(_check_server_optimizer)
 AGGREGATOR = checked(_check_aggregator)
 MIXING = checked(_check_mixing)
 STALENESS = checked(parse_staleness)
 METRIC = checked(parse_metric)
+TRACK = checked(_check_track)
 LR_SCHEDULE = checked(parse_schedule)
 ENCODING = checked(check_encoding)
 ENCODING_DOWN = checked(_check_encoding_down)

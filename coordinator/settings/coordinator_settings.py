@@ -4,11 +4,12 @@ The sentences are the command line's help. All mistakes are reported at once, at
 """
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from fanfold.coordinator.aggregation.privacy_settings import PrivacySettings, privacy_settings
+from fanfold.coordinator.settings.checks import TRACK
 from fanfold.coordinator.settings.round_settings import Positive, RoundSettings
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.messages import Identifier
@@ -103,6 +104,11 @@ class HostedRoundSettings(RoundSettings):
     )
     tensorboard: Path | None = Field(
         None, description="Folder for TensorBoard event files of loss, accuracy and rounds."
+    )
+    track: tuple[Annotated[str, TRACK], ...] = Field(
+        (),
+        description="Experiment tracker that gets settings and metrics: mlflow:FOLDER, "
+        "mlflow:http://HOST:PORT, wandb or wandb:PROJECT; repeatable.",
     )
     log_format: Literal["text", "json"] = Field(
         "text", description="Format of log lines: text for people, json for programs."

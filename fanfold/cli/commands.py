@@ -24,9 +24,11 @@ from fanfold.local.settings import LocalSettings
 from fanfold.monitoring.endpoint import Endpoint, release
 from fanfold.monitoring.status.settings import StatusSettings
 from fanfold.monitoring.tensorboard import EventFile
+from fanfold.monitoring.tracking.tracker import Tracker
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.runs.settings import ReplaySettings
 from fanfold.schemas.errors import FanfoldError, InvalidInputError, TransportError
+from fanfold.schemas.events.commands import SimulationStarted
 from fanfold.schemas.events.event import Event
 from fanfold.schemas.events.participant import SlotClaimed
 from fanfold.simulation.settings import SimulationSettings
@@ -110,6 +112,10 @@ def coordinator(
             stack.enter_context(Endpoint(settings.metrics_port, metrics))
         if settings.tensorboard is not None:
             view = Beside(view, stack.enter_context(EventFile(settings.tensorboard)).hear)
+        if settings.track:
+            rules = settings.model_dump(mode="json", include=set(RoundSettings.model_fields))
+            tracker = Tracker(settings.track, settings.out, lambda _event: rules)
+            view = Beside(view, stack.enter_context(tracker).hear)
         stack.enter_context(view)
         outcome = serve(
             settings,
@@ -179,7 +185,17 @@ def simulate(*, json: Json = False, **options: Any) -> None:
 
     settings = read(SimulationSettings, options)
     logs.set_up(settings.log_format)
-    with _view(json, settings.log_format) as view:
+    own = settings.model_dump(mode="json", exclude={"mode"})
+    rules: dict[str, dict[str, Any]] = {
+        mode: own | rounds_of(mode, settings, options).model_dump(mode="json")
+        for mode in settings.modes
+    }
+    tracker = Tracker(
+        settings.track,
+        settings.out,
+        lambda event: rules[event.mode] if isinstance(event, SimulationStarted) else own,
+    )
+    with tracker, Beside(_view(json, settings.log_format), tracker.hear) as view:
         outcomes = run(
             settings,
             lambda mode: rounds_of(mode, settings, options),

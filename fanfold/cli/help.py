@@ -26,7 +26,7 @@ _NAMES = {
     FILES: (
         *("out", "resume", "accept_lost_history", "initial", "commit_seconds", "commit_updates"),
         "state_dir",
-        *("metrics_port", "tensorboard", "log_format", "plot"),
+        *("metrics_port", "tensorboard", "track", "log_format", "plot"),
     ),
     BROKER: (
         *("broker", "ca_file", "certificate", "key", "shared_login", "require_login"),

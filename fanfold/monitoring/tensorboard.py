@@ -17,11 +17,10 @@ from typing import Any, Self
 
 import structlog
 
+from fanfold.monitoring.scalars import scalars_of
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.coordinator import RoundClosed
 from fanfold.schemas.events.event import Event
-
-SCALARS = ("loss", "accuracy", "updates", "examples", "seconds", "bytes_down", "bytes_up")
 
 log = structlog.get_logger()
 
@@ -80,9 +79,7 @@ class EventFile:
         """Write the numbers of a closed round; other events have no curve."""
         if not isinstance(event, RoundClosed):
             return
-        scalars = {f"round/{name}": getattr(event, name) for name in SCALARS}
-        scalars |= {f"metrics/{name}": value for name, value in (event.metrics or {}).items()}
-        self.add(event.round, {tag: x for tag, x in scalars.items() if x is not None})
+        self.add(event.round, scalars_of(event))
 
     def add(self, step: int, scalars: Mapping[str, float]) -> None:
         """Write one point of each curve."""

@@ -1,12 +1,13 @@
 """The settings of a simulation, without those of its rounds."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from fanfold.coordinator.rounds.policy import Mode
 from fanfold.coordinator.settings import Positive
+from fanfold.coordinator.settings.checks import TRACK
 
 
 class SimulationSettings(BaseModel):
@@ -55,6 +56,11 @@ class SimulationSettings(BaseModel):
     plot: bool = Field(True, description="Draw accuracy.png, which needs matplotlib.")
     device: str | None = Field(
         None, description="Device of training and evaluation; the local accelerator by default."
+    )
+    track: tuple[Annotated[str, TRACK], ...] = Field(
+        (),
+        description="Experiment tracker that gets settings and metrics: mlflow:FOLDER, "
+        "mlflow:http://HOST:PORT, wandb or wandb:PROJECT; repeatable.",
     )
     log_format: Literal["text", "json"] = Field(
         "text", description="Format of log lines: text for people, json for programs."

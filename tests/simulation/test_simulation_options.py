@@ -112,7 +112,7 @@ OWN_OPTIONS = {
     "evaluate_seconds": Row(1e6, {"rounds": 3}),
     "device": Row("cuda:99"),
 }
-SEEN_ELSEWHERE = {"mode", "out", "plot", "log_format"}
+SEEN_ELSEWHERE = {"mode", "out", "plot", "log_format", "track"}
 """The mode is among the rounds' options; the others say where and how it is written down."""
 
 

@@ -1,0 +1,1 @@
+"""Runs in the experiment trackers MLflow and Weights & Biases: `--track`."""
