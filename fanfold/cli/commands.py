@@ -28,7 +28,6 @@ from fanfold.monitoring.tracking.tracker import Tracker
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.runs.settings import ReplaySettings
 from fanfold.schemas.errors import FanfoldError, InvalidInputError, TransportError
-from fanfold.schemas.events.commands import SimulationStarted
 from fanfold.schemas.events.event import Event
 from fanfold.schemas.events.participant import SlotClaimed
 from fanfold.simulation.settings import SimulationSettings
@@ -180,20 +179,13 @@ def status(
 @options_of(RoundSettings, SimulationSettings)
 def simulate(*, json: Json = False, **options: Any) -> None:
     """Train a simulated federation in one process, in simulated time, without a broker."""
-    from fanfold.api.round_rules import rounds_of  # noqa: PLC0415 - as above
+    from fanfold.api.round_rules import rounds_of, settings_of  # noqa: PLC0415 - as above
     from fanfold.simulation.simulate import run  # noqa: PLC0415 - as above
 
     settings = read(SimulationSettings, options)
     logs.set_up(settings.log_format)
-    own = settings.model_dump(mode="json", exclude={"mode"})
-    rules: dict[str, dict[str, Any]] = {
-        mode: own | rounds_of(mode, settings, options).model_dump(mode="json")
-        for mode in settings.modes
-    }
     tracker = Tracker(
-        settings.track,
-        settings.out,
-        lambda event: rules[event.mode] if isinstance(event, SimulationStarted) else own,
+        settings.track, settings.out, lambda event: settings_of(event, settings, options)
     )
     with tracker, Beside(_view(json, settings.log_format), tracker.hear) as view:
         outcomes = run(

@@ -17,7 +17,7 @@ _BY_SETTINGS = {
     "SpeedSettings": "Speed",
 }
 _NAMES = {
-    WHO: ("task", "seed", "partition", "partition_index", "mode"),
+    WHO: ("task", "seed", "seeds", "compare", "partition", "partition_index", "mode"),
     AGGREGATION: (
         *("max_staleness", "staleness", "server_optimizer", "aggregator", "buckets", "mixing"),
         *("normalize_steps", "max_update_norm", "max_buffer_norm", "max_examples", "clip"),
@@ -68,7 +68,7 @@ EXAMPLES = {
     ),
     "simulate": (
         "fanfold simulate --participants 50 --mode all --goal 10 --simulated-hours 0.5",
-        "fanfold simulate --mode async --speeds every:10:20 --dropout 0.1 --no-plot",
+        "fanfold simulate --mode sync --mode async --seeds 0-4 --bandwidth 1Mbit:20Mbit",
     ),
     "replay": (
         "fanfold replay --out runs/first",

@@ -64,7 +64,7 @@ class SimulatedFederation:
         Raises:
             InvalidInputError: if the initial parameters cannot be used.
         """
-        self._settings = settings
+        self.settings = settings
         self._participants = participants
         self._names = names
         self._example_seconds = example_seconds
@@ -101,7 +101,7 @@ class SimulatedFederation:
     def is_over(self) -> bool:
         """Whether the last round was closed, or a metric says that it should be."""
         return (
-            self.run.version >= self._settings.rounds
+            self.run.version >= self.settings.rounds
             or self._recorder.watch.reason_to_end is not None
         )
 
@@ -130,7 +130,7 @@ class SimulatedFederation:
 
     def training_seconds(self, participant: int) -> float:
         """Return the seconds that a training takes the median participant, by its examples."""
-        settings, num_examples = self._settings, self._participants.num_examples(participant)
+        settings, num_examples = self.settings, self._participants.num_examples(participant)
         if settings.steps is not None:
             return self._example_seconds * settings.steps * min(settings.batch_size, num_examples)
         return self._example_seconds * settings.epochs * num_examples
@@ -171,23 +171,23 @@ class SimulatedFederation:
         )
 
     def _plan(self, version: int) -> TrainingPlan:
-        return self._settings.plan(version, self._settings.rounds)
+        return self.settings.plan(version, self.settings.rounds)
 
     def _encoded_version(self) -> HeldVersion:
         message = GlobalParameters(
             run=self.run.run_id,
             version=self.run.version,
-            rounds=self._settings.rounds,
+            rounds=self.settings.rounds,
             plan=self._plan(self.run.version),
-            encoding=wire_encoding(self._settings.encoding),
+            encoding=wire_encoding(self.settings.encoding),
             frozen=self.run.origin.frozen,
-            fixed=self._settings.fixed,
+            fixed=self.settings.fixed,
         )
         encoded = encode_tensors(
             message,
             self.run.tensors,
             kinds=self.run.kinds,
-            encoding=self._settings.encoding_down,
+            encoding=self.settings.encoding_down,
         )
         self._version_bytes = encoded.num_bytes
         return HeldVersion(decode_tensors(_received(encoded)), _digest(encoded))
@@ -202,7 +202,7 @@ class SimulatedFederation:
             num_examples=1,
         )
         zeros = {name: torch.zeros_like(tensor) for name, tensor in self.run.tensors.items()}
-        encoding = wire_encoding(self._settings.encoding)
+        encoding = wire_encoding(self.settings.encoding)
         return encode_tensors(update, zeros, kinds=self.run.kinds, encoding=encoding).num_bytes
 
     def _train_and_fold(
@@ -215,8 +215,8 @@ class SimulatedFederation:
             plan=self._plan(update.base_version),
             frozen=self.run.origin.frozen,
         )
-        if self._settings.fixed is not None:
-            trained = fixed_update(trained, self._settings.fixed, base=held.tensors)
+        if self.settings.fixed is not None:
+            trained = fixed_update(trained, self.settings.fixed, base=held.tensors)
         update = update.model_copy(
             update={"metrics": dict(trained.metrics), "steps": trained.steps}
         )
@@ -238,7 +238,7 @@ class SimulatedFederation:
             trained.tensors,
             residuals.get(participant, {}),
             kinds=trained.kinds,
-            encoding=wire_encoding(self._settings.encoding),
+            encoding=wire_encoding(self.settings.encoding),
         )
         return encoded
 

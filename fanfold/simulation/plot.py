@@ -1,12 +1,16 @@
-"""Accuracy over simulated time, one line per run, as a picture."""
+"""A metric over simulated time, updates or rounds, as a picture: a line for each mode.
 
-from collections.abc import Mapping
+Of several seeds the line is their mean, and the band around it one standard deviation wide on each
+side.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
-from itertools import accumulate
 from pathlib import Path
 
-from fanfold.coordinator.persistence.history import read_history
 from fanfold.schemas.errors import InvalidInputError
+from fanfold.simulation.curves import Band, Curve, band_of
+from fanfold.simulation.settings import Axis
 
 HOUR_SECONDS = 3600.0
 LONGEST_IN_SECONDS = 2 * HOUR_SECONDS
@@ -27,32 +31,40 @@ def check_matplotlib() -> None:
         )
 
 
-def curve(history: Path) -> tuple[list[float], list[float]]:
-    """Return the seconds since the first publication and the accuracies of evaluated versions."""
-    closed = [record for record in read_history(history) if record["event"] == "round_closed"]
-    times = accumulate(record["seconds"] for record in closed)
-    points = [
-        (time, record["accuracy"])
-        for time, record in zip(times, closed, strict=True)
-        if record["accuracy"] is not None
-    ]
-    return [time for time, _ in points], [accuracy for _, accuracy in points]
-
-
-def draw(histories: Mapping[str, Path], picture: Path, *, title: str) -> None:
-    """Write a PNG with one line for each history, by its label."""
+def draw(
+    groups: Mapping[str, Sequence[Curve]], picture: Path, *, title: str, metric: str, axis: Axis
+) -> None:
+    """Write a PNG with one line for each group of curves, by its label."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, and slow to import
 
-    curves = {label: curve(path) for label, path in histories.items()}
-    longest = max((times[-1] for times, _ in curves.values() if times), default=0.0)
-    unit, seconds = ("s", 1.0) if longest < LONGEST_IN_SECONDS else ("h", HOUR_SECONDS)
+    bands = {label: band_of(curves) for label, curves in groups.items()}
+    unit, words = _unit(axis, bands.values())
     figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH, layout="constrained")
     axes = figure.add_subplot()
-    for label, (times, accuracies) in curves.items():
-        axes.plot([time / seconds for time in times], accuracies, label=label, linewidth=1.5)
-    axes.set_xlabel(f"simulated time ({unit})")
-    axes.set_ylabel("accuracy on held-out data")
+    for label, band in bands.items():
+        at = [place / unit for place in band.at]
+        (line,) = axes.plot(at, band.mean, label=label, linewidth=1.5)
+        if len(groups[label]) > 1:
+            low, high = (
+                [mean + side * off for mean, off in zip(band.mean, band.deviation, strict=True)]
+                for side in (-1, 1)
+            )
+            axes.fill_between(at, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+    axes.set_xlabel(words)
+    axes.set_ylabel(metric)
     axes.set_title(title, fontsize="medium")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     figure.savefig(picture, format="png")
+
+
+def _unit(axis: Axis, bands: Iterable[Band]) -> tuple[float, str]:
+    """Return the length of a unit of the axis, and the axis in words."""
+    if axis == "updates":
+        return 1.0, "updates"
+    if axis == "rounds":
+        return 1.0, "rounds (neither equal time nor equal work)"
+    longest = max((band.at[-1] for band in bands if band.at), default=0.0)
+    if longest < LONGEST_IN_SECONDS:
+        return 1.0, "simulated time (s)"
+    return HOUR_SECONDS, "simulated time (h)"

@@ -1,13 +1,18 @@
 """The settings of a simulation, without those of its rounds."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fanfold.coordinator.rounds.policy import Mode
 from fanfold.coordinator.settings import Positive
 from fanfold.coordinator.settings.checks import TRACK
+from fanfold.schemas.errors import InvalidInputError
+from fanfold.simulation.numbers import numbers_of
+
+Axis = Literal["time", "updates", "rounds"]
+"""In what runs can be compared."""
 
 
 class SimulationSettings(BaseModel):
@@ -19,6 +24,17 @@ class SimulationSettings(BaseModel):
         ("sync",),
         description="sync, buffered, async or exact; repeatable, each a run of its own; or all. "
         "With several, --goal applies to buffered.",
+    )
+    seeds: str | None = Field(
+        None,
+        description="Seeds of as many runs of each mode, such as 0-4 or 0,2,5-7, instead of "
+        "--seed; table and plot show their mean and spread.",
+    )
+    compare: Axis | None = Field(
+        None,
+        description="What modes have in common when they are compared: time (with "
+        "--simulated-hours, the default then), updates (as many as --rounds of all participants "
+        "have; the default), or rounds, which are equal in neither.",
     )
     participants: int = Field(200, ge=1, description="Simulated participants.")
     partition: str = Field("iid", description="How the data is split: iid, shards or dirichlet:A.")
@@ -65,6 +81,35 @@ class SimulationSettings(BaseModel):
     log_format: Literal["text", "json"] = Field(
         "text", description="Format of log lines: text for people, json for programs."
     )
+
+    @property
+    def all_seeds(self) -> tuple[int, ...] | None:
+        """The seeds of each mode's runs; None where `--seed` names the only one."""
+        return None if self.seeds is None else numbers_of(self.seeds, "--seeds")
+
+    @property
+    def axis(self) -> Axis:
+        """In what runs are compared."""
+        if self.compare is not None:
+            return self.compare
+        is_timed = self.simulated_hours is not None or len(self.modes) == 1
+        return "time" if is_timed else "updates"
+
+    @model_validator(mode="after")
+    def _can_be_compared(self) -> Self:
+        assert self.all_seeds != ()
+        is_timed = self.simulated_hours is not None
+        if len(self.modes) > 1 and self.compare is not None and is_timed != (self.axis == "time"):
+            raise InvalidInputError(
+                f"--compare {self.axis} of several modes "
+                + (
+                    "cannot be had with --simulated-hours, which ends them at equal time; leave "
+                    "one of both out"
+                    if is_timed
+                    else "needs --simulated-hours, when each of them ends"
+                )
+            )
+        return self
 
     @property
     def modes(self) -> tuple[Mode, ...]:

@@ -13,7 +13,14 @@ def without_effect(
     reasons = {"min_participants": "in a simulation everybody is present from the beginning"}
     if settings.evaluate_seconds is not None:
         reasons["evaluate_every"] = "--evaluate-seconds is used instead"
-    found = chosen(rounds, reasons) | coordinator_without_effect(rounds, can_evaluate=can_evaluate)
+    own = {}
+    if len(settings.modes) == 1 and len(settings.all_seeds or ()) < 2:  # noqa: PLR2004 - one run
+        own["compare"] = "there is one run, and nothing to compare it with"
+    found = (
+        chosen(settings, own)
+        | chosen(rounds, reasons)
+        | coordinator_without_effect(rounds, can_evaluate=can_evaluate)
+    )
     if not can_evaluate:
         reason = "the task has no held-out data, or tensors that stay private"
         found |= chosen(settings, {"evaluate_seconds": reason})

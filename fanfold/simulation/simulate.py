@@ -28,13 +28,14 @@ from fanfold.learning import (
     without_caches,
 )
 from fanfold.schemas.errors import InvalidInputError
-from fanfold.schemas.events.commands import PlotWritten, SimulationFinished, SimulationStarted
+from fanfold.schemas.events.commands import SimulationFinished, SimulationStarted
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.events.shared import EvaluationFailed, OptionWithoutEffect, TrainingNote
 from fanfold.schemas.tensor_codec import parameters_sha256
 from fanfold.schemas.timestamps import iso_utc
 from fanfold.simulation import plot
 from fanfold.simulation.bandwidth import links
+from fanfold.simulation.comparison import conclude
 from fanfold.simulation.event_loop import EventLoop, StuckError
 from fanfold.simulation.federation import SimulatedFederation
 from fanfold.simulation.participants import Participants, Share
@@ -66,8 +67,10 @@ def run(
     *,
     say: Say,
     on_ready: Callable[[Callable[[str], None]], None],
-) -> dict[Mode, SimulationResult]:
-    """Simulate every mode and return how each ended; none after one that was stopped.
+) -> dict[str, SimulationResult]:
+    """Simulate every mode with every seed, and return how each run ended, by its folder in `out`.
+
+    Several runs are compared, and drawn if that is wanted. None follows one that was stopped.
 
     Args:
         settings: the settings of the simulation.
@@ -84,17 +87,30 @@ def run(
         plot.check_matplotlib()
     stopped = threading.Event()
     on_ready(lambda _reason: stopped.set())
-    outcomes: dict[Mode, SimulationResult] = {}
-    for mode in settings.modes:
-        if not stopped.is_set():
-            outcomes[mode] = simulate(
-                settings, rounds_of(mode), say=say, should_stop=stopped.is_set
-            )
-    if settings.plot and not stopped.is_set():
-        picture = settings.out / "accuracy.png"
-        histories: dict[str, Path] = {mode: outcome.history for mode, outcome in outcomes.items()}
-        plot.draw(histories, picture, title=_title(settings))
-        say(PlotWritten(str(picture)))
+    rules = {mode: rounds_of(mode) for mode in settings.modes}  # all mistakes, before any training
+    outcomes: dict[str, SimulationResult] = {}
+    groups: dict[str, list[Path]] = {}
+    for mode, rounds in rules.items():
+        for seed in settings.all_seeds or (rounds.seed,):
+            name = mode if settings.all_seeds is None else f"{mode}/seed-{seed}"
+            if not stopped.is_set():
+                outcomes[name] = simulate(
+                    settings,
+                    rounds.model_copy(update={"seed": seed}),
+                    folder=settings.out / name,
+                    say=say,
+                    should_stop=stopped.is_set,
+                )
+                groups.setdefault(mode, []).append(outcomes[name].history)
+    if not stopped.is_set():
+        ends = (each.seconds for each in outcomes.values() if each.reason is None)
+        conclude(
+            settings,
+            groups,
+            next(iter(rules.values())).metric,
+            seconds=min(ends, default=float("inf")),
+            say=say,
+        )
     return outcomes
 
 
@@ -102,11 +118,12 @@ def simulate(
     settings: SimulationSettings,
     rounds: RoundSettings,
     *,
+    folder: Path,
     say: Say,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> SimulationResult:
-    """Simulate one run."""
-    folder = _folder(settings.out / rounds.mode)
+    """Simulate one run in a folder of its own."""
+    _make(folder)
     names = [f"participant-{index}" for index in range(settings.participants)]
     with reading(settings.data):
         task = load_task(rounds.task)(data_dir=settings.data, seed=rounds.seed)
@@ -206,7 +223,8 @@ def _finish(
     if is_finished:
         say(
             SimulationFinished(
-                mode=folder.name,
+                mode=federation.settings.mode,
+                seed=federation.settings.seed,
                 rounds=outcome.rounds,
                 updates=outcome.updates,
                 simulated_seconds=outcome.seconds,
@@ -257,7 +275,7 @@ def _told_once(say: Say) -> Callable[[str], None]:
     return note
 
 
-def _folder(folder: Path) -> Path:
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "history.jsonl").open("ab"):
@@ -266,7 +284,6 @@ def _folder(folder: Path) -> Path:
         raise InvalidInputError(
             f"--out {folder} cannot be written to ({error.strerror}); choose another folder"
         ) from None
-    return folder
 
 
 def _started(settings: SimulationSettings, rounds: RoundSettings, run_id: str) -> SimulationStarted:
@@ -279,9 +296,5 @@ def _started(settings: SimulationSettings, rounds: RoundSettings, run_id: str) -
         participants=settings.participants,
         speeds=settings.speeds,
         dropout=settings.dropout,
+        seed=rounds.seed,
     )
-
-
-def _title(settings: SimulationSettings) -> str:
-    dropout = f", dropout {settings.dropout:g}" if settings.dropout else ""
-    return f"{settings.participants} simulated participants, {settings.speeds}{dropout}"

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from fanfold.schemas.events.commands import (
     BrokerKept,
+    Compared,
     ParticipantExited,
     PlotWritten,
     SimulationFinished,
@@ -33,6 +34,7 @@ from fanfold.schemas.events.coordinator import (
 from fanfold.schemas.events.event import Event, UnknownEvent
 from fanfold.schemas.events.shared import EvaluationFailed, OptionWithoutEffect, TrainingNote
 from fanfold.schemas.timestamps import Clock
+from fanfold.views.comparison_table import comparison_table
 from fanfold.views.rounds_table import rounds_table
 from fanfold.views.sentences import line
 from fanfold.views.shares import shares_in_words
@@ -101,6 +103,8 @@ class LiveView(View):
             case RunStarted() | SimulationStarted():
                 self._progress.update(self._task, total=event.rounds, completed=event.version)
                 self._note = line(event)
+            case Compared():
+                self._console.print(comparison_table(event))
             case _ if isinstance(event, LASTING):
                 self._console.print(line(event), markup=False, highlight=False)
             case _:

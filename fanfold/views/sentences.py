@@ -30,8 +30,8 @@ SENTENCES = {
     ),
     "run_finished": "finished after {rounds} rounds, accuracy {accuracy}; the model is in {model}",
     "simulation_finished": (
-        "{mode}: {rounds} rounds, {updates} updates in {simulated_seconds} simulated seconds, "
-        "accuracy {accuracy}; the history is in {history}"
+        "{mode}, seed {seed}: {rounds} rounds, {updates} updates in {simulated_seconds} simulated "
+        "seconds, accuracy {accuracy}; the history is in {history}"
     ),
     "ends_early": "the run ends with version {version}: {reason}",
     "evaluation_failed": "version {version} was not evaluated, and the run goes on: {reason}",
@@ -40,6 +40,7 @@ SENTENCES = {
     "model_unchanged": "after {rounds} rounds nothing was learned; is --lr too small for it?",
     "option_without_effect": "{option} has no effect: {reason}",
     "exported": "{rows} rows are in {file}",
+    "compared": "{metric} at {place}: {runs}",
     "plot_written": "the plot is in {plot}",
     "broker_kept": (
         "the broker stays until Ctrl-C: management UI {management}, user {user}, "
@@ -135,6 +136,15 @@ def _values(told: Mapping[str, Any]) -> dict[str, str]:
     return values
 
 
+def _run_in_words(run: Mapping[str, Any]) -> str:
+    """Return the runs of one mode in a comparison, with their spread if they are several."""
+    words = f"{run['mode']} {run['mean']:.4f}"
+    if run["seeds"] == 1:
+        return words
+    extremes = f"{run['lowest']:.4f} to {run['highest']:.4f}"
+    return f"{words} ± {run['deviation']:.4f} ({run['seeds']} seeds, {extremes})"
+
+
 def _words(name: str, values: Mapping[str, str]) -> str:
     words = ", ".join(f"{each} {value}" for each, value in values.items())
     readable = name.replace("_", " ")
@@ -159,4 +169,6 @@ def shown(name: str, value: Any) -> str:
         return decimal(value)
     if name in PRIVACY:
         return f"{value:.4g}"
+    if name == "runs":
+        return "; ".join(map(_run_in_words, value))
     return f"{value:.2f}" if isinstance(value, float) else printable(str(value))

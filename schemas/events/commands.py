@@ -49,6 +49,7 @@ class SimulationStarted(Event, name="run_started"):
     speeds: str
     dropout: float
     """Probability that a participant drops a version."""
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,23 @@ class SimulationFinished(Event):
     parameters_sha256: str
     reason: str | None = None
     """Why it ended before its last round or the end of its time."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Compared(Event):
+    """Simulated runs are compared where all of them have come to."""
+
+    metric: str
+    place: str
+    """What the runs have in common, in words, such as `400 updates`."""
+    runs: tuple[dict[str, Any], ...]
+    """Of each mode: mode, seeds (how many), mean, deviation (of a sample), lowest, highest."""
 
 
 @dataclass(frozen=True)
 class PlotWritten(Event):
-    """The accuracy of all modes is drawn."""
+    """The metric of all modes is drawn."""
 
     plot: str
     """The file."""

@@ -102,6 +102,8 @@ ROUND_OPTIONS = {
 }
 OWN_OPTIONS = {
     "participants": Row(4),
+    "seeds": Row("7"),
+    "compare": Row("updates"),
     "partition": Row("shards"),
     "data": Row("folder"),
     "speeds": Row("constant"),
@@ -161,7 +163,8 @@ def simulated(out: Path, options: dict[str, object]) -> tuple[dict[str, Any], se
         made["hash"] = outcome.parameters_sha256
     except (FanfoldError, ValueError) as error:
         made["error"] = str(error)
-    history = out / mode / "history.jsonl"
+    folder = out / mode / f"seed-{own['seeds']}" if "seeds" in own else out / mode
+    history = folder / "history.jsonl"
     made["history"] = [
         {name: value for name, value in record.items() if name in TOLD}
         for record in (read_history(history) if history.exists() else [])

@@ -1,5 +1,6 @@
 """Runs in MLflow: a database in a folder, or a tracking server."""
 
+import logging
 import os
 import re
 import time
@@ -30,6 +31,8 @@ class MlflowSink:
     def __init__(self, where: str) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        for chatty in ("alembic", "mlflow"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
         try:
             import alembic  # noqa: F401, PLC0415 - an extra; for the database
             import sqlalchemy  # noqa: F401, PLC0415 - as above
