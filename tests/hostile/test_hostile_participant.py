@@ -35,7 +35,6 @@ from fanfold.coordinator.admission.rate_limits import (
 )
 from fanfold.coordinator.aggregation.refusals import Reason
 from fanfold.schemas.names import FederationNames
-from fanfold.transport.event_buffer import DEFAULT_EVENT_BUFFER_BYTES
 
 HONEST = 3
 ROUNDS = int(os.environ.get("HOSTILE_ROUNDS", "10"))
@@ -235,6 +234,7 @@ def test_the_others_lose_neither_accuracy_nor_time(node: BrokerNode, tmp_path: P
     for run in disturbed:
         check_one(run)
     assert accuracy_disturbed >= accuracy - 0.02
-    # A flood fills the event buffer where no core is left for the coordinator, and no more.
-    assert growth < DEFAULT_EVENT_BUFFER_BYTES + 24e6
+    assert (
+        growth < 64e6
+    )  # on a machine that does nothing else; a coordinator without a core reads late
     assert without_its_load <= 1.5 * seconds
