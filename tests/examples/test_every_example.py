@@ -34,6 +34,7 @@ def rounds_closed(
     simulate(
         settings,
         rounds_of("sync", settings, texts),
+        folder=settings.out,
         say=lambda event: told.append(event) if isinstance(event, RoundClosed) else None,
     )
     return told

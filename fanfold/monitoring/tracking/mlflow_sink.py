@@ -31,8 +31,7 @@ class MlflowSink:
     def __init__(self, where: str) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-        for chatty in ("alembic", "mlflow"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         try:
             import alembic  # noqa: F401, PLC0415 - an extra; for the database
             import sqlalchemy  # noqa: F401, PLC0415 - as above
@@ -42,6 +41,7 @@ class MlflowSink:
             raise InvalidInputError(
                 "--track mlflow takes MLflow: pip install 'fanfold[track]'"
             ) from None
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # imports set it, too
         try:
             uri = where if "://" in where else _database(Path(where))
             self._client = MlflowClient(tracking_uri=uri)
