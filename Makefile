@@ -66,6 +66,10 @@ federations: $(VENV)/.stamp-dev rabbitmq ## Whole federations as processes that 
 		tests/local/test_federation.py tests/local/test_own_modules.py \
 		tests/faults/test_replay.py tests/faults/test_crash_points.py $(PYTEST_FLAGS)
 
+.PHONY: walks
+walks: $(VENV)/.stamp-dev rabbitmq ## Walk as users do, from the README to what each of them came for
+	@$(VENV)/bin/python -m pytest -m slow tests/walks $(PYTEST_FLAGS)
+
 .PHONY: faults
 faults: $(VENV)/.stamp-dev rabbitmq ## Whole federations whose broker, operators or participants misbehave, and one of 45 MB
 	@$(VENV)/bin/python -m pytest -m slow tests/faults tests/local/test_resnet.py $(PYTEST_FLAGS)
