@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from fanfold.schemas.errors import MalformedMessageError, UnsupportedProtocolError
-from fanfold.schemas.messages import MESSAGES, PROTOCOL, Message
+from fanfold.schemas.message_kinds import MESSAGES
+from fanfold.schemas.messages import PROTOCOL, Message
 from fanfold.schemas.names import is_identifier
 from fanfold.schemas.reader_limits import ReaderLimits
 

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from fanfold.schemas import msgpack_header
 from fanfold.schemas.errors import MalformedMessageError, UnsupportedProtocolError
-from fanfold.schemas.messages import MESSAGES, PROTOCOL, Message
+from fanfold.schemas.message_kinds import MESSAGES
+from fanfold.schemas.messages import PROTOCOL, Message
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.tensor_table import Kind, TensorEntry, aligned, check_table, read_table
 

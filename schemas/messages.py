@@ -24,6 +24,9 @@ PROTOCOL = 2
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, le=2**53)]
+PublicLine = Annotated[str, StringConstraints(pattern=r"^fanfold-identity-1:[A-Za-z0-9_-]{86}$")]
+SealedBox = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{96,256}$")]
+Signature = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$")]
 AliveSeconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 Text = Annotated[str, StringConstraints(max_length=1024)]
 MetricName = Annotated[str, StringConstraints(max_length=64)]
@@ -83,6 +86,22 @@ class FixedPlan(Document):
     """N: deltas are multiplied by n / N, where n is the number of examples, at most N."""
 
 
+class MaskPlan(Document):
+    """Who holds the seeds of masks: public identities, in the order of their text."""
+
+    keepers: Annotated[list[PublicLine], Field(min_length=1, max_length=3)]
+
+
+class MaskSeeds(Document):
+    """The seeds of one update's masks, sealed for each keeper and signed by the participant."""
+
+    key: Digest
+    """X25519 public key that was made for this update alone."""
+    boxes: Annotated[list[SealedBox], Field(min_length=1, max_length=3)]
+    """For each keeper the seeds it holds."""
+    signature: Signature
+
+
 class Message(Document):
     """The root of all messages."""
 
@@ -119,10 +138,12 @@ class GlobalParameters(Message):
     """Of the parameters that everybody has from the task: they never travel. None where all do."""
     fixed: FixedPlan | None = None
     """If given: the deltas of all parameters as int32, and nothing else."""
+    masks: MaskPlan | None = None
+    """If given: integers are masked, and the seeds are sealed for these keepers."""
 
     def document(self) -> dict[str, object]:
-        """Return the fields as they travel: the last two only where there is something to say."""
-        unsaid = {name for name in ("frozen", "fixed") if getattr(self, name) is None}
+        """Return the fields as they travel: the last three only where there is something to say."""
+        unsaid = {name for name in ("frozen", "fixed", "masks") if getattr(self, name) is None}
         return self.model_dump(exclude=unsaid)
 
 
@@ -165,11 +186,15 @@ class Update(Message):
     metrics: Metrics = {}
     """What was measured, such as `loss` and `accuracy` of the base version."""
 
+    seeds: MaskSeeds | None = None
+    """Of the masks on its integers; None leaves it out of the message."""
+
     @model_serializer(mode="wrap")
-    def _without_unknown_steps(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_what_is_not_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = handler(self)
-        if fields.get("steps", 0) is None:
-            del fields["steps"]
+        for name in ("steps", "seeds"):
+            if fields.get(name, 0) is None:
+                del fields[name]
         return fields
 
 
@@ -219,9 +244,3 @@ class Goodbye(Message):
     """Of the last update that the broker has confirmed to this process, if there was one."""
     version: Count | None = None
     """Its base version."""
-
-
-MESSAGES: dict[str, type[Message]] = {
-    kind.KIND: kind
-    for kind in (GlobalParameters, RunFinished, UpdateRefused, Update, Hello, Progress, Goodbye)
-}

@@ -17,7 +17,8 @@ from fanfold.coordinator.rounds import presence
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.schemas.chunk_header import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES
 from fanfold.schemas.chunking import DEFAULT_CHUNK_BYTES, cut
-from fanfold.schemas.messages import MESSAGES, TrainingPlan, Update
+from fanfold.schemas.message_kinds import MESSAGES
+from fanfold.schemas.messages import TrainingPlan, Update
 from fanfold.schemas.names import DEAD_LETTER_KEY, EVENT_KEY, UPDATE_KEY, FederationNames
 from fanfold.schemas.tensor_codec import encode_tensors, parameters_sha256
 from fanfold.schemas.tensor_table import DTYPE_BYTES

@@ -1,0 +1,21 @@
+"""All messages of a federation by the name of their kind."""
+
+from fanfold.schemas.keeper_messages import Masks, MasksRefused, MasksWanted, SetApproved
+from fanfold.schemas.messages import (
+    GlobalParameters,
+    Goodbye,
+    Hello,
+    Message,
+    Progress,
+    RunFinished,
+    Update,
+    UpdateRefused,
+)
+
+MESSAGES: dict[str, type[Message]] = {
+    kind.KIND: kind
+    for kind in (
+        *(GlobalParameters, RunFinished, UpdateRefused, Update, Hello, Progress, Goodbye),
+        *(MasksWanted, SetApproved, Masks, MasksRefused),
+    )
+}
