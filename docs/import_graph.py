@@ -4,7 +4,16 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("storage", "schemas", "learning", "transport", "sealing", "coordinator", "participant")
+ROOMS = (
+    "storage",
+    "schemas",
+    "learning",
+    "transport",
+    "sealing",
+    "keeper",
+    "coordinator",
+    "participant",
+)
 """Folders at the top level; `fanfold/` holds a link to each."""
 
 

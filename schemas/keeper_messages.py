@@ -1,6 +1,6 @@
 """What a coordinator and the keepers of masks say to each other; see `docs/protocol.md`."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -46,9 +46,9 @@ class MasksWanted(Message):
     """In each mask."""
     members: Annotated[list[Member], Field(min_length=1, max_length=100_000)]
     """In order of the participants' ids."""
-    seeds: Annotated[list[Place], Field(max_length=2)] = []
+    seeds: Annotated[tuple[Place, ...], Field(max_length=2, strict=False)] = ()
     """Whose masks are to be summed; empty asks for approval alone."""
-    approvals: Annotated[list[Approval], Field(max_length=3)] = []
+    approvals: Annotated[tuple[Approval, ...], Field(max_length=3, strict=False)] = ()
 
 
 class SetApproved(Message):
@@ -88,11 +88,3 @@ class MasksRefused(Message):
     set_digest: Digest
     reason: Text
     signature: Signature
-
-
-KeeperAnswer = SetApproved | Masks | MasksRefused
-ANSWERS: tuple[Literal["SetApproved"], Literal["Masks"], Literal["MasksRefused"]] = (
-    "SetApproved",
-    "Masks",
-    "MasksRefused",
-)

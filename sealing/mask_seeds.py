@@ -5,7 +5,7 @@ first one says what it is. Numbers are decimal, keys and boxes lower-case hexade
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidTag
@@ -18,7 +18,7 @@ from fanfold.schemas.errors import FanfoldError
 from fanfold.schemas.keeper_messages import MasksWanted, Member
 from fanfold.schemas.messages import MaskSeeds
 from fanfold.sealing.identity import Identity, PublicIdentity
-from fanfold.sealing.masks import SEED_BYTES, seeds_held
+from fanfold.sealing.masks import SEED_BYTES, Words, seeds_held
 
 _ONE_USE = bytes(12)
 """The nonce of a box: each has a key of its own."""
@@ -121,6 +121,16 @@ def answer(run: str, set_digest: str, seeds: Sequence[int], digest: str) -> byte
         digest: of the sum's bytes.
     """
     return _lines("fanfold masks 1", run, set_digest, ",".join(map(str, seeds)), digest)
+
+
+def digest_of(words: Words) -> str:
+    """Return the digest of a sum of masks."""
+    return sha256(words.view("u1").data).hexdigest()
+
+
+def in_order(keepers: Iterable[PublicIdentity]) -> list[PublicIdentity]:
+    """Return keepers in the order in which everybody counts them: that of their text."""
+    return sorted(keepers, key=PublicIdentity.text)
 
 
 def refusal(run: str, set_digest: str, reason: str) -> bytes:

@@ -33,7 +33,8 @@ def readings(package: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    "package", ["coordinator", "participant", "sealing", "transport", "schemas", "storage"]
+    "package",
+    ["coordinator", "participant", "keeper", "sealing", "transport", "schemas", "storage"],
 )
 def test_nobody_looks_at_the_clock_on_the_wall(package: str) -> None:
     """Deadlines, retries, pauses and ages count on the monotonic clock."""

@@ -21,6 +21,7 @@ STANDS_ON = {
     "learning": set(),
     "transport": {"schemas"},
     "sealing": {"storage", "schemas"},
+    "keeper": {"storage", "schemas", "transport", "sealing"},
     "coordinator": {"storage", "schemas", "transport", "learning", "sealing"},
     "participant": {"storage", "schemas", "transport", "learning", "sealing"},
     "fanfold": set(ROOMS),

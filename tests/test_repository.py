@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = (
     *("fanfold", "coordinator", "participant", "schemas", "transport", "learning"),
-    *("sealing", "storage"),
+    *("keeper", "sealing", "storage"),
 )
 
 # Put together here, so that this file does not contain what it looks for.

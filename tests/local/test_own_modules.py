@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("coordinator", "participant", "schemas", "transport", "learning", "sealing", "storage")
+ROOMS = (
+    "coordinator",
+    "participant",
+    "schemas",
+    "transport",
+    "learning",
+    "sealing",
+    "storage",
+    "keeper",
+)
 TASK = f"""
 import importlib
 

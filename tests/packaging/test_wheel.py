@@ -20,7 +20,16 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("coordinator", "learning", "participant", "schemas", "sealing", "storage", "transport")
+ROOMS = (
+    "coordinator",
+    "keeper",
+    "learning",
+    "participant",
+    "schemas",
+    "sealing",
+    "storage",
+    "transport",
+)
 BUILD = """
 import sys
 from setuptools import build_meta

@@ -5,7 +5,8 @@ import torch
 from fanfold.schemas.chunking import Assembly, ChunkHeader, cut
 from fanfold.schemas.errors import MalformedMessageError
 from fanfold.schemas.message_codec import Encoded, ReaderLimits, TensorBytes, decode, encode
-from fanfold.schemas.messages import MESSAGES, GlobalParameters, Hello, TrainingPlan, Update
+from fanfold.schemas.message_kinds import MESSAGES
+from fanfold.schemas.messages import GlobalParameters, Hello, TrainingPlan, Update
 from fanfold.schemas.tensor_codec import decode_tensors, encode_tensors
 
 LIMITS = ReaderLimits(max_bytes=1_000_000, max_header_bytes=100_000, max_tensors=100)

@@ -7,7 +7,7 @@ import pytest
 
 from fanfold.schemas.errors import MalformedMessageError
 from fanfold.schemas.message_codec import decode
-from fanfold.schemas.messages import MESSAGES
+from fanfold.schemas.message_kinds import MESSAGES
 
 KEPT = [path.read_bytes() for path in (Path(__file__).parents[1] / "fuzz" / "corpus").iterdir()]
 BODIES = [data[1:] for data in KEPT if data[:1] <= b"\x7f"]

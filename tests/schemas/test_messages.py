@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from fanfold.schemas.messages import MESSAGES, Hello, Message, TrainingPlan
+from fanfold.schemas.message_kinds import MESSAGES
+from fanfold.schemas.messages import Hello, Message, TrainingPlan
 
 
 def test_every_kind_of_message_is_known_by_its_name() -> None:

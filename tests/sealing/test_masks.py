@@ -1,0 +1,55 @@
+"""The arithmetic of masks, held against numbers that `openssl enc -aes-256-ctr` made."""
+
+import numpy as np
+import pytest
+
+from fanfold.sealing.masks import add_mask, flat, subtract_mask, sum_of_masks
+
+UPDATES = {
+    "a": ((0.5, -0.25, 1, 0), (0x10, 0x11, 0x12)),
+    "b": ((-1.5, 0.125, 0.75, 2), (0x20, 0x21, 0x22)),
+    "c": ((0.25, 0.25, -0.5, -1), (0x30, 0x31, 0x32)),
+}
+"""Values, and the byte that each of three seeds repeats 32 times."""
+WITH_THREE = {
+    "a": (4049111954, 4061597909, 3893965001, 973611157),
+    "b": (1718516933, 588501393, 3416013983, 484239921),
+    "c": (1584629667, 2377672353, 3986441145, 2420881809),
+}
+WITH_ONE = {
+    "a": (1960727135, 2427674804, 1630365714, 3612189042),
+    "b": (472533484, 2220354634, 3830279198, 215561959),
+    "c": (249744443, 3053553215, 3120767642, 3761997652),
+}
+
+
+@pytest.mark.parametrize(("sent", "num_seeds"), [(WITH_THREE, 3), (WITH_ONE, 1)])
+def test_the_vector_of_the_protocol(sent: dict[str, tuple[int, ...]], num_seeds: int) -> None:
+    """Scale 2^16: what each sends, and the sum that is left when the masks are taken away."""
+    total = np.zeros(4, np.uint32)
+    seeds = []
+    for name, (values, own) in UPDATES.items():
+        words = flat([np.array([round(value * 65536) for value in values], np.int32)])
+        for byte in own[:num_seeds]:
+            seeds.append(bytes([byte]) * 32)
+            add_mask(words, seeds[-1])
+        assert tuple(words.tolist()) == sent[name]
+        total += words
+    total -= sum_of_masks(seeds, 4)
+    assert total.view(np.int32).tolist() == [-49152, 8192, 81920, 65536]
+
+
+def test_a_mask_that_is_added_can_be_taken_away() -> None:
+    """Over several blocks of the generator, and where the last one is not whole."""
+    words = np.arange(600_001, dtype=np.uint32)
+    add_mask(words, bytes(range(32)))
+    assert len(np.unique(words)) > 599_000  # no block is used twice
+    subtract_mask(words, bytes(range(32)))
+    assert np.array_equal(words, np.arange(600_001, dtype=np.uint32))
+
+
+def test_words_are_those_of_the_tensors_one_after_the_other() -> None:
+    """In C order, also where a tensor is a view of another one."""
+    matrix = np.arange(6, dtype=np.int32).reshape(2, 3)
+    words = flat([matrix.T, np.array(-1, np.int32)])
+    assert words.tolist() == [0, 3, 1, 4, 2, 5, 2**32 - 1]
