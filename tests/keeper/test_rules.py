@@ -1,132 +1,20 @@
-"""Facts about keepers: what they tell, what they refuse in words, and what they remember."""
+"""Facts about keepers: what they tell, and what they refuse in words."""
 
-import json
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from itertools import combinations, product
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from keeper_trials import NAMES, WORDS, Federation, wanted
 
-from fanfold.keeper.journal import FILE, Journal
-from fanfold.keeper.rules import Answering, Rules
-from fanfold.schemas.errors import InvalidInputError
-from fanfold.schemas.keeper_messages import (
-    Approval,
-    Masks,
-    MasksRefused,
-    MasksWanted,
-    Member,
-    SetApproved,
-)
+from fanfold.keeper.journal import FILE
+from fanfold.schemas.keeper_messages import Approval, Masks, MasksRefused, MasksWanted, SetApproved
 from fanfold.sealing import mask_seeds
-from fanfold.sealing.identity import Identity
-from fanfold.sealing.mask_seeds import SeedsError, in_order, open_seeds, seal_seeds
-from fanfold.sealing.masks import Words, add_mask, sum_of_masks
-
-WORDS = 300_000
-"""More than one block of the generator."""
-NAMES = ("ann", "bob", "cid", "dee", "eve")
-
-
-def fail(error: OSError) -> None:
-    raise error
-
-
-def clock() -> datetime:
-    return datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class Federation:
-    """Five participants, one or three keepers, and updates of random integers."""
-
-    def __init__(self, folder: Path, num_keepers: int) -> None:
-        self.folder = folder
-        made = [Identity.generate() for _ in range(num_keepers)]
-        self.public = in_order(each.public for each in made)
-        self.keepers = sorted(made, key=lambda each: self.public.index(each.public))
-        self.owners = {name: Identity.generate() for name in NAMES}
-        self.journals: list[Journal] = []
-        self.sent: dict[tuple[str, int], tuple[Words, Words, Member]] = {}
-
-    def update(self, who: str, version: int = 3, run: str = "r1") -> Member:
-        """Return the seeds of an update; its words, clear and masked, are in `sent`."""
-        clear = np.random.default_rng(NAMES.index(who)).integers(0, 2**32, WORDS, np.uint32)
-        seeds, secrets = seal_seeds(
-            self.public,
-            self.owners[who],
-            run=run,
-            participant=who,
-            base_version=version,
-            words=WORDS,
-        )
-        masked = clear.copy()
-        for secret in secrets:
-            add_mask(masked, secret)
-        member = Member(participant=who, base_version=version, seeds=seeds)
-        self.sent[who, version] = (clear, masked, member)
-        return member
-
-    def keeper(self, place: int = 0, at_least: int = 3) -> Answering:
-        """Start a keeper; the same folder again is the same keeper, started again."""
-        members = {name: owner.public for name, owner in self.owners.items() if name != "eve"}
-        rules = Rules(
-            self.keepers[place],
-            self.public,
-            at_least=at_least,
-            max_words=1 << 20,
-            members=lambda: members,
-        )
-        journal = Journal(self.folder / str(place), clock, pause=fail)
-        self.journals.append(journal)
-        return Answering(rules, journal)
-
-    def close(self) -> None:
-        for journal in self.journals:
-            journal.close()
-
-    def refusals(self, place: int = 0) -> list[str]:
-        """What the journal says was refused."""
-        lines = (self.folder / str(place) / FILE).read_text().splitlines()
-        records = [json.loads(line) for line in lines]
-        return [each["reason"] for each in records if each["event"] == "refused"]
-
-
-def wanted(
-    members: Sequence[Member], seeds: Sequence[int] = (0,), run: str = "r1", **more: Any
-) -> MasksWanted:
-    return MasksWanted(
-        run=run, version=3, words=WORDS, members=list(members), seeds=tuple(seeds), **more
-    )
-
+from fanfold.sealing.mask_seeds import SeedsError, open_seeds
+from fanfold.sealing.masks import sum_of_masks
 
 Make = Callable[[int], Federation]
-
-
-@pytest.fixture
-def federation(tmp_path: Path) -> Iterator[Make]:
-    """A function that returns a federation with so many keepers."""
-    made: list[Federation] = []
-
-    def make(num_keepers: int) -> Federation:
-        made.append(Federation(tmp_path, num_keepers))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
-
-
-def clear_sum(made: Federation, names: Sequence[str]) -> Words:
-    return np.sum([made.sent[name, 3][0] for name in names], axis=0, dtype=np.uint32)
-
-
-def masked_sum(made: Federation, names: Sequence[str]) -> Words:
-    return np.sum([made.sent[name, 3][1] for name in names], axis=0, dtype=np.uint32)
 
 
 def test_the_sum_less_the_masks_is_the_sum_of_the_integers(federation: Make) -> None:
@@ -287,46 +175,3 @@ def test_a_coordinator_and_one_of_three_keepers_can_compute_no_update(federation
             ]
             is_found = any(np.array_equal(each, clear) for each in tries)
             assert is_found == (len(corrupted) == 2)
-
-
-def test_a_journal_that_was_changed_is_not_believed(federation: Make) -> None:
-    """A torn last line is what a crash leaves, and nothing was answered after it."""
-    made = federation(1)
-    made.keeper().answer(wanted([made.update(name) for name in NAMES[:3]]))
-    made.close()
-    path = made.folder / "0" / FILE
-    whole = path.read_bytes()
-    path.write_bytes(whole + b'{"event":"set","ru')
-    made.keeper()
-    made.close()
-    assert path.read_bytes() == whole
-    path.write_bytes(whole.replace(b'"bob"', b'"dee"'))
-    with pytest.raises(InvalidInputError, match=r"line 1 of .* was changed after it was written"):
-        made.keeper()
-
-
-def test_two_keepers_do_not_share_a_folder(federation: Make) -> None:
-    """Each would not know what the other promised."""
-    made = federation(1)
-    made.keeper()
-    with pytest.raises(InvalidInputError, match="another keeper uses --state-dir"):
-        made.keeper()
-
-
-def test_a_promise_is_on_the_disk_before_it_is_answered(
-    federation: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where the disk refuses to sync, nothing is told, and nothing is promised."""
-    made = federation(1)
-    answering = made.keeper()
-    request = wanted([made.update(name) for name in NAMES[:3]])
-
-    def refuse(_descriptor: int) -> None:
-        raise OSError(5, "no disk")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "fsync", refuse)
-        with pytest.raises(OSError, match="no disk"):
-            answering.answer(request)
-    assert made.journals[-1].set_of(("r1", "ann", 3)) is None
-    assert isinstance(answering.answer(request)[0], Masks)
