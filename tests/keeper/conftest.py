@@ -19,11 +19,3 @@ def federation(tmp_path: Path) -> Iterator[Callable[[int], Federation]]:
     yield make
     for each in made:
         each.close()
-
-
-def clear_sum(made: Federation, names: Sequence[str]) -> Words:
-    return np.sum([made.sent[name, 3][0] for name in names], axis=0, dtype=np.uint32)
-
-
-def masked_sum(made: Federation, names: Sequence[str]) -> Words:
-    return np.sum([made.sent[name, 3][1] for name in names], axis=0, dtype=np.uint32)

@@ -89,3 +89,11 @@ def wanted(
     return MasksWanted(
         run=run, version=3, words=WORDS, members=list(members), seeds=tuple(seeds), **more
     )
+
+
+def clear_sum(made: Federation, names: Sequence[str]) -> Words:
+    return np.sum([made.sent[name, 3][0] for name in names], axis=0, dtype=np.uint32)
+
+
+def masked_sum(made: Federation, names: Sequence[str]) -> Words:
+    return np.sum([made.sent[name, 3][1] for name in names], axis=0, dtype=np.uint32)

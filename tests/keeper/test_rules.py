@@ -6,7 +6,7 @@ from itertools import combinations, product
 
 import numpy as np
 import pytest
-from keeper_trials import NAMES, WORDS, Federation, wanted
+from keeper_trials import NAMES, WORDS, Federation, clear_sum, masked_sum, wanted
 
 from fanfold.keeper.journal import FILE
 from fanfold.schemas.keeper_messages import Approval, Masks, MasksRefused, MasksWanted, SetApproved
