@@ -181,6 +181,8 @@ def assemble(
         fixed=settings.fixed is not None,
     )
     store = RunStore(settings.out, limits, wall_clock=wall_clock)
+    if settings.restored:
+        store.checkpoint.check_there()
     run = RunState(
         run_id=secrets.token_hex(4),
         tensors=tensors,

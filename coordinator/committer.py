@@ -18,7 +18,7 @@ from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.reporter import Reporter
 from fanfold.coordinator.rounds.federation_state import FederationState
 from fanfold.coordinator.settings import CoordinatorSettings
-from fanfold.schemas.events.coordinator import RunResumed
+from fanfold.schemas.events.coordinator import RunRestored, RunResumed
 
 log = structlog.get_logger()
 
@@ -60,7 +60,8 @@ class Committer:
 
     def take_epoch(self) -> None:
         """Take the next epoch, once there is room on the disk to write it down."""
-        self.with_room(self._store.take_epoch)
+        restored = self._settings.restored
+        self.with_room(lambda: self._store.take_epoch(restored=restored))
 
     def load(self, *, fresh: bool, now: float) -> None:
         """Go on from the checkpoint, if there is one.
@@ -85,7 +86,11 @@ class Committer:
         self._state.sampling.restore(document["sample"])
         for participant in document["present"]:
             self._state.presence.heard(participant, now)
-        say(RunResumed(run=run.run_id, version=run.version))
+        if self._settings.restored:
+            is_private = run.privacy is not None
+            say(RunRestored(run.run_id, run.version, self._store.epoch, is_private=is_private))
+        else:
+            say(RunResumed(run=run.run_id, version=run.version))
         self._reporter.restore(document)
 
     @property

@@ -102,8 +102,10 @@ class ParticipantChannel:
         """Acknowledge a delivery."""
         self._consuming.acknowledge(delivery)
 
-    def tell(self, event: Message, *, timeout_seconds: float) -> None:
+    def tell(self, event: Message, *, timeout_seconds: float, epoch: int | None = None) -> None:
         """Publish a hello, a progress report or a goodbye.
+
+        `epoch` is the one of the version that a progress report names.
 
         During the upload of an update, which may take an hour, the event goes out on the connection
         that receives. If the broker accepts no messages, it would block that one, so then nothing
@@ -119,7 +121,7 @@ class ParticipantChannel:
             if connection.blocked:
                 raise BrokerUnreachableError("the broker takes no messages now")
             connection = self._consuming
-        self._publish(connection, EVENT_KEY, cut(encode(event)), timeout_seconds)
+        self._publish(connection, EVENT_KEY, cut(encode(event), epoch=epoch), timeout_seconds)
 
     @property
     def can_tell(self) -> bool:

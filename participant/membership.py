@@ -77,7 +77,8 @@ class Membership:
                 step=activity.step,
                 steps=activity.steps,
                 alive_seconds=self._alive_seconds,
-            )
+            ),
+            epoch=held.epoch,
         )
 
     def goodbye(self, reason: str, answered: Version | None) -> bool:
@@ -92,11 +93,11 @@ class Membership:
             )
         )
 
-    def _tell(self, event: Message) -> bool:
+    def _tell(self, event: Message, *, epoch: int | None = None) -> bool:
         if not self._channel.can_tell:
             return False
         try:
-            self._channel.tell(event, timeout_seconds=EVENT_SECONDS)
+            self._channel.tell(event, timeout_seconds=EVENT_SECONDS, epoch=epoch)
         except (
             RefusedByBrokerError,
             UnroutableError,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from fanfold.schemas.chunking import Assembly, ChunkHeader
 from fanfold.schemas.errors import InvalidInputError, MalformedMessageError
 from fanfold.schemas.events.event import Event, Say
-from fanfold.schemas.events.participant import VersionOfOlderEpoch, VersionReceived
+from fanfold.schemas.events.participant import VersionIgnored, VersionOfOlderEpoch, VersionReceived
 from fanfold.schemas.messages import GlobalParameters, Message
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.transport import Delivery
@@ -81,8 +81,8 @@ class VersionReceiver:
         """The version in training, or the last one that was answered."""
         self.incoming: Version | None = None
         """A newer version that is being received."""
-        self._told = ("", -1)
-        """The run and the epoch that were last told to be older."""
+        self._told = ("", -1, -1)
+        """The run, the epoch and the version that were last told to be ignored."""
 
     def take(self, delivery: Delivery) -> Message | None:
         """Take one delivery; return its message if it is a small one that carries no tensors.
@@ -197,7 +197,7 @@ class VersionReceiver:
             )
             self._add(self.incoming, header, delivery)
         else:
-            self._tell_older_epoch(labels.run, labels.version, header.epoch)
+            self._tell_ignored(labels.run, labels.version, header.epoch)
             self._acknowledge(delivery)
 
     def _take_held(self, held: Version, header: ChunkHeader, delivery: Delivery) -> None:
@@ -244,13 +244,21 @@ class VersionReceiver:
         self._past_runs[newest.run] = newest.epoch
         return True
 
-    def _tell_older_epoch(self, run: str, version: int, epoch: int) -> None:
-        """Say once that a coordinator is not listened to, because a later one was here before."""
+    def _tell_ignored(self, run: str, version: int, epoch: int) -> None:
+        """Say once of a version that it is older; of a coordinator, that a later one was here."""
         newest = self.incoming or self.held
-        known = newest.epoch if newest and newest.run == run else self._past_runs.get(run, -1)
-        if epoch < known and self._told != (run, epoch):
-            self._told = (run, epoch)
+        if newest is None or self._told in {(run, epoch, version), (run, epoch, -1)}:
+            return
+        known = newest.epoch if newest.run == run else self._past_runs.get(run, -1)
+        if epoch < known:
+            self._told = (run, epoch, -1)
             self._say(VersionOfOlderEpoch(run, version, epoch, newest_epoch=known))
+        else:
+            self._told = (run, epoch, version)
+            ignored = VersionIgnored(
+                run, version, epoch, held_version=newest.number, held_epoch=newest.epoch
+            )
+            self._say(ignored)
 
     def _settle(self, version: Version) -> None:
         for delivery in version.deliveries.values():

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from fanfold.coordinator.admission.damaged_uploads import DamagedUploads
 from fanfold.coordinator.admission.event_handler import EventHandler
+from fanfold.coordinator.admission.newer_run import NewerRun
 from fanfold.coordinator.admission.rate_limits import RateLimits
 from fanfold.coordinator.admission.rejections import Rejections
 from fanfold.coordinator.admission.sender_check import SenderCheck
@@ -37,6 +38,7 @@ class Admission:
         *,
         updates: UpdateHandler,
         events: EventHandler,
+        newer_run: NewerRun,
         tally: Tally,
         rate_limits: RateLimits,
         channel: CoordinatorChannel,
@@ -45,6 +47,7 @@ class Admission:
         """Begin with no round open."""
         self.updates = updates
         self.events = events
+        self._newer_run = newer_run
         self.tally = tally
         self._rate_limits = rate_limits
         self._channel = channel
@@ -64,8 +67,10 @@ class Admission:
             OSError: if the disk is full; the same delivery can be taken again.
             TransportError: if an answer was broken off.
         """
-        taker = self.updates if self._channel.is_result(delivery) else self.events
-        due = taker.take(delivery, now)
+        is_result = self._channel.is_result(delivery)
+        due = (self.updates if is_result else self.events).take(delivery, now)
+        if not is_result:
+            self._newer_run.hear(delivery)
         if due is Due.NOW:
             self._channel.acknowledge(delivery)
         elif due is Due.AFTER_COMMIT:
@@ -138,6 +143,7 @@ def admission_for(
     return Admission(
         updates=updates,
         events=events,
+        newer_run=NewerRun(run, epoch=lambda: store.epoch, sender_check=sender_check, say=say),
         tally=tally,
         rate_limits=rate_limits,
         channel=channel,

@@ -4,8 +4,8 @@ from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.persistence.spool import DamagedUpload
-from fanfold.schemas.events.coordinator import UploadDamaged
 from fanfold.schemas.events.event import Say
+from fanfold.schemas.events.run_folder import UploadDamaged
 
 
 class DamagedUploads:

@@ -54,6 +54,7 @@ class CheckpointStore:
 
     def __init__(self, folder: Path) -> None:
         """Use `folder`, which exists."""
+        self._folder = folder
         self._base = AlternatingFiles(folder, "checkpoint")
         self._progress = AlternatingFiles(folder, "progress")
         self._base_id = ""
@@ -64,6 +65,18 @@ class CheckpointStore:
     def paths(self) -> list[Path]:
         """The files that are there."""
         return [*self._base.paths, *self._progress.paths]
+
+    def check_there(self) -> None:
+        """Check that there is a checkpoint to go on from.
+
+        Raises:
+            InvalidInputError: if there is none.
+        """
+        if not self.paths:
+            raise InvalidInputError(
+                f"--restored goes on from a backup, and --out {self._folder} holds no checkpoint; "
+                "put the backup there first, or leave --restored out"
+            )
 
     def write(
         self,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from fanfold.coordinator.persistence.epoch import FolderLockedError
 from fanfold.coordinator.rounds.federation_state import FederationState
-from fanfold.schemas.events.coordinator import FolderLocked
 from fanfold.schemas.events.event import Say
+from fanfold.schemas.events.run_folder import FolderLocked
 from fanfold.schemas.events.shared import DiskFull, DiskRefuses
 from fanfold.storage.disk import is_full_disk, may_pass, until_there_is_room
 from fanfold.transport import EventReader

@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from fanfold.schemas.errors import FanfoldError, InvalidInputError
@@ -56,17 +57,23 @@ class Epoch:
         self.number = 0
         """The epoch that this coordinator took; 0 before it did."""
 
-    def take(self, *, above: int) -> None:
+    def take(self, *, above: int, restored_at: datetime | None = None) -> None:
         """Take the next epoch, durably. To be called with the lock held.
 
         Args:
             above: the epoch of the newest checkpoint: the file may be of an old backup, or gone.
+            restored_at: now, if the folder was restored from a backup. The epoch is the seconds
+                since 1970 at least: coordinators that only counted have never come so far, and
+                one that was restored before was earlier. A damaged file is overwritten.
 
         Raises:
             InvalidInputError: if the file holds no number.
             OSError: if the disk refuses.
         """
-        number = max(self._on_disk(above), above) + 1
+        if restored_at is None:
+            number = max(self._on_disk(above), above) + 1
+        else:
+            number = max(self._on_disk_or(above), above, int(restored_at.timestamp()) - 1) + 1
         with replacing(self._path) as file:
             file.write(f"{number}\n".encode())
         (self._folder / "lock").write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
@@ -103,6 +110,13 @@ class Epoch:
                     raise
             yield
 
+    def _on_disk_or(self, known: int) -> int:
+        """Return what the file says, and `known` if it is damaged."""
+        try:
+            return self._on_disk(known)
+        except InvalidInputError:
+            return known
+
     def _on_disk(self, known: int) -> int:
         """Return what the file says; a missing one says 0."""
         try:
@@ -113,7 +127,7 @@ class Epoch:
         if not text.isdigit() or len(text) > len(str(LARGEST)) or int(text) > LARGEST:
             raise InvalidInputError(
                 f"{self._path} is damaged: it holds {content[:40]!r} and not the number of an "
-                f"epoch; write one into it that is not lower than any that participants have seen "
-                f"({known} is the highest known here), and start again"
+                f"epoch ({known} is the highest known here); start again with --restored, which "
+                "takes one above all that participants have seen"
             )
         return int(text)

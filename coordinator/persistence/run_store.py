@@ -27,13 +27,8 @@ from fanfold.coordinator.persistence.kept_tensors import KeptTensors
 from fanfold.coordinator.persistence.pending_acks import DueAcks, PendingAcks
 from fanfold.coordinator.persistence.spool import Spool, SpoolFile
 from fanfold.schemas.errors import InvalidInputError
-from fanfold.schemas.events.coordinator import (
-    CheckpointDamaged,
-    HistoryLost,
-    ModelsLost,
-    RunRemoved,
-)
 from fanfold.schemas.events.event import Say
+from fanfold.schemas.events.run_folder import CheckpointDamaged, HistoryLost, ModelsLost, RunRemoved
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.timestamps import Clock
 
@@ -187,18 +182,20 @@ class RunStore:
         """The one that this coordinator took; 0 before it did."""
         return self._epoch.number
 
-    def take_epoch(self) -> None:
+    def take_epoch(self, *, restored: bool = False) -> None:
         """Take the next epoch and sync it, while no other process writes.
 
-        From now on no other coordinator writes these files, so they are read after it.
+        From now on no other coordinator writes these files, so they are read after it. With
+        `restored` it is above all that participants have seen.
 
         Raises:
             InvalidInputError: if the epoch's file holds no number.
             FolderLockedError: if another process writes just now.
             OSError: if the disk refuses; it can be tried again.
         """
+        now = self._wall_clock() if restored and self._wall_clock else None
         with self._epoch.locked():
-            self._epoch.take(above=self.checkpoint.epoch())
+            self._epoch.take(above=self.checkpoint.epoch(), restored_at=now)
 
     def check_epoch(self) -> None:
         """Check that no other coordinator has taken over; every write checks it again.

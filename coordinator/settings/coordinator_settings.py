@@ -73,6 +73,11 @@ class HostedRoundSettings(RoundSettings):
     resume: bool = Field(
         True, description="Resume from the checkpoint in --out; --no-resume is the same as --fresh."
     )
+    restored: bool = Field(
+        False,
+        description="--out was restored from a backup: go on from it, above all that participants "
+        "have seen since.",
+    )
     accept_lost_history: bool = Field(
         False,
         description="Resume although the history lost lines; the run cannot be replayed then.",
@@ -126,6 +131,15 @@ class HostedRoundSettings(RoundSettings):
             divisor=self.dp_divisor or divisor,
             encodings=(self.encoding, self.encoding_down),
         )
+
+    @model_validator(mode="after")
+    def _a_backup_is_resumed(self) -> Self:
+        if self.restored and not self.resume:
+            raise InvalidInputError(
+                "--restored goes on from the backup in --out, and --fresh begins anew; "
+                "leave one of them out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _privacy_is_possible(self) -> Self:

@@ -18,20 +18,20 @@ from fanfold.schemas.events.commands import (
 )
 from fanfold.schemas.events.coordinator import (
     AllRefused,
-    CheckpointDamaged,
     EndsEarly,
-    HistoryLost,
-    ModelsLost,
     ModelUnchanged,
     ParticipantRefused,
     ParticipantSilent,
     ParticipantsLeftOut,
     RoundClosed,
     RunFinished,
+    RunIsAhead,
+    RunRestored,
     RunStarted,
     UpdateRefused,
 )
 from fanfold.schemas.events.event import Event, UnknownEvent
+from fanfold.schemas.events.run_folder import CheckpointDamaged, HistoryLost, ModelsLost
 from fanfold.schemas.events.shared import EvaluationFailed, OptionWithoutEffect, TrainingNote
 from fanfold.schemas.timestamps import Clock
 from fanfold.views.comparison_table import comparison_table
@@ -124,6 +124,8 @@ LASTING = (
     ParticipantsLeftOut,
     AllRefused,
     UpdateRefused,
+    RunIsAhead,
+    RunRestored,
     CheckpointDamaged,
     HistoryLost,
     ModelsLost,

@@ -9,7 +9,13 @@ from rich.filesize import decimal
 from fanfold.coordinator.aggregation.refusals import MAX_NAMED, in_words
 from fanfold.monitoring.printable import printable
 from fanfold.schemas.events.commands import SimulationFinished
-from fanfold.schemas.events.coordinator import RoundClosed, RunFinished, Waiting
+from fanfold.schemas.events.coordinator import (
+    RoundClosed,
+    RunFinished,
+    RunIsAhead,
+    RunRestored,
+    Waiting,
+)
 from fanfold.schemas.events.event import Event, UnknownEvent
 from fanfold.schemas.timestamps import iso_utc
 from fanfold.views.shares import shares_in_words
@@ -75,9 +81,21 @@ SENTENCES = {
     "waiting_for_slot": "all {slots} slots are taken: waiting until one is free",
     "queue_down": "the broker node with the queue of {participant} is down: waiting for it",
     "participant_out_of_reach": "{participant} is out of reach: its queue's broker node is down",
+    "run_restored": (
+        "restored: run {run} goes on from version {version} in epoch {epoch}; what was trained "
+        "since the backup is trained again"
+    ),
+    "run_is_ahead": (
+        "{participant} holds version {version} of this run (epoch {epoch}), and --out ends with "
+        "version {own_version} (epoch {own_epoch})"
+    ),
+    "version_ignored": (
+        "version {version} of run {run} (epoch {epoch}) is ignored: version {held_version} "
+        "(epoch {held_epoch}) is here"
+    ),
     "version_of_older_epoch": (
-        "version {version} of run {run} is dropped: epoch {epoch} is older than {newest_epoch}; if "
-        "no other coordinator runs, write {newest_epoch} into its file `epoch` and restart it"
+        "version {version} of run {run} is ignored: epoch {epoch} is older than {newest_epoch}; if "
+        "its coordinator's folder was restored from a backup, start it with --restored"
     ),
     "state_dir_taken": "another process uses --state-dir {folder}: waiting until it ends",
     "state_is_older": (
@@ -86,6 +104,11 @@ SENTENCES = {
     ),
     "waiting_for_coordinator": "no coordinator of the federation {federation} yet: waiting",
 }
+IGNORED = (
+    "participants ignore this coordinator. If --out was restored from a backup, start again with "
+    "--restored; if not, name the folder that the run was continued in"
+)
+FOLLOWED = "it goes on from there, and trains the versions after it again"
 
 
 def line(event: Event) -> str:
@@ -111,20 +134,32 @@ def sentence(event: Event) -> str:
             f", epsilon {values['epsilon_zero_out']} (zero-out) or "
             f"{values['epsilon_replace_one']} (replace-one) at delta {values['delta']}"
         )
-    if isinstance(event, RoundClosed):
-        measured = (event.metrics or {}).items()
-        own = (f", {printable(name)} {value:.4f}" for name, value in measured if name not in values)
-        text += "".join(own)
-        if event.shares:
-            text += f"; {shares_in_words(event.shares)}"
-        if event.left_out:
-            text = f"left out: {printable(in_words(event.left_out))}; {text}"
-    if isinstance(event, RunFinished | SimulationFinished) and event.reason:
-        text += f"; it ended early: {values['reason']}"
-    if isinstance(event, RunFinished) and event.left_out:
-        text = f"left out: {_left_out(event.left_out)}, refused: {values['refused']}; {text}"
-    if isinstance(event, Waiting) and event.refused:
-        text = f"refused: {values['refused']}; {text}"
+    return _completed(event, text, values)
+
+
+def _completed(event: Event, text: str, values: Mapping[str, str]) -> str:
+    """Return the sentence with what only some events of its kind have to tell."""
+    match event:
+        case RoundClosed():
+            measured = (event.metrics or {}).items()
+            own = {name: value for name, value in measured if name not in values}
+            text += "".join(f", {printable(name)} {value:.4f}" for name, value in own.items())
+            if event.shares:
+                text += f"; {shares_in_words(event.shares)}"
+            if event.left_out:
+                text = f"left out: {printable(in_words(event.left_out))}; {text}"
+        case RunFinished() | SimulationFinished():
+            if event.reason:
+                text += f"; it ended early: {values['reason']}"
+            if isinstance(event, RunFinished) and event.left_out:
+                who = _left_out(event.left_out)
+                text = f"left out: {who}, refused: {values['refused']}; {text}"
+        case RunRestored(is_private=True):
+            text += ", and the privacy that it spent is not counted in epsilon"
+        case RunIsAhead():
+            text += f": {IGNORED if event.is_ignored else FOLLOWED}"
+        case Waiting() if event.refused:
+            text = f"refused: {values['refused']}; {text}"
     return text
 
 

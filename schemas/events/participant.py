@@ -120,6 +120,17 @@ class StateIsOlder(Event):
 
 
 @dataclass(frozen=True)
+class VersionIgnored(Event):
+    """A version is dropped, because a newer one, or another one of that number, is held."""
+
+    run: str
+    version: int
+    epoch: int
+    held_version: int
+    held_epoch: int
+
+
+@dataclass(frozen=True)
 class VersionOfOlderEpoch(Event):
     """A version is dropped, because a later coordinator was here before its sender."""
 

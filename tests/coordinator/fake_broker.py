@@ -27,6 +27,7 @@ from fanfold.schemas.messages import GlobalParameters, Hello, Message, Update
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.tensor_codec import encode_tensors
+from fanfold.schemas.timestamps import Clock as WallClock
 from fanfold.transport import (
     Connected,
     ConnectionId,
@@ -157,7 +158,8 @@ class FakeConnection:
 class FakeBroker:
     """One coordinator of the federation `f`, and everything that its broker would do."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, wall_clock: WallClock | None = None) -> None:
+        self._wall_clock = wall_clock
         self.clock = Clock()
         self.event_buffer = FastEventBuffer(self.clock)
         self.consuming = FakeConnection("consumes")
@@ -196,6 +198,7 @@ class FakeBroker:
             say=self._say,
             observer=Unobserved(),
             clock=self.clock,
+            wall_clock=self._wall_clock,
         )
 
     def run(self, task: Task | None = None, **settings: Any) -> RunResult:
