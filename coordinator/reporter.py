@@ -199,11 +199,7 @@ class Reporter:
     def result(self, *, is_finished: bool) -> RunResult:
         """Return how the run stands, and write its models if it is finished."""
         run, folder = self._state.run, self._settings.out
-        if is_finished:
-            self._disk_retry.until_done(self._write_models)
-            if run.version != 1:  # told already
-                tell_if_unchanged(run, self.say)
-        return run_result_of(
+        result = run_result_of(
             run,
             self._evaluator,
             self._reports,
@@ -212,6 +208,11 @@ class Reporter:
             left_out=self._left_out,
             reason=self._early_end,
         )
+        if is_finished:
+            self._disk_retry.until_done(lambda: self._write_models(result))
+            if run.version != 1:  # told already
+                tell_if_unchanged(run, self.say)
+        return result
 
     def close(self) -> None:
         """Give up what is being evaluated."""
@@ -222,6 +223,6 @@ class Reporter:
         is_early = self._state.run.version < self._settings.rounds
         return self.reason_to_end if is_early else None
 
-    def _write_models(self) -> None:
+    def _write_models(self, result: RunResult) -> None:
         with self._store.ours():
-            write_models(self._state.run, self._evaluator, self._settings.out)
+            write_models(self._state.run, self._evaluator, result)

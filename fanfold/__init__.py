@@ -1,6 +1,14 @@
 """Fanfold: asynchronous federated learning over RabbitMQ.
 
-What a task, a script or a notebook imports:
+What a script or a notebook calls:
+
+- `run`: train a federation as processes on this machine, as `fanfold local` does.
+- `simulate`: train one in this process, in simulated time; `compare` does so in several modes.
+- `Run`: what they return, and what opens the folder of any run: history, models, plot.
+- `load`: copy a model file into a network.
+- `FanfoldError`: what they raise if something cannot be used, with one sentence.
+
+What a task imports:
 
 - `Task`: a network, private data, and how one learns from the other. Derive from it.
 - `TaskError`: raise it when the data cannot be had; the command line shows its one sentence.
@@ -12,7 +20,7 @@ What a task, a script or a notebook imports:
 - `Digits`: the default task, handwritten digits that come with the package.
 - `Folding`, `ByCoordinate`, `ByDistance`: kinds of aggregation rules. Derive one of your own.
 
-Each is loaded when it is first asked for, because all of them need torch, and importing `fanfold`
+Each is loaded when it is first asked for, because most of them need torch, and importing `fanfold`
 does not. Everything else is internal and may change without notice.
 """
 
@@ -20,6 +28,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fanfold.api.run import run
+    from fanfold.api.simulate import compare, simulate
     from fanfold.coordinator.aggregation.aggregator import ByCoordinate, ByDistance, Folding
     from fanfold.learning import (
         Client,
@@ -31,27 +41,42 @@ if TYPE_CHECKING:
         TrainingPlan,
     )
     from fanfold.learning.digits import Digits
+    from fanfold.runs.load import load
+    from fanfold.runs.run import Run
+    from fanfold.schemas.errors import FanfoldError
 
 __all__ = [
     "ByCoordinate",
     "ByDistance",
     "Client",
     "Digits",
+    "FanfoldError",
     "FederatedNet",
     "Folding",
     "Partition",
+    "Run",
     "Task",
     "TaskError",
     "TrackedModule",
     "TrainingPlan",
+    "compare",
+    "load",
+    "run",
+    "simulate",
 ]
 
-_RULES = ("ByCoordinate", "ByDistance", "Folding")
-_MODULES = (
-    dict.fromkeys(__all__, "fanfold.learning")
-    | {"Digits": "fanfold.learning.digits"}
-    | dict.fromkeys(_RULES, "fanfold.coordinator.aggregation.aggregator")
-)
+_MODULES = dict.fromkeys(__all__, "fanfold.learning") | {
+    "ByCoordinate": "fanfold.coordinator.aggregation.aggregator",
+    "ByDistance": "fanfold.coordinator.aggregation.aggregator",
+    "Digits": "fanfold.learning.digits",
+    "FanfoldError": "fanfold.schemas.errors",
+    "Folding": "fanfold.coordinator.aggregation.aggregator",
+    "Run": "fanfold.runs.run",
+    "compare": "fanfold.api.simulate",
+    "load": "fanfold.runs.load",
+    "run": "fanfold.api.run",
+    "simulate": "fanfold.api.simulate",
+}
 
 if not TYPE_CHECKING:  # where it is checked, a name that does not exist is an error
 

@@ -15,6 +15,13 @@ BUILT_IN = {
     "cifar10": "fanfold.learning.images:Cifar10",
 }
 
+_remembered: dict[str, type[Task]] = {}
+
+
+def remember(name: str, task: type[Task]) -> None:
+    """Let `load_task` find a class by this name, also where no import would, as in a notebook."""
+    _remembered[name] = task
+
 
 def load_task(name: str) -> type[Task]:
     """Find a task's class.
@@ -28,6 +35,16 @@ def load_task(name: str) -> type[Task]:
     Raises:
         TaskError: if there is no such task, or the class does not derive from `Task`.
     """
+    task = _remembered.get(name) or _imported(name)
+    if not (isinstance(task, type) and issubclass(task, Task)):
+        raise TaskError(f"{name} is not a task: it does not derive from fanfold.Task")
+    if inspect.isabstract(task):
+        missing_methods = ", ".join(sorted(task.__abstractmethods__))
+        raise TaskError(f"the task {name} does not write {missing_methods}")
+    return task
+
+
+def _imported(name: str) -> object:
     target = BUILT_IN.get(name, name)
     module_name, colon, class_name = target.partition(":")
     if not (colon and module_name and class_name):
@@ -51,9 +68,4 @@ def load_task(name: str) -> type[Task]:
     task = getattr(module, class_name, None)
     if task is None:
         raise TaskError(f"the module {module_name!r} has no class {class_name!r}")
-    if not (isinstance(task, type) and issubclass(task, Task)):
-        raise TaskError(f"{name} is not a task: it does not derive from fanfold.Task")
-    if inspect.isabstract(task):
-        missing_methods = ", ".join(sorted(task.__abstractmethods__))
-        raise TaskError(f"the task {name} does not write {missing_methods}")
     return task

@@ -17,6 +17,14 @@ class InvalidInputError(FanfoldError):
     """
 
 
+class StoppedError(FanfoldError):
+    """Raised when a run was stopped, by a signal, before its last round."""
+
+
+class FederationFailedError(FanfoldError):
+    """Raised when a federation on this machine ended by itself before its last round."""
+
+
 class MalformedMessageError(FanfoldError):
     """Raised when bytes from the network are no message of the protocol, or exceed the limits."""
 

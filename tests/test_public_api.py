@@ -16,13 +16,19 @@ PUBLIC = {
     "ByDistance": "fanfold.coordinator.aggregation.aggregator",
     "Client": "fanfold.learning.client",
     "Digits": "fanfold.learning.digits",
+    "FanfoldError": "fanfold.schemas.errors",
     "FederatedNet": "fanfold.learning.network",
     "Folding": "fanfold.coordinator.aggregation.aggregator",
     "Partition": "fanfold.learning.partition",
+    "Run": "fanfold.runs.run",
     "Task": "fanfold.learning.task",
     "TaskError": "fanfold.learning.errors",
     "TrackedModule": "fanfold.learning.tracking",
     "TrainingPlan": "fanfold.learning.plan",
+    "compare": "fanfold.api.simulate",
+    "load": "fanfold.runs.load",
+    "run": "fanfold.api.run",
+    "simulate": "fanfold.api.simulate",
 }
 """Every public name, and where it is defined."""
 

@@ -16,6 +16,8 @@ from fanfold.schemas.tensor_codec import parameters_sha256
 from fanfold.storage import safetensors_file
 
 MODEL, BEST = "model.safetensors", "best.safetensors"
+DIGEST = "parameters_sha256"
+"""In the metadata of the last model's file: the digest of its parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def tell_if_unchanged(run: RunState, say: Say) -> None:
         say(ModelUnchanged(run.version))
 
 
-def write_models(run: RunState, evaluator: Evaluator, folder: Path) -> None:
+def write_models(run: RunState, evaluator: Evaluator, result: RunResult) -> None:
     """Write the last model; it is also the best one where nothing was measured.
 
     Raises:
@@ -89,6 +91,6 @@ def write_models(run: RunState, evaluator: Evaluator, folder: Path) -> None:
     """
     metadata = {"run": run.run_id, "version": str(run.version)}
     state = evaluator.form.state(run.tensors)
-    safetensors_file.replace(folder / MODEL, state, metadata)
+    safetensors_file.replace(result.model, state, metadata | {DIGEST: result.parameters_sha256})
     if evaluator.watch.best is None:
-        safetensors_file.replace(folder / BEST, state, metadata)
+        safetensors_file.replace(result.model.with_name(BEST), state, metadata)

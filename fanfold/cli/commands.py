@@ -27,7 +27,7 @@ from fanfold.monitoring.tensorboard import EventFile
 from fanfold.monitoring.tracking.tracker import Tracker
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.runs.settings import ReplaySettings
-from fanfold.schemas.errors import FanfoldError, InvalidInputError, TransportError
+from fanfold.schemas.errors import FanfoldError, InvalidInputError, StoppedError, TransportError
 from fanfold.schemas.events.event import Event
 from fanfold.schemas.events.participant import SlotClaimed
 from fanfold.simulation.settings import SimulationSettings
@@ -82,13 +82,13 @@ def program(*, _version: Version = False) -> None:
 @options_of(LocalSettings)
 def local(*, json: Json = False, fresh: Fresh = False, **options: Any) -> None:
     """Run a whole federation on this machine, on a private RabbitMQ unless --broker names one."""
-    from fanfold.local.federation import run  # noqa: PLC0415 - see above
+    from fanfold.api.run import federate  # noqa: PLC0415 - see above
 
     settings = read(LocalSettings, options | ({"resume": "no"} if fresh else {}))
     logs.set_up(settings.log_format)
     view = _view(json, settings.log_format)
     is_read_by_people = not isinstance(view, JsonView)
-    sys.exit(run(settings, view=view, shows_password=is_read_by_people, on_ready=stop_on_signals))
+    federate(settings, view=view, shows_password=is_read_by_people, on_ready=stop_on_signals)
 
 
 @app.command(cls=GroupedCommand)
@@ -179,23 +179,17 @@ def status(
 @options_of(RoundSettings, SimulationSettings)
 def simulate(*, json: Json = False, **options: Any) -> None:
     """Train a simulated federation in one process, in simulated time, without a broker."""
-    from fanfold.api.round_rules import rounds_of, settings_of  # noqa: PLC0415 - as above
-    from fanfold.simulation.simulate import run  # noqa: PLC0415 - as above
+    from fanfold.api.round_rules import settings_of  # noqa: PLC0415 - as above
+    from fanfold.api.simulate import simulated  # noqa: PLC0415 - as above
 
     settings = read(SimulationSettings, options)
     logs.set_up(settings.log_format)
     tracker = Tracker(
         settings.track, settings.out, lambda event: settings_of(event, settings, options)
     )
-    with tracker, Beside(_view(json, settings.log_format), tracker.hear) as view:
-        outcomes = run(
-            settings,
-            lambda mode: rounds_of(mode, settings, options),
-            say=view.say,
-            on_ready=stop_on_signals,
-        )
-    if not all(outcome.is_finished for outcome in outcomes.values()):
-        sys.exit(exit_code(FAILED))
+    view = Beside(_view(json, settings.log_format), tracker.hear)
+    with tracker:
+        simulated(settings, options, view=view, on_ready=stop_on_signals)
 
 
 @app.command(cls=GroupedCommand)
@@ -241,6 +235,8 @@ def main() -> None:
         app(standalone_mode=True)
     except (InvalidInputError, TransportError) as error:
         _fail(error, WRONG_INPUT)
+    except StoppedError:
+        end(exit_code(FAILED))
     except FanfoldError as error:
         _fail(error, FAILED)
     except ValueError as error:

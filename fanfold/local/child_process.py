@@ -85,7 +85,9 @@ class ChildProcess:
         lines = self._log.read_text(errors="replace").splitlines()
         if lines and lines[-1].startswith("fanfold: "):
             return lines[-1].removeprefix("fanfold: ")
-        return "\n".join([f"the end of {self._log}:", *lines[-LOG_LINES:]])
+        code = self._process.poll() or 0
+        killed = f"{self.name} was killed by {signal.Signals(-code).name}; " if code < 0 else ""
+        return "\n".join([f"{killed}the end of {self._log}:", *lines[-LOG_LINES:]])
 
     def _listen(self) -> None:
         if self._process.stdout is not None:

@@ -18,7 +18,7 @@ from fanfold.local.parent_watch import VARIABLE as END_WITH_PARENT
 from fanfold.local.settings import LocalSettings
 from fanfold.participant.assembly import build_task
 from fanfold.participant.settings import ParticipantSettings
-from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.errors import FederationFailedError, InvalidInputError, StoppedError
 from fanfold.schemas.events.commands import BrokerKept, BrokerStarted, ParticipantExited
 from fanfold.schemas.events.coordinator import RunFinished
 from fanfold.schemas.events.event import Event, Say
@@ -28,7 +28,9 @@ from fanfold.storage.disk import create
 LEAVE_SECONDS = 15.0
 OWN_BROKER = {"connect_seconds": 90.0, "reconnect_seconds": 0.5}
 """Services start while their broker starts, and should notice at once when it is ready."""
-FAILED, WRONG_INPUT = 1, 2
+CHILD_VARIABLE = "FANFOLD_CHILD"
+"""Set for every process of a federation on this machine."""
+WRONG_INPUT = 2
 
 
 class View(AbstractContextManager["View"], Protocol):
@@ -44,8 +46,9 @@ def run(
     view: View,
     shows_password: bool,
     on_ready: Callable[[Callable[[str], None]], None],
-) -> int:
-    """Run the federation and return its exit code.
+    import_from: Path | None = None,
+) -> None:
+    """Run the federation to its last round.
 
     Args:
         settings: the settings of the federation.
@@ -53,11 +56,15 @@ def run(
         shows_password: whether only people read the view, and it does not end up in a log: then it
             shows the password of a broker that keeps running, not only the file with it.
         on_ready: called with the function that stops the federation.
+        import_from: a folder from which the processes import modules, beside the current one.
 
     Raises:
-        InvalidInputError: if the output folder cannot be written to, or there is no RabbitMQ.
+        InvalidInputError: if the output folder cannot be written to, there is no RabbitMQ, or a
+            process cannot use what it was given.
         LearningError: if there is no such task, data folder, device or optimizer.
         BrokerUnreachableError: if the private broker does not start.
+        StoppedError: if it was stopped before its last round.
+        FederationFailedError: if it ended before its last round otherwise.
     """
     check_input(settings)
     logs = _log_folder(settings)
@@ -78,19 +85,18 @@ def run(
             password_file = settings.out / "management-password"
             stack.callback(password_file.unlink, missing_ok=True)
             say = _with_broker(view, kept, password_file, shows_password=shows_password)
-        federation = Federation(settings, logs, say=say)
+        federation = Federation(settings, logs, say=say, import_from=import_from)
         on_ready(federation.stop)
         stack.callback(federation.close)
         federation.start()
         if node is not None:
             node.wait_ready()
             view.say(BrokerStarted("a private RabbitMQ node on this machine"))
-        code = federation.run()
-        if kept is not None and code == 0:
+        federation.run()
+        if kept is not None:
             until_stopped: queue.SimpleQueue[str] = queue.SimpleQueue()
             on_ready(until_stopped.put)
             until_stopped.get()
-        return code
 
 
 def check_input(settings: LocalSettings) -> None:
@@ -120,20 +126,29 @@ class Federation:
     `stop` may be called from any thread, the other methods from one.
     """
 
-    def __init__(self, settings: LocalSettings, logs: Path, *, say: Say) -> None:
+    def __init__(
+        self, settings: LocalSettings, logs: Path, *, say: Say, import_from: Path | None = None
+    ) -> None:
         self._settings = settings
         self._say = say
         self._logs = logs
         self._environment = os.environ | {
             BROKER_VARIABLE: " ".join(settings.broker),
             END_WITH_PARENT: "1",
+            CHILD_VARIABLE: "1",
         }
+        if import_from is not None:
+            before = self._environment.get("PYTHONPATH")
+            folders = [str(import_from), *([before] if before else [])]
+            self._environment["PYTHONPATH"] = os.pathsep.join(folders)
         self._happened: queue.SimpleQueue[Event | ProcessEnded] = queue.SimpleQueue()
         self._coordinator: ChildProcess | None = None
         self._participants: dict[str, ChildProcess] = {}
         self._is_stopping = False
         self._wrong_input: list[str] | None = []
         """Input errors of participants that have ended; None after one ended for another reason."""
+        self._last_words: str | None = None
+        """Why the last participant ended, if all of them did before the run."""
 
     def start(self) -> None:
         """Start all processes."""
@@ -142,10 +157,13 @@ class Federation:
             flags = participant_command(self._settings, index)
             self._participants[name] = self._child(name, flags)
 
-    def run(self) -> int:
-        """Pass on the coordinator's events until it ends, and return the command's exit code.
+    def run(self) -> None:
+        """Pass on the coordinator's events until it ends.
 
-        What made the federation end is printed once, on standard error.
+        Raises:
+            InvalidInputError: if that is what made it end, or what all participants ended with.
+            StoppedError: if it was stopped.
+            FederationFailedError: if it did not reach its last round for another reason.
         """
         assert self._coordinator is not None  # after start()
         while True:
@@ -158,11 +176,14 @@ class Federation:
                 self._participant_ended(happened.name, happened.code)
         code = self._coordinator.wait()
         if not self._participants and self._wrong_input:
-            sys.stderr.write(f"fanfold: {self._wrong_input[0]}\n")
-            return WRONG_INPUT
-        if code and not self._is_stopping:
-            sys.stderr.write(f"fanfold: {self._coordinator.reason_of_the_end()}\n")
-        return code if code >= 0 else FAILED  # a negative code is the signal that killed it
+            raise InvalidInputError(self._wrong_input[0])
+        if code and self._last_words is not None:
+            raise FederationFailedError(f"no participant is left: {self._last_words}")
+        if code and self._is_stopping:
+            raise StoppedError("stopped before the last round")
+        if code:
+            kind = InvalidInputError if code == WRONG_INPUT else FederationFailedError
+            raise kind(self._coordinator.reason_of_the_end())
 
     def stop(self, reason: str) -> None:
         """Ask the coordinator to end, by the signal we got; the participants are ended after it."""
@@ -207,6 +228,7 @@ class Federation:
             self._wrong_input.append(reason)
         self._say(ParticipantExited(name, code, reason))
         if not self._participants:
+            self._last_words = reason
             self.stop("nobody is left")
 
 

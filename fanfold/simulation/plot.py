@@ -10,9 +10,8 @@ from pathlib import Path
 
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.simulation.curves import Band, Curve, band_of
-from fanfold.simulation.settings import Axis
+from fanfold.simulation.settings import HOUR_SECONDS, Axis
 
-HOUR_SECONDS = 3600.0
 LONGEST_IN_SECONDS = 2 * HOUR_SECONDS
 INCHES = (8.0, 4.5)
 DOTS_PER_INCH = 110

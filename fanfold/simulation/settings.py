@@ -1,5 +1,6 @@
 """The settings of a simulation, without those of its rounds."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -13,6 +14,7 @@ from fanfold.simulation.numbers import numbers_of
 
 Axis = Literal["time", "updates", "rounds"]
 """In what runs can be compared."""
+HOUR_SECONDS = 3600.0
 
 
 class SimulationSettings(BaseModel):
@@ -81,6 +83,11 @@ class SimulationSettings(BaseModel):
     log_format: Literal["text", "json"] = Field(
         "text", description="Format of log lines: text for people, json for programs."
     )
+
+    @property
+    def until_seconds(self) -> float:
+        """Simulated seconds after which each run ends; infinite where the rounds end it."""
+        return math.inf if self.simulated_hours is None else self.simulated_hours * HOUR_SECONDS
 
     @property
     def all_seeds(self) -> tuple[int, ...] | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fanfold.coordinator.aggregation import fixed_settings
 from fanfold.coordinator.aggregation.run_state import DivergedError
-from fanfold.coordinator.evaluation.run_result import BEST, MODEL
+from fanfold.coordinator.evaluation.run_result import BEST, DIGEST, MODEL
 from fanfold.coordinator.persistence.history import History, started
 from fanfold.coordinator.rounds.policy import Mode
 from fanfold.coordinator.settings import RoundSettings
@@ -166,7 +166,6 @@ def simulate(
         say(_started(settings, rounds, federation.run.run_id))
         if rounds.fixed is not None:
             say(fixed_settings.chosen(rounds.fixed))
-        hours = settings.simulated_hours
         loop = EventLoop(
             federation,
             names,
@@ -174,7 +173,7 @@ def simulate(
             policy=rounds.policy,
             seed=rounds.seed,
             dropout=settings.dropout,
-            until_seconds=float("inf") if hours is None else hours * plot.HOUR_SECONDS,
+            until_seconds=settings.until_seconds,
             should_stop=should_stop,
         )
         torch.set_num_threads(rounds.threads or 1)  # many small steps: threads would only wait
@@ -203,9 +202,10 @@ def _finish(
     say: Say,
 ) -> SimulationResult:
     tensors = federation.run.tensors
+    digest = parameters_sha256(federation.form.whole(tensors))
     metadata = {"run": federation.run.run_id, "version": str(federation.version)}
     state = federation.form.state(tensors)
-    safetensors_file.replace(folder / MODEL, state, metadata)
+    safetensors_file.replace(folder / MODEL, state, metadata | {DIGEST: digest})
     if recorder.best is not None:
         state = federation.form.state(recorder.best)
         metadata["version"] = str(recorder.watch.best_version)
@@ -217,7 +217,7 @@ def _finish(
         seconds=loop.now,
         accuracy=recorder.accuracy,
         history=folder / "history.jsonl",
-        parameters_sha256=parameters_sha256(federation.form.whole(tensors)),
+        parameters_sha256=digest,
         reason=recorder.early_end,
     )
     if is_finished:
