@@ -19,6 +19,9 @@ def parts_of(url: str) -> httpx.URL:
         return httpx.URL()
 
 
+_VERBS = {"GET": "look at", "PUT": "make", "POST": "add to", "DELETE": "remove"}
+
+
 class ManagementClient:
     """Calls the API; an answer that is no success raises. Use it from one thread at a time."""
 
@@ -114,18 +117,20 @@ class ManagementClient:
             raise BrokerUnreachableError(
                 f"there is no management API at {self.url} ({reason})"
             ) from None
-        raise self._translated(answer, f"{method} {where}")
+        names = "".join(f" {name!r}" for name in path[1:])
+        raise self._translated(answer, f"{_VERBS[method]} the {path[0].removesuffix('s')}{names}")
 
     def _translated(self, answer: httpx.Response, what: str) -> Exception:
         if answer.status_code == HTTPStatus.NOT_FOUND:
-            return _MissingError(what)
+            return _MissingError(f"the broker at {self.url} has nothing with which to {what}")
         if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             return LoginRefusedError(
-                f"the management API at {self.url} refuses the login {self.login!r} for {what}: it "
-                "needs the tag monitoring to look, administrator to enrol, and rights on the vhost"
+                f"the management API at {self.url} refuses the login {self.login!r}, asked to "
+                f"{what}: it needs the tag monitoring to look, administrator to enrol, and rights "
+                "in the vhost"
             )
         return BrokerUnreachableError(
-            f"{what} at {self.url}: {answer.status_code} {answer.text[:300]}"
+            f"the broker at {self.url} could not {what}: {answer.status_code} {answer.text[:300]}"
         )
 
 

@@ -34,7 +34,14 @@ ManagementUrl = Annotated[
     ),
 ]
 Federation = Annotated[str, typer.Option("--federation", help="Name of the federation.")]
-Vhost = Annotated[str, typer.Option("--vhost", help="Virtual host of the federation.")]
+Vhost = Annotated[
+    str | None,
+    typer.Option(
+        "--vhost",
+        help="Virtual host of the federation; by default the one in the broker's URL, or the only "
+        "one that the administrator has rights in, or /.",
+    ),
+]
 InsecureHttp = Annotated[
     bool,
     typer.Option(
@@ -64,10 +71,16 @@ def enroll(
     ] = False,
     management: ManagementUrl = None,
     federation: Federation = "fanfold",
-    vhost: Vhost = "/",
+    vhost: Vhost = None,
     broker: Annotated[
         list[str] | None,
-        typer.Option("--broker", help="Broker URL for the credentials, without a login."),
+        typer.Option(
+            "--public-broker",
+            "--broker",
+            metavar="URL",
+            help="The broker's address as the participant sees it, amqps://host:5671/vhost without "
+            "a login; repeatable. By default the management API's host.",
+        ),
     ] = None,
     ca_file: CaFile = None,
     insecure_http: InsecureHttp = False,
@@ -87,6 +100,7 @@ def enroll(
 ) -> None:
     """Create a broker login for one participant (or the coordinator), and its credentials file."""
     from fanfold.access.enrolment import Enrolment  # noqa: PLC0415 - see above
+    from fanfold.access.vhosts import vhost_of, with_vhost  # noqa: PLC0415 - see above
 
     if public is not None and (coordinator or participant is None or roster is None):
         raise InvalidInputError(
@@ -105,11 +119,13 @@ def enroll(
     path = out or Path(f"{login}.credentials.json")
     if path.exists():
         raise InvalidInputError(f"{path} is there already; name another --out")
+    api = _management(management, ca_file, insecure_http=insecure_http)
+    place = vhost_of(api, broker or (), vhost)
     enrolment = Enrolment(
-        _management(management, ca_file, insecure_http=insecure_http),
+        api,
         FederationNames(federation),
-        vhost=vhost,
-        brokers=tuple(broker or ()),
+        vhost=place,
+        brokers=[with_vhost(url, place) for url in broker or ()],
         ca_file=ca_file,
         certificate=certificate,
         key=key,
@@ -140,13 +156,14 @@ def revoke(
     *,
     management: ManagementUrl = None,
     federation: Federation = "fanfold",
-    vhost: Vhost = "/",
+    vhost: Vhost = None,
     ca_file: CaFile = None,
     insecure_http: InsecureHttp = False,
     roster: RosterFolder = None,
 ) -> None:
     """Take a participant off the roster, close its connections, remove its login and its queue."""
     from fanfold.access.enrolment import Enrolment  # noqa: PLC0415 - see above
+    from fanfold.access.vhosts import vhost_of  # noqa: PLC0415 - see above
 
     if roster is not None:
         _revoke_keys(participant, roster)
@@ -154,7 +171,7 @@ def revoke(
         if not (management or os.environ.get(MANAGEMENT_VARIABLE)):
             return
     api = _management(management, ca_file, insecure_http=insecure_http)
-    enrolment = Enrolment(api, FederationNames(federation), vhost=vhost)
+    enrolment = Enrolment(api, FederationNames(federation), vhost=vhost_of(api, given=vhost))
     enrolment.revoke(participant)
     sys.stdout.write(f"{participant} is revoked: its login and its queue are gone\n")
 

@@ -1,9 +1,13 @@
 """`fanfold enroll` and `fanfold revoke`, as an operator types them, at a real broker."""
 
+import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from nodes import BrokerNode
@@ -18,6 +22,7 @@ from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.names import FederationNames
 
+ROOT = Path(__file__).parents[2]
 FEDERATION, VHOST = "ward-9", "administration"
 Run = Callable[..., Any]
 
@@ -120,3 +125,62 @@ def test_the_password_may_come_from_the_environment(
     printed = run("enroll", "fay", "--management", address, "--out", "-").output
     assert Credentials.model_validate_json(printed).login == "fay"
     run("revoke", "fay")
+
+
+def test_the_credentials_name_the_public_address(run: Run, management: str, tmp_path: Path) -> None:
+    """With the vhost in it, whether the address had it or not; the broker need not be there."""
+    for login, address in (("gil", "amqps://broker.example:5671"), ("hal", f"amqps://h/{VHOST}")):
+        assert run("enroll", login, "--public-broker", address).exit_code == 0
+        (found,) = Credentials.read(tmp_path / f"{login}.credentials.json").brokers
+        assert found == f"{address.removesuffix(f'/{VHOST}')}/{VHOST}"
+        run("revoke", login)
+
+
+@pytest.fixture
+def narrow(management: str) -> Iterator[str]:
+    """The address with an administrator who has rights in one vhost alone."""
+    api = ManagementClient(management)
+    api.put("users", "narrow", body={"password": "n", "tags": "administrator"})
+    api.put("permissions", VHOST, "narrow", body={"configure": ".*", "write": ".*", "read": ".*"})
+    parts = urlsplit(management)
+    yield f"http://narrow:n@{parts.hostname}:{parts.port}"
+    api.delete("users", "narrow")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--vhost", "/"), "no rights in the broker's vhost '/'; name the federation's with"),
+        (("--public-broker", "amqps://h/other"), f"it has rights in: {VHOST}"),
+        (("--public-broker", "amqps://h/a", "--vhost", "b"), "name 2 vhosts (a, b)"),
+        (("--public-broker", "here:5671"), "must look like"),
+    ],
+)
+def test_a_wrong_vhost_is_told_in_words(
+    narrow: str, tmp_path: Path, options: tuple[str, ...], words: str
+) -> None:
+    """And not by a path of the API; with exit code 2, and nothing made."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "fanfold", "enroll", "ida", "--management", narrow, *options],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert words in ended.stderr
+    assert "/api/" not in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_only_vhost_of_an_administrator_need_not_be_named(
+    narrow: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in compose, where the operator has rights in the federation's alone."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FANFOLD_MANAGEMENT_URL", narrow)
+    assert CliRunner().invoke(app, ["enroll", "joe"]).exit_code == 0
+    (address,) = Credentials.read(tmp_path / "joe.credentials.json").brokers
+    assert address.endswith(f"/{VHOST}")
+    assert CliRunner().invoke(app, ["revoke", "joe"]).exit_code == 0

@@ -22,6 +22,7 @@ VARIANTS = {
     "compose.cluster.yaml": ["compose.yaml", "compose.cluster.yaml"],
     "compose.gpu.yaml": ["compose.yaml", "compose.gpu.yaml"],
     "compose.tls.yaml": ["compose.yaml", "compose.tls.yaml"],
+    "compose.public.yaml": ["compose.yaml", "compose.tls.yaml", "compose.public.yaml"],
     "compose.private.yaml": ["compose.private.yaml"],
 }
 
@@ -45,7 +46,11 @@ def test_compose_itself_accepts_the_files(file: str) -> None:
     """Together with those that they stand on."""
     compose = program("docker-compose", package="docker-compose")
     command = [compose, *(f"--file={DEPLOY / each}" for each in VARIANTS[file]), "config"]
-    given = {"FANFOLD_CREDENTIALS_FILE": "/credentials", "FANFOLD_DATA": "/data"}
+    given = {
+        "FANFOLD_CREDENTIALS_FILE": "/credentials",
+        "FANFOLD_DATA": "/data",
+        "FANFOLD_PUBLIC_HOST": "broker.example",
+    }
     done = subprocess.run(
         command, env=os.environ | given, capture_output=True, text=True, check=False
     )
