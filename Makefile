@@ -67,8 +67,8 @@ federations: $(VENV)/.stamp-dev rabbitmq ## Whole federations as processes that 
 		tests/faults/test_replay.py tests/faults/test_crash_points.py $(PYTEST_FLAGS)
 
 .PHONY: walks
-walks: $(VENV)/.stamp-dev rabbitmq ## Walk as users do, from the README to what each of them came for
-	@$(VENV)/bin/python -m pytest -m slow tests/walks $(PYTEST_FLAGS)
+walks: $(VENV)/.stamp-dev rabbitmq ## Walk as users do, from the README to what each came for (the operator: make containers)
+	@$(VENV)/bin/python -m pytest -m slow tests/walks --ignore tests/walks/test_operator.py $(PYTEST_FLAGS)
 
 .PHONY: faults
 faults: $(VENV)/.stamp-dev rabbitmq ## Whole federations whose broker, operators or participants misbehave, and one of 45 MB
@@ -162,7 +162,7 @@ images: ## Build the container images of coordinator and participant
 
 .PHONY: containers
 containers: $(VENV)/.stamp-dev images ## Try whole federations in containers, killing parts of them (half an hour)
-	@$(VENV)/bin/python -m pytest -m slow tests/containers $(PYTEST_FLAGS)
+	@$(VENV)/bin/python -m pytest -m slow tests/containers tests/walks/test_operator.py $(PYTEST_FLAGS)
 
 .PHONY: clean
 clean: ## Remove what builds, tests and the demo left behind (not .venv)

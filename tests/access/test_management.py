@@ -84,9 +84,7 @@ def test_a_login_is_not_sent_on_to_where_an_answer_points() -> None:
     with HTTPServer(("127.0.0.1", 0), Elsewhere) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         management = ManagementClient(f"http://127.0.0.1:{server.server_port}", login=("me", "x"))
-        with pytest.raises(
-            BrokerUnreachableError, match=r"could not look at the overview: 302"
-        ):
+        with pytest.raises(BrokerUnreachableError, match=r"could not look at the overview: 302"):
             management.get("overview")
         server.shutdown()
 

@@ -10,7 +10,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,13 @@ BASE_IMAGES = ("rabbitmq:4-management", "python:3.11-slim")
 class Compose:
     """`docker compose` on some of our files, in a project of its own."""
 
-    def __init__(self, *files: str, **variables: str) -> None:
+    def __init__(
+        self, *files: str, deploy: Path = DEPLOY, project: str | None = None, **variables: str
+    ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self.project = f"fanfold-{uuid.uuid4().hex[:8]}"
+        self.project = project or f"fanfold-{uuid.uuid4().hex[:8]}"
         self._environment = os.environ | {
             "COMPOSE_PROJECT_NAME": self.project,
             "FANFOLD_UI_PORT": str(port),
@@ -37,7 +39,7 @@ class Compose:
         }
         self._command = [*compose_command()]
         for file in files:
-            self._command += ["-f", str(DEPLOY / file)]
+            self._command += ["-f", str(deploy / file)]
 
     def __call__(self, *arguments: str) -> str:
         """Run a subcommand and return what it prints."""
@@ -168,6 +170,10 @@ def docker(*arguments: str, both: bool = False) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def _an_engine_with_our_images() -> None:
+    need_images()
+
+
+def need_images() -> None:
     """`make containers` builds ours, and what they stand beside is pulled where it is missing.
 
     Without an engine there is nothing to test.
@@ -196,12 +202,21 @@ def is_here(image: str) -> bool:
 @pytest.fixture
 def compose() -> Iterator[Callable[..., Compose]]:
     """Make compose projects that are gone when the test ends."""
+    with projects() as make:
+        yield make
+
+
+@contextmanager
+def projects() -> Iterator[Callable[..., Compose]]:
+    """Yield what makes compose projects, which are gone afterwards, whatever happened."""
     made: list[Compose] = []
 
-    def make(*files: str, **variables: str) -> Compose:
-        made.append(Compose(*files, **variables))
+    def make(*files: str, **given: Any) -> Compose:
+        made.append(Compose(*files, **given))
         return made[-1]
 
-    yield make
-    for project in made:
-        project("down", "--volumes", "--timeout", "15")
+    try:
+        yield make
+    finally:
+        for project in reversed(made):
+            project("down", "--volumes", "--timeout", "15")

@@ -65,7 +65,8 @@ def test_our_services_understand_their_arguments(file: str, service: str) -> Non
     command = services_of(file).get(service, {}).get("command", [])
     model = CoordinatorSettings if service == "coordinator" else ParticipantSettings
     shown = [re.sub(r"\$\{\w+:-(.*?)\}", r"\1", each) for each in command]
-    options = dict(each.removeprefix("--").split("=", 1) for each in shown)
+    options = dict(each.removeprefix("--").split("=", 1) for each in shown if "=" in each)
+    assert {each for each in shown if "=" not in each} <= {"--no-restored"}
     given: dict[str, Any] = {name.replace("-", "_"): value for name, value in options.items()}
     for name in given.keys() & {"shared_login"}:
         given[name] = [given[name]]
@@ -91,3 +92,18 @@ def test_images_and_manifests_bear_the_version_of_the_package() -> None:
 
     assert re.findall(r"^ARG VERSION=(.*)$", dockerfile, re.MULTILINE) == [version()]
     assert tags == {version()}
+
+
+def test_the_image_gets_every_package_that_ours_links_to() -> None:
+    """What .dockerignore leaves out is a link to nothing there."""
+    taken = (ROOT / ".dockerignore").read_text().splitlines()
+    links = {path.readlink().name for path in (ROOT / "fanfold").iterdir() if path.is_symlink()}
+    assert links <= {line.removeprefix("!") for line in taken}
+
+
+def test_the_image_asks_for_extras_that_there_are() -> None:
+    """By name, in the line that reads them from pyproject.toml."""
+    asked = re.findall(r'extras\["(\w+)"\]', (DEPLOY / "Dockerfile").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert asked
+    assert set(asked) <= project["optional-dependencies"].keys()
