@@ -24,6 +24,9 @@ from fanfold.schemas.events.coordinator import Stopping, Waiting
 from fanfold.schemas.messages import RunFinished
 from fanfold.transport import StoppedError
 
+MOST_REASON = 1024
+"""Characters of a reason that travel."""
+
 
 class Coordinator:
     """One coordinator of one federation. All methods belong to the work thread."""
@@ -239,7 +242,10 @@ class Coordinator:
             self._loop.turn()
         self._committer.commit()
         result = self._reporter.result(is_finished=True)
-        self._publisher.announce(RunFinished(run=self._run.run_id, version=self._run.version))
+        reason = result.reason and result.reason[:MOST_REASON]
+        self._publisher.announce(
+            RunFinished(run=self._run.run_id, version=self._run.version, reason=reason)
+        )
         while not self._publisher.is_idle:
             self._loop.turn()
         return result

@@ -208,7 +208,7 @@ class Participant:
             case RunFinished():
                 held = self._receiver.held
                 self._receiver.forget_run(note.run)
-                self._say(RunOver(note.run, note.version))
+                self._say(RunOver(note.run, note.version, note.reason))
                 if self._settings.once and held is not None and held.run == note.run:
                     self._leave("the run is finished")
             case UpdateRefused():

@@ -153,6 +153,12 @@ class RunFinished(Message):
     KIND: ClassVar[str] = "RunFinished"
     run: Identifier
     version: Count
+    reason: Text | None = None
+    """Why it ended before its last round; None if it did not."""
+
+    def document(self) -> dict[str, object]:
+        """Return the fields as they travel: the reason only where there is one."""
+        return self.model_dump(exclude={"reason"} if self.reason is None else None)
 
 
 class UpdateRefused(Message):

@@ -49,6 +49,8 @@ class RunOver(Event):
 
     run: str
     version: int
+    reason: str | None = None
+    """Why it ended before its last round."""
 
 
 @dataclass(frozen=True)

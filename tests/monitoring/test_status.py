@@ -27,7 +27,7 @@ from fanfold.participant.assembly import serve as serve_participant
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.chunk_header import Labels
 from fanfold.schemas.errors import BrokerUnreachableError, InvalidInputError
-from fanfold.schemas.messages import Goodbye, Hello, Progress
+from fanfold.schemas.messages import Goodbye, Hello, Progress, RunFinished
 from tests.simulation.test_simulation import TASK, started
 
 
@@ -179,6 +179,22 @@ def test_a_newer_version_that_somebody_trains_on_is_the_current_one() -> None:
     assert (status.version, status.round, status.epoch) == (5, 6, 2)
     status.take_version(Labels(run="another", version=0), epoch=3)
     assert (status.run, status.version) == ("another", 0)
+
+
+def test_a_run_that_is_over_has_no_open_round_until_another_one_begins() -> None:
+    status = a_picture()
+    status.take_end(RunFinished(run="r", version=5, reason="loss reached 0.1\n(--until)"))
+    assert status.round is None
+    assert "run r is over with version 5: loss reached 0.1" in formatting.headline(status)
+    assert status.document(12.0)["ended"] == "loss reached 0.1\n(--until)"
+    status.take_version(Labels(run="r", version=5), epoch=2)
+    assert status.ended is not None
+    status.take_version(Labels(run="r", version=6), epoch=3)
+    assert (status.ended, status.round) == (None, 7)
+    status.take_end(RunFinished(run="r", version=6))
+    assert "version 6: after its last round" in formatting.headline(status)
+    status.take_version(Labels(run="next", version=0), epoch=4)
+    assert (status.ended, status.round) == (None, 1)
 
 
 def test_a_queue_tells_of_those_who_say_nothing() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from fanfold.monitoring.status.queues import QueueStatus
 from fanfold.schemas.chunk_header import Labels
-from fanfold.schemas.messages import Goodbye, Hello, Message, Progress
+from fanfold.schemas.messages import Goodbye, Hello, Message, Progress, RunFinished
 from fanfold.schemas.names import FederationNames
 
 
@@ -35,6 +35,8 @@ class FederationStatus:
     epoch: int | None = None
     version: int | None = None
     """The newest version that was seen, or named in a report."""
+    ended: str | None = None
+    """That the run is over, and why if that was before its last round; None while it goes on."""
     queues: list[QueueStatus] | None = None
     cannot_see: list[str] = field(default_factory=list)
     """What is not known, and why, as sentences."""
@@ -58,16 +60,23 @@ class FederationStatus:
     def take_version(self, labels: Labels, epoch: int | None) -> None:
         """Take in a version: published, or held by a participant."""
         if labels.run != self.run:
-            self.run, self.version = labels.run, None
+            self.run, self.version, self.ended = labels.run, None, None
+        if labels.version is not None and labels.version > (self.version or 0):
+            self.ended = None  # somebody let it go on
         if labels.version is not None:
             self.version = max(labels.version, self.version or 0)
         if epoch is not None:
             self.epoch = epoch
 
+    def take_end(self, finished: RunFinished) -> None:
+        """Take in that a run is over."""
+        self.take_version(Labels(run=finished.run, version=finished.version), None)
+        self.ended = finished.reason or "after its last round"
+
     @property
     def round(self) -> int | None:
-        """The open round: the one that makes the next version."""
-        return None if self.version is None else self.version + 1
+        """The open round: the one that makes the next version; None after the end."""
+        return None if self.version is None or self.ended is not None else self.version + 1
 
     @property
     def coordinator(self) -> bool | None:
@@ -104,6 +113,7 @@ class FederationStatus:
             "epoch": self.epoch,
             "version": self.version,
             "round": self.round,
+            "ended": self.ended,
             "participants": self.participants(now),
             "queues": None if self.queues is None else [asdict(queue) for queue in self.queues],
             "cannot_see": self.cannot_see,

@@ -54,6 +54,8 @@ def headline(status: FederationStatus) -> str:
     known = [f"federation {status.federation}", words[status.coordinator]]
     if status.round is not None:
         known.append(f"run {status.run}, round {status.round} on version {status.version}")
+    elif status.ended is not None:
+        known.append(f"run {status.run} is over with version {status.version}: {status.ended}")
     if status.epoch is not None:
         known.append(f"epoch {status.epoch}")
     return printable(", ".join(known))

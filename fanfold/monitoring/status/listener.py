@@ -13,6 +13,7 @@ from fanfold.schemas.errors import (
     MalformedMessageError,
     RefusedByBrokerError,
 )
+from fanfold.schemas.messages import Message, RunFinished
 from fanfold.schemas.names import EVENT_KEY, FederationNames
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.transport import (
@@ -120,6 +121,12 @@ class Listener:
                 body_length=len(delivery.body),
                 limits=ANY_SIZE,
             )
+            self._picture.take_version(header.labels, header.epoch)
+            if header.kind == RunFinished.KIND:
+                self._take_end(read_event(delivery))
         except MalformedMessageError:
             return
-        self._picture.take_version(header.labels, header.epoch)
+
+    def _take_end(self, note: Message) -> None:
+        if isinstance(note, RunFinished):
+            self._picture.take_end(note)
