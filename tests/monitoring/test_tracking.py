@@ -126,6 +126,7 @@ def test_a_run_that_is_resumed_goes_on_in_mlflow_and_a_simulation_begins_anew(
 @pytest.mark.usefixtures("offline")
 def test_wandb_writes_files_that_can_be_uploaded_later(tmp_path: Path) -> None:
     tracked("wandb:scans", tmp_path, started(), closed(1, 0.5), closed(2, 0.25), FINISHED)
+    wandb.teardown()  # its own process writes the file, and ends with ours otherwise
     (path,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     records = wandb_records(path.read_bytes())
     (begun,) = [each.run for each in records if each.HasField("run")]
