@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from fanfold.coordinator.admission.admission import admission_for
-from fanfold.coordinator.admission.sender_check import SenderCheck
 from fanfold.coordinator.aggregation import fixed_settings
 from fanfold.coordinator.aggregation.deltas_alone import check_deltas_alone
 from fanfold.coordinator.aggregation.differential_privacy import DifferentialPrivacy
@@ -17,6 +16,7 @@ from fanfold.coordinator.aggregation.root_update import RootTrainer
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
+from fanfold.coordinator.border import audited, border_of, sender_check_of
 from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.broker.encoded_version import version_bytes_of
 from fanfold.coordinator.broker.federation_queues import FederationQueues
@@ -85,6 +85,7 @@ def serve(
         BrokerUnreachableError: if there is no broker within `connect_seconds`.
     """
     observer = observer or Unobserved()
+    say = audited(settings, wall_clock, say)
 
     def tell(event: Event) -> None:
         observer.hear(event)
@@ -175,6 +176,7 @@ def assemble(
     privacy = DifferentialPrivacy.of(settings.privacy)
     if privacy is not None:
         privacy.check_model(tensors, kinds)
+    border = border_of(settings)
     limits = limits_for(
         tensors,
         least_chunk_bytes=min(LEAST_CHUNK_BYTES, settings.chunk_bytes),
@@ -202,12 +204,14 @@ def assemble(
     state = FederationState(run, Presence(), Sampling(settings.policy, settings.seed))
     observer.attach(present=lambda: len(state.presence), is_ready=channel.is_receiving)
     reader = EventReader(event_buffer, clock)
-    publisher = Publisher(channel=channel, store=store, deliver=event_buffer.put_event)
+    publisher = Publisher(
+        channel=channel, store=store, deliver=event_buffer.put_event, border=border
+    )
     queues = FederationQueues(
         state.presence,
         channel=channel,
         publisher=publisher,
-        version_bytes=version_bytes_of(run, settings),
+        version_bytes=lambda: version_bytes_of(run, settings, border),
         window=min(max(window, LEAST_WINDOW), LARGEST_WINDOW),
     )
     recovery = Recovery(
@@ -230,9 +234,7 @@ def assemble(
         queues=queues,
         presence=state.presence,
         limits=limits,
-        sender_check=SenderCheck(
-            {*settings.shared_login, *(() if settings.require_login else channel.logins)}
-        ),
+        sender_check=sender_check_of(settings, channel.logins, border),
         max_participants=settings.max_participants,
         say=say,
         observer=observer,

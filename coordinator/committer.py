@@ -84,6 +84,7 @@ class Committer:
         self._store.tell_lost_models(run.lost_models, run.version + 1, say)
         self._num_noted = len(run.contributions)
         self._state.sampling.restore(document["sample"])
+        self._state.presence.serials.update(document.get("serials", {}))
         for participant in document["present"]:
             self._state.presence.heard(participant, now)
         if self._settings.restored:
@@ -177,6 +178,7 @@ class Committer:
             "epoch": self._store.epoch,
             **self._reporter.checkpoint(),
             "present": sorted(self._state.presence.names),
+            "serials": self._state.presence.serials,
             "sample": sample and sorted(sample),
         }
         with self._observer.phase("checkpoint"):

@@ -190,7 +190,14 @@ class Coordinator:
 
     def _encode(self) -> EncodedVersion:
         """Encode the current version; from now on updates of it are recognised."""
-        encoded_version = encode_version(self._run, self._settings, epoch=self._committer.epoch)
+        run, border = self._run, self._publisher.border
+        is_known = run.version in run.digests
+        self._committer.with_room(
+            lambda: border.prepare(run.run_id, run.version, is_known=is_known)
+        )
+        encoded_version = encode_version(
+            run, self._settings, epoch=self._committer.epoch, border=border
+        )
         self._run.announced(encoded_version.digest)
         return encoded_version
 

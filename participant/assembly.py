@@ -13,6 +13,7 @@ from fanfold.learning import (
     reading,
     use_huge_pages,
 )
+from fanfold.participant.border import border_of
 from fanfold.participant.channel import ParticipantChannel
 from fanfold.participant.connections import connection_of, tls_of
 from fanfold.participant.dp_sgd_budget import example_privacy
@@ -30,6 +31,7 @@ from fanfold.schemas.events.event import Event, Say
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.tensor_codec import limits_for
+from fanfold.schemas.timestamps import Clock
 from fanfold.transport import EventBuffer, Stop, Tls
 
 
@@ -39,8 +41,11 @@ def serve(
     say: Say,
     on_ready: Callable[[Callable[[str], None]], None],
     observer: Observer | None = None,
+    wall_clock: Clock | None = None,
 ) -> bool:
     """Run one participant until it is told to leave; `observer` sees what happens.
+
+    A sealed one needs a `wall_clock`, by which its starts are told apart.
 
     Returns:
         False if the task trains on, because it does not ask whether it should stop.
@@ -54,7 +59,9 @@ def serve(
     observer = observer or Unobserved()
     tls = tls_of(settings)
     if settings.slots is None:
-        return _take_part(settings, tls=tls, say=say, on_ready=on_ready, observer=observer)
+        return _take_part(
+            settings, tls=tls, say=say, on_ready=on_ready, observer=observer, wall_clock=wall_clock
+        )
     with ReplicaLease(settings, tls=tls) as lease:
         on_ready(lease.stop)
         claimed = lease.claim(say)
@@ -66,7 +73,12 @@ def serve(
             lease.pass_on(stop)
 
         is_over = _take_part(
-            claimed, tls=tls, say=say, on_ready=on_ready_in_slot, observer=observer
+            claimed,
+            tls=tls,
+            say=say,
+            on_ready=on_ready_in_slot,
+            observer=observer,
+            wall_clock=wall_clock,
         )
         if lease.is_lost:
             raise LeaseLostError(f"another replica has {claimed.id}; start again to claim another")
@@ -80,12 +92,14 @@ def _take_part(
     say: Say,
     on_ready: Callable[[Callable[[str], None]], None],
     observer: Observer,
+    wall_clock: Clock | None,
 ) -> bool:
 
     def tell(event: Event) -> None:
         observer.hear(event)
         say(event)
 
+    border = border_of(settings, wall_clock)
     use_huge_pages()
     task = build_task(settings)
     device = local_device(settings.device)
@@ -128,6 +142,7 @@ def _take_part(
         settings.id,
         consuming=consuming,
         publishing=publishing,
+        border=border,
     )
     worker = TrainingWorker(
         task,
@@ -145,7 +160,7 @@ def _take_part(
     participant = Participant(
         settings,
         channel=channel,
-        receiver=VersionReceiver(limits, channel.acknowledge, say=tell),
+        receiver=VersionReceiver(limits, channel.acknowledge, say=tell, border=border),
         worker=worker,
         event_buffer=event_buffer,
         membership=Membership(

@@ -5,7 +5,8 @@ It reads one queue, writes to one exchange and declares nothing.
 
 from collections.abc import Iterable
 
-from fanfold.schemas.chunking import Chunk, cut
+from fanfold.schemas.border import IN_CLEAR, Border
+from fanfold.schemas.chunking import Chunk
 from fanfold.schemas.errors import BrokerUnreachableError, QueueDownError, RefusedByBrokerError
 from fanfold.schemas.message_codec import encode
 from fanfold.schemas.messages import Message
@@ -29,6 +30,7 @@ class ParticipantChannel:
         participant: the id.
         consuming: reads the participant's queue.
         publishing: sends updates and events.
+        border: what all messages cross.
     """
 
     def __init__(
@@ -38,7 +40,9 @@ class ParticipantChannel:
         *,
         consuming: Connection,
         publishing: Connection,
+        border: Border = IN_CLEAR,
     ) -> None:
+        self.border = border
         self._exchange = names.reports_exchange
         self._queue = names.participant_queue(participant)
         self._participant = participant
@@ -121,7 +125,8 @@ class ParticipantChannel:
             if connection.blocked:
                 raise BrokerUnreachableError("the broker takes no messages now")
             connection = self._consuming
-        self._publish(connection, EVENT_KEY, cut(encode(event), epoch=epoch), timeout_seconds)
+        chunks = self.border.seal(encode(event), epoch=epoch)
+        self._publish(connection, EVENT_KEY, chunks, timeout_seconds)
 
     @property
     def can_tell(self) -> bool:

@@ -112,6 +112,19 @@ class ParticipantSettings(ExamplePrivacySettings):
     device: str | None = Field(
         None, description="Device to train on; the local accelerator by default."
     )
+    identity: Path | None = Field(
+        None,
+        description="Folder with this participant's keys, from `fanfold identity`: all messages "
+        "are sealed, and signed by their senders.",
+    )
+    coordinator_identity: str | None = Field(
+        None,
+        description="The line in the coordinator's identity.pub, or that file; it is in the "
+        "credentials of `fanfold enroll --identity`.",
+    )
+    sealed: bool = Field(
+        False, description="Take part only where all messages are sealed; so with --identity."
+    )
     once: bool = Field(
         False, description="Leave when the run finishes, instead of waiting for the next one."
     )

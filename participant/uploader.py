@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import structlog
 
 from fanfold.participant.channel import ParticipantChannel
-from fanfold.schemas.chunking import Chunk, cut
+from fanfold.schemas.chunking import Chunk
 from fanfold.schemas.errors import (
     MessageTooLargeError,
     PublishCancelledError,
@@ -49,7 +49,7 @@ class Uploader:
             MessageTooLargeError: if the broker takes no chunk of this size.
             ConnectionClosedError: if the connection has ended for good.
         """
-        chunks = cut(encoded, chunk_bytes=self._chunk_bytes)
+        chunks = self._channel.border.seal(encoded, chunk_bytes=self._chunk_bytes)
         failures = 0
         while True:
             try:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from fanfold.participant.note_reader import NoteReader
+from fanfold.schemas.border import IN_CLEAR, Border
 from fanfold.schemas.chunking import Assembly, ChunkHeader
 from fanfold.schemas.errors import InvalidInputError, MalformedMessageError
 from fanfold.schemas.events.event import Event, Say
@@ -17,6 +19,9 @@ from fanfold.schemas.events.participant import VersionIgnored, VersionOfOlderEpo
 from fanfold.schemas.messages import GlobalParameters, Message
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.transport import Delivery
+
+_ANY_BYTES = 1 << 53
+"""Of a version that is looked at before it is too large: then it is another network's."""
 
 
 def _unsaid(_event: Event) -> None:
@@ -31,6 +36,7 @@ class Version:
     epoch: int
     number: int
     digest: str
+    """What an update names it by."""
     num_chunks: int
     assembly: Assembly | None
     """Its bytes; None once it is answered, because they are no longer needed."""
@@ -40,6 +46,8 @@ class Version:
     """The chunks that arrived again after it was answered."""
     num_bytes: int = 0
     """Length of the whole message."""
+    serial: int = 0
+    """Of its seal: who is to read it may change within an epoch."""
     began_at: float = 0.0
     """When its first chunk arrived, in seconds of the receiver's clock."""
 
@@ -61,6 +69,7 @@ class VersionReceiver:
         acknowledge: called for what is done with.
         say: called with what a person should know.
         clock: seconds that only grow.
+        border: whether the coordinator is believed, and what opens its messages.
     """
 
     def __init__(
@@ -70,8 +79,11 @@ class VersionReceiver:
         *,
         say: Say = _unsaid,
         clock: Callable[[], float] = time.monotonic,
+        border: Border = IN_CLEAR,
     ) -> None:
         self._clock = clock
+        self._border = border
+        self._notes = NoteReader(limits, border)
         self._limits = limits
         self._acknowledge = acknowledge
         self._say = say
@@ -92,24 +104,19 @@ class VersionReceiver:
                 acknowledged.
             InvalidInputError: if it is of a version that no network of our size could be.
         """
-        self._check_size(delivery)
         try:
-            header = ChunkHeader.parse(
-                kind=delivery.kind,
-                headers=delivery.headers,
-                body_length=len(delivery.body),
-                limits=self._limits,
-            )
+            header = self._header(delivery)
             if header.kind == GlobalParameters.KIND:
                 self._take_chunk(header, delivery)
                 return None
-            assembly = Assembly(header, self._limits)
-            whole = assembly.add(header, delivery.body)
+            newest = self.incoming or self.held
+            known = newest.epoch if newest and newest.run == header.labels.run else 0
+            note = self._notes.read(header, delivery.body, least_epoch=known)
             self._acknowledge(delivery)
-            return assembly.decode().message if whole else None
         except MalformedMessageError:
             self._acknowledge(delivery)
             raise
+        return note
 
     def start(self) -> Version | None:
         """Hold the incoming version if it is whole, and return it.
@@ -158,19 +165,29 @@ class VersionReceiver:
             if version is not None:
                 version.deliveries.clear()
 
-    def _check_size(self, delivery: Delivery) -> None:
-        """Check the size; only the coordinator writes to this queue, so it is another network's."""
-        size = delivery.headers.get("bytes")
-        if (
-            delivery.kind == GlobalParameters.KIND
-            and isinstance(size, int)
-            and size > self._limits.max_bytes
-        ):
+    def _header(self, delivery: Delivery) -> ChunkHeader:
+        """Return the header of what is believed, and not too large.
+
+        Only the coordinator writes to this queue, so what is too large is another network's.
+        """
+        limits = self._border.limits(self._limits)
+        is_version = delivery.kind == GlobalParameters.KIND
+        header = ChunkHeader.parse(
+            kind=delivery.kind,
+            headers=delivery.headers,
+            body_length=len(delivery.body),
+            limits=replace(limits, max_bytes=_ANY_BYTES) if is_version else limits,
+        )
+        problem = self._border.problem(header)
+        if problem is not None:
+            raise MalformedMessageError(problem)
+        if header.whole.num_bytes > limits.max_bytes:
             raise InvalidInputError(
                 "the coordinator trains another network than this participant's task: its version "
-                f"has {size} bytes, and this network's at most {self._limits.max_bytes}; "
-                "start both with the same --task"
+                f"has {header.whole.num_bytes} bytes, and this network's at most "
+                f"{limits.max_bytes}; start both with the same --task"
             )
+        return header
 
     def _take_chunk(self, header: ChunkHeader, delivery: Delivery) -> None:
         labels = header.labels
@@ -178,21 +195,24 @@ class VersionReceiver:
             raise MalformedMessageError(
                 "global parameters without run, epoch and version in their headers"
             )
-        if self.held is not None and header.whole.digest == self.held.digest:
+        serial = 0 if header.seal is None else header.seal.serial
+        if self.held is not None and header.content == self.held.digest:
             self._take_held(self.held, header, delivery)
-        elif self.incoming is not None and header.whole.digest == self.incoming.digest:
+        elif self._is_incoming(header):
+            assert self.incoming is not None  # so it is
             self._add(self.incoming, header, delivery)
-        elif self._is_newer(labels.run, (header.epoch, labels.version)):
+        elif self._is_newer(labels.run, (header.epoch, labels.version, serial)):
             if self.incoming is not None:
                 self._settle(self.incoming)
             self.incoming = Version(
                 run=labels.run,
                 epoch=header.epoch,
                 number=labels.version,
-                digest=header.whole.digest,
+                digest=header.content,
                 num_chunks=header.whole.count,
                 assembly=Assembly(header, self._limits),
                 num_bytes=header.whole.num_bytes,
+                serial=serial,
                 began_at=self._clock(),
             )
             self._add(self.incoming, header, delivery)
@@ -202,7 +222,7 @@ class VersionReceiver:
 
     def _take_held(self, held: Version, header: ChunkHeader, delivery: Delivery) -> None:
         """Take a chunk of the held version: keep the redelivery, or note that it arrived again."""
-        held.epoch = max(held.epoch, header.epoch or 0)
+        held.epoch, held.num_chunks = max(held.epoch, header.epoch or 0), header.whole.count
         if held.assembly is not None:
             self._adopt(held, header, delivery)
         else:
@@ -213,7 +233,8 @@ class VersionReceiver:
         assert incoming.assembly is not None  # it goes when settled
         incoming.epoch = max(incoming.epoch, header.epoch or 0)
         try:
-            incoming.assembly.add(header, delivery.body)
+            if incoming.assembly.add(header, delivery.body):
+                incoming.assembly.unseal(self._border.opener(header))
         except MalformedMessageError:
             self._settle(incoming)
             self.incoming = None
@@ -232,13 +253,18 @@ class VersionReceiver:
         else:
             version.deliveries[header.index] = replace(delivery, body=b"")
 
-    def _is_newer(self, run: str, order: tuple[int, int]) -> bool:
+    def _is_incoming(self, header: ChunkHeader) -> bool:
+        """Whether a chunk is of the version that is being received, as it is sealed there."""
+        assembly = None if self.incoming is None else self.incoming.assembly
+        return assembly is not None and assembly.identity.digest == header.whole.digest
+
+    def _is_newer(self, run: str, order: tuple[int, int, int]) -> bool:
         """Order within a run; a past run comes back only with a coordinator started since."""
         newest = self.incoming or self.held
         if newest is None:
             return True
         if run == newest.run:
-            return order > (newest.epoch, newest.number)
+            return order > (newest.epoch, newest.number, newest.serial)
         if order[0] <= self._past_runs.get(run, -1):
             return False
         self._past_runs[newest.run] = newest.epoch

@@ -1,7 +1,7 @@
 """The AMQP headers of one chunk, and the checks on them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from fanfold.schemas.errors import MalformedMessageError, UnsupportedProtocolError
@@ -9,6 +9,7 @@ from fanfold.schemas.message_kinds import MESSAGES
 from fanfold.schemas.messages import PROTOCOL, Message
 from fanfold.schemas.names import is_identifier
 from fanfold.schemas.reader_limits import ReaderLimits
+from fanfold.schemas.seal import SIGNATURE_BYTES, Seal
 
 MIN_CHUNK_BYTES = 1024
 """Below this, the headers of a chunk would take more than its body."""
@@ -47,6 +48,10 @@ class Labels:
             participant=fields.get("participant"),
             examples=fields.get("num_examples"),
         )
+
+    def sealed(self) -> Self:
+        """Return those that a sealed message shows: not how many examples somebody has."""
+        return replace(self, examples=None)
 
     def headers(self) -> dict[str, str | int]:
         """Return the labels that are set, by the names of the AMQP headers."""
@@ -91,6 +96,13 @@ class ChunkHeader:
 
     Not part of the message: one that is sent again in another epoch is still the same.
     """
+    seal: Seal | None = None
+    """Of a sealed message; None of one in clear."""
+
+    @property
+    def content(self) -> str:
+        """What an update names as the version it was trained on: the same for all who open it."""
+        return (self.seal and self.seal.content) or self.whole.digest
 
     @property
     def kind(self) -> str:
@@ -136,6 +148,7 @@ class ChunkHeader:
             "chunk_sha256": self.chunk_digest.hex(),
             **self.labels.headers(),
             **({} if self.epoch is None else {"epoch": self.epoch}),
+            **({} if self.seal is None else self.seal.headers()),
         }
 
     @classmethod
@@ -181,7 +194,8 @@ class ChunkHeader:
                 f"reader takes chunks of {limits.least_chunk_bytes} or more"
             )
         index = read.number("chunk", 0, whole.count - 1)
-        header = cls(whole, index, read.digest("chunk_sha256"), read.optional_number("epoch"))
+        digest, epoch = read.digest("chunk_sha256"), read.optional_number("epoch")
+        header = cls(whole, index, digest, epoch, read.seal())
         if body_length != header.length:
             raise MalformedMessageError(
                 f"chunk {header.index} has {body_length} bytes, its place is for {header.length}"
@@ -213,15 +227,19 @@ class _Headers:
         return value
 
     def digest(self, name: str) -> bytes:
-        text = self.text(name)
-        try:
-            digest = bytes.fromhex(text)
-        except ValueError:
-            digest = b""
-        # hex() back, because fromhex() takes spaces and capitals.
-        if len(digest) != DIGEST_BYTES or digest.hex() != text:
+        digest = _of_hex(self.text(name), DIGEST_BYTES)
+        if digest is None:
             raise MalformedMessageError(f"header {name!r} is not a sha256 in lower-case hex")
         return digest
+
+    def seal(self) -> Seal | None:
+        if "signature" not in self._headers:
+            return None
+        signature = _of_hex(self._headers["signature"], SIGNATURE_BYTES)
+        if signature is None:
+            raise MalformedMessageError("header 'signature' is not 64 bytes in lower-case hex")
+        content = self.digest("content").hex() if "content" in self._headers else None
+        return Seal(signature, self.number("serial", 0, _MAX_COUNT), content)
 
     def optional_number(self, name: str) -> int | None:
         return self.number(name, 0, _MAX_COUNT) if name in self._headers else None
@@ -241,3 +259,14 @@ class _Headers:
             participant=self.optional_identifier("participant"),
             examples=self.optional_number("examples"),
         )
+
+
+def _of_hex(text: object, num_bytes: int) -> bytes | None:
+    """Return the bytes that a text spells in lower-case hex; None if it spells no so many."""
+    if not isinstance(text, str) or len(text) != 2 * num_bytes:
+        return None
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        return None
+    return found if found.hex() == text else None  # fromhex() takes spaces and capitals

@@ -4,14 +4,12 @@ Each byte is hashed once on either side: a chunk's digest is the sha256 of its b
 the whole is the sha256 over the chunks' digests.
 """
 
-import mmap
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Protocol
 
+from fanfold.schemas.buffers import Buffer, MemoryBuffer
 from fanfold.schemas.chunk_header import (
     MAX_CHUNK_BYTES,
     MAX_CHUNKS,
@@ -32,13 +30,14 @@ __all__ = [
     "ChunkHeader",
     "Labels",
     "MemoryBuffer",
+    "Unseal",
     "WholeMessage",
     "check_cut",
     "cut",
+    "slices",
 ]
 
 DEFAULT_CHUNK_BYTES = 4 * 1024 * 1024
-_SMALL_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,11 @@ def check_cut(num_bytes: int, chunk_bytes: int) -> None:
 
 
 def cut(
-    encoded: Encoded, *, chunk_bytes: int = DEFAULT_CHUNK_BYTES, epoch: int | None = None
+    encoded: Encoded,
+    *,
+    chunk_bytes: int = DEFAULT_CHUNK_BYTES,
+    epoch: int | None = None,
+    is_sealed: bool = False,
 ) -> list[Chunk]:
     """Return the chunks of a message; all but the last have exactly `chunk_bytes` bytes.
 
@@ -93,12 +96,13 @@ def cut(
         encoded: the message.
         chunk_bytes: at least 1 KiB, below 16 MiB, and so many that 65,535 chunks are enough.
         epoch: the coordinator's, for what a coordinator sends.
+        is_sealed: whether the bytes are sealed, and say less on the outside.
 
     Raises:
         InvalidInputError: if no message may be cut like that.
     """
     check_cut(encoded.num_bytes, chunk_bytes)
-    bodies = list(_bodies(encoded.buffers, chunk_bytes))
+    bodies = list(slices(encoded.buffers, chunk_bytes))
     digests = [sha256(body).digest() for body in bodies]
     whole = WholeMessage(
         kind=encoded.message.KIND,
@@ -106,7 +110,7 @@ def cut(
         count=len(bodies),
         chunk_bytes=chunk_bytes,
         num_bytes=encoded.num_bytes,
-        labels=Labels.of(encoded.message),
+        labels=Labels.of(encoded.message).sealed() if is_sealed else Labels.of(encoded.message),
     )
     return [
         Chunk(ChunkHeader(whole, index, digest, epoch), body)
@@ -114,10 +118,13 @@ def cut(
     ]
 
 
-def _bodies(buffers: Iterable[memoryview], chunk_bytes: int) -> Iterator[bytes | memoryview]:
-    """Yield the chunks: a view where one lies within one buffer, joined where it spans several."""
+def slices(buffers: Iterable[memoryview], num_bytes: int) -> Iterator[bytes | memoryview]:
+    """Yield slices of buffers that follow each other, all but the last of the same length.
+
+    A view where one lies within one buffer, joined where it spans several.
+    """
     pieces: list[memoryview] = []
-    room = chunk_bytes
+    room = num_bytes
     for buffer in buffers:
         rest = buffer
         while rest.nbytes:
@@ -126,7 +133,7 @@ def _bodies(buffers: Iterable[memoryview], chunk_bytes: int) -> Iterator[bytes |
             room -= pieces[-1].nbytes
             if not room:
                 yield _joined(pieces)
-                pieces, room = [], chunk_bytes
+                pieces, room = [], num_bytes
     if pieces:
         yield _joined(pieces)
 
@@ -135,66 +142,8 @@ def _joined(pieces: list[memoryview]) -> bytes | memoryview:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-class Buffer(Protocol):
-    """Where the bytes of one message are put together."""
-
-    @property
-    def num_bytes(self) -> int:
-        """How many bytes it holds."""
-        ...
-
-    def put(self, offset: int, body: bytes | memoryview) -> None:
-        """Store bytes; what was announced has been checked."""
-
-    def view(self) -> memoryview:
-        """Return all bytes without a copy, writable by whoever got them."""
-        ...
-
-
-class MemoryBuffer:
-    """Space in this process's memory.
-
-    Args:
-        buffer: writable, of any shape.
-
-    Raises:
-        ValueError: if it is read-only.
-    """
-
-    def __init__(self, buffer: memoryview) -> None:
-        self._buffer = buffer.cast("B")
-        if self._buffer.readonly:
-            raise ValueError("the buffer is not writable")
-
-    @classmethod
-    def of(cls, num_bytes: int) -> "MemoryBuffer":
-        """Ask for memory that the system hands out page by page as chunks arrive.
-
-        So an announcement alone takes none.
-        """
-        if num_bytes <= _SMALL_BYTES:
-            # Memory that was used before is not handed out page by page, which is a third of the
-            # cost of receiving a small message.
-            return cls(memoryview(bytearray(num_bytes)))
-        # ACCESS_COPY makes it private to this process, and not shared memory.
-        pages = mmap.mmap(-1, num_bytes, access=mmap.ACCESS_COPY)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            with suppress(OSError):  # a kernel without them; five times faster where there are any
-                pages.madvise(mmap.MADV_HUGEPAGE)
-        return cls(memoryview(pages))
-
-    @property
-    def num_bytes(self) -> int:
-        """How many bytes it holds."""
-        return self._buffer.nbytes
-
-    def put(self, offset: int, body: bytes | memoryview) -> None:
-        """Copy bytes to their place."""
-        self._buffer[offset : offset + len(body)] = body
-
-    def view(self) -> memoryview:
-        """Return the buffer."""
-        return self._buffer
+Unseal = Callable[[memoryview, ReaderLimits], memoryview]
+"""Opens a sealed message, if what is in it keeps to the limits."""
 
 
 class Assembly:
@@ -221,6 +170,7 @@ class Assembly:
         if self._buffer.num_bytes != first.whole.num_bytes:
             raise ValueError(f"the buffer is not {first.whole.num_bytes} bytes")
         self._digests: dict[int, bytes] = {}
+        self._was_sealed = False
 
     @property
     def missing(self) -> int:
@@ -283,6 +233,16 @@ class Assembly:
             raise ValueError(f"{self.missing} chunks of the message are missing")
         return self._buffer.view()
 
+    def unseal(self, unseal: Unseal | None) -> None:
+        """Hold from now on what was sealed in the complete message; None leaves it as it is.
+
+        Raises:
+            MalformedMessageError: if it cannot be opened.
+        """
+        if unseal is not None:
+            self._buffer = MemoryBuffer(unseal(self.whole(), self._limits))
+            self._was_sealed = True
+
     def decode(self) -> Decoded:
         """Return the complete message, which must be what its labels said on the outside.
 
@@ -290,7 +250,8 @@ class Assembly:
             MalformedMessageError: if it is not.
         """
         decoded = decode(self.whole(), kind=self.identity.kind, limits=self._limits)
-        if Labels.of(decoded.message) != self.identity.labels:
+        labels = Labels.of(decoded.message)
+        if (labels.sealed() if self._was_sealed else labels) != self.identity.labels:
             raise MalformedMessageError("the message is not what its chunks' headers say")
         return decoded
 

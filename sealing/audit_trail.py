@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import structlog
+
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.timestamps import Clock, iso_utc
 from fanfold.storage.chained_lines import START, chained, follows, hash_of
@@ -21,6 +23,9 @@ FILE = "audit.jsonl"
 MAX_LINE_BYTES = 64 << 10
 MAX_DETAIL = 1024
 """Characters of each detail that are kept."""
+
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,13 @@ class AuditTrail:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
+
+    def note(self, event: str, participant: str, reason: str = "") -> None:
+        """Write one line, or say in the log why it could not be written: a run goes on without."""
+        try:
+            self.append(event, participant, **({"reason": reason} if reason else {}))
+        except (OSError, InvalidInputError) as error:
+            log.warning("not in the audit trail", told=event, of=participant, reason=str(error))
 
     def _last_hash(self, file: BinaryIO) -> str:
         """Return the hash of the last whole line, and drop what stands behind it."""

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from fanfold.schemas.errors import InvalidInputError
+from fanfold.sealing.derivation import KEY_BYTES, derived
 from fanfold.storage.disk import create
 
 PRIVATE_FILE, PUBLIC_FILE = "identity.json", "identity.pub"
-KEY_BYTES = 32
 _PREFIX = "fanfold-identity-1:"
 
 
@@ -167,6 +167,11 @@ class Identity:
             self.signing.public_key().public_bytes_raw(),
             self.agreement.public_key().public_bytes_raw(),
         )
+
+    def own_secret(self, purpose: bytes) -> bytes:
+        """Return 32 bytes that only the owner of these keys can have, one for each purpose."""
+        both = self.signing.private_bytes_raw() + self.agreement.private_bytes_raw()
+        return derived(both, b"fanfold own secret 1, " + purpose)
 
     def agree_with(self, other: bytes) -> bytes:
         """Return the X25519 secret shared with the owner of the raw public key `other`.

@@ -14,12 +14,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
+import structlog
+
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.names import check_identifier
 from fanfold.sealing.identity import PublicIdentity
 from fanfold.storage.disk import replacing
 
 FILE = "roster.json"
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +171,7 @@ class RosterFile:
 
     @property
     def roster(self) -> Roster:
-        """The roster as it stands now.
-
-        Raises:
-            InvalidInputError: if it was damaged since.
-        """
+        """The roster as it stands now; one that was damaged since stays as it was before."""
         path = self._folder / FILE
         try:
             file = os.open(path, os.O_RDONLY)
@@ -181,7 +181,11 @@ class RosterFile:
             os.close(file)
             return self._roster
         self.close()
-        self._file, self._roster = file, read_roster(self._folder)
+        self._file = file
+        try:
+            self._roster = read_roster(self._folder)
+        except InvalidInputError as error:
+            log.warning("the roster is as it was before", reason=str(error))
         return self._roster
 
     def close(self) -> None:

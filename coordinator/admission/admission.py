@@ -123,7 +123,7 @@ def admission_for(
     updates = UpdateHandler(
         run,
         tally=tally,
-        assembler=Assembler(store, limits, damaged=damaged.tell),
+        assembler=Assembler(store, limits, damaged=damaged.tell, border=sender_check.border),
         sender_check=sender_check,
         presence=presence,
         rate_limits=rate_limits,

@@ -1,11 +1,12 @@
 """Who comes and goes, from what participants say of themselves."""
 
-from fanfold.coordinator.admission.event_decoder import read_event
+from fanfold.coordinator.admission.event_decoder import decode_event, event_header
 from fanfold.coordinator.admission.rate_limits import RateLimits
 from fanfold.coordinator.admission.rejections import Rejections
 from fanfold.coordinator.admission.sender_check import SenderCheck
 from fanfold.coordinator.admission.tally import Tally
 from fanfold.coordinator.admission.welcoming import Welcoming
+from fanfold.coordinator.aggregation.refusals import Reason, Refusal
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.persistence.pending_acks import Due
 from fanfold.coordinator.rounds.presence import Presence
@@ -56,12 +57,22 @@ class EventHandler:
         Returns:
             When the delivery is acknowledged.
         """
+        login, border = delivery.user_id, self._sender_check.border
         try:
-            event = read_event(delivery)
+            header = event_header(delivery, border)
+            refusal = self._sender_check.forgery(header)
+            if refusal is not None:
+                self._rejections.refuse_impostor(login, header.labels.participant, None, refusal)
+                return Due.NOW
+            event = decode_event(header, delivery.body, border)
         except MalformedMessageError as error:
             return self._rejections.refuse_malformed(delivery, str(error))
-        login, participant = delivery.user_id, getattr(event, "participant", None)
+        participant = getattr(event, "participant", None)
         refusal = self._sender_check.refusal(login, participant)
+        if refusal is None and header.seal is not None:
+            if header.seal.serial == self._presence.serials.get(participant or ""):
+                return Due.NOW  # delivered again, and taken before
+            refusal = self._replayed(participant or "", header.seal.serial)
         known_start = self._presence.instance(participant or "")
         if refusal is not None:
             self._rejections.refuse_impostor(login, participant, None, refusal)
@@ -70,6 +81,16 @@ class EventHandler:
         else:
             self._tell_round(event, known_start)
         return Due.NOW
+
+    def _replayed(self, participant: str, serial: int) -> Refusal | None:
+        """Say why a signed event is not obeyed once more: it is not newer than the last one."""
+        if self._presence.is_news(participant, serial):
+            return None
+        return Refusal(
+            Reason.WRONG_SENDER,
+            "an event that was sent before, or a clock that was set back since; "
+            "start the participant again once its clock is right",
+        )
 
     def listen(self, event: Message, login: str, now: float) -> bool:
         """Take what somebody says of itself; False if nobody says such a thing."""

@@ -59,7 +59,8 @@ class NewerRun:
         is_ahead = version > self._run.version or (epoch is not None and epoch > ours[0])
         if not is_ahead or participant in self._told:
             return
-        if self._sender_check.refusal(delivery.user_id, participant) is not None:
+        check = self._sender_check
+        if check.refusal(delivery.user_id, participant) or check.forgery(header):
             return
         self._told.add(participant)
         self._say(

@@ -9,14 +9,24 @@ its password may take part under any id.
 from collections.abc import Set as AbstractSet
 
 from fanfold.coordinator.aggregation.refusals import Reason, Refusal
+from fanfold.schemas.border import IN_CLEAR, Border
+from fanfold.schemas.chunk_header import ChunkHeader
 
 
 class SenderCheck:
-    """Compares participants' ids with logins. Without state; may be used from any thread."""
+    """Compares participants' ids with logins, and asks the border whose signature it is."""
 
-    def __init__(self, shared_logins: AbstractSet[str] = frozenset()) -> None:
-        """Accept any participant's id from `shared_logins`."""
+    def __init__(
+        self, shared_logins: AbstractSet[str] = frozenset(), border: Border = IN_CLEAR
+    ) -> None:
+        """Accept any participant's id from `shared_logins`, if the border believes it."""
         self._shared_logins = frozenset(shared_logins)
+        self.border = border
+
+    def forgery(self, header: ChunkHeader) -> Refusal | None:
+        """Return why a message is not believed to be of who it names; None if it is."""
+        problem = self.border.problem(header)
+        return None if problem is None else Refusal(Reason.WRONG_SENDER, problem)
 
     def refusal(self, login: str | None, participant: str | None) -> Refusal | None:
         """Return why `login` may not send messages of `participant`; None if it may."""

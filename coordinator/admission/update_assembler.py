@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.persistence.spool import DamagedUpload, SpoolFile
+from fanfold.schemas.border import IN_CLEAR, Border
 from fanfold.schemas.chunking import Assembly, ChunkHeader
 from fanfold.schemas.errors import MalformedMessageError
 from fanfold.schemas.messages import Update
@@ -36,12 +37,20 @@ class Assembler:
     """Puts updates together from their chunks."""
 
     def __init__(
-        self, store: RunStore, limits: ReaderLimits, *, damaged: Callable[[DamagedUpload], None]
+        self,
+        store: RunStore,
+        limits: ReaderLimits,
+        *,
+        damaged: Callable[[DamagedUpload], None],
+        border: Border = IN_CLEAR,
     ) -> None:
         """Take nothing larger than `limits` say; `damaged` is told what has to be sent again."""
         self._store = store
         self._damaged = damaged
-        self.limits = limits
+        self._inside = limits
+        self._border = border
+        self.limits = border.limits(limits)
+        """On what arrives."""
 
     def add(self, header: ChunkHeader, delivery: Delivery, now: float) -> RawUpdate | None:
         """Store a chunk; return its update if that is whole now.
@@ -52,9 +61,9 @@ class Assembler:
             OSError: if the disk is full.
         """
         if header.whole.count == 1:
-            assembly = Assembly(header, self.limits)
+            assembly = Assembly(header, self._inside)
             assembly.add(header, delivery.body)
-            return self._decode(assembly, None)
+            return self._decode(header, assembly, None)
         sender = f"{delivery.user_id or ''}/{header.labels.participant or ''}"
         file = self._store.spool.add(sender, header, delivery.body, now)
         for upload in self._store.spool.take_damaged():
@@ -62,7 +71,7 @@ class Assembler:
         if file is None:
             return None
         try:
-            return self._decode(file.assembly, file)
+            return self._decode(header, file.assembly, file)
         except MalformedMessageError:
             self._store.spool.remove(file)
             raise
@@ -77,9 +86,9 @@ class Assembler:
         if update.file is not None:
             self._store.spool.remove(update.file)
 
-    @staticmethod
-    def _decode(assembly: Assembly, file: SpoolFile | None) -> RawUpdate:
+    def _decode(self, header: ChunkHeader, assembly: Assembly, file: SpoolFile | None) -> RawUpdate:
         try:
+            assembly.unseal(self._border.opener(header))
             decoded = assembly.decode()
             tensors = decode_tensors(decoded)
         except MalformedMessageError as error:

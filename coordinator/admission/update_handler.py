@@ -68,7 +68,8 @@ class UpdateHandler:
         try:
             header = self._header(delivery)
         except MalformedMessageError as error:
-            return self._refuse_malformed(delivery, str(error), is_whole=True)
+            is_believed = not self._sender_check.border.is_sealed  # what fails here, nobody signed
+            return self._refuse_malformed(delivery, str(error), is_whole=is_believed)
         try:
             refusal = self._judge_outside(header, delivery, now)
             with self._observer.phase("decode"):
@@ -103,12 +104,15 @@ class UpdateHandler:
     def _judge_outside(self, header: ChunkHeader, delivery: Delivery, now: float) -> Refusal | None:
         """Refuse what its outside gives reason to, before it costs room on the disk."""
         labels, digest = header.labels, header.whole.digest
-        if None in (labels.run, labels.participant, labels.version, labels.examples):
+        names = (labels.run, labels.participant, labels.version)
+        if None in names or (labels.examples is None and header.seal is None):
             raise MalformedMessageError(
                 "an update without run, participant, version and examples in its headers"
             )
         login, participant = delivery.user_id, labels.participant or ""
-        impostor = self._sender_check.refusal(login, participant)
+        impostor = self._sender_check.refusal(login, participant) or self._sender_check.forgery(
+            header
+        )
         if impostor is not None:
             self._rejections.refuse_impostor(login, participant, labels.version, impostor)
             return impostor

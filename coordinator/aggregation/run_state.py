@@ -124,7 +124,8 @@ class RunState:
                 Reason.UNKNOWN_BASE,
                 f"version {update.base_version} was published with another digest",
             )
-        problem = self.aggregation.problem(
+        # its labels do not say how many examples if it was sealed
+        problem = self._too_many(update.num_examples) or self.aggregation.problem(
             base_version=update.base_version, version=self.version, steps=update.steps
         )
         if problem is not None:
@@ -144,7 +145,7 @@ class RunState:
         """
         if labels.run != self.run_id:
             return Refusal(Reason.UNKNOWN_RUN, f"this is run {self.run_id}, not {labels.run}")
-        base_version, num_examples = labels.version or 0, labels.examples or 0
+        base_version = labels.version or 0
         last = self.last_counted.get(labels.participant or "")
         if last is not None and base_version <= last[0]:
             same = last == (base_version, digest)
@@ -161,11 +162,12 @@ class RunState:
             )
         if staleness < 0:
             return Refusal(Reason.UNKNOWN_BASE, f"there is no version {base_version} yet")
-        if self.limits.max_examples is not None and num_examples > self.limits.max_examples:
-            return Refusal(
-                Reason.TOO_MANY_EXAMPLES, f"{num_examples}, {self.limits.max_examples} allowed"
-            )
-        return None
+        return self._too_many(labels.examples or 0)
+
+    def _too_many(self, num_examples: int) -> Refusal | None:
+        if self.limits.max_examples is None or num_examples <= (most := self.limits.max_examples):
+            return None
+        return Refusal(Reason.TOO_MANY_EXAMPLES, f"{num_examples}, {most} allowed")
 
     def inspect(self, update: Mapping[str, Tensor], kinds: Mapping[str, str]) -> Refusal | None:
         """Say why an update's tensors cannot be folded; None means they can."""

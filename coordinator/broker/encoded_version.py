@@ -7,7 +7,8 @@ from torch import Tensor
 from fanfold.coordinator.aggregation.fixed_settings import wire_encoding
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.settings import CoordinatorSettings
-from fanfold.schemas.chunking import Chunk, check_cut, cut
+from fanfold.schemas.border import IN_CLEAR, CoordinatorsBorder
+from fanfold.schemas.chunking import Chunk, check_cut
 from fanfold.schemas.messages import GlobalParameters
 from fanfold.schemas.tensor_codec import encode_tensors, encoded_tensors_bytes
 from fanfold.schemas.tensor_table import Kind
@@ -25,16 +26,35 @@ class EncodedVersion:
         epoch: int,
         encoding: str,
         chunk_bytes: int,
+        border: CoordinatorsBorder = IN_CLEAR,
     ) -> None:
         """Encode `tensors`, and say with `kinds` how updates are to carry them."""
-        encoded = encode_tensors(message, tensors, kinds=kinds, encoding=encoding)
+        self._encoded = encode_tensors(message, tensors, kinds=kinds, encoding=encoding)
+        self._border, self._epoch, self._chunk_bytes = border, epoch, chunk_bytes
+        self._revision = border.revision
+        self._chunks = self._sealed()
         self.version = message.version
-        self.num_bytes = encoded.num_bytes
-        self.chunks: Sequence[Chunk] = cut(encoded, chunk_bytes=chunk_bytes, epoch=epoch)
-        self.digest = self.chunks[0].header.whole.digest
+        self.digest = self._chunks[0].header.content
+
+    @property
+    def chunks(self) -> Sequence[Chunk]:
+        """What is sent; sealed again where others are to read it by now."""
+        if self._border.revision != self._revision:
+            self._revision, self._chunks = self._border.revision, self._sealed()
+        return self._chunks
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes on the wire, but for headers."""
+        return self._chunks[0].header.whole.num_bytes
+
+    def _sealed(self) -> Sequence[Chunk]:
+        return self._border.seal(self._encoded, chunk_bytes=self._chunk_bytes, epoch=self._epoch)
 
 
-def encode_version(run: RunState, settings: CoordinatorSettings, *, epoch: int) -> EncodedVersion:
+def encode_version(
+    run: RunState, settings: CoordinatorSettings, *, epoch: int, border: CoordinatorsBorder
+) -> EncodedVersion:
     """Return the current version of a run as it is published in an epoch."""
     return EncodedVersion(
         _message(run, settings),
@@ -43,10 +63,13 @@ def encode_version(run: RunState, settings: CoordinatorSettings, *, epoch: int) 
         epoch=epoch,
         encoding=settings.encoding_down,
         chunk_bytes=settings.chunk_bytes,
+        border=border,
     )
 
 
-def version_bytes_of(run: RunState, settings: CoordinatorSettings) -> int:
+def version_bytes_of(
+    run: RunState, settings: CoordinatorSettings, border: CoordinatorsBorder = IN_CLEAR
+) -> int:
     """Return the length of a version as it is published.
 
     Raises:
@@ -55,8 +78,9 @@ def version_bytes_of(run: RunState, settings: CoordinatorSettings) -> int:
     num_bytes = encoded_tensors_bytes(
         _message(run, settings), run.tensors, kinds=run.kinds, encoding=settings.encoding_down
     )
-    check_cut(num_bytes + 64, settings.chunk_bytes)
-    return num_bytes
+    sealed_bytes = border.sealed_bytes(num_bytes)
+    check_cut(sealed_bytes + 64, settings.chunk_bytes)
+    return sealed_bytes
 
 
 def _message(run: RunState, settings: CoordinatorSettings) -> GlobalParameters:

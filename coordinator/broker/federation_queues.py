@@ -1,6 +1,6 @@
 """The federation's queues: those that all share, and one for each participant."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -24,7 +24,7 @@ class FederationQueues:
         *,
         channel: CoordinatorChannel,
         publisher: Publisher,
-        version_bytes: int,
+        version_bytes: Callable[[], int],
         window: int,
     ) -> None:
         """Say nothing to the broker yet.
@@ -33,7 +33,7 @@ class FederationQueues:
             presence: who is there.
             channel: declares what is asked for.
             publisher: sends the version to newcomers.
-            version_bytes: what a participant's queue has room for.
+            version_bytes: what a participant's queue has room for: more with a longer roster.
             window: how many chunks of updates may be unacknowledged.
         """
         self._presence = presence
@@ -101,7 +101,7 @@ class FederationQueues:
     def _admit(self, participant: str) -> bool | None:
         """Admit a participant: whether its queue is empty; None if it is out of reach."""
         try:
-            return self._channel.admit(participant, version_bytes=self._version_bytes)
+            return self._channel.admit(participant, version_bytes=self._version_bytes())
         except QueueDownError as error:
             log.warning("out of reach", participant=participant, reason=str(error))
         return None

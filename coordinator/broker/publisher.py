@@ -11,7 +11,7 @@ import structlog
 from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.broker.encoded_version import EncodedVersion
 from fanfold.coordinator.persistence.run_store import RunStore
-from fanfold.schemas.chunking import cut
+from fanfold.schemas.border import IN_CLEAR, CoordinatorsBorder
 from fanfold.schemas.errors import (
     NOT_FOUND,
     ConnectionClosedError,
@@ -27,6 +27,8 @@ MAX_WELCOMES = 3
 """Who starts again and again gets the current version so many times; a deadline gives it anew."""
 MAX_LETTERS = 256
 """Dead letters that may wait to be sent."""
+
+_UNTOLD = "the coordinator's log and history say why it was refused"
 
 log = structlog.get_logger()
 
@@ -67,9 +69,15 @@ class Publisher:
     """
 
     def __init__(
-        self, *, channel: CoordinatorChannel, store: RunStore, deliver: Callable[[Sent], None]
+        self,
+        *,
+        channel: CoordinatorChannel,
+        store: RunStore,
+        deliver: Callable[[Sent], None],
+        border: CoordinatorsBorder = IN_CLEAR,
     ) -> None:
         """Send nothing yet; `deliver` takes each `Sent`, from the publisher's thread."""
+        self.border = border
         self._channel = channel
         self._store = store
         self._encoded_version: EncodedVersion | None = None
@@ -201,8 +209,10 @@ class Publisher:
 
     def announce(self, message: Message, *, to: str | None = None) -> None:
         """Begin to send a small message to everybody, or to one."""
-        chunks = cut(encode(message), epoch=self._store.epoch if to is None else None)
-        if to is None:
+        chunks = self.border.seal(encode(message), epoch=self._store.epoch, to=to)
+        if not chunks:
+            log.warning("not told, for it is not on the roster", participant=to)
+        elif to is None:
             self._submit(partial(self._channel.publish, chunks), Sending())
         else:
             self._submit(partial(self._channel.resend, to, chunks), Sending(participant=to))
@@ -212,7 +222,8 @@ class Publisher:
         if self._num_letters < MAX_LETTERS:
             letter = replace(delivery, body=b"")
             self._store.pending_acks.put_aside(letter)
-            self._submit(self._channel.dead_letter(delivery, reason), Sending(letter=letter))
+            told = _UNTOLD if self.border.is_sealed else reason  # it may quote what was sealed
+            self._submit(self._channel.dead_letter(delivery, told), Sending(letter=letter))
         else:
             self._channel.acknowledge(delivery)
 

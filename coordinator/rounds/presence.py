@@ -49,6 +49,15 @@ class Presence:
 
     def __init__(self) -> None:
         self._participants: dict[str, Participant] = {}
+        self.serials: dict[str, int] = {}
+        """Of the newest signed event of each participant, present or not."""
+
+    def is_news(self, participant: str, serial: int) -> bool:
+        """Note a signed event; False if it is not newer than the newest one."""
+        if serial <= self.serials.get(participant, -1):
+            return False
+        self.serials[participant] = serial
+        return True
 
     def heard(self, participant: str, now: float) -> Participant:
         """Note a report of a participant; the caller sets its instance."""

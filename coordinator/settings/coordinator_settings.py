@@ -153,4 +153,16 @@ class HostedRoundSettings(RoundSettings):
 class CoordinatorSettings(HostedRoundSettings):
     """One coordinator."""
 
+    identity: Path | None = Field(
+        None,
+        description="Folder with the coordinator's keys, from `fanfold identity`: all messages are "
+        "sealed, and signed by their senders.",
+    )
+    roster: Path | None = Field(
+        None, description="Folder of the roster: whose keys count; that of --identity by default."
+    )
+    sealed: bool = Field(
+        False, description="Take part only where all messages are sealed; so with --identity."
+    )
+
     data: Path | None = Field(None, description="Folder of the held-out data, given to the task.")

@@ -95,6 +95,8 @@ class Credentials(BaseModel):
         ours: dict[str, Any] = {"federation": self.federation}
         if self.role == "participant":
             ours["id"] = self.login
+            if self.coordinator_identity is not None:
+                ours["coordinator_identity"] = self.coordinator_identity
         for name, value in ours.items():
             if given.get(name) not in (None, value):
                 raise InvalidInputError(

@@ -150,7 +150,9 @@ def participant(*, json: Json = False, credentials: CredentialsFile = None, **op
                 logs.bind(participant=event.participant)
             view.say(event)
 
-        is_over = serve(settings, say=say, on_ready=stop_on_signals, observer=metrics)
+        is_over = serve(
+            settings, say=say, on_ready=stop_on_signals, observer=metrics, wall_clock=utc_now
+        )
     code = exit_code(0)
     if not is_over:
         end_now(code)

@@ -10,6 +10,9 @@ from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.local.settings import LocalSettings
 from fanfold.participant.settings import ExamplePrivacySettings
 
+COORDINATOR = "coordinator"
+"""Whose folder of keys has the roster."""
+
 
 def coordinator_command(settings: LocalSettings) -> list[str]:
     """Return the arguments of `fanfold` that run the coordinator, and print its events as JSON."""
@@ -19,12 +22,15 @@ def coordinator_command(settings: LocalSettings) -> list[str]:
 def coordinator_settings(settings: LocalSettings) -> CoordinatorSettings:
     """Return the coordinator's settings; its broker is passed in the environment."""
     fields = CoordinatorSettings.model_fields
-    chosen = {name: getattr(settings, name) for name in fields if name != "data"}
+    shared = (fields.keys() & LocalSettings.model_fields.keys()) - {"data"}
+    chosen = {name: getattr(settings, name) for name in fields if name in shared}
     chosen["data"] = settings.held_out_folder
     # Only what differs from the defaults: some checks ask whether a setting was given at all.
     values: dict[str, Any] = {
         name: value for name, value in chosen.items() if value != fields[name].get_default()
     }
+    if settings.sealed:
+        values["identity"] = keys_of(settings, COORDINATOR)
     values["broker"] = ()  # passed in the environment, because it holds a password
     cores = os.cpu_count() or 1
     values["threads"] = settings.threads or max(1, cores // settings.participants)
@@ -56,10 +62,18 @@ def participant_command(settings: LocalSettings, index: int) -> list[str]:
         "reconnect_seconds": settings.reconnect_seconds,
         "log_format": settings.log_format,
     }
+    if settings.sealed:
+        flags["identity"] = keys_of(settings, name)
+        flags["coordinator_identity"] = keys_of(settings, COORDINATOR)
     given = [
         f"--{flag.replace('_', '-')}={value}" for flag, value in flags.items() if value is not None
     ]
     return ["participant", *given, *_flags(ExamplePrivacySettings(**choices))]
+
+
+def keys_of(settings: LocalSettings, name: str) -> Path:
+    """Return the folder of somebody's keys in a sealed federation on this machine."""
+    return settings.out / "keys" / name
 
 
 def _states(settings: LocalSettings) -> Path | None:

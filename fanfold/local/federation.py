@@ -68,6 +68,10 @@ def run(
     """
     check_input(settings)
     logs = _log_folder(settings)
+    if settings.sealed:
+        from fanfold.local.own_keys import make_keys  # noqa: PLC0415 - only where it is asked for
+
+        make_keys(settings, settings.names)
     with ExitStack() as stack:
         node = None
         if not settings.broker:

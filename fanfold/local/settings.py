@@ -44,6 +44,11 @@ class LocalSettings(HostedRoundSettings, ExamplePrivacySettings):
         False, description="Leave the private broker and its management UI running until Ctrl-C."
     )
 
+    sealed: bool = Field(
+        False,
+        description="Seal and sign all messages, with keys that are made for the purpose in --out.",
+    )
+
     @property
     def names(self) -> tuple[str, ...]:
         """The participants' ids, in the order of their shares of the data or of their folders."""

@@ -9,6 +9,7 @@ from fanfold.participant.state_folder import StateFolder
 from fanfold.participant.trainer import Trainer
 from fanfold.participant.training_worker import TrainingWorker
 from fanfold.participant.version_receiver import Version
+from fanfold.schemas.border import IN_CLEAR
 from fanfold.schemas.chunking import Assembly, cut
 from fanfold.schemas.messages import GlobalParameters, TrainingPlan
 from fanfold.schemas.reader_limits import ReaderLimits
@@ -19,6 +20,8 @@ LIMITS = ReaderLimits(max_bytes=1 << 20)
 
 class FakeChannel:
     """Takes every update."""
+
+    border = IN_CLEAR
 
     def __init__(self) -> None:
         self.published = 0

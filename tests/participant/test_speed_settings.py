@@ -55,7 +55,7 @@ def test_a_fraction_of_memory_is_a_fraction(fraction: float) -> None:
 
 def participant_flags(**settings: Any) -> list[str]:
     local = LocalSettings(**settings)
-    return participant_command(local, "participant-0", 0)
+    return participant_command(local, 0)
 
 
 def test_participants_on_one_machine_share_its_device_evenly() -> None:

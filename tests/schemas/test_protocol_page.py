@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
 WORDS = " ".join(PAGE.split())
 
-READERS = ("schemas", "coordinator", "participant")
+READERS = ("schemas", "coordinator", "participant", "sealing")
 
 EXAMPLE = Update(
     run="r1",

@@ -26,6 +26,10 @@ class ParticipantStatus:
     examples: int | None = None
 
 
+_SEALED = {Hello.KIND: "joining", Goodbye.KIND: "left"}
+"""What somebody does who said this, where the rest of it cannot be read."""
+
+
 @dataclass(slots=True)
 class FederationStatus:
     """A federation as seen from outside; None stands for what is not known."""
@@ -56,6 +60,15 @@ class FederationStatus:
                 self.take_version(Labels(run=event.run, version=event.version), None)
             case Goodbye():
                 self._news(event.participant, now).doing = "left"
+
+    def take_sealed(self, kind: str, labels: Labels, now: float) -> None:
+        """Take of a sealed event what its headers say."""
+        news = self._news(labels.participant or "", now)
+        news.doing = _SEALED.get(kind, "at work")
+        if kind != Goodbye.KIND:
+            news.version = labels.version
+        if kind == Progress.KIND:
+            self.take_version(Labels(run=labels.run, version=labels.version), None)
 
     def take_version(self, labels: Labels, epoch: int | None) -> None:
         """Take in a version: published, or held by a participant."""

@@ -3,7 +3,7 @@
 import secrets
 import time
 
-from fanfold.coordinator.admission.event_decoder import read_event
+from fanfold.coordinator.admission.event_decoder import decode_event, event_header
 from fanfold.monitoring.status.federation_status import FederationStatus
 from fanfold.schemas.chunk_header import ChunkHeader
 from fanfold.schemas.errors import (
@@ -109,7 +109,12 @@ class Listener:
 
     def _take_event(self, delivery: Delivery) -> None:
         try:
-            self._picture.take_event(read_event(delivery), time.monotonic())
+            header = event_header(delivery)
+            if header.seal is not None:  # nobody but the coordinator reads it
+                self._picture.take_sealed(header.kind, header.labels, time.monotonic())
+                return
+            event = decode_event(header, delivery.body)
+            self._picture.take_event(event, time.monotonic())
         except MalformedMessageError:
             return  # the coordinator gets the same message and reports it
 
