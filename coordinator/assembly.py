@@ -168,7 +168,7 @@ def assemble(
     Raises:
         InvalidInputError: if the output folder or the initial parameters cannot be used.
     """
-    model = initial_model(task, settings.seed, settings.initial)
+    model = initial_model(task, settings.seed, settings.initial, lora=settings.lora)
     tensors, kinds = model.tensors, model.kinds
     if settings.fixed is not None:
         check_deltas_alone("--encoding fixed", tensors, kinds)

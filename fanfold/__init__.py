@@ -14,6 +14,7 @@ What a task imports:
 - `TaskError`: raise it when the data cannot be had; the command line shows its one sentence.
 - `TrainingPlan`: how a participant trains, as plain values.
 - `Partition`: a way to divide one dataset among participants, for experiments on one machine.
+- `HFTask`: a task that tunes a model of transformers with LoRA; needs `fanfold[hf]`.
 - `Client`: one participant without any messaging.
 - `TrackedModule`: a network whose layers can be read, replaced and trained by name.
 - `FederatedNet`: the default network, a small one for images of 28x28.
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         TrainingPlan,
     )
     from fanfold.learning.digits import Digits
+    from fanfold.learning.hugging_face import HFTask
     from fanfold.runs.load import load
     from fanfold.runs.run import Run
     from fanfold.schemas.errors import FanfoldError
@@ -53,6 +55,7 @@ __all__ = [
     "FanfoldError",
     "FederatedNet",
     "Folding",
+    "HFTask",
     "Partition",
     "Run",
     "Task",
@@ -71,6 +74,7 @@ _MODULES = dict.fromkeys(__all__, "fanfold.learning") | {
     "Digits": "fanfold.learning.digits",
     "FanfoldError": "fanfold.schemas.errors",
     "Folding": "fanfold.coordinator.aggregation.aggregator",
+    "HFTask": "fanfold.learning.hugging_face",
     "Run": "fanfold.runs.run",
     "compare": "fanfold.api.simulate",
     "load": "fanfold.runs.load",

@@ -108,6 +108,7 @@ class Client:
         shared = shared_tensors(self.network, self.task.shared)
         replace_tensors(shared, flatten(parameters))
         with seeded(training_seed(plan.seed, version, self.client_id), plan.threads):
+            self.task.choose_lora(self.network, plan)
             self.history = self.task.fit(self.network, self.dataset, plan)
         self._version = version + 1
         last = self.history[-1] if self.history else {}

@@ -1,6 +1,7 @@
 """How a participant trains, as plain values."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +29,5 @@ class TrainingPlan:
     """The run's seed; with base version and participant's id it gives the seed of a training."""
     threads: int | None = None
     """CPU threads of the training; None leaves it to the participant."""
+    lora: Literal["A", "B"] | None = None
+    """The LoRA matrix that trains where a task tunes an adapter; None is B."""

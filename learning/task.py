@@ -12,6 +12,7 @@ from torch.utils.data import BatchSampler, Dataset, Sampler, default_collate
 
 from fanfold.learning import outputs as network_outputs
 from fanfold.learning import training
+from fanfold.learning.adapter import Adapter
 from fanfold.learning.collation import Collate, Loading, batch_length
 from fanfold.learning.errors import TaskError
 from fanfold.learning.example_privacy import ExamplePrivacy
@@ -48,6 +49,7 @@ class Task(ABC):
             before it calls `fit` or `evaluate`; a user's own `fit` should use it.
         example_privacy: settings of DP-SGD, set by a participant that uses it; None trains
             without it.
+        evaluation_batch_size: examples in a batch of an evaluation.
 
     Raises:
         TaskError: if the arguments contradict each other, or `data_dir` is no folder.
@@ -56,6 +58,7 @@ class Task(ABC):
     shared: Sequence[str] = EVERYTHING
     execution: Execution = PLAIN
     example_privacy: ExamplePrivacy | None = None
+    evaluation_batch_size: int = 128
     _observing: Mapping[str, WholeMetric] = MappingProxyType({})
 
     def __init__(
@@ -212,7 +215,7 @@ class Task(ABC):
                 network,
                 data,
                 self._measure(network),
-                batch_size=128,
+                batch_size=self.evaluation_batch_size,
                 execution=self.execution,
                 loading=Loading(self._own_collate()),
                 length_of=self.batch_length,
@@ -220,6 +223,20 @@ class Task(ABC):
             return means | computed(observing)
         finally:
             self._observing = {}
+
+    def adapter(self, network: nn.Module) -> Adapter | None:
+        """Return the adapter in a network of this task; None, the default, if it tunes none.
+
+        Where there is one, a run's files hold it without the base, which everybody has.
+        """
+        del network
+        return None
+
+    def choose_lora(self, network: nn.Module, plan: TrainingPlan) -> None:
+        """Let the matrices of the network's adapter train that the plan names, if it has one."""
+        adapter = self.adapter(network)
+        if adapter is not None:
+            adapter.train(plan.lora or "B")
 
     def part_of(self, labels: Sequence[int]) -> list[int]:
         """Return the indices of this participant's examples in a dataset with these labels."""

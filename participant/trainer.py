@@ -146,6 +146,8 @@ class Trainer:
             TrainingAbandoned: if the task was told to stop.
         """
         began = monotonic()
+        local_plan = TrainingPlan(**plan.model_dump())
+        self._task.choose_lora(self.network, local_plan)
         if frozen is not None:
             missing = sorted(self._shared().keys() - base.keys())
             self.frozen_part.take(missing, frozen, plan.seed)
@@ -161,7 +163,7 @@ class Trainer:
             self.frozen_part.untouched(),
             self._counting() as counted,
         ):
-            history = self._task.fit(self.network, self._data, TrainingPlan(**plan.model_dump()))
+            history = self._task.fit(self.network, self._data, local_plan)
         tensors, kinds = self._changes(base)
         return TrainedUpdate(
             tensors=tensors,

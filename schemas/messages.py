@@ -60,6 +60,15 @@ class TrainingPlan(Document):
     """The run's seed; local randomness follows from it, the version and the participant."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """CPU threads of the training; None leaves it to the participant."""
+    lora: Literal["A", "B"] | None = None
+    """Of an adapter, the LoRA matrix that trains; None is B, and leaves it out of the message."""
+
+    @model_serializer(mode="wrap")
+    def _without_lora(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        if fields.get("lora", 0) is None:
+            del fields["lora"]
+        return fields
 
 
 class PrivacyPlan(Document):

@@ -148,11 +148,13 @@ def test_a_dependency_lives_in_one_room(dependency: str) -> None:
 
 
 def test_learning_needs_torch_and_torchvision_only() -> None:
-    """All but one file of it, which is loaded only when somebody asks for DP-SGD."""
+    """All but two files of it, which are loaded only when somebody asks for what is in them."""
     allowed = sys.stdlib_module_names | LEARNING_KNOWS | {"learning"}
     found = {(place, name) for place, name in imports("learning") if name not in allowed}
     assert {(place.partition(":")[0], name) for place, name in found} == {
-        ("learning/dp_sgd.py", "opacus")
+        ("learning/dp_sgd.py", "opacus"),
+        ("learning/hugging_face.py", "peft"),
+        ("learning/hugging_face.py", "transformers"),
     }
 
 

@@ -19,6 +19,7 @@ PUBLIC = {
     "FanfoldError": "fanfold.schemas.errors",
     "FederatedNet": "fanfold.learning.network",
     "Folding": "fanfold.coordinator.aggregation.aggregator",
+    "HFTask": "fanfold.learning.hugging_face",
     "Partition": "fanfold.learning.partition",
     "Run": "fanfold.runs.run",
     "Task": "fanfold.learning.task",

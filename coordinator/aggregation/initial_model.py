@@ -1,6 +1,6 @@
 """The global tensors of a task, and what each of them is."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,9 +37,7 @@ def initial_network(task: Task, seed: int) -> nn.Module:
 
 def global_tensors(task: Task, network: nn.Module) -> dict[str, Tensor]:
     """Return copies of the tensors that take part, on the CPU."""
-    return {
-        name: tensor.cpu().clone() for name, tensor in shared_tensors(network, task.shared).items()
-    }
+    return _copies(shared_tensors(network, task.shared))
 
 
 def tensor_kinds(network: nn.Module, names: Mapping[str, Tensor]) -> dict[str, Kind]:
@@ -65,7 +63,9 @@ class InitialModel:
     form: ModelForm
 
 
-def initial_model(task: Task, seed: int, initial: Path | None = None) -> InitialModel:
+def initial_model(
+    task: Task, seed: int, initial: Path | None = None, *, lora: str = "ffa"
+) -> InitialModel:
     """Return version 0 of a task's network: the same for the same seed.
 
     Frozen parameters (`requires_grad=False`) do not travel where everybody can build them: where
@@ -75,33 +75,53 @@ def initial_model(task: Task, seed: int, initial: Path | None = None) -> Initial
         task: brings the network.
         seed: the run's.
         initial: a safetensors file to begin from.
+        lora: "alternate" if both matrices of the task's adapter train, by turns, and so travel.
 
     Raises:
         LearningError: if the network cannot take part.
         InvalidInputError: if the file cannot be used.
     """
     network = initial_network(task, seed)
-    tensors = global_tensors(task, network)
-    if initial is not None:
-        load_initial(initial, tensors)
-    frozen = frozen_tensors(network, tensors)
-    if frozen and len(frozen) == sum(name in tensors for name in named_parameters(network)):
+    adapter = task.adapter(network)
+    if lora == "alternate":
+        if adapter is None:
+            raise TaskError(
+                f"--lora {lora} is for tasks that tune an adapter, and {type(task).__name__} does "
+                "not; derive it from fanfold.HFTask, or leave --lora out"
+            )
+        adapter.train("AB")
+    live = shared_tensors(network, task.shared)
+    frozen = frozen_tensors(network, live)
+    if frozen and len(frozen) == sum(name in live for name in named_parameters(network)):
         raise TaskError(
             "the network shares no parameter that requires gradients: all are frozen, and there is "
             "nothing to train"
         )
     if frozen:
-        again = global_tensors(task, initial_network(task, seed))
-        live = shared_tensors(network, task.shared)  # not the copies: they would double a model
-        frozen = {name: live[name] for name, each in frozen.items() if again[name].equal(each)}
-    for name in frozen:
-        del tensors[name]
+        again = shared_tensors(initial_network(task, seed), task.shared)
+        frozen = {name: each for name, each in frozen.items() if again[name].equal(each)}
+        del again  # before anything is copied: it is as large as the network
+    if initial is None:
+        tensors = _copies({name: each for name, each in live.items() if name not in frozen})
+    else:
+        tensors = _copies(live)
+        load_initial(initial, tensors, optional=frozen if adapter is not None else ())
+        frozen = {name: each for name, each in frozen.items() if tensors[name].equal(each.cpu())}
+        tensors = {name: each for name, each in tensors.items() if name not in frozen}
     kinds = tensor_kinds(network, tensors)
-    return InitialModel(network, tensors, kinds, ModelForm.of(network, frozen))
+    return InitialModel(network, tensors, kinds, ModelForm.of(network, frozen, adapter))
 
 
-def load_initial(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.cpu().clone() for name, tensor in tensors.items()}
+
+
+def load_initial(
+    path: Path, tensors: Mapping[str, Tensor], *, optional: Collection[str] = ()
+) -> None:
     """Replace the initial tensors in place by those of a safetensors file.
+
+    Those that are `optional` keep their values where the file has none.
 
     Raises:
         InvalidInputError: if the file cannot be read, or lacks a tensor, or holds one of another
@@ -119,6 +139,8 @@ def load_initial(path: Path, tensors: Mapping[str, Tensor]) -> None:
     }
     for name, tensor in tensors.items():
         there = loaded.get(name)
+        if there is None and name in optional:
+            continue
         if there is None or there.shape != tensor.shape:
             found = "is missing" if there is None else f"has shape {tuple(there.shape)}"
             raise InvalidInputError(
@@ -127,4 +149,5 @@ def load_initial(path: Path, tensors: Mapping[str, Tensor]) -> None:
             )
     with torch.no_grad():
         for name, tensor in tensors.items():
-            tensor.copy_(loaded[name])
+            if name in loaded:
+                tensor.copy_(loaded[name])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fanfold.learning import complex_names, tied_names
+from fanfold.learning.adapter import Adapter
 from fanfold.schemas.tensor_codec import parameters_sha256
 
 
@@ -21,11 +22,18 @@ class ModelForm:
     """Those that travel as real ones of shape [..., 2]."""
     frozen: Mapping[str, Tensor] = field(default_factory=dict)
     """Those that do not travel, because everybody has them from the task."""
+    adapter: Adapter | None = None
+    """What is tuned, where the rest is a base model: the files leave that out."""
 
     @classmethod
-    def of(cls, network: nn.Module, frozen: Mapping[str, Tensor] | None = None) -> Self:
+    def of(
+        cls,
+        network: nn.Module,
+        frozen: Mapping[str, Tensor] | None = None,
+        adapter: Adapter | None = None,
+    ) -> Self:
         """Look at a network of the task."""
-        return cls(tied_names(network), frozenset(complex_names(network)), frozen or {})
+        return cls(tied_names(network), frozenset(complex_names(network)), frozen or {}, adapter)
 
     @property
     def frozen_sha256(self) -> str | None:
@@ -37,11 +45,14 @@ class ModelForm:
         return {**self.frozen, **tensors}
 
     def state(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the whole as `load_state_dict` takes it; nothing is copied."""
+        """Return what a file holds, as `load_state_dict` takes it; nothing is copied.
+
+        That is the whole network; beside an adapter, without what is frozen.
+        """
         state = {
             name: torch.view_as_complex(tensor)
             if name in self.complex_names and tensor.dtype == torch.float32
             else tensor
-            for name, tensor in self.whole(tensors).items()
+            for name, tensor in (self.whole(tensors) if self.adapter is None else tensors).items()
         }
         return state | {name: state[first] for name, first in self.tied.items() if first in state}

@@ -77,6 +77,7 @@ class RootTrainer:
         replace_tensors(shared, base)
         with seeded(training_seed(self._seed, version, NAME)):
             plan = TrainingPlan(**self._plan(version).model_dump())
+            self._task.choose_lora(self._network, plan)
             self._task.fit(self._network, self._data, plan)
         after = shared_tensors(self._network, self._task.shared)
         return {

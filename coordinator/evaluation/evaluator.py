@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from fanfold.coordinator.aggregation.model_form import ModelForm
+from fanfold.coordinator.evaluation.model_files import write_model
 from fanfold.coordinator.rounds.metric_watch import MetricWatch
 from fanfold.learning import (
     Task,
@@ -25,7 +26,6 @@ from fanfold.learning import (
     without_caches,
 )
 from fanfold.schemas.tensor_codec import num_bytes
-from fanfold.storage import safetensors_file
 
 MOST_PENDING_BYTES = 256 << 20
 """Most bytes of versions that wait to be evaluated; one may always wait."""
@@ -145,8 +145,7 @@ class Evaluator:
         if self.watch.is_best(evaluated.metrics):
             numbers = {name: str(value) for name, value in evaluated.metrics.items()}
             metadata = {**numbers, "version": str(evaluated.version)}
-            state = self.form.state(evaluated.tensors)
-            safetensors_file.replace(self._best, state, metadata)
+            write_model(self._best, self.form, evaluated.tensors, metadata)
         self.watch.take(evaluated.version, evaluated.metrics)
         self.last = evaluated
 

@@ -8,12 +8,12 @@ from fanfold.coordinator.aggregation.metric_means import finite
 from fanfold.coordinator.aggregation.refusals import in_words
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.evaluation.evaluator import Evaluator
+from fanfold.coordinator.evaluation.model_files import write_model
 from fanfold.coordinator.rounds.left_out import LeftOut
 from fanfold.coordinator.rounds.reports import RoundReports
 from fanfold.schemas.events.coordinator import ModelUnchanged, RunFinished
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.tensor_codec import parameters_sha256
-from fanfold.storage import safetensors_file
 
 MODEL, BEST = "model.safetensors", "best.safetensors"
 DIGEST = "parameters_sha256"
@@ -90,7 +90,7 @@ def write_models(run: RunState, evaluator: Evaluator, result: RunResult) -> None
         OSError: if the disk refuses; it can be tried again.
     """
     metadata = {"run": run.run_id, "version": str(run.version)}
-    state = evaluator.form.state(run.tensors)
-    safetensors_file.replace(result.model, state, metadata | {DIGEST: result.parameters_sha256})
+    model, digest = result.model, {DIGEST: result.parameters_sha256}
+    write_model(model, evaluator.form, run.tensors, metadata | digest)
     if evaluator.watch.best is None:
-        safetensors_file.replace(result.model.with_name(BEST), state, metadata)
+        write_model(model.with_name(BEST), evaluator.form, run.tensors, metadata)

@@ -1,6 +1,6 @@
 """The settings of the training on each participant, which the coordinator decides."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -43,8 +43,15 @@ class TrainingSettings(BaseModel):
         None, ge=1, le=1024, description="CPU threads of each participant's training."
     )
 
+    lora: Literal["ffa", "alternate"] = Field(
+        "ffa",
+        description="How a fanfold.HFTask tunes its adapter: ffa trains the LoRA matrix B alone, "
+        "alternate trains B and A by turns of the version.",
+    )
+
     def plan(self, version: int = 0, rounds: int = 1) -> TrainingPlan:
         """Return the plan that is sent with a version of a run of so many rounds."""
         given = {name: getattr(self, name) for name in TrainingPlan.model_fields}
         factor = parse_schedule(self.lr_schedule)(version, rounds)
-        return TrainingPlan(**given | {"lr": self.lr * factor})
+        lora = ("B", "A")[version % 2] if self.lora == "alternate" else None
+        return TrainingPlan(**given | {"lr": self.lr * factor, "lora": lora})

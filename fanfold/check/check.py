@@ -104,7 +104,7 @@ def check(settings: CheckSettings, *, say: Say) -> Checked:
     _watch_batches(task, watch)
     say(Checking("building the network"))
     with stage("building the network"):
-        model = initial_model(task, settings.seed)
+        model = initial_model(task, settings.seed, lora=settings.lora)
     check_dtypes(model)
     _check_sameness(kind, settings, model)
     say(Checking("reading the data"))

@@ -117,7 +117,7 @@ class _Replayer:
     ) -> None:
         """Make version 0, as the coordinator did."""
         task = load_task(rules.task)(seed=rules.seed)
-        model = initial_model(task, rules.seed, rules.initial)
+        model = initial_model(task, rules.seed, rules.initial, lora=rules.lora)
         self.form = model.form
         self.run = RunState(
             run_id=run_id,

@@ -70,7 +70,7 @@ class SimulatedFederation:
         self._example_seconds = example_seconds
         self._links = links
         self._recorder = recorder
-        model = initial_model(task, settings.seed, settings.initial)
+        model = initial_model(task, settings.seed, settings.initial, lora=settings.lora)
         if settings.fixed is not None:
             check_deltas_alone("--encoding fixed", model.tensors, model.kinds)
         self.form = model.form

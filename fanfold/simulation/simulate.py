@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fanfold.coordinator.aggregation import fixed_settings
 from fanfold.coordinator.aggregation.run_state import DivergedError
+from fanfold.coordinator.evaluation.model_files import write_model
 from fanfold.coordinator.evaluation.run_result import BEST, DIGEST, MODEL
 from fanfold.coordinator.persistence.history import History, started
 from fanfold.coordinator.rounds.policy import Mode
@@ -43,7 +44,6 @@ from fanfold.simulation.round_recorder import Evaluate, RoundRecorder, simulated
 from fanfold.simulation.settings import SimulationSettings
 from fanfold.simulation.settings_warnings import without_effect
 from fanfold.simulation.speeds import slowness
-from fanfold.storage import safetensors_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +204,10 @@ def _finish(
     tensors = federation.run.tensors
     digest = parameters_sha256(federation.form.whole(tensors))
     metadata = {"run": federation.run.run_id, "version": str(federation.version)}
-    state = federation.form.state(tensors)
-    safetensors_file.replace(folder / MODEL, state, metadata | {DIGEST: digest})
+    write_model(folder / MODEL, federation.form, tensors, metadata | {DIGEST: digest})
     if recorder.best is not None:
-        state = federation.form.state(recorder.best)
         metadata["version"] = str(recorder.watch.best_version)
-    safetensors_file.replace(folder / BEST, state, metadata)
+    write_model(folder / BEST, federation.form, recorder.best or tensors, metadata)
     outcome = SimulationResult(
         is_finished=is_finished,
         rounds=federation.version,
