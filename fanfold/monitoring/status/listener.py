@@ -127,8 +127,8 @@ class Listener:
                 limits=ANY_SIZE,
             )
             self._picture.take_version(header.labels, header.epoch)
-            if header.kind == RunFinished.KIND:
-                self._take_end(read_event(delivery))
+            if header.kind == RunFinished.KIND and header.seal is None:
+                self._take_end(decode_event(event_header(delivery), delivery.body))
         except MalformedMessageError:
             return
 
