@@ -91,6 +91,7 @@ READERS_OWN = {
     "radiology.py",
     "dp-sgd.json",
     "DIR/identity.json",
+    "charite.credentials.json",
     "benchmarks/results/TARGET.json",
 }
 """Files that a reader or a run makes."""
