@@ -127,11 +127,18 @@ class Listener:
                 limits=ANY_SIZE,
             )
             self._picture.take_version(header.labels, header.epoch)
-            if header.kind == RunFinished.KIND and header.seal is None:
-                self._take_end(decode_event(event_header(delivery), delivery.body))
+            if header.kind == RunFinished.KIND:
+                self._take_end(_end_of(event_header(delivery), delivery.body))
         except MalformedMessageError:
             return
 
     def _take_end(self, note: Message) -> None:
         if isinstance(note, RunFinished):
             self._picture.take_end(note)
+
+
+def _end_of(header: ChunkHeader, body: bytes) -> Message:
+    """Return what says that a run is over; of a sealed one, what its headers say."""
+    if header.seal is None:
+        return decode_event(header, body)
+    return RunFinished(run=header.labels.run or "unknown", version=header.labels.version or 0)
