@@ -12,6 +12,7 @@ import wandb
 from mlflow import MlflowClient
 from wandb.proto import wandb_internal_pb2
 
+from fanfold.cli.commands import main
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.monitoring.tracking import tracker as module
 from fanfold.monitoring.tracking.sink import TrackedRun
@@ -224,3 +225,25 @@ def test_a_tracker_that_hangs_delays_no_round(
         gate.set()
     assert [told["event"] for told in logs] == ["not all was tracked: a tracker is too slow"]
     assert logs[0]["lost"] >= 45
+
+
+def test_each_simulated_run_is_tracked_with_its_own_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ["--task=tests.simulation.test_simulation:Line", "--participants=2", "--rounds=3"]
+    flags += ["--mode=sync", "--mode=async", "--seeds=4,5", f"--out={tmp_path}", "--no-plot"]
+    monkeypatch.setattr("sys.argv", ["fanfold", "simulate", *flags, f"--track=mlflow:{tmp_path}"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    runs = {
+        (run.data.params["mode"], run.data.params["seed"]): run.data.params["rounds"]
+        for run in mlflow_runs(tmp_path)
+        if run.info.status == "FINISHED"
+    }
+    assert runs == {
+        ("sync", "4"): "3",
+        ("sync", "5"): "3",
+        ("async", "4"): "6",
+        ("async", "5"): "6",
+    }
