@@ -35,7 +35,7 @@ FRONT_DOOR: dict[str, set[str]] = {
     "monitoring": {"access"},
     "local": {"access"},
     "views": {"monitoring"},
-    "api": {"access", "simulation", "runs", "local", "views"},
+    "api": {"access", "simulation", "runs", "monitoring", "local", "views"},
     "cli": {"access", "check", "simulation", "runs", "monitoring", "local", "views", "api"},
 }
 """Which packages in fanfold/ itself each of them may import."""

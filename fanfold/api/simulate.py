@@ -4,20 +4,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from fanfold.api.folders import new_folder
 from fanfold.api.interrupts import OnReady, stopping_in_order
 from fanfold.api.keywords import checked, in_keywords, keywords_of
 from fanfold.api.reading import read
-from fanfold.api.round_rules import rounds_of
+from fanfold.api.round_rules import rounds_of, settings_of
 from fanfold.api.tasks import TaskName, named_here
 from fanfold.coordinator.settings import RoundSettings
+from fanfold.monitoring.tracking.tracker import Tracker
 from fanfold.runs.comparison import Comparison
 from fanfold.runs.run import Run
 from fanfold.schemas.errors import InvalidInputError, StoppedError
 from fanfold.simulation.settings import SimulationSettings
 from fanfold.simulation.simulate import run as run_simulation
 from fanfold.views.progress import progress_view
-from fanfold.views.view import View
+from fanfold.views.view import Beside, View
 
 MODELS = (RoundSettings, SimulationSettings)
 
@@ -61,7 +64,7 @@ def compare(
     out: str | Path | None = None,
     **options: Any,
 ) -> Comparison:
-    """Simulate several runs, of several modes or seeds, one after the other; see `simulate`.
+    """Simulate several runs, such as `mode="all"`, one after the other; see `simulate`.
 
     Returns:
         The runs by label, with a plot of all of them.
@@ -90,25 +93,30 @@ def _simulate(
         if out is not None:
             given["out"] = out
         settings = read(SimulationSettings, given)
-        if not several and (len(settings.modes) > 1 or len(settings.all_seeds or ()) > 1):
+        num_runs = len(settings.modes) * len(settings.all_seeds or (0,))
+        if num_runs > 1 and not several:
             raise InvalidInputError(
-                "simulate returns one run, and there are several modes or seeds; use compare"
+                f"simulate returns one run, and there would be {num_runs}, of several modes or "
+                "seeds; use compare"
             )
         for mode in settings.modes:
             rounds_of(mode, settings, given)  # all mistakes, before there is a folder
         if out is None:
             settings = settings.model_copy(update={"out": new_folder(given["task"])})
+        threads = torch.get_num_threads()  # those of the script; a simulation has its own
         try:
             return simulated(settings, given, view=progress_view(progress), on_ready=on_ready)
         except StoppedError as stopped:
             told = f"{stopped}; what there is lies in {settings.out}"
             raise KeyboardInterrupt(told) from None
+        finally:
+            torch.set_num_threads(threads)
 
 
 def simulated(
     settings: SimulationSettings, options: Mapping[str, Any], *, view: View, on_ready: OnReady
 ) -> Comparison:
-    """Run simulations to their end, and compare them; draw them if that is asked for.
+    """Run simulations to their end.
 
     Args:
         settings: those of the simulation.
@@ -120,21 +128,17 @@ def simulated(
         StoppedError: if it was stopped.
         FanfoldError: if something cannot be used, or a run cannot go on.
     """
-    with view:
+    tracker = Tracker(
+        settings.track, settings.out, lambda event: settings_of(event, settings, options)
+    )
+    with tracker, Beside(view, tracker.hear) as told:
         outcomes = run_simulation(
             settings,
             lambda mode: rounds_of(mode, settings, options),
-            say=view.say,
+            say=told.say,
             on_ready=on_ready,
         )
     if not all(outcome.is_finished for outcome in outcomes.values()):
         raise StoppedError("stopped before the last round")
-    return Comparison(
-        {label: Run(outcome.history.parent) for label, outcome in outcomes.items()},
-        title=_title(settings),
-    )
-
-
-def _title(settings: SimulationSettings) -> str:
-    dropout = f", dropout {settings.dropout:g}" if settings.dropout else ""
-    return f"{settings.participants} simulated participants, {settings.speeds}{dropout}"
+    runs = {name: Run(outcome.history.parent) for name, outcome in outcomes.items()}
+    return Comparison(runs, axis=settings.axis)

@@ -181,17 +181,12 @@ def status(
 @options_of(RoundSettings, SimulationSettings)
 def simulate(*, json: Json = False, **options: Any) -> None:
     """Train a simulated federation in one process, in simulated time, without a broker."""
-    from fanfold.api.round_rules import settings_of  # noqa: PLC0415 - as above
     from fanfold.api.simulate import simulated  # noqa: PLC0415 - as above
 
     settings = read(SimulationSettings, options)
     logs.set_up(settings.log_format)
-    tracker = Tracker(
-        settings.track, settings.out, lambda event: settings_of(event, settings, options)
-    )
-    view = Beside(_view(json, settings.log_format), tracker.hear)
-    with tracker:
-        simulated(settings, options, view=view, on_ready=stop_on_signals)
+    view = _view(json, settings.log_format)
+    simulated(settings, options, view=view, on_ready=stop_on_signals)
 
 
 @app.command(cls=GroupedCommand)

@@ -1,20 +1,15 @@
 """What a run's folder tells of it: its rounds, and who gave what to them."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self, overload
 
-from fanfold.coordinator.persistence.history import read_history
+from fanfold.runs.tables import HISTORY, records_of, table_of
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.coordinator import RoundClosed
 from fanfold.schemas.events.reading import event_of
-
-HISTORY = "history.jsonl"
-NESTED = ("shares", "metrics", "not_finite")
-"""Fields of a round that are no single values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +33,12 @@ class History(Sequence[RoundClosed]):
     """
 
     def __init__(
-        self, rounds: Sequence[RoundClosed], participants: Mapping[str, Participation]
+        self,
+        folder: Path,
+        rounds: Sequence[RoundClosed],
+        participants: Mapping[str, Participation],
     ) -> None:
+        self._folder = folder
         self._rounds = tuple(rounds)
         self.participants = participants
         """What each participant gave, by id."""
@@ -51,18 +50,21 @@ class History(Sequence[RoundClosed]):
         Raises:
             InvalidInputError: if there is none.
         """
+        if not (folder / HISTORY).is_file():
+            raise InvalidInputError(
+                f"there is no run in {folder}: it holds no {HISTORY}; of several runs name one's "
+                "own folder"
+            )
         rounds: dict[int, RoundClosed] = {}
-        updates: dict[str, list[Mapping[str, Any]]] = {}
-        for record in _records(folder / HISTORY):
+        updates: dict[int, Sequence[Mapping[str, Any]]] = {}
+        for record in records_of(folder / HISTORY):
             if record["event"] == "round_closed":
                 closed = event_of(record.pop("event"), record)
                 if isinstance(closed, RoundClosed):
                     rounds[closed.round] = closed
             elif record["event"] == "round":
-                for update in record["updates"]:
-                    updates.setdefault(update["participant"], []).append(update)
-        given = {name: _participation(name, updates[name]) for name in sorted(updates)}
-        return cls([rounds[number] for number in sorted(rounds)], given)
+                updates[record["round"]] = record["updates"]
+        return cls(folder, [rounds[number] for number in sorted(rounds)], _given(updates))
 
     @overload
     def __getitem__(self, index: int) -> RoundClosed: ...
@@ -76,19 +78,10 @@ class History(Sequence[RoundClosed]):
     def __len__(self) -> int:
         return len(self._rounds)
 
-    def curve(self, metric: str = "accuracy") -> tuple[list[float], list[float]]:
-        """Return the seconds since version 0 and the metric, of all versions that have one."""
-        now, seconds, values = 0.0, [], []
-        for closed in self._rounds:
-            now += closed.seconds
-            value = value_of(closed, metric)
-            if value is not None:
-                seconds.append(now)
-                values.append(value)
-        return seconds, values
-
     def to_pandas(self) -> Any:
-        """Return a `pandas.DataFrame` with a row for each round and a column for each metric.
+        """Return a `pandas.DataFrame` with a row for each round, as `fanfold export` writes it.
+
+        Its index is the round; each metric has a column.
 
         Raises:
             InvalidInputError: if there is no pandas.
@@ -97,38 +90,24 @@ class History(Sequence[RoundClosed]):
             raise InvalidInputError("to_pandas needs pandas: install it with pip install pandas")
         import pandas as pd  # noqa: PLC0415 - optional, and slow to import
 
-        single = [
-            each.name
-            for each in fields(RoundClosed)
-            if each.name not in NESTED
-            and (each.default is not None or any(getattr(row, each.name) for row in self._rounds))
-        ]
-        rows = [
-            {name: getattr(closed, name) for name in single} | dict(closed.metrics or {})
-            for closed in self._rounds
-        ]
-        return pd.DataFrame(rows, columns=None if rows else single).set_index("round")
+        table = pd.DataFrame(table_of(self._folder, "rounds"))
+        if table.empty:
+            return table
+        table["time"] = pd.to_datetime(table["time"], format="ISO8601")
+        return table.set_index("round")
 
 
-def value_of(closed: RoundClosed, metric: str) -> float | None:
-    """Return a metric of a round's version; None where it was not measured."""
-    measured = dict(closed.metrics or {})
-    return {"loss": closed.loss, "accuracy": closed.accuracy, **measured}.get(metric)
-
-
-def _participation(name: str, updates: Sequence[Mapping[str, Any]]) -> Participation:
-    staleness = sum(update["staleness"] for update in updates)
-    examples = updates[-1]["num_examples"]
-    return Participation(name, len(updates), examples, staleness / len(updates))
-
-
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records, without a last line that is not whole: a run may be writing it."""
-    try:
-        yield from read_history(path)
-    except json.JSONDecodeError:
-        return
-    except OSError as error:
-        raise InvalidInputError(
-            f"there is no run in {path.parent} ({path.name}: {error.strerror}); name its folder"
-        ) from None
+def _given(updates: Mapping[int, Sequence[Mapping[str, Any]]]) -> dict[str, Participation]:
+    by_participant: dict[str, list[Mapping[str, Any]]] = {}
+    for number in sorted(updates):
+        for update in updates[number]:
+            by_participant.setdefault(update["participant"], []).append(update)
+    return {
+        name: Participation(
+            name,
+            updates=len(given),
+            examples=given[-1]["num_examples"],
+            mean_staleness=sum(update["staleness"] for update in given) / len(given),
+        )
+        for name, given in sorted(by_participant.items())
+    }

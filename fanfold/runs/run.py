@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from fanfold.coordinator.evaluation.run_result import BEST, DIGEST, MODEL
-from fanfold.runs import plot
 from fanfold.runs.history import History, Participation
 from fanfold.runs.load import load
+from fanfold.runs.tables import HISTORY
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.coordinator import RoundClosed
-from fanfold.simulation.plot import check_matplotlib
+from fanfold.simulation import plot
+from fanfold.simulation.curves import curve_of
 from fanfold.storage import safetensors_file
 
 if TYPE_CHECKING:
@@ -93,13 +94,13 @@ class Run:
         Raises:
             InvalidInputError: if no round has it, or there is no matplotlib.
         """
-        check_matplotlib()
+        plot.check_matplotlib()
         for name in ("accuracy", "loss") if metric is None else (metric,):
-            curve = self.history.curve(name)
-            if curve[0]:
-                return plot.figure(
-                    {"": curve}, title=str(self.folder), metric=name, clock="time since version 0"
-                )
+            curve = curve_of(self.folder / HISTORY, "time", name)
+            if curve.at:
+                groups = {"": [curve]}
+                title = str(self.folder)
+                return plot.figure(groups, title=title, metric=name, axis="time", clock="time")
         wanted = "a metric" if metric is None else metric
         raise InvalidInputError(f"no round of the run in {self.folder} has {wanted}")
 

@@ -14,6 +14,7 @@ from fanfold.schemas.errors import InvalidInputError
 
 TableName = Literal["rounds", "updates"]
 Row = dict[str, Any]
+HISTORY = "history.jsonl"
 WHICH_RUN = ("folder", "run", "mode", "seed")
 
 
@@ -40,10 +41,10 @@ def table_of(folder: Path, name: TableName) -> list[Row]:
 
 
 def _histories(folder: Path) -> list[Path]:
-    found = sorted(folder.rglob("history.jsonl"))
+    found = sorted(folder.rglob(HISTORY))
     if not found:
         raise InvalidInputError(
-            f"{folder} holds no history.jsonl; name the folder that a run was given as --out"
+            f"{folder} holds no {HISTORY}; name the folder that a run was given as --out"
         )
     return found
 
@@ -56,7 +57,7 @@ def _rows(path: Path, root: Path, name: TableName) -> Iterator[tuple[Row, Mappin
     which: Row = dict.fromkeys(WHICH_RUN)
     which["folder"] = str(path.parent.relative_to(root))
     told: set[int] = set()
-    for record in _records(path):
+    for record in records_of(path):
         event = record.pop("event")
         if event == "started":
             settings = record["settings"]
@@ -80,7 +81,7 @@ def _rows(path: Path, root: Path, name: TableName) -> Iterator[tuple[Row, Mappin
                 )
 
 
-def _records(path: Path) -> Iterator[dict[str, Any]]:
+def records_of(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the records, without a last line that is not whole: a run may be writing it."""
     try:
         yield from read_history(path)

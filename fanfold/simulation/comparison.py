@@ -70,7 +70,8 @@ def draw(groups: Groups, axis: Axis, metric: str, folder: Path, *, title: str) -
     """Draw the runs over the same quantity, and return the file."""
     name = re.sub(r"[^\w.-]", "_", metric)
     picture = folder / f"{name}.png"
-    plot.draw(_curves(groups, axis, metric), picture, title=title, metric=metric, axis=axis)
+    figure = plot.figure(_curves(groups, axis, metric), title=title, metric=metric, axis=axis)
+    figure.savefig(picture, format="png")
     return picture
 
 

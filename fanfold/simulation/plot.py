@@ -6,11 +6,14 @@ side.
 
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.simulation.curves import Band, Curve, band_of
 from fanfold.simulation.settings import HOUR_SECONDS, Axis
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LONGEST_IN_SECONDS = 2 * HOUR_SECONDS
 INCHES = (8.0, 4.5)
@@ -30,16 +33,24 @@ def check_matplotlib() -> None:
         )
 
 
-def draw(
-    groups: Mapping[str, Sequence[Curve]], picture: Path, *, title: str, metric: str, axis: Axis
-) -> None:
-    """Write a PNG with one line for each group of curves, by its label."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, and slow to import
+def figure(
+    groups: Mapping[str, Sequence[Curve]],
+    *,
+    title: str,
+    metric: str,
+    axis: Axis,
+    clock: str = "simulated time",
+) -> "Figure":
+    """Return a figure with one line for each group of curves, by its label; a notebook shows it.
+
+    A single group needs no label: "". `clock` says which time it is, where that is the axis.
+    """
+    from fanfold.simulation.picture import Picture  # noqa: PLC0415 - matplotlib is an extra, and slow
 
     bands = {label: band_of(curves) for label, curves in groups.items()}
-    unit, words = _unit(axis, bands.values())
-    figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH, layout="constrained")
-    axes = figure.add_subplot()
+    unit, words = _unit(axis, bands.values(), clock)
+    picture = Picture(figsize=INCHES, dpi=DOTS_PER_INCH, layout="constrained")
+    axes = picture.add_subplot()
     for label, band in bands.items():
         at = [place / unit for place in band.at]
         (line,) = axes.plot(at, band.mean, label=label, linewidth=1.5)
@@ -53,11 +64,12 @@ def draw(
     axes.set_ylabel(metric)
     axes.set_title(title, fontsize="medium")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    figure.savefig(picture, format="png")
+    if any(groups):
+        axes.legend(frameon=False)
+    return picture
 
 
-def _unit(axis: Axis, bands: Iterable[Band]) -> tuple[float, str]:
+def _unit(axis: Axis, bands: Iterable[Band], clock: str) -> tuple[float, str]:
     """Return the length of a unit of the axis, and the axis in words."""
     if axis == "updates":
         return 1.0, "updates"
@@ -65,5 +77,5 @@ def _unit(axis: Axis, bands: Iterable[Band]) -> tuple[float, str]:
         return 1.0, "rounds (neither equal time nor equal work)"
     longest = max((band.at[-1] for band in bands if band.at), default=0.0)
     if longest < LONGEST_IN_SECONDS:
-        return 1.0, "simulated time (s)"
-    return HOUR_SECONDS, "simulated time (h)"
+        return 1.0, f"{clock} (s)"
+    return HOUR_SECONDS, f"{clock} (h)"

@@ -60,7 +60,7 @@ class ProgressView(View):
             case RunStarted() | SimulationStarted():
                 self._progress.update(self._bar, total=event.rounds, completed=event.version)
             case _ if isinstance(event, LASTING):
-                self._console.print(sentence(event), markup=False, highlight=False)
+                self._console.print(sentence(event), markup=False, highlight=False, soft_wrap=True)
 
 
 class NotebookView(View):
@@ -104,7 +104,7 @@ class NotebookView(View):
             self._shown_at = self._monotonic()
 
     def _bundle(self) -> dict[str, str]:
-        lines = [f"{self._now} of {self._rounds}" if self._rounds else self._now, *self._lasting]
+        lines = [self._now, *self._lasting]
         bar = f'<progress value="{self._round}" max="{self._rounds}"></progress> '
         body = "<br>".join(map(html.escape, lines))
         return {"text/plain": "\n".join(lines), "text/html": (bar if self._rounds else "") + body}

@@ -27,7 +27,7 @@ def drawn(path: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:
     monkeypatch.setattr(Figure, "savefig", save)
     groups = {"sync": [ONE], "async": [ONE, OTHER], "empty": [Curve([], [], end=0.0)]}
     given: dict[str, Any] = {"title": "A title", "metric": "loss", "axis": "updates"} | options
-    plot.draw(groups, path, **given)
+    plot.figure(groups, **given).savefig(path, format="png")
     return saved[0].axes[0]
 
 
