@@ -12,12 +12,14 @@ from fanfold.coordinator.aggregation.deltas_alone import check_deltas_alone
 from fanfold.coordinator.aggregation.differential_privacy import DifferentialPrivacy
 from fanfold.coordinator.aggregation.initial_model import initial_model
 from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
+from fanfold.coordinator.aggregation.masked_round import MaskedRound
 from fanfold.coordinator.aggregation.root_update import RootTrainer
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.border import audited, border_of, sender_check_of
 from fanfold.coordinator.broker.channel import CoordinatorChannel
+from fanfold.coordinator.broker.connections import connect
 from fanfold.coordinator.broker.encoded_version import version_bytes_of
 from fanfold.coordinator.broker.federation_queues import FederationQueues
 from fanfold.coordinator.broker.leadership import Leadership
@@ -37,15 +39,17 @@ from fanfold.coordinator.rounds.sampling import Sampling
 from fanfold.coordinator.service import Coordinator
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.coordinator.settings.without_effect import without_effect
+from fanfold.coordinator.unmasking.unmasking import Unmasking
 from fanfold.coordinator.upkeep import Upkeep
 from fanfold.learning import Task, load_task, local_device, local_optimizer, reading, use_huge_pages
 from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.events.event import Event, Say
 from fanfold.schemas.events.shared import OptionWithoutEffect
-from fanfold.schemas.names import FederationNames
 from fanfold.schemas.tensor_codec import limits_for
 from fanfold.schemas.timestamps import Clock
-from fanfold.transport import Connection, EventBuffer, EventReader, Stop, connection_tls
+from fanfold.sealing.identity import PublicIdentity
+from fanfold.sealing.mask_seeds import in_order
+from fanfold.transport import EventBuffer, EventReader, Stop
 
 STOP_SECONDS = 5.0
 """How long a publish under way may go on after SIGTERM."""
@@ -97,38 +101,13 @@ def serve(
         task = load_task(settings.task)(data_dir=settings.data, seed=settings.seed)
     task.execution = replace(task.execution, device=local_device(settings.device))
     event_buffer = EventBuffer(EVENT_BUFFER_BYTES)
-    tls = connection_tls(
-        settings.broker,
-        ca_file=settings.ca_file,
-        certificate=settings.certificate,
-        key=settings.key,
-    )
-    consuming, publishing, administering = (
-        Connection(
-            settings.broker,
-            name=f"{settings.federation} coordinator {purpose}",
-            event_buffer=event_buffer,
-            client_properties={"federation": settings.federation, "role": "coordinator"},
-            heartbeat_seconds=settings.heartbeat_seconds,
-            max_backoff_seconds=settings.reconnect_seconds,
-            tls=tls,
-        )
-        for purpose in ("consumes", "publishes", "administers")
-    )
-    channel = CoordinatorChannel(
-        FederationNames(settings.federation),
-        consuming=consuming,
-        publishing=publishing,
-        administering=administering,
-        shared_queues=settings.results_queue,
-        results_bytes=settings.results_bytes,
-    )
+    channel, connections = connect(settings, event_buffer)
+    publishing, *_ = connections
 
     def stop(reason: str) -> None:
         event_buffer.put_event(Stop(reason))
         publishing.close(STOP_SECONDS)  # where the broker is gone, a publish waits for ever
 
-    connections = (publishing, consuming, administering)
     with ExitStack() as stack:
         for connection in connections:
             stack.callback(connection.close)
@@ -185,6 +164,10 @@ def assemble(
     store = RunStore(settings.out, limits, wall_clock=wall_clock)
     if settings.restored:
         store.checkpoint.check_there()
+    masked = None
+    if settings.masks and settings.fixed is not None:
+        keepers = in_order(PublicIdentity.read(path) for path in settings.masks)
+        masked = MaskedRound(settings.fixed, keepers, kinds)
     run = RunState(
         run_id=secrets.token_hex(4),
         tensors=tensors,
@@ -193,7 +176,8 @@ def assemble(
         optimizer=parse_optimizer(settings.server_optimizer),
         limits=settings.limits,
         privacy=privacy,
-        aggregation=make_aggregation(
+        aggregation=masked
+        or make_aggregation(
             settings.aggregation,
             store.kept,
             root=lambda: RootTrainer(task, lambda version: settings.plan(version, settings.rounds)),
@@ -236,6 +220,7 @@ def assemble(
         limits=limits,
         sender_check=sender_check_of(settings, channel.logins, border),
         max_participants=settings.max_participants,
+        unmasking=Unmasking(run, masked, publisher=publisher, say=say) if masked else None,
         say=say,
         observer=observer,
         clock=clock,

@@ -58,6 +58,41 @@ class EventLoop:
             refused=self._admission.tally.refused,
         )
 
+    def hold_closed_set(self) -> None:
+        """Leave updates at the broker if an earlier coordinator closed the set of the round."""
+        if self.must_unmask:
+            self._admission.hold()
+
+    @property
+    def must_unmask(self) -> bool:
+        """Whether the set of the open round is closed, and its masks are not known."""
+        unmasking = self._admission.unmasking
+        return unmasking is not None and unmasking.is_closed
+
+    def unmask(self) -> None:
+        """Learn the masks of a round from their keepers; meanwhile updates stay at the broker.
+
+        Raises:
+            KeepersRefusedError: if they do not tell.
+            StoppedError: if somebody wants us to stop meanwhile; the next start asks again.
+        """
+        unmasking = self._admission.unmasking
+        if unmasking is None:
+            return
+        unmasking.close_set()
+        self._committer.commit()
+        self._admission.hold()
+        try:
+            unmasking.begin(self.reader.now)
+            while not unmasking.is_done:
+                self.turn()
+            unmasking.finish()
+        finally:
+            try:
+                self._admission.go_on()
+            except TransportError as error:
+                self._recovery.broken_off(error)
+
     def turn(self) -> None:
         """Take the next event, and do what is due.
 
@@ -82,6 +117,8 @@ class EventLoop:
         self._recovery.tend()
         self._committer.commit_if_due(self.reader.now)
         self._upkeep.tend(self.reader.now)
+        if self._admission.unmasking is not None:
+            self._admission.unmasking.tend(self.reader.now)
 
     def _next_event(self) -> object | None:
         """Wait for the next event, or until something is due.
@@ -101,6 +138,7 @@ class EventLoop:
                 self._committer.due_at,
                 self._recovery.due_at,
                 self._upkeep.due_at,
+                self._admission.due_at,
                 full_until if leaves_deliveries else math.inf,
             ),
             leave_deliveries=leaves_deliveries,

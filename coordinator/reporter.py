@@ -100,6 +100,10 @@ class Reporter:
         )
         self.tell()
 
+    def record_lost_set(self, number: int, reason: str) -> None:
+        """Write down that the masked updates of a round, which `commit` names, do not count."""
+        self._store.history.append({"event": "set_lost", "round": number, "reason": reason})
+
     def record(
         self,
         closed: OpenRound,

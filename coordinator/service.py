@@ -18,6 +18,7 @@ from fanfold.coordinator.reporter import Reporter
 from fanfold.coordinator.rounds.federation_state import FederationState
 from fanfold.coordinator.rounds.policy import OpenRound
 from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.coordinator.unmasking.unmasking import KeepersRefusedError
 from fanfold.coordinator.upkeep import AllRefusedError
 from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.events.coordinator import Stopping, Waiting
@@ -65,9 +66,12 @@ class Coordinator:
             SupersededError: if another coordinator took over.
             DivergedError: if a round would ruin the model; the last good one is written.
             AllRefusedError: if everybody's update of the open version was refused.
+            KeepersRefusedError: if the masks of a round are not told.
         """
         try:
             self._become_leader()
+            if self._loop.must_unmask:
+                self._close(self._open_round())
             self._await_participants()
             while not self._is_over:
                 opened = self._publish()
@@ -99,6 +103,7 @@ class Coordinator:
         self._recovery.wait_for_lock()
         self._committer.take_epoch()  # before anything is read: from now on nobody else writes it
         self._committer.load(fresh=not self._settings.resume, now=self._loop.reader.now)
+        self._loop.hold_closed_set()
         self._recovery.open()
         self._encoded_version = self._encode()
         self._reporter.record_start()
@@ -153,7 +158,9 @@ class Coordinator:
         these rounds are committed together, and only the newest version is announced.
         """
         self._publisher.withdraw()  # first of all: from here on nobody can ask for it again
-        unread = 0 if self._policy.only_fresh_count else self._loop.reader.num_unread
+        refusal = self._unmask()
+        is_alone = self._policy.only_fresh_count or self._settings.masks
+        unread = 0 if is_alone else self._loop.reader.num_unread
         waiting = iter(range(unread))
         self._aggregate(closed)
         while not self._is_over and (full := self._filled_by(waiting)) is not None:
@@ -162,6 +169,18 @@ class Coordinator:
         self._encoded_version = self._encode()
         self._committer.commit()
         self._reporter.tell()
+        if refusal is not None:
+            raise refusal
+
+    def _unmask(self) -> KeepersRefusedError | None:
+        """Learn the sum of a masked round; where keepers refuse, the round changes nothing."""
+        try:
+            self._loop.unmask()
+        except KeepersRefusedError as refusal:
+            self._run.drop_round()
+            self._reporter.record_lost_set(self._run.version + 1, str(refusal))
+            return refusal
+        return None
 
     def _filled_by(self, waiting: Iterator[int]) -> OpenRound | None:
         """Open the next round and let it take what has come already, one event for each `waiting`.

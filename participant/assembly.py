@@ -17,6 +17,7 @@ from fanfold.participant.border import border_of
 from fanfold.participant.channel import ParticipantChannel
 from fanfold.participant.connections import connection_of, tls_of
 from fanfold.participant.dp_sgd_budget import example_privacy
+from fanfold.participant.masking import Masking
 from fanfold.participant.membership import Membership
 from fanfold.participant.observer import Observer, Unobserved
 from fanfold.participant.replica_lease import LeaseLostError, ReplicaLease
@@ -100,6 +101,7 @@ def _take_part(
         say(event)
 
     border = border_of(settings, wall_clock)
+    masking = Masking.of(settings.id, settings.masks, settings.mask_identity)
     use_huge_pages()
     task = build_task(settings)
     device = local_device(settings.device)
@@ -153,6 +155,7 @@ def _take_part(
         chunk_bytes=settings.chunk_bytes,
         deliver=event_buffer.put_event,
         observer=observer,
+        masking=masking,
     )
     observer.attach(
         device=str(device), num_examples=trainer.num_examples, is_ready=channel.is_receiving
@@ -167,7 +170,7 @@ def _take_part(
             channel,
             settings.id,
             device=str(device),
-            num_examples=trainer.num_examples,
+            num_examples=0 if masking else trainer.num_examples,
             alive_seconds=settings.progress_seconds,
         ),
         say=tell,

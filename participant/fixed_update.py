@@ -7,8 +7,9 @@ from torch import Tensor
 
 from fanfold.participant.trainer import TrainedUpdate
 from fanfold.schemas.errors import InvalidInputError
-from fanfold.schemas.fixed_point import fixed_deltas
+from fanfold.schemas.fixed_point import EXAMPLES, fixed_deltas
 from fanfold.schemas.messages import FixedPlan
+from fanfold.schemas.tensor_table import Kind
 
 
 def fixed_update(
@@ -26,13 +27,16 @@ def fixed_update(
     """
     deltas = all_deltas(trained, base, run="a run with --encoding fixed")
     integers = fixed_deltas(deltas, plan, num_examples=trained.num_examples)
-    return replace(trained, tensors=integers, kinds=dict.fromkeys(integers, "delta"))
+    kinds: dict[str, Kind] = {name: "value" if name == EXAMPLES else "delta" for name in integers}
+    return replace(trained, tensors=integers, kinds=kinds)
 
 
 def all_deltas(
     trained: TrainedUpdate, base: Mapping[str, Tensor], *, run: str
 ) -> dict[str, Tensor]:
     """Return the deltas of an update, which must be those of all floating tensors of the version.
+
+    They stand in the version's order.
 
     Args:
         trained: the result of local training.
@@ -52,4 +56,4 @@ def all_deltas(
             f"floating buffers ({', '.join(sorted(floating - deltas.keys())[:3])}); keep them out "
             "with `shared`"
         )
-    return deltas
+    return {name: deltas[name] for name in base if name in deltas}

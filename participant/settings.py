@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.keeper_messages import check_keepers
 from fanfold.schemas.messages import Identifier
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -125,6 +126,16 @@ class ParticipantSettings(ExamplePrivacySettings):
     sealed: bool = Field(
         False, description="Take part only where all messages are sealed; so with --identity."
     )
+    masks: tuple[Path, ...] = Field(
+        (),
+        description="Public identity of a keeper of masks, once or three times: updates are "
+        "masked, and those of runs without these keepers are not sent.",
+    )
+    mask_identity: Path | None = Field(
+        None,
+        description="Folder with this participant's keys, from `fanfold identity`, which sign the "
+        "seeds of its masks.",
+    )
     once: bool = Field(
         False, description="Leave when the run finishes, instead of waiting for the next one."
     )
@@ -165,6 +176,15 @@ class ParticipantSettings(ExamplePrivacySettings):
             raise InvalidInputError(
                 "what --dp-sgd-noise has spent must outlive a restart; name a folder with "
                 "--state-dir"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _masks_are_signed(self) -> Self:
+        check_keepers(self.masks)
+        if bool(self.masks) != (self.mask_identity is not None):
+            raise InvalidInputError(
+                "--masks and --mask-identity only mean something together; give both"
             )
         return self
 

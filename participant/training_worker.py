@@ -15,6 +15,7 @@ from torch import Tensor
 from fanfold.learning import LearningError, Task, TrainingAbandoned
 from fanfold.participant.channel import ParticipantChannel
 from fanfold.participant.fixed_update import fixed_update
+from fanfold.participant.masking import Masking, refuse_masks
 from fanfold.participant.observer import Observer, Unobserved
 from fanfold.participant.state_folder import StateFolder
 from fanfold.participant.trainer import TrainedUpdate, Trainer
@@ -64,6 +65,7 @@ class TrainingWorker:
         chunk_bytes: bytes in each chunk of an update but the last.
         deliver: called with results and news, in the worker's thread.
         observer: sees how long each part of the work takes.
+        masking: hides updates; None sends them as they are.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class TrainingWorker:
         chunk_bytes: int,
         deliver: Callable[[object], None],
         observer: Observer | None = None,
+        masking: Masking | None = None,
     ) -> None:
         self._trainer = trainer
         self._participant = participant
@@ -86,6 +89,7 @@ class TrainingWorker:
         self._channel = channel
         self._deliver = deliver
         self._observer = observer or Unobserved()
+        self._masking = masking
         self._abandoned = threading.Event()
         self._uploader = Uploader(channel, chunk_bytes=chunk_bytes, abandoned=self._abandoned)
         self._orders: queue.Queue[Version | UpdateRefused | None] = queue.Queue()
@@ -218,6 +222,11 @@ class TrainingWorker:
             )
         if message.fixed is not None:
             trained = fixed_update(trained, message.fixed, base=tensors)
+        seeds = None
+        if self._masking is None:
+            refuse_masks(message)
+        else:
+            trained, seeds = self._masking.masked(trained, message)
         update = Update(
             run=message.run,
             participant=self._participant,
@@ -226,6 +235,7 @@ class TrainingWorker:
             num_examples=trained.num_examples,
             steps=trained.steps,
             metrics=dict(trained.metrics),
+            seeds=seeds,
         )
         with self._observer.phase("encode"):
             encoded, left = encode_update(

@@ -23,6 +23,8 @@ from torch import Tensor
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.messages import FixedPlan
 
+EXAMPLES = ".examples"
+"""The row that tells n, where updates are weighed; no parameter has such a name."""
 _BLOCK = 1 << 17
 """Values that are converted at a time: they stay in the processor's cache as float64."""
 
@@ -68,6 +70,8 @@ def fixed_deltas(
 ) -> dict[str, Tensor]:
     """Return the deltas of an update, clipped together, weighed and in fixed point.
 
+    Where updates are weighed, their examples come last, as the row `EXAMPLES`.
+
     Args:
         deltas: of all parameters, by name.
         plan: the run's.
@@ -84,5 +88,9 @@ def fixed_deltas(
             "carry; lower the coordinator's --lr"
         )
     clip = 1.0 if norm <= plan.clip else plan.clip / norm
-    weight = min(num_examples, plan.examples) / plan.examples
-    return {name: to_fixed(delta, plan, clip * weight) for name, delta in deltas.items()}
+    counted = min(num_examples, plan.examples)
+    factor = clip * (counted / plan.examples)
+    integers = {name: to_fixed(delta, plan, factor) for name, delta in deltas.items()}
+    if plan.examples > 1:
+        integers[EXAMPLES] = torch.tensor(counted, dtype=torch.int32)
+    return integers

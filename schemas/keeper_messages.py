@@ -1,9 +1,11 @@
 """What a coordinator and the keepers of masks say to each other; see `docs/protocol.md`."""
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.messages import (
     Count,
     Digest,
@@ -16,8 +18,22 @@ from fanfold.schemas.messages import (
 )
 from fanfold.schemas.tensor_table import Carried
 
+KEEPER_COUNTS = (1, 3)
+"""So many keepers a run may have."""
 Place = Annotated[int, Field(ge=0, le=2)]
 """Of a keeper, or of a seed, counted from 0."""
+
+
+def check_keepers(named: Sequence[object]) -> None:
+    """Refuse a number of keepers that does not work.
+
+    Raises:
+        InvalidInputError: if there are neither none, nor one, nor three.
+    """
+    if len(named) not in (0, *KEEPER_COUNTS):
+        raise InvalidInputError(
+            f"--masks names {len(named)} keepers; name one, or three of which one may be down"
+        )
 
 
 class Member(Document):

@@ -7,10 +7,16 @@ from fanfold.schemas.errors import InvalidInputError
 
 UPDATE_KEY = "update"
 EVENT_KEY = "event"
+MASKS_KEY = "masks"
 DEAD_LETTER_KEY = ".dead-letters"
 """On the resend exchange, which participants cannot write to; no participant has such an id."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def keeper_key(keeper: str) -> str:
+    """Return the key of a keeper on the resend exchange; no participant has such an id."""
+    return f".keeper.{keeper}"
 
 
 def is_identifier(value: str) -> bool:
@@ -80,6 +86,15 @@ class FederationNames:
     def events_queue(self) -> str:
         """Queue of hello, progress and goodbye for the coordinator."""
         return f"{self.federation}.events"
+
+    @property
+    def masks_queue(self) -> str:
+        """Queue of the answers of keepers, for the coordinator."""
+        return f"{self.federation}.masks"
+
+    def keeper_queue(self, keeper: str) -> str:
+        """Return the name of the queue of requests to a keeper; see `PublicIdentity.name`."""
+        return f"{self.federation}.keeper.{keeper}"
 
     @property
     def dead_letters_queue(self) -> str:

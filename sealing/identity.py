@@ -78,6 +78,11 @@ class PublicIdentity:
         return _PREFIX + body
 
     @property
+    def name(self) -> str:
+        """The fingerprint without spaces, where it names a queue."""
+        return self.fingerprint.replace(" ", "")
+
+    @property
     def fingerprint(self) -> str:
         """What two people compare on the telephone: 16 hex digits of the hash of both keys."""
         digits = sha256(self.signing + self.agreement).hexdigest()[:16]

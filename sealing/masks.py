@@ -26,8 +26,6 @@ Words: TypeAlias = npt.NDArray[np.uint32]
 """uint32, one dimension, contiguous."""
 
 SEED_BYTES = 32
-KEEPER_COUNTS = (1, 3)
-"""So many keepers a run may have."""
 _BLOCK_BYTES = 1 << 20
 _ZEROS = bytes(_BLOCK_BYTES)
 

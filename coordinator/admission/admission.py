@@ -1,5 +1,6 @@
 """What stands between the broker and a round: everything that decides whether a message counts."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -22,6 +23,7 @@ from fanfold.coordinator.persistence.pending_acks import Due
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.rounds.policy import OpenRound
 from fanfold.coordinator.rounds.presence import Presence
+from fanfold.coordinator.unmasking.unmasking import Unmasking
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.transport import Delivery
@@ -43,8 +45,10 @@ class Admission:
         rate_limits: RateLimits,
         channel: CoordinatorChannel,
         store: RunStore,
+        unmasking: Unmasking | None,
     ) -> None:
         """Begin with no round open."""
+        self.unmasking = unmasking
         self.updates = updates
         self.events = events
         self._newer_run = newer_run
@@ -53,10 +57,27 @@ class Admission:
         self._channel = channel
         self._store = store
 
+    @property
+    def due_at(self) -> float:
+        """When keepers of masks are to be asked again."""
+        return math.inf if self.unmasking is None else self.unmasking.due_at
+
     def open(self, opened: OpenRound, now: float) -> None:
         """Count from now on toward this round; `now` is of a monotonic clock."""
         self.tally.open(opened)
         self._rate_limits.open_round(now)
+
+    def hold(self) -> None:
+        """Leave updates at the broker until `go_on`."""
+        self._channel.hold_results()
+
+    def go_on(self) -> None:
+        """Take updates again.
+
+        Raises:
+            TransportError: if that was broken off; who comes back takes them, too.
+        """
+        self._channel.take_results()
 
     def take(self, delivery: Delivery, now: float) -> None:
         """Take a part of an update, or what a participant says of itself, and acknowledge it.
@@ -67,7 +88,14 @@ class Admission:
             OSError: if the disk is full; the same delivery can be taken again.
             TransportError: if an answer was broken off.
         """
+        if self._channel.is_masks(delivery):
+            self._channel.acknowledge(delivery)  # what a crash loses of it is asked for again
+            if self.unmasking is not None:
+                self.unmasking.take(delivery, now)
+            return
         is_result = self._channel.is_result(delivery)
+        if is_result and self._channel.holds_results:
+            return  # it went back to the broker, and comes again
         due = (self.updates if is_result else self.events).take(delivery, now)
         if not is_result:
             self._newer_run.hear(delivery)
@@ -88,6 +116,7 @@ def admission_for(
     limits: ReaderLimits,
     sender_check: SenderCheck,
     max_participants: int,
+    unmasking: Unmasking | None = None,
     say: Say,
     observer: Observer,
     clock: Callable[[], float] = time.monotonic,
@@ -104,6 +133,7 @@ def admission_for(
         limits: the largest update, in bytes.
         sender_check: who may speak for whom.
         max_participants: so many under one login.
+        unmasking: takes what keepers say; None in a run without masks.
         say: tells people.
         observer: watches.
         clock: seconds of a monotonic clock.
@@ -148,4 +178,5 @@ def admission_for(
         rate_limits=rate_limits,
         channel=channel,
         store=store,
+        unmasking=unmasking,
     )

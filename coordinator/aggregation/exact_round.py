@@ -23,6 +23,7 @@ from fanfold.coordinator.aggregation.running_sum import DELTA, RunningSum
 from fanfold.coordinator.aggregation.tensor_checks import TensorChecks
 from fanfold.coordinator.aggregation.tensor_store import TensorStore
 from fanfold.schemas.errors import FanfoldError
+from fanfold.schemas.messages import Update
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,9 @@ class ExactRound:
         self._bases: dict[int, str] = {}
         """Versions that are kept, oldest first."""
 
-    def problem(self, *, base_version: int, version: int, steps: int | None) -> Refusal | None:
+    def problem(self, update: Update, *, version: int) -> Refusal | None:
         """Refuse an update whose base is lost: it cannot become a local model."""
-        del steps
+        base_version = update.base_version
         if base_version == version or base_version in self._bases:
             return None
         return Refusal(Reason.UNKNOWN_BASE, f"version {base_version} is not kept any more")
@@ -148,6 +149,9 @@ class ExactRound:
             stored = self._store.get(entry.key)
             model = {name: stored.load(name) for name in stored.names}
             self.latest.add(model, entry.num_examples)
+
+    def drop_set(self) -> None:
+        """Do nothing: nothing is masked."""
 
     def _keep_base(self, version: int, running: RunningSum) -> None:
         if self.max_staleness and version not in self._bases:

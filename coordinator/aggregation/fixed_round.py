@@ -13,9 +13,9 @@ from torch import Tensor
 from fanfold.coordinator.aggregation.fixed_settings import num_updates
 from fanfold.coordinator.aggregation.refusals import Reason, Refusal, UpdateLimits
 from fanfold.coordinator.aggregation.round_aggregation import Accepted, Parts
-from fanfold.coordinator.aggregation.running_sum import DELTA, RunningSum
-from fanfold.schemas.fixed_point import add_fixed, from_fixed
-from fanfold.schemas.messages import FixedPlan
+from fanfold.coordinator.aggregation.running_sum import DELTA, VALUE, RunningSum
+from fanfold.schemas.fixed_point import EXAMPLES, add_fixed, from_fixed
+from fanfold.schemas.messages import FixedPlan, Update
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,10 @@ class FixedChecks:
     """Holds updates against one version of the model, as `TensorChecks` does."""
 
     shapes: Mapping[str, torch.Size]
-    """Of all parameters, by name."""
-    largest: int
+    """Of all rows, by name."""
+    largest: int | None
+    """None where masks hide how large integers are."""
+    most_examples: int
 
     def inspect(self, update: Mapping[str, Tensor], kinds: Mapping[str, str]) -> Refusal | None:
         """Say why an update's tensors cannot be added; None means they can."""
@@ -34,17 +36,23 @@ class FixedChecks:
                 Reason.INCOMPATIBLE, f"fixed point takes the deltas of all parameters: {other!r}"
             )
         for name, tensor in update.items():
-            found = (tensor.dtype, tensor.shape, kinds[name])
-            if found != (torch.int32, self.shapes[name], DELTA):
+            kind = VALUE if name == EXAMPLES else DELTA
+            if (tensor.dtype, tensor.shape, kinds[name]) != (torch.int32, self.shapes[name], kind):
                 return Refusal(
                     Reason.INCOMPATIBLE,
-                    f"{name!r} is no delta of int32 of shape {tuple(self.shapes[name])}",
+                    f"{name!r} is no {kind} of int32 of shape {tuple(self.shapes[name])}",
                 )
-            if tensor.numel() and not -self.largest <= tensor.min() <= tensor.max() <= self.largest:
-                return Refusal(
-                    Reason.TOO_LARGE, f"{name!r} has an integer beyond {self.largest}, see --clip"
-                )
+            if self.largest is not None and (problem := self._range_problem(name, tensor)):
+                return problem
         return None
+
+    def _range_problem(self, name: str, tensor: Tensor) -> Refusal | None:
+        least, most = -(self.largest or 0), self.largest or 0
+        if name == EXAMPLES:
+            least, most = 1, self.most_examples
+        if not tensor.numel() or least <= tensor.min() <= tensor.max() <= most:
+            return None
+        return Refusal(Reason.TOO_LARGE, f"{name!r} has an integer beyond {most}, see --clip")
 
 
 class FixedRound:
@@ -55,13 +63,14 @@ class FixedRound:
         self.spec = f"fixed:{plan.bits} of {plan.examples} examples, clip {plan.clip:g}"
         self.sums: dict[str, Tensor] = {}
         """int32, by name."""
+        self.largest: int | None = plan.largest
+        """The largest magnitude of an integer that is taken; None where it cannot be seen."""
         self._plan = plan
-        self._examples = 0
         self._updates = 0
 
-    def problem(self, *, base_version: int, version: int, steps: int | None) -> Refusal | None:
+    def problem(self, update: Update, *, version: int) -> Refusal | None:
         """Refuse an update for which the sum has no room."""
-        del base_version, version, steps
+        del update, version
         most = num_updates(self._plan)
         if self._updates < most:
             return None
@@ -73,7 +82,9 @@ class FixedRound:
         """Return what updates on this version are held against."""
         del limits
         shapes = {name: each.shape for name, each in tensors.items() if kinds[name] == DELTA}
-        return FixedChecks(shapes, self._plan.largest)
+        if self._plan.examples > 1:
+            shapes[EXAMPLES] = torch.Size()
+        return FixedChecks(shapes, self.largest, self._plan.examples)
 
     def fold(self, update: Accepted, running: RunningSum) -> float:
         """Add the update to the sum."""
@@ -83,27 +94,33 @@ class FixedRound:
                 add_fixed(self.sums[name], sent)
             else:
                 self.sums[name] = sent.clone()
-        self._examples += min(update.message.num_examples, self._plan.examples)
         self._updates += 1
         return 1.0
 
     def close(self, running: RunningSum, *, version: int) -> None:
         """Leave the sum in `running` as the float64 values that it stands for."""
         del version
+        examples = self._updates
+        if EXAMPLES in self.sums:
+            examples = int(self.sums.pop(EXAMPLES)) % 2**32
         for name, total in self.sums.items():
             running.sums[name] = from_fixed(total, self._plan)
-            running.examples[name] = self._examples
-        self.sums, self._examples, self._updates = {}, 0, 0
+            running.examples[name] = examples
+        self.sums, self._updates = {}, 0
 
     def forget(self, participants: Sequence[str]) -> None:
         """Do nothing: no model is kept beyond its round."""
 
+    def drop_set(self) -> None:
+        """Forget the sum of the open round."""
+        self.sums, self._updates = {}, 0
+
     def state(self) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
         """Return the sum, and what it is of."""
-        return {"examples": self._examples, "updates": self._updates}, {"fixed": self.sums}
+        return {"updates": self._updates}, {"fixed": self.sums}
 
     def restore(self, document: Mapping[str, Any], parts: Parts) -> list[str]:
         """Take the sum back."""
-        self._examples, self._updates = document["examples"], document["updates"]
+        self._updates = document["updates"]
         self.sums = {name: tensor.clone() for name, tensor in parts["fixed"].items()}
         return []

@@ -53,13 +53,12 @@ class RoundAggregation(Protocol):
         """What tells two whose states do not fit each other."""
         ...
 
-    def problem(self, *, base_version: int, version: int, steps: int | None) -> Refusal | None:
+    def problem(self, update: Update, *, version: int) -> Refusal | None:
         """Say why an update cannot be folded, from its document alone; None means it can.
 
         Args:
-            base_version: that it was trained on.
+            update: the document.
             version: the current one.
-            steps: local steps, if it says so.
         """
         ...
 
@@ -91,6 +90,9 @@ class RoundAggregation(Protocol):
 
     def forget(self, participants: Sequence[str]) -> None:
         """Take the latest models of these out of the mean: they are lost."""
+
+    def drop_set(self) -> None:
+        """Forget the masked updates of the open round."""
 
     def state(self) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
         """Return what the checkpoint has to hold: a JSON document, and tensors by part and name."""
@@ -135,10 +137,10 @@ class FoldingRound:
         self._rule = rule
         self._momentum = momentum
 
-    def problem(self, *, base_version: int, version: int, steps: int | None) -> Refusal | None:
+    def problem(self, update: Update, *, version: int) -> Refusal | None:
         """Refuse an update without steps where they are needed."""
-        del base_version, version
-        if self._momentum is None or steps is not None:
+        del version
+        if self._momentum is None or update.steps is not None:
             return None
         return Refusal(
             Reason.INCOMPATIBLE,
@@ -171,6 +173,9 @@ class FoldingRound:
 
     def forget(self, participants: Sequence[str]) -> None:
         """Do nothing: no model is kept beyond its round."""
+
+    def drop_set(self) -> None:
+        """Do nothing: nothing is masked."""
 
     def state(self) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
         """Return the rule's."""
@@ -207,7 +212,7 @@ class GatheringRound:
         self._weights: list[float] = []
         self._last_step: dict[str, Tensor] = {}
 
-    def problem(self, *, base_version: int, version: int, steps: int | None) -> None:
+    def problem(self, update: Update, *, version: int) -> None:
         """Take every update."""
 
     def fold(self, update: Accepted, running: RunningSum) -> float:
@@ -244,6 +249,9 @@ class GatheringRound:
 
     def forget(self, participants: Sequence[str]) -> None:
         """Do nothing: no model is kept beyond its round."""
+
+    def drop_set(self) -> None:
+        """Do nothing: nothing is masked."""
 
     def state(self) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
         """Return which updates are kept, what the rule remembers, and its last step."""

@@ -10,10 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fanfold.coordinator.aggregation.aggregation_settings import (
-    MEAN,
-    check_spec,
-)
+from fanfold.coordinator.aggregation.aggregation_settings import MEAN, check_spec
 from fanfold.coordinator.aggregation.contribution import Contribution, with_shares
 from fanfold.coordinator.aggregation.differential_privacy import DifferentialPrivacy
 from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
@@ -126,7 +123,7 @@ class RunState:
             )
         # its labels do not say how many examples if it was sealed
         problem = self._too_many(update.num_examples) or self.aggregation.problem(
-            base_version=update.base_version, version=self.version, steps=update.steps
+            update, version=self.version
         )
         if problem is not None:
             return problem
@@ -215,10 +212,8 @@ class RunState:
         if self.privacy is not None:
             self.privacy.finish(self.running)
         shares = self.aggregation.close(self.running, version=self.version)
-        broken = self.optimizer.apply(
-            self.running,
-            largest_staleness=max((each.staleness for each in self.contributions), default=0),
-        )
+        oldest = max((each.staleness for each in self.contributions), default=0)
+        broken = self.optimizer.apply(self.running, largest_staleness=oldest)
         if broken is not None:
             raise DivergedError(self.version, broken)
         contributions, self.contributions = with_shares(self.contributions, shares), []
@@ -226,6 +221,11 @@ class RunState:
         self.running = self._new_sum()
         self.version += 1
         return contributions
+
+    def drop_round(self) -> None:
+        """Forget the updates of the open round, which nobody can read."""
+        self.aggregation.drop_set()
+        self.contributions.clear()
 
     def go_on_with(self, *, staleness: Staleness, optimizer: OptimizerSpec) -> None:
         """Follow other rules from now on, as a coordinator that resumes with other settings does.

@@ -13,7 +13,14 @@ from fanfold.coordinator.broker import queue_arguments
 from fanfold.coordinator.broker.queue_maker import QueueMaker
 from fanfold.schemas.chunking import Chunk
 from fanfold.schemas.errors import NOT_FOUND, RESOURCE_LOCKED, RefusedByBrokerError, UnroutableError
-from fanfold.schemas.names import DEAD_LETTER_KEY, EVENT_KEY, UPDATE_KEY, FederationNames
+from fanfold.schemas.names import (
+    DEAD_LETTER_KEY,
+    EVENT_KEY,
+    MASKS_KEY,
+    UPDATE_KEY,
+    FederationNames,
+    keeper_key,
+)
 from fanfold.transport import (
     Connection,
     ConnectionId,
@@ -47,6 +54,7 @@ class CoordinatorChannel:
         administering: Connection,
         shared_queues: str = "classic",
         results_bytes: int | None = None,
+        keepers: Sequence[str] = (),
     ) -> None:
         """Use three connections.
 
@@ -62,7 +70,11 @@ class CoordinatorChannel:
             shared_queues: type of the queues that all participants share.
             results_bytes: disk budget of the results queue; participants back off when it is used
                 up.
+            keepers: names of the keepers of masks.
         """
+        self._keepers = tuple(keepers)
+        self.holds_results = False
+        """Whether updates stay at the broker, because the set of the round is closed."""
         self._names = names
         self._consuming = consuming
         self._publishing = publishing
@@ -109,10 +121,33 @@ class CoordinatorChannel:
         while self._subscriptions:
             self._consuming.unsubscribe(self._subscriptions.pop())
         self.declare()
-        for queue, prefetch in ((names.results_queue, window), (names.events_queue, EVENTS_WINDOW)):
-            self._subscriptions.append(
-                self._consuming.subscribe(queue, prefetch=prefetch, consumer_tag="coordinator")
-            )
+        if not self.holds_results:
+            self._subscribe(names.results_queue, window)
+        self._subscribe(names.events_queue, EVENTS_WINDOW)
+        if self._keepers:
+            self._subscribe(names.masks_queue, EVENTS_WINDOW)
+
+    def _subscribe(self, queue: str, prefetch: int) -> None:
+        self._subscriptions.append(
+            self._consuming.subscribe(queue, prefetch=prefetch, consumer_tag="coordinator")
+        )
+
+    def hold_results(self) -> None:
+        """Leave updates at the broker from now on; those not acknowledged go back there."""
+        self.holds_results = True
+        for each in [each for each in self._subscriptions if self._is_of_results(each)]:
+            self._subscriptions.remove(each)
+            self._consuming.unsubscribe(each)
+
+    def take_results(self) -> None:
+        """Receive updates again.
+
+        Raises:
+            TransportError: if it was broken off; `open` does it, too.
+        """
+        if self.holds_results:
+            self.holds_results = False
+            self._subscribe(self._names.results_queue, self.window)
 
     def declare(self) -> None:
         """Make sure that exchanges and queues are there, and bound; what is there stays."""
@@ -123,17 +158,28 @@ class CoordinatorChannel:
         self._queues.declare(
             names.results_queue, {**self._shared, **self._budget, "x-overflow": "reject-publish"}
         )
-        self._queues.declare(
-            names.events_queue,
-            {**self._shared, **queue_arguments.EVENTS},
-        )
+        self._queues.declare(names.events_queue, {**self._shared, **queue_arguments.EVENTS})
         self._declare_dead_letters()
         connection.bind_queue(names.results_queue, names.reports_exchange, UPDATE_KEY)
         connection.bind_queue(names.events_queue, names.reports_exchange, EVENT_KEY)
+        if self._keepers:
+            self._queues.declare(names.masks_queue, {**self._shared, **queue_arguments.MASKS})
+            connection.bind_queue(names.masks_queue, names.reports_exchange, MASKS_KEY)
+        for keeper in self._keepers:
+            queue = names.keeper_queue(keeper)
+            self._queues.declare(queue, {**self._shared, **queue_arguments.REQUESTS})
+            connection.bind_queue(queue, names.resend_exchange, keeper_key(keeper))
 
     def is_result(self, delivery: Delivery) -> bool:
         """Whether a delivery came through the results queue."""
-        return delivery.subscription.queue == self._names.results_queue
+        return self._is_of_results(delivery.subscription)
+
+    def is_masks(self, delivery: Delivery) -> bool:
+        """Whether a delivery is a keeper's answer."""
+        return delivery.subscription.queue == self._names.masks_queue
+
+    def _is_of_results(self, subscription: Subscription) -> bool:
+        return subscription.queue == self._names.results_queue
 
     def is_receiving(self) -> bool:
         """Whether reports arrive and versions can be sent at this moment; asked by any thread."""
@@ -247,8 +293,7 @@ class CoordinatorChannel:
 
     def _declare_dead_letters(self) -> None:
         self._queues.declare(
-            self._names.dead_letters_queue,
-            {**self._shared, **queue_arguments.DEAD_LETTERS},
+            self._names.dead_letters_queue, {**self._shared, **queue_arguments.DEAD_LETTERS}
         )
         self._administering.bind_queue(
             self._names.dead_letters_queue, self._names.resend_exchange, DEAD_LETTER_KEY

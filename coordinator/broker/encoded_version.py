@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from fanfold.coordinator.aggregation.fixed_settings import wire_encoding
+from fanfold.coordinator.aggregation.masked_round import MaskedRound
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.schemas.border import IN_CLEAR, CoordinatorsBorder
@@ -93,4 +94,5 @@ def _message(run: RunState, settings: CoordinatorSettings) -> GlobalParameters:
         privacy=run.privacy.plan() if run.privacy else None,
         frozen=run.origin.frozen,
         fixed=settings.fixed,
+        masks=run.aggregation.masks if isinstance(run.aggregation, MaskedRound) else None,
     )

@@ -12,6 +12,7 @@ from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.broker.encoded_version import EncodedVersion
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.schemas.border import IN_CLEAR, CoordinatorsBorder
+from fanfold.schemas.chunking import cut
 from fanfold.schemas.errors import (
     NOT_FOUND,
     ConnectionClosedError,
@@ -21,6 +22,7 @@ from fanfold.schemas.errors import (
 )
 from fanfold.schemas.message_codec import encode
 from fanfold.schemas.messages import Message
+from fanfold.schemas.names import keeper_key
 from fanfold.transport import Delivery
 
 MAX_WELCOMES = 3
@@ -216,6 +218,12 @@ class Publisher:
             self._submit(partial(self._channel.publish, chunks), Sending())
         else:
             self._submit(partial(self._channel.resend, to, chunks), Sending(participant=to))
+
+    def ask_keeper(self, keeper: str, request: Message) -> None:
+        """Begin to send a request to a keeper: its secrets are sealed for that keeper already."""
+        key = keeper_key(keeper)
+        chunks = cut(encode(request))
+        self._submit(partial(self._channel.resend, key, chunks), Sending(participant=key))
 
     def dead_letter(self, delivery: Delivery, reason: str) -> None:
         """Begin to put a malformed message aside, unless too many wait for that already."""

@@ -11,6 +11,10 @@ DEAD_LETTERS_BYTES = 1 << 30
 DEAD_LETTERS_SECONDS = 7 * 24 * 3600
 
 EVENTS: dict[str, object] = {"x-max-length": EVENTS_LENGTH, "x-overflow": "drop-head"}
+REQUESTS_LENGTH, MASKS_LENGTH = 1_000, 100_000
+REQUESTS: dict[str, object] = {"x-max-length": REQUESTS_LENGTH, "x-overflow": "drop-head"}
+"""To a keeper: older ones are asked again."""
+MASKS: dict[str, object] = {"x-max-length": MASKS_LENGTH, "x-overflow": "drop-head"}
 DEAD_LETTERS: dict[str, object] = {
     "x-max-length-bytes": DEAD_LETTERS_BYTES,
     "x-message-ttl": DEAD_LETTERS_SECONDS * 1000,

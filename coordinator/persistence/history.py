@@ -5,7 +5,8 @@ One JSON object per line, durable up to what the checkpoint counts. `time` says 
 `started` (the settings from here on), `commit` (updates folded into a round that is still open),
 `round` (all updates in a version, in the order of folding), `round_closed` (the event of its end),
 `updates_lost` (with a damaged checkpoint), `history_lost` (lines before it were lost, and that was
-accepted), `upload_damaged` (parts of an update that had been acknowledged).
+accepted), `set_lost` (masked updates that were committed and do not count), `upload_damaged`
+(parts of an update that had been acknowledged).
 """
 
 import json

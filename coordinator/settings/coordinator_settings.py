@@ -3,15 +3,19 @@
 The sentences are the command line's help. All mistakes are reported at once, at start-up.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from fanfold.coordinator.aggregation.fixed_settings import is_fixed
 from fanfold.coordinator.aggregation.privacy_settings import PrivacySettings, privacy_settings
+from fanfold.coordinator.rounds.policy import RoundPolicy
 from fanfold.coordinator.settings.checks import TRACK
 from fanfold.coordinator.settings.round_settings import Positive, RoundSettings
 from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.keeper_messages import check_keepers
 from fanfold.schemas.messages import Identifier
 
 
@@ -42,6 +46,16 @@ class HostedRoundSettings(RoundSettings):
         None,
         ge=1,
         description="Fixed divisor of a private round; by default the goal or --min-participants.",
+    )
+    masks: tuple[Path, ...] = Field(
+        (),
+        description="Public identity of a keeper of masks, once or three times: nobody sees a "
+        "single update, the coordinator neither; takes --encoding fixed.",
+    )
+    masks_at_least: int = Field(
+        2,
+        ge=2,
+        description="Fewest participants of a masked round; as many as the keepers ask for.",
     )
     shared_login: tuple[str, ...] = Field(
         (), description="Broker login that participants share, under any id; repeatable."
@@ -120,6 +134,26 @@ class HostedRoundSettings(RoundSettings):
     )
 
     @property
+    def policy(self) -> RoundPolicy:
+        """The rules of a round; one that is masked closes with no less than keepers answer for."""
+        policy = super().policy
+        if not self.masks:
+            return policy
+        return replace(policy, quorum=max(policy.quorum, self.masks_at_least))
+
+    @model_validator(mode="after")
+    def _masks_are_possible(self) -> Self:
+        check_keepers(self.masks)
+        if not self.masks:
+            return self
+        if not is_fixed(self.encoding):
+            raise InvalidInputError(
+                f"--masks hide integers, and --encoding {self.encoding} makes none; set "
+                "--encoding fixed"
+            )
+        return self
+
+    @property
     def privacy(self) -> PrivacySettings | None:
         """The settings of differential privacy; None without it."""
         divisor = self.min_participants if self.policy.goal == "all" else self.policy.goal
@@ -143,6 +177,11 @@ class HostedRoundSettings(RoundSettings):
 
     @model_validator(mode="after")
     def _privacy_is_possible(self) -> Self:
+        if self.privacy is not None and is_fixed(self.encoding):
+            raise InvalidInputError(
+                f"--dp-clip adds noise to floats, and --encoding {self.encoding} makes integers; "
+                "leave one of them out"
+            )
         # Staleness would only lower a weight, but every update of a private run has the same one.
         asked = "staleness" in self.model_fields_set and self.staleness != "constant"
         if self.privacy is not None and asked and self.policy.max_staleness > 0:

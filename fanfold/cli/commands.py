@@ -19,6 +19,7 @@ from fanfold.cli.help import GroupedCommand
 from fanfold.cli.options import options_of
 from fanfold.cli.signals import end, end_now, exit_code, stop_on_signals
 from fanfold.coordinator.settings import CoordinatorSettings, RoundSettings
+from fanfold.keeper.settings import KeeperSettings
 from fanfold.local.parent_watch import end_with_parent
 from fanfold.local.settings import LocalSettings
 from fanfold.monitoring.endpoint import Endpoint, release
@@ -157,6 +158,26 @@ def participant(*, json: Json = False, credentials: CredentialsFile = None, **op
     if not is_over:
         end_now(code)
     sys.exit(code)
+
+
+@app.command(cls=GroupedCommand)
+@options_of(KeeperSettings)
+def keeper(*, json: Json = False, credentials: CredentialsFile = None, **options: Any) -> None:
+    """Keep the seeds of masks: tell sums over whole sets, and never those of a single update."""
+    settings = read(KeeperSettings, options, credentials)
+    from fanfold.keeper.assembly import serve  # noqa: PLC0415 - see above
+    from fanfold.keeper.observer import KeeperMetrics  # noqa: PLC0415 - see above
+
+    logs.set_up(settings.log_format, federation=settings.federation)
+    end_with_parent()
+    with ExitStack() as stack:
+        view = stack.enter_context(_view(json, settings.log_format, is_live=False))
+        metrics = KeeperMetrics(federation=settings.federation, version=release())
+        if settings.metrics_port is not None:
+            stack.enter_context(Endpoint(settings.metrics_port, metrics))
+        serve(
+            settings, say=view.say, on_ready=stop_on_signals, wall_clock=utc_now, observer=metrics
+        )
 
 
 @app.command(cls=GroupedCommand)

@@ -63,6 +63,10 @@ EXAMPLES = {
         "fanfold participant --broker amqp://me:secret@broker --id charite --data /data",
         "fanfold participant --credentials charite.credentials.json --state-dir state",
     ),
+    "keeper": (
+        "fanfold keeper --identity keys --roster roster --state-dir state --masks-at-least 5",
+        "fanfold keeper --identity keys --roster r --state-dir s --peer b.pub --peer c.pub",
+    ),
     "status": (
         "fanfold status --broker amqp://me:secret@broker --management http://localhost:15672",
         "fanfold status --credentials coordinator.credentials.json --watch",

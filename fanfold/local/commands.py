@@ -61,14 +61,16 @@ def participant_command(settings: LocalSettings, index: int) -> list[str]:
         "connect_seconds": settings.connect_seconds,
         "reconnect_seconds": settings.reconnect_seconds,
         "log_format": settings.log_format,
+        "mask_identity": settings.out / "keepers" / name if settings.keepers else None,
     }
     if settings.sealed:
         flags["identity"] = keys_of(settings, name)
         flags["coordinator_identity"] = keys_of(settings, COORDINATOR)
+    masks = [f"--masks={keeper}" for keeper in settings.masks]
     given = [
         f"--{flag.replace('_', '-')}={value}" for flag, value in flags.items() if value is not None
     ]
-    return ["participant", *given, *_flags(ExamplePrivacySettings(**choices))]
+    return ["participant", *given, *masks, *_flags(ExamplePrivacySettings(**choices))]
 
 
 def keys_of(settings: LocalSettings, name: str) -> Path:

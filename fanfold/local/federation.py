@@ -14,12 +14,18 @@ from fanfold.learning import local_device, local_optimizer
 from fanfold.local.broker_node import BrokerNode
 from fanfold.local.child_process import ChildProcess, ProcessEnded
 from fanfold.local.commands import coordinator_command, participant_command
+from fanfold.local.keepers import keeper_commands, with_keepers
 from fanfold.local.parent_watch import VARIABLE as END_WITH_PARENT
 from fanfold.local.settings import LocalSettings
 from fanfold.participant.assembly import build_task
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.errors import FederationFailedError, InvalidInputError, StoppedError
-from fanfold.schemas.events.commands import BrokerKept, BrokerStarted, ParticipantExited
+from fanfold.schemas.events.commands import (
+    BrokerKept,
+    BrokerStarted,
+    KeeperExited,
+    ParticipantExited,
+)
 from fanfold.schemas.events.coordinator import RunFinished
 from fanfold.schemas.events.event import Event, Say
 from fanfold.schemas.events.shared import OptionWithoutEffect
@@ -67,6 +73,7 @@ def run(
         FederationFailedError: if it ended before its last round otherwise.
     """
     check_input(settings)
+    settings = with_keepers(settings)
     logs = _log_folder(settings)
     if settings.sealed:
         from fanfold.local.own_keys import make_keys  # noqa: PLC0415 - only where it is asked for
@@ -148,6 +155,7 @@ class Federation:
         self._happened: queue.SimpleQueue[Event | ProcessEnded] = queue.SimpleQueue()
         self._coordinator: ChildProcess | None = None
         self._participants: dict[str, ChildProcess] = {}
+        self._keepers: dict[str, ChildProcess] = {}
         self._is_stopping = False
         self._wrong_input: list[str] | None = []
         """Input errors of participants that have ended; None after one ended for another reason."""
@@ -157,6 +165,8 @@ class Federation:
     def start(self) -> None:
         """Start all processes."""
         self._coordinator = self._child("coordinator", coordinator_command(self._settings))
+        for name, flags in keeper_commands(self._settings).items():
+            self._keepers[name] = self._child(name, flags)
         for index, name in enumerate(self._settings.names):
             flags = participant_command(self._settings, index)
             self._participants[name] = self._child(name, flags)
@@ -176,6 +186,8 @@ class Federation:
                 self._say(happened)
             elif happened.name == self._coordinator.name:
                 break
+            elif happened.name in self._keepers:
+                self._keeper_ended(happened.name, happened.code)
             else:
                 self._participant_ended(happened.name, happened.code)
         code = self._coordinator.wait()
@@ -198,7 +210,7 @@ class Federation:
     def close(self) -> None:
         """Ask all processes to end, and kill those that do not."""
         self._is_stopping = True
-        children = [*self._participants.values()]
+        children = [*self._participants.values(), *self._keepers.values()]
         if self._coordinator is not None:
             children.append(self._coordinator)
         for child in children:
@@ -218,6 +230,13 @@ class Federation:
         if self._is_stopping:  # `stop` was called while processes were being started
             child.terminate()
         return child
+
+    def _keeper_ended(self, name: str, code: int) -> None:
+        """Let the others go on: the coordinator says whether it waits for this one."""
+        child = self._keepers.pop(name)
+        child.close(0)
+        if not self._is_stopping:
+            self._say(KeeperExited(name, code, child.reason_of_the_end()))
 
     def _participant_ended(self, name: str, code: int) -> None:
         """Let the others go on; without any participant left, end the coordinator."""

@@ -9,6 +9,7 @@ from fanfold.coordinator.settings import HostedRoundSettings, Positive
 from fanfold.local.data_folders import participants_of
 from fanfold.participant.settings import ExamplePrivacySettings
 from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.keeper_messages import KEEPER_COUNTS
 
 
 class LocalSettings(HostedRoundSettings, ExamplePrivacySettings):
@@ -39,6 +40,13 @@ class LocalSettings(HostedRoundSettings, ExamplePrivacySettings):
     )
     state_dir: Path | None = Field(
         None, description="Folder for the participants' states; without it a restart loses them."
+    )
+    keepers: int = Field(
+        0,
+        ge=0,
+        le=3,
+        description="Start so many keepers of masks, 1 or 3, and mask all updates; sets --encoding "
+        "fixed.",
     )
     keep_broker: bool = Field(
         False, description="Leave the private broker and its management UI running until Ctrl-C."
@@ -81,8 +89,18 @@ class LocalSettings(HostedRoundSettings, ExamplePrivacySettings):
     def _all_are_waited_for(cls, given: dict[str, Any]) -> dict[str, Any]:
         if len(given.get("data", ())) > 1:
             given = {"participants": len(given["data"]), **given}
+        if str(given.get("keepers", 0)) != "0":
+            given = {"encoding": "fixed", **given}
         everybody = given.get("participants")
         return {"min_participants": everybody, **given} if str(everybody).isdigit() else given
+
+    @model_validator(mode="after")
+    def _keepers_are_one_or_three(self) -> Self:
+        if self.keepers not in (0, *KEEPER_COUNTS):
+            raise InvalidInputError(
+                "with --keepers 2 both would have to be up; choose 1, or 3 of which one may be down"
+            )
+        return self
 
     @model_validator(mode="after")
     def _round_one_can_begin(self) -> Self:

@@ -44,7 +44,7 @@ from fanfold.simulation.participants import Participants, Share
 from fanfold.storage import safetensors_file
 
 UNLIMITED = ReaderLimits(max_bytes=1 << 53)
-COUNTED = frozenset({"round", "commit", "models_lost"})
+COUNTED = frozenset({"round", "commit", "models_lost", "set_lost"})
 """Events that say what went into the model, or out of it."""
 ANY_DIGEST = "0" * 64
 """Used as the version's digest: the history names only updates that were accepted."""
@@ -99,6 +99,9 @@ def replay(settings: ReplaySettings, *, say: Say) -> Replayed:
             replayer.fold(record["updates"])
         elif record["event"] == "models_lost":
             replayer.run.aggregation.forget(record["participants"])
+        elif record["event"] == "set_lost":
+            replayer.num_updates -= len(replayer.run.contributions)
+            replayer.run.drop_round()
         else:
             replayer.play(record, last_needed)
             say(RoundReplayed(round=record["round"], updates=len(record["updates"])))
@@ -188,7 +191,8 @@ class _Replayer:
             participant=entry["participant"],
             base_version=entry["base_version"],
             base_digest=ANY_DIGEST,
-            num_examples=trained.num_examples,
+            # A masked update does not tell; the hash of the parameters tells whether it was right.
+            num_examples=trained.num_examples if base.fixed is None else entry["num_examples"],
             steps=trained.steps,
         )
         sent = encode_tensors(update, trained.tensors, kinds=trained.kinds, encoding=base.encoding)

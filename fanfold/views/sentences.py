@@ -70,11 +70,24 @@ SENTENCES = {
     "disk_full": "no room in {folder} ({reason}): waiting until there is some",
     "disk_refuses": "{folder} cannot be written to ({reason}): waiting until it can",
     "waiting": "waiting for {for}; {present} participants are present",
+    "waiting_for_keepers": (
+        "round {round} waits for keepers of its masks: {silent} say nothing, "
+        "and {needed} must answer"
+    ),
     "all_refused": "round {round}: all who are present were refused: {refused}; waiting for {for}",
     "participants_left_out": (
         "round {round} left out {participants} of {present} participants, who were refused: "
         "{refused}"
     ),
+    "keeper_exited": "{keeper} ended with exit code {code}: {reason}",
+    "keeper_started": (
+        "keeper {keeper} of the federation {federation}: {members} members on its roster, sets of "
+        "{masks_at_least} or more"
+    ),
+    "set_answered": (
+        "run {run}, version {version}: a set of {updates} updates; its masks told: {masks_told}"
+    ),
+    "set_refused": "run {run}, version {version}: a set of {updates} updates is refused: {reason}",
     "participant_exited": "{participant} ended with exit code {code}: {reason}",
     "participant_silent": "nothing was heard of {participant} in round {round}: not waiting for it",
     "slot_claimed": "taking part as {participant}, one of {slots}",

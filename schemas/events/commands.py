@@ -26,6 +26,16 @@ class BrokerKept(Event):
 
 
 @dataclass(frozen=True)
+class KeeperExited(Event):
+    """A keeper's process ended before the run."""
+
+    keeper: str
+    code: int
+    """Its exit code."""
+    reason: str
+
+
+@dataclass(frozen=True)
 class ParticipantExited(Event):
     """A participant's process ended before the run."""
 

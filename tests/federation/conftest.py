@@ -82,7 +82,7 @@ class LiveFederation:
     def coordinator(self, task: str, **options: Any) -> Service:
         given = {"out": self.out, "task": _path(task), "lr": 0.1}
         settings = CoordinatorSettings(**self._common, **(given | options))
-        return self._started(serve_coordinator, settings)
+        return self.start(serve_coordinator, settings)
 
     def participant(self, task: str, index: int = 0, num: int = 1, **options: Any) -> Service:
         given = {
@@ -92,7 +92,7 @@ class LiveFederation:
             "num_partitions": num,
             "progress_seconds": 0.2,
         }
-        return self._started(
+        return self.start(
             serve_participant, ParticipantSettings(**self._common, **(given | options))
         )
 
@@ -108,7 +108,7 @@ class LiveFederation:
         self.processes.append(Process(everything, {"FANFOLD_BROKER_URL": self.url, **environment}))
         return self.processes[-1]
 
-    def _started(self, serve: Callable[..., Any], settings: Any) -> Service:
+    def start(self, serve: Callable[..., Any], settings: Any) -> Service:
         self.services.append(Service(serve, settings, self._threads))
         return self.services[-1]
 

@@ -69,6 +69,11 @@ class Counter:
     def take(self, chunk: Chunk, tag: int, *, now: float = 0.0) -> None:
         self.admission.take(delivery(chunk, tag), now)
 
+    holds_results = False
+
+    def is_masks(self, delivery: Delivery) -> bool:
+        return False
+
     def is_result(self, delivery: Delivery) -> bool:
         return True
 

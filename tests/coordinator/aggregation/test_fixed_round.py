@@ -18,7 +18,7 @@ from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.settings import RoundSettings
 from fanfold.schemas.errors import InvalidInputError
-from fanfold.schemas.fixed_point import add_fixed, fixed_deltas, from_fixed, to_fixed
+from fanfold.schemas.fixed_point import EXAMPLES, add_fixed, fixed_deltas, from_fixed, to_fixed
 from fanfold.schemas.messages import FixedPlan, Update
 from fanfold.schemas.tensor_codec import parameters_sha256
 
@@ -61,7 +61,8 @@ def send(run: RunState, who: str, plan: FixedPlan | None, **fields: Any) -> None
     if plan is not None:
         tensors = fixed_deltas(tensors, plan, num_examples=update.num_examples)
     assert run.judge(update, who) is None
-    assert run.inspect(tensors, dict.fromkeys(tensors, "delta")) is None
+    kinds = {name: "value" if name == EXAMPLES else "delta" for name in tensors}
+    assert run.inspect(tensors, kinds) is None
     run.fold(update, tensors, who)
 
 

@@ -1,0 +1,45 @@
+"""The coordinator's three connections, and the channel that uses them."""
+
+from fanfold.coordinator.broker.channel import CoordinatorChannel
+from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.schemas.names import FederationNames
+from fanfold.sealing.identity import PublicIdentity
+from fanfold.transport import Connection, EventBuffer, connection_tls
+
+
+def connect(
+    settings: CoordinatorSettings, event_buffer: EventBuffer
+) -> tuple[CoordinatorChannel, tuple[Connection, Connection, Connection]]:
+    """Return the channel, and the connections that publish, consume and administer, not started.
+
+    Raises:
+        InvalidInputError: if certificates or the identities of keepers cannot be read.
+    """
+    tls = connection_tls(
+        settings.broker,
+        ca_file=settings.ca_file,
+        certificate=settings.certificate,
+        key=settings.key,
+    )
+    consuming, publishing, administering = (
+        Connection(
+            settings.broker,
+            name=f"{settings.federation} coordinator {purpose}",
+            event_buffer=event_buffer,
+            client_properties={"federation": settings.federation, "role": "coordinator"},
+            heartbeat_seconds=settings.heartbeat_seconds,
+            max_backoff_seconds=settings.reconnect_seconds,
+            tls=tls,
+        )
+        for purpose in ("consumes", "publishes", "administers")
+    )
+    channel = CoordinatorChannel(
+        FederationNames(settings.federation),
+        consuming=consuming,
+        publishing=publishing,
+        administering=administering,
+        shared_queues=settings.results_queue,
+        results_bytes=settings.results_bytes,
+        keepers=[PublicIdentity.read(path).name for path in settings.masks],
+    )
+    return channel, (publishing, consuming, administering)

@@ -1,0 +1,1 @@
+"""Asking the keepers for the masks of a round."""

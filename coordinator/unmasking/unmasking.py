@@ -1,0 +1,224 @@
+"""Learns the sum of the masks of a round from the keepers, and takes it from the sum of updates."""
+
+import math
+
+import numpy as np
+import structlog
+
+from fanfold.coordinator.aggregation.masked_round import MaskedRound, words_of
+from fanfold.coordinator.aggregation.run_state import RunState
+from fanfold.coordinator.broker.publisher import Publisher
+from fanfold.coordinator.unmasking.keepers_asked import KeepersAsked
+from fanfold.schemas.chunking import Assembly, ChunkHeader
+from fanfold.schemas.errors import FanfoldError, MalformedMessageError
+from fanfold.schemas.events.event import Say
+from fanfold.schemas.events.keeper import WaitingForKeepers
+from fanfold.schemas.keeper_messages import (
+    Approval,
+    Masks,
+    MasksRefused,
+    MasksWanted,
+    SetApproved,
+)
+from fanfold.schemas.message_codec import Decoded
+from fanfold.schemas.reader_limits import ReaderLimits
+from fanfold.schemas.tensor_codec import decode_tensors
+from fanfold.sealing import mask_seeds
+from fanfold.sealing.masks import Words
+from fanfold.transport import Delivery
+
+AGAIN_SECONDS = 15.0
+TELL_SECONDS = 5.0
+"""So long after it was asked, a keeper that says nothing is told of."""
+MOST_ANSWERS = 6
+"""Unfinished answers that are kept in memory: two of each keeper."""
+KINDS = (SetApproved.KIND, Masks.KIND, MasksRefused.KIND)
+
+log = structlog.get_logger()
+
+
+class KeepersRefusedError(FanfoldError):
+    """Raised when keepers do not tell the masks of a round, and none is left who could."""
+
+
+class Unmasking:
+    """Asks, and adds up what is told. Belongs to the coordinator's work thread."""
+
+    def __init__(self, run: RunState, rule: MaskedRound, *, publisher: Publisher, say: Say) -> None:
+        """Ask nobody yet.
+
+        Args:
+            run: whose rounds are masked.
+            rule: its masked round.
+            publisher: sends requests.
+            say: is told whom it waits for.
+        """
+        self._run = run
+        self._rule = rule
+        self._publisher = publisher
+        self._say = say
+        self._asked: KeepersAsked | None = None
+        self._wanted: MasksWanted | None = None
+        self._digest = ""
+        self._masks: Words | None = None
+        self._assemblies: dict[str, Assembly] = {}
+        self._tell_at = math.inf
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the set of the open round is closed, now or by an earlier coordinator."""
+        return self._rule.is_closed
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the masks of all seeds are known."""
+        return self._asked is not None and self._asked.is_done
+
+    def close_set(self) -> None:
+        """Let no update into the set any more; to be committed before keepers are asked."""
+        self._rule.close_set()
+
+    def begin(self, now: float) -> None:
+        """Ask for the masks of the set, as it is in the checkpoint."""
+        rule = self._rule
+        self._wanted = MasksWanted(
+            run=self._run.run_id,
+            version=self._run.version,
+            words=rule.num_words,
+            members=sorted(rule.members, key=lambda member: member.participant),
+        )
+        self._digest = mask_seeds.digest_of_set(self._wanted)
+        self._asked = KeepersAsked(len(rule.keepers), AGAIN_SECONDS)
+        self._masks = np.zeros(rule.num_words, np.uint32)
+        self._assemblies.clear()
+        self._tell_at = now + TELL_SECONDS
+        self._ask(now)
+
+    @property
+    def due_at(self) -> float:
+        """When `tend` has something to do."""
+        return math.inf if self._asked is None else min(self._asked.due_at, self._tell_at)
+
+    def tend(self, now: float) -> None:
+        """Ask again who is silent, and say who it is.
+
+        Raises:
+            KeepersRefusedError: if too few are left who could tell.
+        """
+        if self._asked is None:
+            return
+        if self._asked.is_refused:
+            self._give_up(self._asked)
+        self._ask(now)
+        if now >= self._tell_at:
+            self._tell_at = math.inf
+            keepers = self._rule.keepers
+            silent = tuple(keepers[each].name for each in self._asked.silent)
+            needed = self._asked.needed
+            if len(keepers) - len(silent) < needed:
+                self._say(WaitingForKeepers(self._run.version + 1, silent=silent, needed=needed))
+
+    def take(self, delivery: Delivery, now: float) -> None:
+        """Take a part of an answer.
+
+        What is no answer to what was asked is dropped: anybody may write to that queue.
+        """
+        if self._asked is None:
+            return
+        try:
+            decoded = self._assembled(delivery, now)
+            if decoded is not None:
+                self._take_answer(decoded)
+        except MalformedMessageError as error:
+            log.warning("no answer of a keeper", reason=str(error), sender=delivery.user_id)
+
+    def finish(self) -> None:
+        """Take the masks from the sum, once all are known."""
+        assert self._masks is not None
+        self._rule.unmask(self._masks)
+        self._asked = self._wanted = self._masks = None
+        self._assemblies.clear()
+
+    def _ask(self, now: float) -> None:
+        asked, wanted = self._asked, self._wanted
+        assert asked is not None
+        assert wanted is not None
+        for keeper, seeds in asked.questions(now):
+            approvals = tuple(asked.approvals.values()) if seeds else ()
+            request = wanted.model_copy(update={"seeds": seeds, "approvals": approvals})
+            self._publisher.ask_keeper(self._rule.keepers[keeper].name, request)
+
+    def _assembled(self, delivery: Delivery, now: float) -> Decoded | None:
+        if delivery.kind not in KINDS:
+            raise MalformedMessageError(f"{delivery.kind[:64]!r} is no answer of a keeper")
+        limits = ReaderLimits(max_bytes=4 * self._rule.num_words + (64 << 10))
+        header = ChunkHeader.parse(
+            kind=delivery.kind,
+            headers=delivery.headers,
+            body_length=len(delivery.body),
+            limits=limits,
+        )
+        if (header.labels.run, header.labels.version) != (self._run.run_id, self._run.version):
+            return None
+        digest = header.whole.digest
+        if digest not in self._assemblies:
+            while len(self._assemblies) >= MOST_ANSWERS:
+                del self._assemblies[next(iter(self._assemblies))]
+            self._assemblies[digest] = Assembly(header, limits)
+        assembly = self._assemblies[digest]
+        is_whole = assembly.add(header, delivery.body)
+        if self._asked is not None:
+            for keeper in range(len(self._rule.keepers)):
+                self._asked.heard(keeper, now)
+        if not is_whole:
+            return None
+        return self._assemblies.pop(digest).decode()
+
+    def _take_answer(self, decoded: Decoded) -> None:
+        answer, asked = decoded.message, self._asked
+        assert isinstance(answer, SetApproved | Masks | MasksRefused)  # of these kinds
+        assert asked is not None
+        run = self._run.run_id
+        if answer.set_digest != self._digest or answer.keeper >= len(self._rule.keepers):
+            return
+        match answer:
+            case SetApproved():
+                self._check(answer, mask_seeds.approval(run, self._digest))
+                asked.approved(Approval(keeper=answer.keeper, signature=answer.signature))
+            case MasksRefused():
+                self._check(answer, mask_seeds.refusal(run, self._digest, answer.reason))
+                log.warning("a keeper refuses", keeper=answer.keeper, reason=answer.reason)
+                asked.refused(answer.keeper, answer.reason)
+            case Masks():
+                self._take_masks(answer, decoded)
+
+    def _take_masks(self, answer: Masks, decoded: Decoded) -> None:
+        assert self._asked is not None
+        assert self._masks is not None
+        tensors = decode_tensors(decoded)
+        form = [(entry.name, entry.dtype, entry.shape) for entry in decoded.entries]
+        if form != [("masks", "int32", (len(self._masks),))]:
+            raise MalformedMessageError("masks of another form than was asked for")
+        words = words_of(tensors["masks"])
+        digest = mask_seeds.digest_of(words)
+        statement = mask_seeds.answer(self._run.run_id, self._digest, answer.seeds, digest)
+        self._check(answer, statement)
+        if self._asked.told(answer.keeper, tuple(answer.seeds)):
+            self._masks += words
+
+    def _check(self, answer: SetApproved | Masks | MasksRefused, statement: bytes) -> None:
+        keeper = self._rule.keepers[answer.keeper]
+        if not keeper.has_signed(statement, bytes.fromhex(answer.signature)):
+            raise MalformedMessageError(f"an answer that keeper {keeper.name} has not signed")
+
+    def _give_up(self, asked: KeepersAsked) -> None:
+        number = self._run.version + 1
+        reasons = "; ".join(
+            f"{self._rule.keepers[keeper].name}: {reason}"
+            for keeper, reason in sorted(asked.refusals.items())
+        )
+        self._asked = self._wanted = self._masks = None
+        raise KeepersRefusedError(
+            f"the keepers do not tell the masks of round {number}, so its updates are lost and it "
+            f"changes nothing ({reasons}); mend that and start again with the same --out"
+        )

@@ -1,0 +1,174 @@
+"""Facts about masked runs over the broker: what is computed, who is waited for, who is refused."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fanfold.coordinator.persistence.history import read_history
+from fanfold.coordinator.unmasking import unmasking
+from fanfold.coordinator.unmasking.unmasking import KeepersRefusedError
+from fanfold.keeper.assembly import serve as serve_keeper
+from fanfold.keeper.settings import KeeperSettings
+from fanfold.runs.replay import replay
+from fanfold.runs.settings import ReplaySettings
+from fanfold.schemas.errors import InvalidInputError
+from fanfold.sealing.identity import PUBLIC_FILE, Identity
+from fanfold.sealing.roster import changing
+from fanfold.views.wall_clock import utc_now
+
+PATIENCE_SECONDS = 90
+
+
+class Masked:
+    """A live federation with keys for two participants and some keepers."""
+
+    def __init__(self, live: Any, folder: Path, num_keepers: int) -> None:
+        self.live, self.folder = live, folder
+        self.keepers = [folder / f"keeper-{place}" for place in range(num_keepers)]
+        self.masks = tuple(each / PUBLIC_FILE for each in self.keepers)
+        for each in self.keepers:
+            Identity.generate().write(each)
+        for index in range(2):
+            identity = Identity.generate()
+            identity.write(folder / f"p{index}")
+            with changing(folder / "roster") as held:
+                held[0] = held[0].enroll(f"p{index}", identity.public)
+
+    def coordinator(self, **options: Any) -> Any:
+        given = {"rounds": 3, "min_participants": 2, "encoding": "fixed", "masks": self.masks}
+        return self.live.coordinator("Tiny", **(given | options))
+
+    def participants(self, **options: Any) -> list[Any]:
+        return [
+            self.live.participant(
+                "Tiny", index, 2, masks=self.masks, mask_identity=self.folder / f"p{index}"
+            )
+            for index in range(2)
+        ]
+
+    def keeper(self, place: int = 0, **options: Any) -> Any:
+        settings = KeeperSettings(
+            federation=self.live.name,
+            broker=(self.live.url,),
+            identity=self.keepers[place],
+            roster=self.folder / "roster",
+            state_dir=self.keepers[place] / "state",
+            peer=tuple(each for each in self.masks if each.parent != self.keepers[place]),
+            reconnect_seconds=0.5,
+            **options,
+        )
+        return self.live.start(partial(serve_keeper, wall_clock=utc_now), settings)
+
+    def replayed(self) -> Any:
+        settings = ReplaySettings(out=self.live.out, num_partitions=2)
+        return replay(settings, say=lambda _event: None)
+
+
+Make = Callable[[int], Masked]
+
+
+@pytest.fixture
+def masked(live: Any, tmp_path: Path) -> Make:
+    """A function that returns a federation with so many keepers."""
+    return lambda num_keepers: Masked(live, tmp_path / "keys", num_keepers)
+
+
+@pytest.mark.parametrize(("mode", "num_keepers"), [("sync", 1), ("buffered", 3)])
+def test_a_masked_run_has_the_bits_of_the_same_run_unmasked(
+    masked: Make, mode: str, num_keepers: int
+) -> None:
+    """Its history, replayed without masks, ends at its hash; weights by examples are in it, too."""
+    made = masked(num_keepers)
+    for place in range(num_keepers):
+        made.keeper(place)
+    coordinator = made.coordinator(mode=mode, max_examples=5)
+    made.participants()
+    result = coordinator.result.result(PATIENCE_SECONDS)
+    replayed = made.replayed()
+    assert replayed.agrees
+    assert replayed.parameters_sha256 == result.parameters_sha256
+    records = read_history(made.live.out / "history.jsonl")
+    rounds = [each for each in records if each["event"] == "round"]
+    told = [update for each in rounds for update in each["updates"]]
+    assert {update["num_examples"] for update in told} == {1}
+    assert all(not update["metrics"] for update in told)
+
+
+def test_one_dead_keeper_of_three_is_not_waited_for_and_two_are_in_words(
+    masked: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the second keeper the round goes on by itself, and the third is not missed."""
+    monkeypatch.setattr(unmasking, "TELL_SECONDS", 0.2)
+    made = masked(3)
+    made.keeper(0)
+    coordinator = made.coordinator()
+    made.participants()
+    (waiting,) = coordinator.wait_for("waiting_for_keepers")
+    assert waiting["needed"] == 2
+    assert len(waiting["silent"]) >= 2  # the first may not listen yet
+    made.keeper(2)
+    coordinator.result.result(PATIENCE_SECONDS)
+    assert len(coordinator.all("waiting_for_keepers")) == 1
+    assert made.replayed().agrees
+
+
+def test_a_coordinator_that_ends_meanwhile_asks_again_for_the_same_set(
+    masked: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes while the set is closed counts in the next round, and nothing twice."""
+    monkeypatch.setattr(unmasking, "TELL_SECONDS", 0.2)
+    made = masked(1)
+    first = made.coordinator()
+    made.participants()
+    first.wait_for("waiting_for_keepers")
+    first.stop("another one follows")
+    assert not first.result.result(PATIENCE_SECONDS).is_finished
+    second = made.coordinator()
+    second.wait_for("waiting_for_keepers")
+    made.keeper()
+    second.result.result(PATIENCE_SECONDS)
+    assert made.replayed().agrees
+    journal = (made.keepers[0] / "state" / "journal.jsonl").read_text()
+    assert journal.count('"event":"set"') == 3
+    assert '"event":"refused"' not in journal
+
+
+def test_keepers_that_refuse_end_the_run_in_words_and_it_goes_on_when_that_is_mended(
+    masked: Make,
+) -> None:
+    """The round whose masks nobody tells changes nothing."""
+    made = masked(1)
+    keeper = made.keeper(masks_at_least=3)
+    coordinator = made.coordinator()
+    made.participants()
+    words = "do not tell the masks of round 1, .* a set of 2, and this keeper answers for 3"
+    with pytest.raises(KeepersRefusedError, match=words):
+        coordinator.result.result(PATIENCE_SECONDS)
+    keeper.stop("mended")
+    keeper.result.result(PATIENCE_SECONDS)
+    made.keeper()
+    assert made.coordinator().result.result(PATIENCE_SECONDS).rounds == 3
+    replayed = made.replayed()
+    assert replayed.agrees
+    assert replayed.updates == 4
+
+
+def test_a_participant_masks_for_the_keepers_that_its_owner_named_and_no_others(
+    masked: Make, live: Any
+) -> None:
+    """Who named none sends nothing to a masked run, and who named some nothing to one without."""
+    made = masked(1)
+    made.coordinator(min_participants=1)
+    trusting = live.participant("Tiny", 0, 2)
+    with pytest.raises(InvalidInputError, match="name the keepers that you trust with --masks"):
+        trusting.result.result(PATIENCE_SECONDS)
+    other = made.folder / "other"
+    Identity.generate().write(other)
+    wary = live.participant(
+        "Tiny", 1, 2, masks=(other / PUBLIC_FILE,), mask_identity=made.folder / "p1"
+    )
+    with pytest.raises(InvalidInputError, match="asks for other keepers, and --masks trusts no"):
+        wary.result.result(PATIENCE_SECONDS)
