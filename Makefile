@@ -128,6 +128,10 @@ bench-stragglers: $(VENV)/.stamp-dev rabbitmq ## Measure what one slow participa
 bench-large: $(VENV)/.stamp-demo rabbitmq ## Measure rounds with 100 MB and 1 GB against bare pika
 	@$(BENCH).large $(BENCH_FLAGS)
 
+.PHONY: bench-sealed
+bench-sealed: $(VENV)/.stamp-demo rabbitmq ## Measure what it costs to seal and sign all messages
+	@$(BENCH).sealed $(BENCH_FLAGS)
+
 .PHONY: bench-flower
 bench-flower: $(VENV)/.stamp-demo $(FLOWER)/.stamp rabbitmq ## Measure the same rounds against Flower's deployment engine
 	@$(BENCH).flower_engine $(BENCH_FLAGS)

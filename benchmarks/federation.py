@@ -56,7 +56,7 @@ class Federation:
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def start_real(self, *flags: str) -> None:
-        """Start one process of `fanfold participant` for each participant."""
+        """Start one process of `fanfold participant` for each; `{id}` in a flag is its id."""
         for index in range(self._participants):
             command = ["-m", "fanfold", "participant", f"--federation={self._name}"]
             self._start(
@@ -64,7 +64,7 @@ class Federation:
                 f"--id=participant-{index}",
                 f"--task={self._task}",
                 "--progress-seconds=2",
-                *flags,
+                *(flag.format(id=f"participant-{index}") for flag in flags),
             )
 
     def start_light(self) -> None:
@@ -136,13 +136,19 @@ class Federation:
 
 @contextmanager
 def federation(
-    url: str, task: str, participants: int, *, kind: Literal["real", "light"], name: str = "bench"
+    url: str,
+    task: str,
+    participants: int,
+    *,
+    kind: Literal["real", "light"],
+    name: str = "bench",
+    flags: tuple[str, ...] = (),
 ) -> Iterator[Federation]:
     """Start participants, and end them when the block ends, also after an exception."""
     with ExitStack() as stack:
         started = Federation(url, task, participants, name=name)
         if kind == "real":
-            started.start_real()
+            started.start_real(*flags)
         else:
             started.start_light()
         for process in started.processes:
