@@ -7,7 +7,7 @@ from contextlib import suppress
 import structlog
 
 from fanfold.coordinator.aggregation.run_state import DivergedError
-from fanfold.coordinator.broker.encoded_version import EncodedVersion, encode_version
+from fanfold.coordinator.broker.encoded_version import EncodedVersion, encode_final, encode_version
 from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.broker.recovery import Recovery
 from fanfold.coordinator.committer import Committer
@@ -220,6 +220,10 @@ class Coordinator:
         self._run.announced(encoded_version.digest)
         return encoded_version
 
+    def _encode_final(self) -> EncodedVersion:
+        border = self._publisher.border
+        return encode_final(self._run, self._settings, epoch=self._committer.epoch, border=border)
+
     def _open_round(self) -> OpenRound:
         """Open the round after the current version, with what was folded before a restart."""
         self._round_began = self._loop.reader.now
@@ -269,9 +273,15 @@ class Coordinator:
         self._committer.commit()
         result = self._reporter.result(is_finished=True)
         reason = result.reason and result.reason[:MOST_REASON]
-        self._publisher.announce(
-            RunFinished(run=self._run.run_id, version=self._run.version, reason=reason)
+        final = self._encode_final() if self._settings.publish_final else None
+        finished = RunFinished(
+            run=self._run.run_id,
+            version=self._run.version,
+            reason=reason,
+            accuracy=result.accuracy,
+            model=None if final is None else final.digest,
         )
+        self._publisher.finish(finished, final)
         while not self._publisher.is_idle:
             self._loop.turn()
         return result

@@ -16,6 +16,7 @@ from fanfold.participant.worker_events import (
     Abandoned,
     Answered,
     Failed,
+    FinalTaken,
     Forgotten,
     Told,
     Worker,
@@ -91,6 +92,8 @@ class Participant:
         self._at_work: Version | None = None
         self._answered: Version | None = None
         """The last one whose update is confirmed."""
+        self._kept: Version | None = None
+        """The last model that the worker was told to keep."""
         self._is_leaving = False
         self._reason = ""
         self._leave_at: float | None = None
@@ -161,6 +164,10 @@ class Participant:
             case Abandoned() | Forgotten():
                 self._at_work = None
                 self._receiver.forget_answer()
+            case FinalTaken():
+                self._say(event.told)
+                if event.version is self._receiver.final:
+                    self._receiver.final_is_kept()
             case Failed():
                 self._fail(event)
             case Told():
@@ -200,15 +207,24 @@ class Participant:
             return
         if note is not None:
             self._read(note)
-        if self._receiver.incoming is not None:
-            self._subscriber.make_room(self._receiver.incoming)
+        for coming in (self._receiver.incoming, self._receiver.final):
+            if coming is not None:
+                self._subscriber.make_room(coming)
+        self._keep_final()
+
+    def _keep_final(self) -> None:
+        """Have the last model of a run kept, as soon as it is whole."""
+        final = self._receiver.final
+        if final is not None and final is not self._kept and final.is_whole:
+            self._kept = final
+            self._worker.keep_final(final)
 
     def _read(self, note: Message) -> None:
         match note:
             case RunFinished():
                 held = self._receiver.held
                 self._receiver.forget_run(note.run)
-                self._say(RunOver(note.run, note.version, note.reason))
+                self._say(RunOver(note.run, note.version, note.reason, note.accuracy))
                 if self._settings.once and held is not None and held.run == note.run:
                     self._leave("the run is finished")
             case UpdateRefused():

@@ -15,6 +15,7 @@ from fanfold.learning import (
     TensorsError,
     TrainingPlan,
     build_network,
+    complex_names,
     dataset_length,
     named_parameters,
     named_tensors,
@@ -23,6 +24,7 @@ from fanfold.learning import (
     resident,
     seeded,
     shared_tensors,
+    tied_names,
     training_seed,
 )
 from fanfold.participant.frozen_part import FrozenPart
@@ -201,6 +203,25 @@ class Trainer:
             yield counted
         finally:
             self._task.execution = execution
+
+    def state_with(self, shared: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the network's state with these shared tensors, copied to the CPU.
+
+        Under the names and in the dtypes of `load_state_dict`; what does not travel is this
+        participant's own.
+
+        Raises:
+            InvalidInputError: if they are of another network.
+        """
+        self._apply(shared, is_whole=False)
+        real_pairs = complex_names(self.network)
+        state = {
+            name: torch.view_as_complex(copied) if name in real_pairs else copied
+            for name, tensor in named_tensors(self.network).items()
+            for copied in (tensor.detach().to("cpu", copy=True),)
+        }
+        tied = tied_names(self.network)
+        return state | {name: state[first] for name, first in tied.items() if first in state}
 
     def _apply(self, base: Mapping[str, Tensor], *, is_whole: bool) -> None:
         shared = self._shared()

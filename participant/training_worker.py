@@ -6,13 +6,14 @@ One thread that trains, encodes and uploads one version at a time, while the ser
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 from torch import Tensor
 
 from fanfold.learning import LearningError, Task, TrainingAbandoned
+from fanfold.participant import final_model
 from fanfold.participant.channel import ParticipantChannel
 from fanfold.participant.fixed_update import fixed_update
 from fanfold.participant.masking import Masking, refuse_masks
@@ -29,6 +30,7 @@ from fanfold.participant.worker_events import (
     Activity,
     Answered,
     Failed,
+    FinalTaken,
     Forgotten,
     Told,
     ToldOnce,
@@ -49,6 +51,13 @@ DISK_PAUSE_SECONDS = 5.0
 STATE_PAUSE_SECONDS = 1.0
 LAST_SECONDS = 0.5
 """How long to wait for work that is done and only has to report it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """An order to keep the last model of a run."""
+
+    version: Version
 
 
 class TrainingWorker:
@@ -92,7 +101,7 @@ class TrainingWorker:
         self._masking = masking
         self._abandoned = threading.Event()
         self._uploader = Uploader(channel, chunk_bytes=chunk_bytes, abandoned=self._abandoned)
-        self._orders: queue.Queue[Version | UpdateRefused | None] = queue.Queue()
+        self._orders: queue.Queue[Version | UpdateRefused | Final | None] = queue.Queue()
         # A daemon: a task that never asks whether it should stop must not keep the process alive.
         threading.Thread(target=self._serve, name="work", daemon=True).start()
         self.activity = Activity()
@@ -110,6 +119,10 @@ class TrainingWorker:
     def refused(self, note: UpdateRefused) -> None:
         """Draw the conclusions of an update that was not counted, once the work in hand is done."""
         self._orders.put(note)
+
+    def keep_final(self, version: Version) -> None:
+        """Keep the last model of a run, once the work in hand is done."""
+        self._orders.put(Final(version))
 
     def let_go(self) -> None:
         """Leave the state folder to another process, once the work in hand is done."""
@@ -138,6 +151,8 @@ class TrainingWorker:
                     self._work(version)
                 case UpdateRefused() as note:
                     self._learn(note)
+                case Final(version):
+                    self._keep_final(version)
                 case None:
                     self._state.let_go()
             self._orders.task_done()
@@ -164,6 +179,17 @@ class TrainingWorker:
             self._deliver(answer if is_confirmed else Abandoned(version))
         finally:
             self.activity = Activity()
+
+    def _keep_final(self, version: Version) -> None:
+        try:
+            self._remember()
+            told = final_model.keep(version, self._trainer, self._state.folder, self.await_disk)
+        except TrainingAbandoned:
+            log.warning("told to stop before the last model was kept; it comes again")
+        except (FanfoldError, LearningError, OSError) as error:
+            self._deliver(Failed(version, error, last_words(error, (FanfoldError, LearningError))))
+        else:
+            self._deliver(FinalTaken(version, told))
 
     def _remember(self) -> TrainingState:
         """Return the state; wait while another process uses the folder."""

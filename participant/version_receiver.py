@@ -16,7 +16,7 @@ from fanfold.schemas.chunking import Assembly, ChunkHeader
 from fanfold.schemas.errors import InvalidInputError, MalformedMessageError
 from fanfold.schemas.events.event import Event, Say
 from fanfold.schemas.events.participant import VersionIgnored, VersionOfOlderEpoch, VersionReceived
-from fanfold.schemas.messages import GlobalParameters, Message
+from fanfold.schemas.messages import FinalModel, GlobalParameters, Message
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.transport import Delivery
 
@@ -50,6 +50,11 @@ class Version:
     """Of its seal: who is to read it may change within an epoch."""
     began_at: float = 0.0
     """When its first chunk arrived, in seconds of the receiver's clock."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of its chunks are here."""
+        return self.assembly is not None and self.assembly.complete
 
     def received(self, now: float) -> VersionReceived:
         """Return what people are told of a version that is whole now."""
@@ -93,6 +98,8 @@ class VersionReceiver:
         """The version in training, or the last one that was answered."""
         self.incoming: Version | None = None
         """A newer version that is being received."""
+        self.final: Version | None = None
+        """The last model of a run that is being received, or kept."""
         self._told = ("", -1, -1)
         """The run, the epoch and the version that were last told to be ignored."""
 
@@ -109,6 +116,9 @@ class VersionReceiver:
             if header.kind == GlobalParameters.KIND:
                 self._take_chunk(header, delivery)
                 return None
+            if header.kind == FinalModel.KIND:
+                self._take_final(header, delivery)
+                return None
             newest = self.incoming or self.held
             known = newest.epoch if newest and newest.run == header.labels.run else 0
             note = self._notes.read(header, delivery.body, least_epoch=known)
@@ -123,11 +133,7 @@ class VersionReceiver:
 
         The one that was held must be answered.
         """
-        if (
-            self.incoming is None
-            or self.incoming.assembly is None
-            or not self.incoming.assembly.complete
-        ):
+        if self.incoming is None or not self.incoming.is_whole:
             return None
         self.held, self.incoming = self.incoming, None
         return self.held
@@ -153,6 +159,12 @@ class VersionReceiver:
         if self.held is not None and self.held.assembly is None:
             self.held = None
 
+    def final_is_kept(self) -> None:
+        """Acknowledge the last model of a run."""
+        if self.final is not None:
+            self._settle(self.final)
+            self.final = None
+
     def forget_run(self, run: str) -> None:
         """Forget a run that is over, and its versions."""
         if self.incoming is not None and self.incoming.run == run:
@@ -161,7 +173,7 @@ class VersionReceiver:
 
     def disconnected(self) -> None:
         """Forget the deliveries of a lost subscription: they come again, and are recognised."""
-        for version in (self.held, self.incoming):
+        for version in (self.held, self.incoming, self.final):
             if version is not None:
                 version.deliveries.clear()
 
@@ -204,21 +216,33 @@ class VersionReceiver:
         elif self._is_newer(labels.run, (header.epoch, labels.version, serial)):
             if self.incoming is not None:
                 self._settle(self.incoming)
-            self.incoming = Version(
-                run=labels.run,
-                epoch=header.epoch,
-                number=labels.version,
-                digest=header.content,
-                num_chunks=header.whole.count,
-                assembly=Assembly(header, self._limits),
-                num_bytes=header.whole.num_bytes,
-                serial=serial,
-                began_at=self._clock(),
-            )
+            self.incoming = self._begin(header, serial)
             self._add(self.incoming, header, delivery)
         else:
             self._tell_ignored(labels.run, labels.version, header.epoch)
             self._acknowledge(delivery)
+
+    def _take_final(self, header: ChunkHeader, delivery: Delivery) -> None:
+        """Take a chunk of the last model of a run; the newest one takes the place of an older."""
+        if self.final is None or self.final.digest != header.content:
+            self.final_is_kept()
+            self.final = self._begin(header, 0)
+        self._add(self.final, header, delivery)
+
+    def _begin(self, header: ChunkHeader, serial: int) -> Version:
+        """Return a version of which no chunk is here yet."""
+        labels = header.labels
+        return Version(
+            run=labels.run or "",
+            epoch=header.epoch or 0,
+            number=labels.version or 0,
+            digest=header.content,
+            num_chunks=header.whole.count,
+            assembly=Assembly(header, self._limits),
+            num_bytes=header.whole.num_bytes,
+            serial=serial,
+            began_at=self._clock(),
+        )
 
     def _take_held(self, held: Version, header: ChunkHeader, delivery: Delivery) -> None:
         """Take a chunk of the held version: keep the redelivery, or note that it arrived again."""
@@ -237,7 +261,8 @@ class VersionReceiver:
                 incoming.assembly.unseal(self._border.opener(header))
         except MalformedMessageError:
             self._settle(incoming)
-            self.incoming = None
+            self.incoming = None if incoming is self.incoming else self.incoming
+            self.final = None if incoming is self.final else self.final
             raise
         self._adopt(incoming, header, delivery)
 

@@ -71,6 +71,14 @@ class Forgotten:
 
 
 @dataclass(frozen=True, slots=True)
+class FinalTaken:
+    """The last model of a run is kept, or there is nowhere to keep it."""
+
+    version: Version
+    told: Event
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The work ended with an exception."""
 
@@ -141,6 +149,9 @@ class Worker(Protocol):
 
     def refused(self, note: UpdateRefused) -> None:
         """Take note that an update was not counted."""
+
+    def keep_final(self, version: Version) -> None:
+        """Keep the last model of a run."""
 
     def let_go(self) -> None:
         """Leave the state folder to who holds the id now, once the work in hand is done."""

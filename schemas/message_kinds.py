@@ -2,6 +2,7 @@
 
 from fanfold.schemas.keeper_messages import Masks, MasksRefused, MasksWanted, SetApproved
 from fanfold.schemas.messages import (
+    FinalModel,
     GlobalParameters,
     Goodbye,
     Hello,
@@ -15,7 +16,8 @@ from fanfold.schemas.messages import (
 MESSAGES: dict[str, type[Message]] = {
     kind.KIND: kind
     for kind in (
-        *(GlobalParameters, RunFinished, UpdateRefused, Update, Hello, Progress, Goodbye),
+        *(GlobalParameters, FinalModel, RunFinished, UpdateRefused),
+        *(Update, Hello, Progress, Goodbye),
         *(MasksWanted, SetApproved, Masks, MasksRefused),
     )
 }

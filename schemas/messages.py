@@ -156,6 +156,15 @@ class GlobalParameters(Message):
         return self.model_dump(exclude=unsaid)
 
 
+class FinalModel(Message):
+    """Coordinator to everybody: the last version, to keep and not to train on."""
+
+    KIND: ClassVar[str] = "FinalModel"
+    TENSORS: ClassVar[Carried] = "values"
+    run: Identifier
+    version: Count
+
+
 class RunFinished(Message):
     """Coordinator to everybody: the run is over, wait for the next one."""
 
@@ -164,10 +173,14 @@ class RunFinished(Message):
     version: Count
     reason: Text | None = None
     """Why it ended before its last round; None if it did not."""
+    accuracy: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """Of the last version, where it is known."""
+    model: Digest | None = None
+    """The digest of the whole FinalModel message that was sent before; None where none was."""
 
     def document(self) -> dict[str, object]:
-        """Return the fields as they travel: the reason only where there is one."""
-        return self.model_dump(exclude={"reason"} if self.reason is None else None)
+        """Return the fields as they travel: those without a value do not."""
+        return self.model_dump(exclude_none=True)
 
 
 class UpdateRefused(Message):

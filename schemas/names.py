@@ -8,7 +8,7 @@ from fanfold.schemas.errors import InvalidInputError
 UPDATE_KEY = "update"
 EVENT_KEY = "event"
 MASKS_KEY = "masks"
-DEAD_LETTER_KEY = ".dead-letters"
+DEAD_LETTER_KEY, OUTCOME_KEY = ".dead-letters", ".outcome"
 """On the resend exchange, which participants cannot write to; no participant has such an id."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -100,6 +100,11 @@ class FederationNames:
     def dead_letters_queue(self) -> str:
         """Queue of malformed messages, for an operator."""
         return f"{self.federation}.dead-letters"
+
+    @property
+    def outcome_queue(self) -> str:
+        """Queue of the last RunFinished, from the end of a run to the start of a coordinator."""
+        return f"{self.federation}.outcome"
 
     def status_queue(self, observer: str) -> str:
         """Return the beginning of the names of the exclusive queues of one `fanfold status`."""

@@ -8,7 +8,13 @@ from functools import partial
 from fanfold.schemas.chunking import DEFAULT_CHUNK_BYTES, Chunk, ChunkHeader, Unseal, slices
 from fanfold.schemas.errors import MalformedMessageError
 from fanfold.schemas.message_codec import Encoded
-from fanfold.schemas.messages import GlobalParameters, RunFinished, Update, UpdateRefused
+from fanfold.schemas.messages import (
+    FinalModel,
+    GlobalParameters,
+    RunFinished,
+    Update,
+    UpdateRefused,
+)
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.sealing.derivation import KEY_BYTES, derived, fingerprint
 from fanfold.sealing.envelope import (
@@ -30,6 +36,7 @@ from fanfold.sealing.statement import COORDINATOR, EVERYBODY, to_participant
 
 _READERS: dict[str, Callable[[str], str]] = {
     GlobalParameters.KIND: lambda _participant: EVERYBODY,
+    FinalModel.KIND: lambda _participant: EVERYBODY,
     RunFinished.KIND: lambda _participant: EVERYBODY,
     UpdateRefused.KIND: to_participant,
 }

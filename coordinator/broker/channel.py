@@ -17,6 +17,7 @@ from fanfold.schemas.names import (
     DEAD_LETTER_KEY,
     EVENT_KEY,
     MASKS_KEY,
+    OUTCOME_KEY,
     UPDATE_KEY,
     FederationNames,
     keeper_key,
@@ -248,6 +249,18 @@ class CoordinatorChannel:
             UnroutableError: if its queue is gone; it will say hello.
         """
         self._publishing.publish(outgoing(chunks, self._names.resend_exchange, participant))
+
+    def keep_outcome(self, chunks: Sequence[Chunk]) -> None:
+        """Keep for onlookers how the run ended, in a queue with room for one such message."""
+        queue, key = self._names.outcome_queue, (self._names.resend_exchange, OUTCOME_KEY)
+        self._publishing.declare_queue(
+            queue, arguments={**self._shared, **queue_arguments.OUTCOME}, bindings=[key]
+        )
+        self._publishing.publish(outgoing(chunks, *key))
+
+    def forget_outcome(self) -> None:
+        """Remove how an earlier run ended: this one goes on."""
+        self._administering.delete_queue(self._names.outcome_queue)
 
     def forget(self, participant: str) -> None:
         """Note that a participant's queue is gone: until its next hello nothing can reach it."""

@@ -10,7 +10,7 @@ from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.schemas.border import IN_CLEAR, CoordinatorsBorder
 from fanfold.schemas.chunking import Chunk, check_cut
-from fanfold.schemas.messages import GlobalParameters
+from fanfold.schemas.messages import FinalModel, GlobalParameters
 from fanfold.schemas.tensor_codec import encode_tensors, encoded_tensors_bytes
 from fanfold.schemas.tensor_table import Kind
 
@@ -20,7 +20,7 @@ class EncodedVersion:
 
     def __init__(
         self,
-        message: GlobalParameters,
+        message: GlobalParameters | FinalModel,
         tensors: Mapping[str, Tensor],
         *,
         kinds: Mapping[str, Kind],
@@ -59,6 +59,21 @@ def encode_version(
     """Return the current version of a run as it is published in an epoch."""
     return EncodedVersion(
         _message(run, settings),
+        run.tensors,
+        kinds=run.kinds,
+        epoch=epoch,
+        encoding=settings.encoding_down,
+        chunk_bytes=settings.chunk_bytes,
+        border=border,
+    )
+
+
+def encode_final(
+    run: RunState, settings: CoordinatorSettings, *, epoch: int, border: CoordinatorsBorder
+) -> EncodedVersion:
+    """Return the last version of a run as participants are to keep it."""
+    return EncodedVersion(
+        FinalModel(run=run.run_id, version=run.version),
         run.tensors,
         kinds=run.kinds,
         epoch=epoch,

@@ -7,7 +7,7 @@ import structlog
 from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.rounds.presence import Presence
-from fanfold.schemas.errors import QueueDownError
+from fanfold.schemas.errors import QueueDownError, TransportError
 
 log = structlog.get_logger()
 
@@ -66,6 +66,13 @@ class FederationQueues:
         self._publisher.publish_if_due()
         emptied, self._emptied = frozenset(self._emptied), set()
         return emptied
+
+    def forget_outcome(self) -> None:
+        """Remove what was kept of the end of an earlier run, if it can be reached now."""
+        try:
+            self._channel.forget_outcome()
+        except TransportError as error:
+            log.warning("the end of the last run is still told", reason=str(error))
 
     def declare_again(self, participants: Iterable[str] = ()) -> None:
         """Make sure of what all share, and that versions reach these.

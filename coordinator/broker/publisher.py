@@ -21,7 +21,7 @@ from fanfold.schemas.errors import (
     UnroutableError,
 )
 from fanfold.schemas.message_codec import encode
-from fanfold.schemas.messages import Message
+from fanfold.schemas.messages import Message, RunFinished
 from fanfold.schemas.names import keeper_key
 from fanfold.transport import Delivery
 
@@ -224,6 +224,17 @@ class Publisher:
         key = keeper_key(keeper)
         chunks = cut(encode(request))
         self._submit(partial(self._channel.resend, key, chunks), Sending(participant=key))
+
+    def finish(self, finished: RunFinished, final: EncodedVersion | None = None) -> None:
+        """Begin to send the last model, if there is one to send, and then that the run is over.
+
+        The latter is kept for who looks later, too.
+        """
+        if final is not None:
+            self._submit(partial(self._channel.publish, final.chunks), Sending(final))
+        chunks = self.border.seal(encode(finished), epoch=self._store.epoch)
+        for send in (self._channel.publish, self._channel.keep_outcome):
+            self._submit(partial(send, chunks), Sending())
 
     def dead_letter(self, delivery: Delivery, reason: str) -> None:
         """Begin to put a malformed message aside, unless too many wait for that already."""

@@ -103,6 +103,7 @@ class Recovery:
                 log.warning("cannot receive yet", reason=str(error))
                 self._reader.pause(STANDBY_SECONDS)
             else:
+                self._queues.forget_outcome()
                 self._look_at = self._reader.now + LOOK_SECONDS
                 return
 

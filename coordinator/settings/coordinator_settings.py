@@ -84,6 +84,11 @@ class HostedRoundSettings(RoundSettings):
     device: str | None = Field(
         None, description="Device of the evaluation; the local accelerator by default."
     )
+    publish_final: bool = Field(
+        False,
+        description="Send the last model to all participants, who keep it in their --state-dir as "
+        "final.safetensors.",
+    )
     resume: bool = Field(
         True, description="Resume from the checkpoint in --out; --no-resume is the same as --fresh."
     )

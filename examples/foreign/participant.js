@@ -90,6 +90,7 @@ function settle(version) {
 }
 
 function take({ properties: { type, headers }, fields: { redelivered }, content }, acknowledge) {
+  if (type === 'FinalModel') return acknowledge(); // for those who keep it
   if (type !== 'GlobalParameters') {
     const small = new Assembly(type, headers);
     small.add(headers, content);

@@ -110,6 +110,11 @@ SENTENCES = {
         "version {version} of run {run} is ignored: epoch {epoch} is older than {newest_epoch}; if "
         "its coordinator's folder was restored from a backup, start it with --restored"
     ),
+    "final_model_kept": "the last model of run {run}, version {version}, is in {model}",
+    "final_model_ignored": (
+        "the last model of run {run}, version {version}, is not kept; name a folder for it with "
+        "--state-dir"
+    ),
     "state_dir_taken": "another process uses --state-dir {folder}: waiting until it ends",
     "state_is_older": (
         "--state-dir is of version {version}, and {newest} is here: if it comes from a backup, "

@@ -51,6 +51,26 @@ class RunOver(Event):
     version: int
     reason: str | None = None
     """Why it ended before its last round."""
+    accuracy: float | None = None
+    """Of that version, as the coordinator measured it."""
+
+
+@dataclass(frozen=True)
+class FinalModelKept(Event):
+    """The last model of a run is in the state folder."""
+
+    run: str
+    version: int
+    model: str
+    """The file."""
+
+
+@dataclass(frozen=True)
+class FinalModelIgnored(Event):
+    """The last model of a run was sent, and there is no state folder to keep it in."""
+
+    run: str
+    version: int
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,9 @@ class FakeConnection:
             self._ask(f"bind_queue {name}")
         return QueueState(name, num_ready=0, num_consumers=0)
 
+    def delete_queue(self, name: str) -> None:
+        self._ask(f"delete_queue {name}")
+
     def bind_queue(self, queue: str, exchange: str, routing_key: str = "") -> None:
         self._ask(f"bind_queue {queue}")
 

@@ -41,6 +41,8 @@ class FederationStatus:
     """The newest version that was seen, or named in a report."""
     ended: str | None = None
     """That the run is over, and why if that was before its last round; None while it goes on."""
+    accuracy: float | None = None
+    """Of the last version of a run that is over, where it is known."""
     queues: list[QueueStatus] | None = None
     cannot_see: list[str] = field(default_factory=list)
     """What is not known, and why, as sentences."""
@@ -84,7 +86,7 @@ class FederationStatus:
     def take_end(self, finished: RunFinished) -> None:
         """Take in that a run is over."""
         self.take_version(Labels(run=finished.run, version=finished.version), None)
-        self.ended = finished.reason or "after its last round"
+        self.ended, self.accuracy = finished.reason or "after its last round", finished.accuracy
 
     @property
     def round(self) -> int | None:
@@ -127,6 +129,7 @@ class FederationStatus:
             "version": self.version,
             "round": self.round,
             "ended": self.ended,
+            "accuracy": None if self.ended is None else self.accuracy,
             "participants": self.participants(now),
             "queues": None if self.queues is None else [asdict(queue) for queue in self.queues],
             "cannot_see": self.cannot_see,

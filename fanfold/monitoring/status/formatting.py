@@ -55,7 +55,9 @@ def headline(status: FederationStatus) -> str:
     if status.round is not None:
         known.append(f"run {status.run}, round {status.round} on version {status.version}")
     elif status.ended is not None:
-        known.append(f"run {status.run} is over with version {status.version}: {status.ended}")
+        accuracy = "" if status.accuracy is None else f" and accuracy {status.accuracy:.4f}"
+        over = f"run {status.run} is over with version {status.version}{accuracy}"
+        known.append(f"{over}: {status.ended}")
     if status.epoch is not None:
         known.append(f"epoch {status.epoch}")
     return printable(", ".join(known))

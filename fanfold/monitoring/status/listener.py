@@ -52,6 +52,7 @@ class Listener:
         self._event_buffer = event_buffer
         self._queue = names.status_queue(secrets.token_hex(4))
         self._versions: Subscription | None = None
+        self._outcome: Subscription | None = None
         self._seen: Delivery | None = None
         self.problem: str | None = None
         """Why nothing can be received, as a sentence; None if it can."""
@@ -70,11 +71,13 @@ class Listener:
             case Delivery() if event.subscription is self._versions:
                 self._seen = event
                 self._take_version(event)
+            case Delivery() if event.subscription is self._outcome:
+                self._take_outcome(event)
             case Delivery():
                 self._connection.acknowledge(event)
                 self._take_event(event)
             case Disconnected():
-                self._versions = self._seen = None
+                self._versions = self._outcome = self._seen = None
                 self.problem = f"no connection to the broker: {event.reason}"
             case Connected():
                 self.problem = None
@@ -106,6 +109,29 @@ class Listener:
             self.problem = str(error)
         else:
             self.problem = None
+            self._ask_for_the_outcome()
+
+    def _ask_for_the_outcome(self) -> None:
+        """Read the end of the last run, which has a queue where no coordinator came since."""
+        try:
+            self._outcome = self._connection.subscribe(
+                self._names.outcome_queue, prefetch=1, consumer_tag="status, outcome"
+            )
+        except RefusedByBrokerError as refusal:
+            if refusal.code != NOT_FOUND:
+                self.problem = f"this login may not see how the last run ended: {refusal}"
+        except (ConnectionLostError, BrokerUnreachableError) as error:
+            self.problem = str(error)
+
+    def _take_outcome(self, delivery: Delivery) -> None:
+        """Take the end of the last run, and give it back to the queue for who looks next."""
+        if self._outcome is not None:
+            self._connection.unsubscribe(self._outcome)
+            self._outcome = None
+        try:
+            self._take_end(read_event(delivery))
+        except MalformedMessageError:
+            return  # of another release
 
     def _take_event(self, delivery: Delivery) -> None:
         try:
