@@ -37,6 +37,11 @@ def test_a_plan_that_cannot_train_is_refused(field: dict[str, object]) -> None:
         TrainingPlan.model_validate(field)
 
 
-def test_only_three_kinds_of_message_carry_tensors() -> None:
+def test_only_four_kinds_of_message_carry_tensors() -> None:
     carried = {name: kind.TENSORS for name, kind in MESSAGES.items() if kind.TENSORS != "none"}
-    assert carried == {"GlobalParameters": "values", "Update": "changes", "Masks": "values"}
+    assert carried == {
+        "FinalModel": "values",
+        "GlobalParameters": "values",
+        "Update": "changes",
+        "Masks": "values",
+    }

@@ -67,7 +67,7 @@ class Walk:
             cwd=self.folder,
             env=os.environ
             | {
-                "PYTHONPATH": str(ROOT),
+                "PYTHONPATH": str(self.clone),
                 "FANFOLD_MANAGEMENT_PASSWORD": self.secret("operator-password").strip(),
             },
             check=True,
