@@ -20,7 +20,8 @@ from fanfold.participant.channel import ParticipantChannel
 from fanfold.participant.membership import Membership
 from fanfold.participant.service import Participant
 from fanfold.participant.settings import ParticipantSettings
-from fanfold.participant.version_receiver import Version, VersionReceiver
+from fanfold.participant.version import Version
+from fanfold.participant.version_receiver import VersionReceiver
 from fanfold.participant.worker_events import Activity, Answered, Failed, last_words
 from fanfold.schemas.chunking import cut
 from fanfold.schemas.events.event import Event

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fanfold.participant.trainer import Trainer
-from fanfold.participant.version_receiver import Version
+from fanfold.participant.version import Version
 from fanfold.schemas.events.event import Event
 from fanfold.schemas.events.participant import FinalModelIgnored, FinalModelKept
 from fanfold.schemas.tensor_codec import decode_tensors

@@ -5,7 +5,7 @@ import secrets
 import structlog
 
 from fanfold.participant.channel import ParticipantChannel
-from fanfold.participant.version_receiver import Version
+from fanfold.participant.version import Version
 from fanfold.participant.worker_events import Activity
 from fanfold.schemas.errors import (
     BrokerUnreachableError,

@@ -10,7 +10,8 @@ from fanfold.participant.channel import ParticipantChannel
 from fanfold.participant.membership import Membership
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.participant.subscriber import Subscriber
-from fanfold.participant.version_receiver import Version, VersionReceiver
+from fanfold.participant.version import Version
+from fanfold.participant.version_receiver import VersionReceiver
 from fanfold.participant.worker_events import (
     ABANDON_SECONDS,
     Abandoned,

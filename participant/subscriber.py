@@ -5,7 +5,8 @@ from collections.abc import Callable
 from fanfold.participant.channel import ParticipantChannel
 from fanfold.participant.membership import Membership
 from fanfold.participant.settings import ParticipantSettings
-from fanfold.participant.version_receiver import Version, VersionReceiver
+from fanfold.participant.version import Version
+from fanfold.participant.version_receiver import VersionReceiver
 from fanfold.participant.worker_events import Worker
 from fanfold.schemas.errors import (
     ACCESS_REFUSED,

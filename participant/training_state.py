@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from fanfold.participant import state_files
-from fanfold.participant.version_receiver import Version
+from fanfold.participant.version import Version
 from fanfold.schemas.error_feedback import owed_again
 from fanfold.schemas.errors import InvalidInputError, MalformedMessageError
 from fanfold.schemas.message_codec import Encoded, decode

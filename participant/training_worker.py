@@ -23,7 +23,7 @@ from fanfold.participant.trainer import TrainedUpdate, Trainer
 from fanfold.participant.training_state import FILE, TrainingState, restore_private
 from fanfold.participant.update_privacy import private_update
 from fanfold.participant.uploader import Uploader
-from fanfold.participant.version_receiver import Version
+from fanfold.participant.version import Version
 from fanfold.participant.worker_events import (
     ABANDON_SECONDS,
     Abandoned,

@@ -8,14 +8,15 @@ acknowledged and dropped. Nothing here uses the broker: it takes deliveries and 
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from fanfold.participant.note_reader import NoteReader
+from fanfold.participant.version import Version
 from fanfold.schemas.border import IN_CLEAR, Border
 from fanfold.schemas.chunking import Assembly, ChunkHeader
 from fanfold.schemas.errors import InvalidInputError, MalformedMessageError
 from fanfold.schemas.events.event import Event, Say
-from fanfold.schemas.events.participant import VersionIgnored, VersionOfOlderEpoch, VersionReceived
+from fanfold.schemas.events.participant import VersionIgnored, VersionOfOlderEpoch
 from fanfold.schemas.messages import FinalModel, GlobalParameters, Message
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.transport import Delivery
@@ -26,44 +27,6 @@ _ANY_BYTES = 1 << 53
 
 def _unsaid(_event: Event) -> None:
     """Tell nobody."""
-
-
-@dataclass(slots=True)
-class Version:
-    """A version that is being received, trained on, or answered."""
-
-    run: str
-    epoch: int
-    number: int
-    digest: str
-    """What an update names it by."""
-    num_chunks: int
-    assembly: Assembly | None
-    """Its bytes; None once it is answered, because they are no longer needed."""
-    deliveries: dict[int, Delivery] = field(default_factory=dict)
-    """The deliveries to acknowledge at the end, by chunk, without the bodies."""
-    seen_again: set[int] = field(default_factory=set)
-    """The chunks that arrived again after it was answered."""
-    num_bytes: int = 0
-    """Length of the whole message."""
-    serial: int = 0
-    """Of its seal: who is to read it may change within an epoch."""
-    began_at: float = 0.0
-    """When its first chunk arrived, in seconds of the receiver's clock."""
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all of its chunks are here."""
-        return self.assembly is not None and self.assembly.complete
-
-    def received(self, now: float) -> VersionReceived:
-        """Return what people are told of a version that is whole now."""
-        return VersionReceived(
-            run=self.run,
-            version=self.number,
-            bytes=self.num_bytes,
-            seconds=round(now - self.began_at, 6),
-        )
 
 
 class VersionReceiver:

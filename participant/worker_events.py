@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from fanfold.participant.version_receiver import Version
+from fanfold.participant.version import Version
 from fanfold.schemas.errors import FanfoldError
 from fanfold.schemas.events.event import Event
 from fanfold.schemas.events.participant import UpdateSent

@@ -8,7 +8,7 @@ from fanfold.learning import load_task
 from fanfold.participant.state_folder import StateFolder
 from fanfold.participant.trainer import Trainer
 from fanfold.participant.training_worker import TrainingWorker
-from fanfold.participant.version_receiver import Version
+from fanfold.participant.version import Version
 from fanfold.schemas.border import IN_CLEAR
 from fanfold.schemas.chunking import Assembly, cut
 from fanfold.schemas.messages import GlobalParameters, TrainingPlan

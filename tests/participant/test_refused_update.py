@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fanfold.participant.training_state import KEPT_UPDATES, TrainingState
-from fanfold.participant.version_receiver import Version
+from fanfold.participant.version import Version
 from fanfold.participant.worker_events import Answered
 from fanfold.schemas.error_feedback import encode_with_feedback
 from fanfold.schemas.message_codec import Encoded

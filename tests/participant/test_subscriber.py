@@ -9,7 +9,8 @@ from fanfold.participant.channel import ParticipantChannel
 from fanfold.participant.service import Participant
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.participant.subscriber import SUBSCRIBES_AGAIN, Subscriber
-from fanfold.participant.version_receiver import Version, VersionReceiver
+from fanfold.participant.version import Version
+from fanfold.participant.version_receiver import VersionReceiver
 from fanfold.participant.worker_events import Activity
 from fanfold.schemas.chunking import cut
 from fanfold.schemas.errors import RefusedByBrokerError

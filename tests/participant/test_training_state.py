@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fanfold.participant.training_state import FILE, TrainingState, restore_private
-from fanfold.participant.version_receiver import Version
+from fanfold.participant.version import Version
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.message_codec import Encoded
 from fanfold.schemas.messages import Update, UpdateRefused

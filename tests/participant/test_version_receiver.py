@@ -7,7 +7,8 @@ import pytest
 import torch
 from named_events import named
 
-from fanfold.participant.version_receiver import Version, VersionReceiver
+from fanfold.participant.version import Version
+from fanfold.participant.version_receiver import VersionReceiver
 from fanfold.schemas.chunking import Chunk, cut
 from fanfold.schemas.errors import InvalidInputError, MalformedMessageError
 from fanfold.schemas.events.participant import VersionOfOlderEpoch

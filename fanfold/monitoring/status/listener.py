@@ -129,7 +129,7 @@ class Listener:
             self._connection.unsubscribe(self._outcome)
             self._outcome = None
         try:
-            self._take_end(read_event(delivery))
+            self._take_end(_end_of(event_header(delivery), delivery.body))
         except MalformedMessageError:
             return  # of another release
 
