@@ -79,7 +79,7 @@ def test_every_alert_is_proved_to_fire() -> None:
 def test_a_loss_that_is_not_finite_is_a_number_of_its_own() -> None:
     """A round's record has no number for it, and the gauge of the loss keeps the last one."""
     metrics = CoordinatorMetrics(federation="f", version="1")
-    reports = RoundReports(metrics.hear)
+    reports = RoundReports()
     seen: list[tuple[float | None, float | None]] = []
     for version, loss in enumerate((0.5, math.nan, math.inf, 0.25), start=1):
         closed = RoundClosed(
@@ -95,7 +95,9 @@ def test_a_loss_that_is_not_finite_is_a_number_of_its_own() -> None:
         )
         reports.closed(closed, awaits_evaluation=True)
         reports.evaluated(version, {"loss": loss})
-        reports.tell_ready()
+        reports.committed()
+        for told in reports.take_ready():
+            metrics.hear(told)
         seen.append(
             (
                 metrics.registry.get_sample_value("fanfold_coordinator_loss"),
