@@ -1,6 +1,7 @@
 """The last model of a run: put together as it comes, and kept in the state folder."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from fanfold.participant.trainer import Trainer
@@ -12,6 +13,13 @@ from fanfold.storage import safetensors_file
 from fanfold.storage.disk import until_there_is_room
 
 FILE = "final.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """To keep the last model of a run."""
+
+    version: Version
 
 
 def keep(

@@ -6,7 +6,7 @@ One thread that trains, encodes and uploads one version at a time, while the ser
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -53,13 +53,6 @@ LAST_SECONDS = 0.5
 """How long to wait for work that is done and only has to report it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Final:
-    """An order to keep the last model of a run."""
-
-    version: Version
-
-
 class TrainingWorker:
     """Trains, encodes and uploads one version at a time, in a thread of its own.
 
@@ -101,7 +94,7 @@ class TrainingWorker:
         self._masking = masking
         self._abandoned = threading.Event()
         self._uploader = Uploader(channel, chunk_bytes=chunk_bytes, abandoned=self._abandoned)
-        self._orders: queue.Queue[Version | UpdateRefused | Final | None] = queue.Queue()
+        self._orders: queue.Queue[object] = queue.Queue()
         # A daemon: a task that never asks whether it should stop must not keep the process alive.
         threading.Thread(target=self._serve, name="work", daemon=True).start()
         self.activity = Activity()
@@ -122,7 +115,7 @@ class TrainingWorker:
 
     def keep_final(self, version: Version) -> None:
         """Keep the last model of a run, once the work in hand is done."""
-        self._orders.put(Final(version))
+        self._orders.put(final_model.Order(version))
 
     def let_go(self) -> None:
         """Leave the state folder to another process, once the work in hand is done."""
@@ -151,7 +144,7 @@ class TrainingWorker:
                     self._work(version)
                 case UpdateRefused() as note:
                     self._learn(note)
-                case Final(version):
+                case final_model.Order(version):
                     self._keep_final(version)
                 case None:
                     self._state.let_go()
@@ -168,8 +161,9 @@ class TrainingWorker:
                 return
             if encoded is None:
                 encoded, trained = self._train(version, training_state)
+            self.activity = Activity("uploading")
             with self._observer.phase("upload"):
-                is_confirmed = self._upload(encoded)
+                is_confirmed = self._uploader.upload(encoded)
         except TrainingAbandoned:
             self._deliver(Abandoned(version))
         except BaseException as error:  # noqa: BLE001 - raised again in the service's thread
@@ -298,11 +292,6 @@ class TrainingWorker:
         self._deliver(Told(kind(str(self._state.folder), reason=error.strerror)))
         if self._abandoned.wait(DISK_PAUSE_SECONDS):
             raise TrainingAbandoned(self.activity.step, self.activity.steps)
-
-    def _upload(self, encoded: Encoded) -> bool:
-        """Publish until the broker has it; False if told to stop before."""
-        self.activity = Activity("uploading")
-        return self._uploader.upload(encoded)
 
     def _on_step(self, step: int, steps: int, _loss: Any) -> None:
         self.activity.step, self.activity.steps = step, steps

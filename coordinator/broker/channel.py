@@ -10,6 +10,7 @@ from functools import partial
 import structlog
 
 from fanfold.coordinator.broker import queue_arguments
+from fanfold.coordinator.broker.dead_letter import dead_letter_of
 from fanfold.coordinator.broker.queue_maker import QueueMaker
 from fanfold.schemas.chunking import Chunk
 from fanfold.schemas.errors import NOT_FOUND, RESOURCE_LOCKED, RefusedByBrokerError, UnroutableError
@@ -32,9 +33,6 @@ from fanfold.transport import (
 )
 
 EVENTS_WINDOW = 256
-DEAD_LETTER_BYTES = 64 << 10
-"""What is kept of one; a person needs no more, and they wait in memory while the broker is full."""
-
 log = structlog.get_logger()
 
 
@@ -275,18 +273,7 @@ class CoordinatorChannel:
 
         What is returned holds no more of a large body than is kept of it.
         """
-        letter = Outgoing(
-            exchange=self._names.resend_exchange,
-            routing_key=DEAD_LETTER_KEY,
-            body=delivery.body[:DEAD_LETTER_BYTES],
-            kind=delivery.kind,
-            message_id=delivery.message_id,
-            headers={
-                "reason": reason[:1024],
-                "sender": delivery.user_id or "unknown",
-                "body_bytes": len(delivery.body),
-            },
-        )
+        letter = dead_letter_of(delivery, reason, self._names.resend_exchange)
         return partial(self._keep, letter)
 
     def _keep(self, letter: Outgoing) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from fanfold.coordinator.admission.rate_limits import MAX_ANSWERS, MAX_MALFORMED, MAX_NEWS
 from fanfold.coordinator.aggregation.refusals import Reason
-from fanfold.coordinator.broker.channel import DEAD_LETTER_BYTES
+from fanfold.coordinator.broker.dead_letter import DEAD_LETTER_BYTES
 from fanfold.coordinator.broker.publisher import MAX_WELCOMES
 from fanfold.schemas.chunking import Assembly, ChunkHeader, cut
 from fanfold.schemas.message_codec import encode
