@@ -54,6 +54,8 @@ NOWHERE = "--broker=amqp://127.0.0.1:1"
             "choose --chunk-bytes 1038 or more",
         ),
         ([TASK, NOWHERE, "--initial=missing.safetensors"], "cannot be read as safetensors"),
+        ([TASK, NOWHERE, "--restored"], "holds no checkpoint; put the backup there first, or"),
+        ([TASK, NOWHERE, "--restored", "--fresh"], "--fresh begins anew; leave one of them out"),
     ],
 )
 def test_a_coordinators_mistakes_end_with_two(

@@ -85,6 +85,22 @@ def test_the_same_tap_finds_everything_in_clear(ward: Ward) -> None:
     assert {what for what in missing if not what.startswith("trained")} == set()
 
 
+@pytest.mark.slow
+def test_the_last_model_is_sealed_too(ward: Ward) -> None:
+    """Who has the keys keeps it, and the tap finds nothing of it."""
+    hub = ward.coordinator(KNOWN, rounds=2, publish_final=True)
+    keeps = ward.participant(KNOWN, 0, state_dir=ward.folder / "state")
+    ward.participant(KNOWN, 1)
+    outcome = hub.result.result(90)
+    (kept,) = keeps.wait_for("final_model_kept")
+    ours, theirs = load_file(outcome.model), load_file(kept["model"])
+    assert {name: each.tolist() for name, each in ours.items()} == {
+        name: each.tolist() for name, each in theirs.items()
+    }
+    assert "FinalModel" in {message.kind for message in ward.relay.seen}
+    assert found(secrets_of(outcome.model), told(ward.relay.seen)) == []
+
+
 class Once:
     """Does something to one message of each kind, the second that comes, and lets others pass."""
 
