@@ -7,8 +7,7 @@ turns a dataset that always returns the same examples into tensors, once.
 """
 
 from collections.abc import Iterator
-from math import ceil
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from torch.utils.data import (
     Dataset,
     IterableDataset,
     RandomSampler,
+    Sampler,
     Subset,
     TensorDataset,
     default_collate,
@@ -27,16 +27,7 @@ from fanfold.learning.collation import Collate, Collated, Loading
 from fanfold.learning.device import to_device
 from fanfold.learning.errors import TaskError
 from fanfold.learning.execution import Execution
-
-
-class Batches(Protocol):
-    """Batches that can be iterated again and again: each iteration is one pass over the dataset.
-
-    If the batches are shuffled, they are shuffled anew for every pass.
-    """
-
-    def __len__(self) -> int: ...
-    def __iter__(self) -> Iterator[Any]: ...
+from fanfold.learning.tensor_batches import Batches, Shuffled, TensorBatches
 
 
 def dataset_length(dataset: Dataset[Any]) -> int:
@@ -102,45 +93,6 @@ def in_memory(dataset: Dataset[Any], limit_bytes: int = 2 * 2**30) -> Dataset[An
     return TensorDataset(*default_collate([source[index] for index in range(length)]))
 
 
-class TensorBatches:
-    """Batches gathered from whole tensors; see `make_batches`."""
-
-    def __init__(
-        self,
-        tensors: tuple[Tensor, ...],
-        batch_size: int,
-        *,
-        generator: torch.Generator | None,
-        drop_last: bool,
-        device: torch.device,
-        channels_last: bool,
-    ) -> None:
-        self.tensors = tensors
-        self.batch_size = batch_size
-        self.generator = generator
-        self.device = device
-        self.channels_last = channels_last
-        length = len(tensors[0])
-        self.length = length - length % batch_size if drop_last else length
-
-    def __len__(self) -> int:
-        return ceil(self.length / self.batch_size)
-
-    def __iter__(self) -> Iterator[Any]:
-        if self.generator is None:
-            for begin in range(0, self.length, self.batch_size):
-                end = min(begin + self.batch_size, self.length)
-                yield self._on_device(tuple(tensor[begin:end] for tensor in self.tensors))
-            return
-        # Drawn on the CPU whatever the device: the same seed gives the same batches everywhere.
-        order = torch.randperm(len(self.tensors[0]), generator=self.generator)[: self.length]
-        for chosen in torch.split(order.to(self.tensors[0].device), self.batch_size):
-            yield self._on_device(tuple(tensor.index_select(0, chosen) for tensor in self.tensors))
-
-    def _on_device(self, batch: tuple[Tensor, ...]) -> Any:
-        return to_device(batch, self.device, channels_last=self.channels_last)
-
-
 class LoadedBatches:
     """Batches from a `DataLoader`, moved to the device; see `make_batches`."""
 
@@ -184,34 +136,62 @@ def make_batches(
         TaskError: if the dataset is empty or has no length, or the sampler has none.
     """
     dataset_length(dataset)
-    if loading == Loading():
-        tensors = dataset_tensors(resident(dataset, device, execution.resident_bytes))
-        if tensors is not None:
-            return TensorBatches(
-                tensors,
-                batch_size,
-                generator=generator,
-                drop_last=drop_last,
+    tensors = dataset_tensors(dataset)
+    if tensors is not None and loading.collate is None:
+        held = dataset_tensors(resident(dataset, device, execution.resident_bytes)) or tensors
+        order = _chosen(held, batch_size, generator, drop_last=drop_last, sampler=loading.sampler)
+        return _with_length(
+            TensorBatches(
+                held,
+                order,
+                batch_size=batch_size,
                 device=device,
                 channels_last=execution.channels_last,
+                reuses_memory=execution.cuda_graphs and held[0].device.type == "cuda",
             )
+        )
     is_iterable = isinstance(dataset, IterableDataset)
     # Every worker would yield all of an iterable dataset.
     workers = min(1, execution.loader_workers) if is_iterable else execution.loader_workers
+    if is_there := tensors is not None and tensors[0].device.type != "cpu":
+        workers = 0  # another process cannot read what is on the device
     loader: DataLoader[Any] = DataLoader(
         dataset,
         generator=generator,
         collate_fn=_collated(loading.collate),
-        pin_memory=device.type == "cuda",
+        pin_memory=device.type == "cuda" and not is_there,
         num_workers=workers,
         persistent_workers=workers > 0,
         **_order(dataset, batch_size, generator=generator, drop_last=drop_last, loading=loading),
     )
+    return _with_length(LoadedBatches(loader, device, channels_last=execution.channels_last))
+
+
+def _chosen(
+    tensors: tuple[Tensor, ...],
+    batch_size: int,
+    generator: torch.Generator | None,
+    *,
+    drop_last: bool,
+    sampler: Sampler[Any] | None,
+) -> Batches | None:
+    """Return the examples of each batch; None where they keep their order."""
+    if isinstance(sampler, BatchSampler):
+        return sampler
+    if sampler is not None:
+        return BatchSampler(sampler, batch_size, drop_last)
+    if generator is None:
+        return None
+    length, device = len(tensors[0]), tensors[0].device
+    return Shuffled(length, batch_size, generator, drop_last=drop_last, device=device)
+
+
+def _with_length(batches: Batches) -> Batches:
     try:
-        len(loader)
+        len(batches)
     except TypeError as error:
         raise TaskError(f"the task's sampler has no length: {error}") from error
-    return LoadedBatches(loader, device, channels_last=execution.channels_last)
+    return batches
 
 
 def _order(

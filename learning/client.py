@@ -66,7 +66,9 @@ class Client:
         self.task = task or _Classification(dataset)
         self.plan = plan or TrainingPlan()
         self.device = self.task.execution.device or local_device()
-        self.dataset = resident(dataset, self.device, self.task.execution.resident_bytes)
+        self.dataset = dataset
+        if type(self.task).collate is Task.collate:  # another one takes example after example
+            self.dataset = resident(dataset, self.device, self.task.execution.resident_bytes)
         self.history: list[Metrics] = []
         self._version = 0
         with seeded(training_seed(self.plan.seed, 0, client_id)):  # initialises private layers

@@ -89,6 +89,7 @@ def limit_device_memory(device: torch.device, fraction: float) -> None:
     if not 0 < fraction <= 1:
         raise DeviceError(f"a fraction of memory is above 0 and at most 1, not {fraction}")
     if device.type == "cuda":
-        torch.cuda.set_per_process_memory_fraction(fraction, device)
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.set_per_process_memory_fraction(fraction, index)
     elif device.type == "mps":
         torch.mps.set_per_process_memory_fraction(fraction)

@@ -26,6 +26,8 @@ class Execution:
     """Store images in memory as NHWC, the layout in which tensor cores convolve fastest."""
     compiled: bool = False
     """Compile the network with `torch.compile`: a slow first step, faster ones after it."""
+    cuda_graphs: bool = False
+    """Record a step on a CUDA device and replay it; see `fanfold.learning.cuda_graphs`."""
     resident_bytes: int = 2 * 2**30
     """Data up to this size is copied to the device once, as a whole; larger data by the batch."""
     loader_workers: int = 0

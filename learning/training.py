@@ -5,24 +5,24 @@ read once per pass. Every mean is a mean over examples, so a smaller last batch 
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim import SGD, Adagrad
+from torch.optim import SGD
 from torch.utils.data import Dataset
 
 from fanfold.learning.batches import dataset_length, make_batches
 from fanfold.learning.collation import Loading, batch_length
+from fanfold.learning.cuda_graphs import CudaRecorder, Replays, Run
 from fanfold.learning.errors import LearningError, TrainingAbandoned
 from fanfold.learning.execution import PLAIN, Execution
 from fanfold.learning.measures import Means, Measure, Metrics, classification
 from fanfold.learning.optimizers import OptimizerFactory, local_optimizer
-
-TAKES_SPARSE = (SGD, Adagrad)
-"""Optimizers that step along sparse gradients as they are."""
+from fanfold.learning.step import Step, precision
+from fanfold.learning.tensor_batches import TensorBatches
 
 
 @contextmanager
@@ -93,9 +93,14 @@ def train(
         parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         if not parameters:
             raise LearningError("the network has no parameter that requires gradients")
-        base = [parameter.detach().clone() for parameter in parameters] if proximal_mu else []
         factory = local_optimizer(opt) if isinstance(opt, str) else opt
-        optimizer = factory(parameters, lr=lr)
+        one = Step(
+            measure,
+            factory(parameters, lr=lr),
+            parameters,
+            proximal_mu=proximal_mu,
+            precision=precision(device, bfloat16=execution.bfloat16),
+        )
         generator = torch.Generator().manual_seed(_drawn_seed() if seed is None else seed)
         batches = make_batches(
             dataset,
@@ -106,7 +111,10 @@ def train(
             drop_last=_sits_out(network, dataset_length(dataset), batch_size, execution),
             loading=loading,
         )
-        takes_sparse = isinstance(optimizer, TAKES_SPARSE) and not base
+        take_step: Run = one
+        if execution.cuda_graphs and device.type == "cuda":
+            is_gathered = isinstance(batches, TensorBatches)
+            take_step = Replays(one, CudaRecorder(one.optimizer, is_gathered=is_gathered))
         steps = epochs * len(batches) if steps is None else steps
         step = 0
         history = []
@@ -116,21 +124,11 @@ def train(
             for _, batch in zip(range(steps - step), batches, strict=False):
                 if execution.should_stop is not None and execution.should_stop():
                     raise TrainingAbandoned(step, steps)
-                with _precision(device, execution), _in_words():
-                    measured = measure(batch)
-                _check_loss(measured[0])
-                optimizer.zero_grad()
-                measured[0].backward()
-                if not takes_sparse:
-                    _make_dense(parameters)
-                for parameter, start in zip(parameters, base, strict=False):
-                    if parameter.grad is not None:  # the gradient of the proximal term
-                        parameter.grad.add_(parameter.detach() - start, alpha=proximal_mu)
-                optimizer.step()
+                measured = take_step(batch)
                 step += 1
                 means.add(measured, length_of(batch))
                 if execution.on_step is not None:
-                    execution.on_step(step, steps, measured[0].detach())
+                    execution.on_step(step, steps, measured[0])
             history.append(means.read())
         return history
 
@@ -154,7 +152,7 @@ def measure_all(
         for step, batch in enumerate(batches):
             if execution.should_stop is not None and execution.should_stop():
                 raise TrainingAbandoned(step, len(batches))
-            with _precision(device, execution):
+            with precision(device, bfloat16=execution.bfloat16):
                 measured = measure(batch)
             means.add(measured, length_of(batch))
         return means.read()
@@ -229,47 +227,6 @@ def _sits_out(network: nn.Module, num_examples: int, batch_size: int, execution:
         "over, and batch normalisation cannot train on a single one"
     )
     return True
-
-
-@contextmanager
-def _in_words() -> Iterator[None]:
-    """Tells what torch says of a batch with one example in a sentence of ours."""
-    try:
-        yield
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise LearningError(
-            "batch normalisation cannot train on a single example; there must be two in each batch "
-            "at least: more data, a larger --batch-size, or group or layer normalisation"
-        ) from error
-
-
-def _check_loss(loss: Tensor) -> None:
-    if not loss.requires_grad:
-        raise LearningError(
-            "the loss does not depend on any parameter that is trained: something in `loss` or "
-            "`process_batch` cuts it off, or every layer that it uses is frozen"
-        )
-    if loss.numel() != 1:
-        raise LearningError(
-            f"the loss of a batch has the shape {list(loss.shape)}, and must be a single number: "
-            "the mean over the batch"
-        )
-
-
-def _make_dense(parameters: list[nn.Parameter]) -> None:
-    """Gradients of sparse embeddings, for what does not take them."""
-    for parameter in parameters:
-        if parameter.grad is not None and parameter.grad.is_sparse:
-            parameter.grad = parameter.grad.to_dense()
-
-
-def _precision(device: torch.device, execution: Execution) -> AbstractContextManager[object]:
-    # Even a disabled autocast costs some microseconds a batch, which matters to small networks.
-    if execution.bfloat16:
-        return torch.autocast(device.type, torch.bfloat16)
-    return nullcontext()
 
 
 def _drawn_seed() -> int:

@@ -113,6 +113,7 @@ def _take_part(
         bfloat16=settings.autocast,
         channels_last=settings.channels_last,
         compiled=settings.compile,
+        cuda_graphs=settings.cuda_graphs,
         loader_workers=settings.loader_workers,
     )
 

@@ -90,7 +90,9 @@ class Trainer:
         device, limit_bytes = task.execution.device, task.execution.resident_bytes
         if device is not None:
             self.network.to(device)
-            if type(task).fit is Task.fit:  # another one may ask its dataset for more than examples
+            # Another `fit` may ask its dataset for more than examples, and a `collate` takes one
+            # after the other, which is slow on a device.
+            if type(task).fit is Task.fit and type(task).collate is Task.collate:
                 self._data = resident(self._data, device, limit_bytes)
 
     def _check_dp_sgd(self) -> None:

@@ -34,9 +34,10 @@ class OnlyTexts(TextFirst):
 
     def process_batch(self, network: nn.Module, batch: Any) -> Any:
         rows = [[float(word) for word in text.split()] for text in batch["text"]]
+        device = self.execution.device
         numbers = {
-            "inputs": torch.tensor(rows),
-            "label": torch.tensor(list(map(int, batch["label"]))),
+            "inputs": torch.tensor(rows, device=device),
+            "label": torch.tensor(list(map(int, batch["label"])), device=device),
         }
         return super().process_batch(network, numbers)
 

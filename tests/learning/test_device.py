@@ -90,15 +90,17 @@ def test_a_tensor_that_is_there_is_not_copied() -> None:
 
 def test_memory_is_limited_on_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
     """The CPU is left alone."""
-    limits: list[tuple[float, torch.device]] = []
+    limits: list[tuple[float, int]] = []
 
-    def limit(fraction: float, place: torch.device) -> None:
-        limits.append((fraction, place))
+    def limit(fraction: float, index: int) -> None:
+        limits.append((fraction, index))
 
     monkeypatch.setattr(device.torch.cuda, "set_per_process_memory_fraction", limit)
+    monkeypatch.setattr(device.torch.cuda, "current_device", lambda: 3)
     limit_device_memory(CPU, 0.5)
-    limit_device_memory(torch.device("cuda:0"), 0.25)
-    assert limits == [(0.25, torch.device("cuda:0"))]
+    limit_device_memory(torch.device("cuda:1"), 0.25)
+    limit_device_memory(torch.device("cuda"), 0.5)  # torch takes no device without a number here
+    assert limits == [(0.25, 1), (0.5, 3)]
 
 
 @pytest.mark.parametrize("fraction", [0, -0.1, 1.1, float("nan")])

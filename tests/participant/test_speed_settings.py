@@ -69,6 +69,7 @@ def test_the_speed_that_a_person_asks_for_reaches_every_participant() -> None:
         autocast=True,
         channels_last=True,
         compile=True,
+        cuda_graphs=True,
         loader_workers=2,
     )
     wanted = SpeedSettings.model_fields
