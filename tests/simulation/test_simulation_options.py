@@ -67,6 +67,7 @@ ROUND_OPTIONS = {
     "batch_size": Row(4),
     "lr": Row(0.2),
     "lr_schedule": Row("linear"),
+    "lora": Row("alternate"),
     "momentum": Row(0.0, {"epochs": 2}),
     "optimizer": Row("adam"),
     "proximal_mu": Row(3.0),
