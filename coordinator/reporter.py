@@ -53,6 +53,8 @@ class Reporter:
         self._reports = RoundReports()
         self._left_out = LeftOut()
         self._evaluation_is_due = False
+        self._spent: str | None = None
+        """Why privacy allows no further round; told when a round begins, and not within one."""
 
     def checkpoint(self) -> dict[str, Any]:
         """Return what belongs into the checkpoint."""
@@ -84,6 +86,12 @@ class Reporter:
                 private=run.privacy is not None,
             )
         )
+        self._look_at_privacy()
+
+    def _look_at_privacy(self) -> None:
+        run = self._state.run
+        if run.privacy is not None:
+            self._spent = run.privacy.exhausted(run.privacy_ledger.counts)
 
     def tell_start(self) -> None:
         """Tell people what begins or goes on, and what a stop kept from being told."""
@@ -118,6 +126,7 @@ class Reporter:
             closed.number % settings.evaluate_every == 0 or closed.number >= settings.rounds
         )
         privacy = privacy_of(run)
+        self._look_at_privacy()
         self._store.history.append(
             history_of(
                 closed.number,
@@ -177,7 +186,7 @@ class Reporter:
     @property
     def reason_to_end(self) -> str | None:
         """Why the run should end before its last round, in words; None if it should go on."""
-        return self._evaluator.watch.reason_to_end
+        return self._evaluator.watch.reason_to_end or self._spent
 
     def tell_early_end(self) -> None:
         """Write down and say why the run ends before its last round, if it does."""

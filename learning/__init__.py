@@ -35,7 +35,12 @@ from fanfold.learning.parameters import (
 )
 from fanfold.learning.partition import Partition
 from fanfold.learning.plan import TrainingPlan
-from fanfold.learning.privacy import clip_factor, joint_norm, secure_normal
+from fanfold.learning.privacy import (
+    clip_factor,
+    joint_norm,
+    secure_discrete_gaussian,
+    secure_normal,
+)
 from fanfold.learning.reading import reading
 from fanfold.learning.registry import BUILT_IN, load_task
 from fanfold.learning.seeding import seeded, training_seed
@@ -91,6 +96,7 @@ __all__ = [
     "reading",
     "replace_tensors",
     "resident",
+    "secure_discrete_gaussian",
     "secure_normal",
     "seeded",
     "shared_tensors",

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from fanfold.learning import secure_discrete_gaussian
 from fanfold.participant.trainer import TrainedUpdate
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.fixed_point import EXAMPLES, fixed_deltas
@@ -15,7 +16,9 @@ from fanfold.schemas.tensor_table import Kind
 def fixed_update(
     trained: TrainedUpdate, plan: FixedPlan, *, base: Mapping[str, Tensor]
 ) -> TrainedUpdate:
-    """Return an update clipped, weighed and in fixed point.
+    """Return an update clipped, weighed and in fixed point, with noise where the plan has some.
+
+    Call it once for each version: noise drawn twice would reveal more about the same data.
 
     Args:
         trained: the result of local training.
@@ -27,8 +30,15 @@ def fixed_update(
     """
     deltas = all_deltas(trained, base, run="a run with --encoding fixed")
     integers = fixed_deltas(deltas, plan, num_examples=trained.num_examples)
+    if plan.noise:
+        integers = {name: _noisy(each, plan) for name, each in integers.items()}
     kinds: dict[str, Kind] = {name: "value" if name == EXAMPLES else "delta" for name in integers}
     return replace(trained, tensors=integers, kinds=kinds)
+
+
+def _noisy(integers: Tensor, plan: FixedPlan) -> Tensor:
+    noise = secure_discrete_gaussian(integers.numel(), plan.noise).reshape(integers.shape)
+    return noise.add_(integers).clamp_(-plan.largest, plan.largest).to(integers.dtype)
 
 
 def all_deltas(

@@ -23,6 +23,8 @@ def private_update(
 ) -> TrainedUpdate:
     """Return an update with deltas alone, clipped, and with noise if participants add it.
 
+    Where `at` is `sum`, `fixed_update` clips it and adds the noise, in integers.
+
     Every update counts as one example, and has no metrics of private data. Call it once for each
     version: noise drawn twice would reveal more about the same data.
 
@@ -41,12 +43,12 @@ def private_update(
         raise InvalidInputError(
             "a private run does not go with top-k, whose choice of values tells"
         )
+    if plan.at != "coordinator" and not is_kept:
+        raise InvalidInputError(
+            "noise must never be drawn twice for the same version, so the noisy update has to "
+            "outlive a restart; name a folder with --state-dir"
+        )
     if plan.at == "participant":
-        if not is_kept:
-            raise InvalidInputError(
-                "noise must never be drawn twice for the same version, so the noisy update has to "
-                "outlive a restart; name a folder with --state-dir"
-            )
         factor = clip_factor(joint_norm(deltas), plan.clip)
         deltas = {
             name: (delta.double() * factor + secure_normal(delta.shape, plan.noise * plan.clip)).to(

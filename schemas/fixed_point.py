@@ -44,7 +44,7 @@ def to_fixed(values: Tensor, plan: FixedPlan, factor: float) -> Tensor:
     flat, target = values.detach().reshape(-1), result.view(-1)
     scale = factor * 2.0**plan.bits
     for begin in range(0, flat.numel(), _BLOCK):
-        block = flat[begin : begin + _BLOCK].double().mul_(scale).round_()
+        block = torch.mul(flat[begin : begin + _BLOCK].double(), scale).round_()
         target[begin : begin + _BLOCK] = block.clamp_(-plan.largest, plan.largest)
     return result
 
@@ -87,7 +87,16 @@ def fixed_deltas(
             "the training left values that are infinite or not a number, which fixed point cannot "
             "carry; lower the coordinator's --lr"
         )
-    clip = 1.0 if norm <= plan.clip else plan.clip / norm
+    bound = plan.clip
+    if plan.noise:  # rounding may make it longer, and the noise is for `clip`
+        num_values = sum(each.numel() for each in deltas.values())
+        bound -= math.sqrt(num_values) * 2.0 ** -(plan.bits + 1)
+    if bound <= 0:
+        raise InvalidInputError(
+            f"{num_values} parameters in steps of 2^-{plan.bits} can be rounded by more than "
+            f"--dp-clip {plan.clip:g}; choose --encoding fixed with more bits, or a lower --goal"
+        )
+    clip = 1.0 if norm <= bound else bound / norm
     counted = min(num_examples, plan.examples)
     factor = clip * (counted / plan.examples)
     integers = {name: to_fixed(delta, plan, factor) for name, delta in deltas.items()}

@@ -78,7 +78,7 @@ class PrivacyPlan(Document):
     """C, the largest L2 norm of all deltas together."""
     noise: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     """z, the standard deviation of the noise over C."""
-    at: Literal["participant", "coordinator"]
+    at: Literal["participant", "coordinator", "sum"]
     """Who clips and adds the noise; the other rules hold for participants in either case."""
 
 
@@ -91,6 +91,8 @@ class FixedPlan(Document):
     """C, the largest L2 norm of all deltas together, before they become integers."""
     largest: Annotated[int, Field(ge=1, lt=2**31)]
     """No integer of an update is larger than this, or smaller than its negative."""
+    noise: Annotated[float, Field(ge=0, le=2**31)] = 0.0
+    """Standard deviation of the discrete Gaussian noise on each integer, where privacy asks it."""
     examples: Annotated[int, Field(ge=1, lt=2**31)] = 1
     """N: deltas are multiplied by n / N, where n is the number of examples, at most N."""
 

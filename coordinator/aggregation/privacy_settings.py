@@ -20,7 +20,7 @@ from fanfold.schemas.messages import PrivacyPlan
 
 SENSITIVITIES = {"epsilon_zero_out": 1, "epsilon_replace_one": 2}
 """How far one participant moves a sum, in units of C, under the names of what is told."""
-Place = Literal["participant", "coordinator"]
+Place = Literal["participant", "coordinator", "sum"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,20 @@ class PrivacySettings:
     divisor: int
     """n, fixed: how many updates a round is meant to have."""
     delta: float = 1e-5
+    max_epsilon: float | None = None
+    """The run ends before a round after which somebody would have spent more, zero-out."""
+
+    def exhausted(self, privacy_ledger: Mapping[str, int]) -> str | None:
+        """Say why there can be no further round; None if there can."""
+        if self.max_epsilon is None:
+            return None
+        spent = epsilon(self.noise, 1 + max(privacy_ledger.values(), default=0), self.delta)
+        if spent <= self.max_epsilon:
+            return None
+        return (
+            f"another round would spend an epsilon of {spent:.4g} (zero-out) at delta "
+            f"{self.delta:g}, and --dp-max-epsilon is {self.max_epsilon:g}"
+        )
 
     def plan(self) -> PrivacyPlan:
         """Return what participants are told."""
@@ -88,6 +102,7 @@ def privacy_settings(
     at: Place,
     delta: float,
     divisor: int,
+    max_epsilon: float | None = None,
     encodings: Sequence[str],
 ) -> PrivacySettings | None:
     """Return the rules that settings name; None where they ask for no privacy.
@@ -102,4 +117,6 @@ def privacy_settings(
     if any(encoding.startswith("topk") for encoding in encodings):
         raise InvalidInputError("--dp-clip does not go with top-k, whose choice of values tells")
     epsilon(noise, 1, delta)  # say now that it cannot be counted, not after the first round
-    return PrivacySettings(clip=clip, noise=noise, at=at, delta=delta, divisor=divisor)
+    return PrivacySettings(
+        clip=clip, noise=noise, at=at, delta=delta, divisor=divisor, max_epsilon=max_epsilon
+    )

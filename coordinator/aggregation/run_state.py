@@ -192,11 +192,11 @@ class RunState:
             metrics={} if private else finite(update.metrics),
         )
         if private:
-            self.running.fold(tensors, num_examples=1, weight=private.scale(tensors))
             self.privacy_ledger.folded(update.participant)
+        if private and private.at != "sum":
+            self.running.fold(tensors, num_examples=1, weight=private.scale(tensors))
         else:
-            weight = contribution.weight
-            accepted = Accepted(update, self.version, weight, digest=digest, tensors=tensors)
+            accepted = Accepted(update, self.version, contribution.weight, digest, tensors)
             share = self.aggregation.fold(accepted, self.running)
             contribution = replace(contribution, share=share)
         self.contributions.append(contribution)
@@ -209,9 +209,9 @@ class RunState:
         Raises:
             DivergedError: if version r would not be finite.
         """
+        shares = self.aggregation.close(self.running, version=self.version)
         if self.privacy is not None:
             self.privacy.finish(self.running)
-        shares = self.aggregation.close(self.running, version=self.version)
         oldest = max((each.staleness for each in self.contributions), default=0)
         broken = self.optimizer.apply(self.running, largest_staleness=oldest)
         if broken is not None:

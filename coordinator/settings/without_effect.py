@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from fanfold.coordinator.settings.round_settings import RoundSettings
 
 NEED_EVALUATIONS = ("metric", "patience", "until", "until_accuracy", "evaluate_every")
-PRIVACY_SETTINGS = ("dp_at", "dp_delta", "dp_divisor")
+PRIVACY_SETTINGS = ("dp_at", "dp_delta", "dp_divisor", "dp_max_epsilon")
 
 
 def without_effect(settings: RoundSettings, *, can_evaluate: bool) -> dict[str, str]:

@@ -84,7 +84,7 @@ def _states(settings: LocalSettings) -> Path | None:
     A participant that adds noise needs one: it must not send the same update with new noise after a
     restart, and has to remember how much privacy is spent.
     """
-    has_noise = settings.dp_clip is not None and settings.dp_at == "participant"
+    has_noise = settings.dp_clip is not None and settings.dp_at != "coordinator"
     if settings.state_dir is None and (has_noise or settings.dp_sgd_clip is not None):
         return settings.out / "participants"
     return settings.state_dir

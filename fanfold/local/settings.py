@@ -65,6 +65,11 @@ class LocalSettings(HostedRoundSettings, ExamplePrivacySettings):
         return tuple(f"participant-{index}" for index in range(self.participants))
 
     @property
+    def is_masked(self) -> bool:
+        """Whether nobody sees a single update."""
+        return self.keepers > 0
+
+    @property
     def held_out_folder(self) -> Path | None:
         """The folder of the coordinator's task."""
         return self.test_data or (self.data[0] if len(self.data) == 1 else None)

@@ -156,6 +156,13 @@ def test_a_long_update_is_shortened_to_the_clip() -> None:
     assert norm.item() == pytest.approx(4.0, abs=1e-5)
 
 
+def test_what_was_trained_stays_as_it_is() -> None:
+    """Also where it is float64 already, which no conversion copies."""
+    deltas = {"w": torch.full((4,), 30.0, dtype=torch.float64)}
+    fixed_deltas(deltas, PLAN, num_examples=1)
+    assert deltas["w"].tolist() == [30.0] * 4
+
+
 def test_no_integer_says_infinity() -> None:
     """The participant says so itself."""
     with pytest.raises(InvalidInputError, match="which fixed point cannot carry; lower"):
