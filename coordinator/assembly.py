@@ -184,6 +184,7 @@ def assemble(
         ),
     )
     run.leave_frozen(model.form.frozen_sha256)
+    version_bytes_of(run, settings, border)  # too many chunks are told before anything is sent
     window = WINDOW_VERSIONS * (limits.max_bytes // settings.chunk_bytes + 1)
     state = FederationState(run, Presence(), Sampling(settings.policy, settings.seed))
     observer.attach(present=lambda: len(state.presence), is_ready=channel.is_receiving)
