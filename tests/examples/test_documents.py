@@ -93,6 +93,7 @@ READERS_OWN = {
     "DIR/identity.json",
     "charite.credentials.json",
     "benchmarks/results/TARGET.json",
+    "run-keys.json",
 }
 """Files that a reader or a run makes."""
 
