@@ -78,6 +78,16 @@ def test_personal_layers_stay_at_home_and_participants_measure(
     assert rounds[0].bytes_up / 4 == pytest.approx(4 * shared, rel=0.05)
 
 
+def test_the_language_models_passages_are_shared_and_some_held_out() -> None:
+    """Nobody has another's, nor those that it is measured on."""
+    task = runpy.run_path(str(EXAMPLES / "language" / "language.py"))["SmolLM"]
+    parts = [task(partition_index=index, num_partitions=4).train_data() for index in range(4)]
+    parts.append(task().test_data())
+    passages = [passage for part in parts for passage in part]
+    assert all(len(part) >= 16 for part in parts)
+    assert len(set(passages)) == len(passages)
+
+
 def test_a_client_alone_learns_in_a_loop(capsys: pytest.CaptureFixture[str]) -> None:
     main = runpy.run_path(str(EXAMPLES / "client_alone" / "loop.py"))["main"]
 
