@@ -193,6 +193,8 @@ class RunStore:
             FolderLockedError: if another process writes just now.
             OSError: if the disk refuses; it can be tried again.
         """
+        if restored and self._wall_clock is None:
+            raise ValueError("a restored run takes its epoch from a clock, and none was given")
         now = self._wall_clock() if restored and self._wall_clock else None
         with self._epoch.locked():
             self._epoch.take(above=self.checkpoint.epoch(), restored_at=now)

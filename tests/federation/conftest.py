@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.participant.assembly import serve as serve_participant
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.events.event import Event
+from fanfold.views.wall_clock import utc_now
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 90
@@ -82,7 +84,7 @@ class LiveFederation:
     def coordinator(self, task: str, **options: Any) -> Service:
         given = {"out": self.out, "task": _path(task), "lr": 0.1}
         settings = CoordinatorSettings(**self._common, **(given | options))
-        return self.start(serve_coordinator, settings)
+        return self.start(partial(serve_coordinator, wall_clock=utc_now), settings)
 
     def participant(self, task: str, index: int = 0, num: int = 1, **options: Any) -> Service:
         given = {
