@@ -66,6 +66,37 @@ def test_a_script_that_its_processes_run_again_is_told_so(
     assert ended.stderr.splitlines()[-1].endswith('put the call under `if __name__ == "__main__":`')
 
 
+INTERRUPTED = """
+import os, signal, threading, time
+from pathlib import Path
+import fanfold
+
+def press():
+    history = Path("run/history.jsonl")
+    while not (history.exists() and "round_closed" in history.read_text()):
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=press, daemon=True).start()
+try:
+    fanfold.run("tests.federation.tiny_tasks:Tiny", participants=2, rounds=100000, out="run",
+                federation="{federation}", device="cpu", progress=False)
+except KeyboardInterrupt as stopped:
+    print(stopped, len(fanfold.Run("run").history) > 0)
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_all_processes_and_keeps_the_run(
+    tmp_path: Path, broker_url: str, federation: str
+) -> None:
+    """It is raised once everything has ended, and the folder can be opened."""
+    ended = script(INTERRUPTED.format(federation=federation), tmp_path, broker_url)
+    assert ended.returncode == 0, ended.stderr
+    sentence = "stopped before the last round; fanfold.Run('run') opens what there is True\n"
+    assert ended.stdout == sentence
+
+
 @pytest.fixture
 def nothing_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.chdir(tmp_path)
