@@ -136,6 +136,10 @@ bench-sealed: $(VENV)/.stamp-demo rabbitmq ## Measure what it costs to seal and 
 bench-flower: $(VENV)/.stamp-demo $(FLOWER)/.stamp rabbitmq ## Measure the same rounds against Flower's deployment engine
 	@$(BENCH).flower_engine $(BENCH_FLAGS)
 
+.PHONY: bench-masked
+bench-masked: $(VENV)/.stamp-demo rabbitmq ## Measure what masks cost: rounds with 100 MB, plain and masked
+	@$(BENCH).masked $(BENCH_FLAGS)
+
 .PHONY: bench-memory
 bench-memory: $(VENV)/.stamp-demo rabbitmq ## Measure the coordinator's memory from 2 to 64 participants
 	@$(BENCH).memory $(BENCH_FLAGS)
@@ -157,9 +161,9 @@ accuracy: $(VENV)/.stamp-demo rabbitmq ## Train the article's recipe and the dem
 	@$(BENCH).accuracy $(BENCH_FLAGS)
 
 .PHONY: images
-images: ## Build the container images of coordinator and participant
+images: ## Build the container images of coordinator, participant and keeper
 	@docker info >/dev/null 2>&1 || { echo "make: no Docker Engine answers here (docker info)" >&2; exit 2; }
-	@for target in coordinator participant; do \
+	@for target in coordinator participant keeper; do \
 		docker build $(DOCKER_BUILD_FLAGS) --file deploy/Dockerfile --target $$target \
 			--build-arg REVISION=$$(git rev-parse --short HEAD) --tag fanfold-$$target . || exit 1; \
 	done
