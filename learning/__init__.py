@@ -34,6 +34,7 @@ from fanfold.learning.parameters import (
     without_caches,
 )
 from fanfold.learning.partition import Partition
+from fanfold.learning.placement import accelerators, place, sharers
 from fanfold.learning.plan import TrainingPlan
 from fanfold.learning.privacy import (
     clip_factor,
@@ -69,6 +70,7 @@ __all__ = [
     "TrainingAbandoned",
     "TrainingPlan",
     "WholeMetric",
+    "accelerators",
     "accuracy",
     "batch_length",
     "build_network",
@@ -93,6 +95,7 @@ __all__ = [
     "named_parameters",
     "named_tensors",
     "nest",
+    "place",
     "reading",
     "replace_tensors",
     "resident",
@@ -100,6 +103,7 @@ __all__ = [
     "secure_normal",
     "seeded",
     "shared_tensors",
+    "sharers",
     "tied_names",
     "to_device",
     "train",

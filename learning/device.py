@@ -9,6 +9,9 @@ from torch import Tensor
 
 from fanfold.learning.errors import DeviceError
 
+CONTEXT_BYTES = 512 << 20
+"""What CUDA takes of a device for a process, besides its tensors: its context and its kernels."""
+
 IMAGES_DIM = 4
 """Dimensions of a batch of images, [N, C, H, W]."""
 
@@ -81,7 +84,8 @@ def limit_device_memory(device: torch.device, fraction: float) -> None:
 
     Args:
         device: has an effect for CUDA and MPS only.
-        fraction: above 0, at most 1: one over the number of participants on the device.
+        fraction: above 0, at most 1: one over the number of processes on the device. With CUDA it
+            covers the process's context, too.
 
     Raises:
         DeviceError: if the fraction is out of range.
@@ -90,6 +94,17 @@ def limit_device_memory(device: torch.device, fraction: float) -> None:
         raise DeviceError(f"a fraction of memory is above 0 and at most 1, not {fraction}")
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
-        torch.cuda.set_per_process_memory_fraction(fraction, index)
+        total = torch.cuda.get_device_properties(index).total_memory
+        torch.cuda.set_per_process_memory_fraction(fraction_for_tensors(fraction, total), index)
     elif device.type == "mps":
         torch.mps.set_per_process_memory_fraction(fraction)
+
+
+def fraction_for_tensors(fraction: float, total_bytes: int) -> float:
+    """Return what is left for tensors of a process's share of a CUDA device: at least half of it.
+
+    Args:
+        fraction: the share.
+        total_bytes: memory of the device.
+    """
+    return max(fraction - CONTEXT_BYTES / total_bytes, fraction / 2)

@@ -61,13 +61,22 @@ class Means:
         self.num_examples = 0
 
     def add(self, measured: Measured, num_examples: int) -> None:
-        """Add the means of one batch."""
+        """Add the means of one batch.
+
+        Raises:
+            LearningError: if one of them is no single number.
+        """
         loss, metrics = measured
         self.num_examples += num_examples
         for name, mean in (("loss", loss), *metrics.items()):
+            if not isinstance(mean, Tensor) or mean.numel() != 1:
+                raise LearningError(
+                    f"the metric {name} of a batch is {_described(mean)}, and must be a tensor "
+                    "with a single number: the mean over the batch"
+                )
             if name not in self.totals:
                 self.totals[name] = torch.zeros((), dtype=self.dtype, device=self.device)
-            self.totals[name].add_(mean.detach(), alpha=num_examples)
+            self.totals[name].add_(mean.detach().reshape(()), alpha=num_examples)
 
     def read(self) -> Metrics:
         """Return the means; waits for the device once, for all of them.
@@ -84,3 +93,9 @@ class Means:
         return {
             name: total / self.num_examples for name, total in zip(self.totals, totals, strict=True)
         }
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of the shape {list(value.shape)}"
+    return f"a {type(value).__name__}"

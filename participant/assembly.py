@@ -5,11 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 from fanfold.learning import (
+    accelerators,
     limit_device_memory,
     load_optimizers,
     load_task,
     local_device,
     named_tensors,
+    place,
     reading,
     use_huge_pages,
 )
@@ -68,6 +70,9 @@ def serve(
         claimed = lease.claim(say)
         if claimed is None:
             return True
+        if claimed.device is None:
+            device = place(claimed.partition_index, accelerators())
+            claimed = claimed.model_copy(update={"device": device})
 
         def on_ready_in_slot(stop: Callable[[str], None]) -> None:
             on_ready(stop)

@@ -164,7 +164,7 @@ def _watch_batches(task: Task, watch: _Watch) -> None:
             watch.batch = described(batch)
         return process(network, batch)
 
-    task.__dict__["process_batch"] = process_batch
+    vars(task)["process_batch"] = process_batch
 
 
 def _check_sameness(kind: type[Task], settings: CheckSettings, model: InitialModel) -> None:

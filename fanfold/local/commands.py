@@ -1,12 +1,14 @@
 """The command lines of the services that `fanfold local` starts."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.learning.placement import place, sharers
 from fanfold.local.settings import LocalSettings
 from fanfold.participant.settings import ExamplePrivacySettings
 
@@ -14,13 +16,18 @@ COORDINATOR = "coordinator"
 """Whose folder of keys has the roster."""
 
 
-def coordinator_command(settings: LocalSettings) -> list[str]:
+def coordinator_command(settings: LocalSettings, devices: Sequence[str] = ()) -> list[str]:
     """Return the arguments of `fanfold` that run the coordinator, and print its events as JSON."""
-    return ["coordinator", *_flags(coordinator_settings(settings)), "--json"]
+    return ["coordinator", *_flags(coordinator_settings(settings, devices)), "--json"]
 
 
-def coordinator_settings(settings: LocalSettings) -> CoordinatorSettings:
-    """Return the coordinator's settings; its broker is passed in the environment."""
+def coordinator_settings(
+    settings: LocalSettings, devices: Sequence[str] = ()
+) -> CoordinatorSettings:
+    """Return the coordinator's settings; its broker is passed in the environment.
+
+    It evaluates on the accelerator whose turn it is after the last participant.
+    """
     fields = CoordinatorSettings.model_fields
     shared = (fields.keys() & LocalSettings.model_fields.keys()) - {"data"}
     chosen = {name: getattr(settings, name) for name in fields if name in shared}
@@ -31,19 +38,32 @@ def coordinator_settings(settings: LocalSettings) -> CoordinatorSettings:
     }
     if settings.sealed:
         values["identity"] = keys_of(settings, COORDINATOR)
+    if device := settings.device or place(settings.participants, devices):
+        values["device"] = device
     values["broker"] = ()  # passed in the environment, because it holds a password
     cores = os.cpu_count() or 1
     values["threads"] = settings.threads or max(1, cores // settings.participants)
     return CoordinatorSettings(**values)
 
 
-def participant_command(settings: LocalSettings, index: int) -> list[str]:
-    """Return the arguments of `fanfold` that run one participant on its share of the data."""
+def participant_command(
+    settings: LocalSettings, index: int, devices: Sequence[str] = ()
+) -> list[str]:
+    """Return the arguments of `fanfold` that run one participant on its share of the data.
+
+    Args:
+        settings: of the federation.
+        index: which participant.
+        devices: accelerators of this machine, among which participants are dealt out in turn.
+    """
     name = settings.names[index]
     choices = {field: getattr(settings, field) for field in ExamplePrivacySettings.model_fields}
     if choices["device_memory_fraction"] is None:
-        # An equal share: otherwise the first one would take the memory that the others need.
-        choices["device_memory_fraction"] = round(1 / settings.participants, 6)
+        # An equal share: otherwise the first one would take the memory that the others need. The
+        # coordinator evaluates on one of the devices, and has a share there.
+        used = () if settings.device else devices
+        many = sharers(index, settings.participants + 1, used)
+        choices["device_memory_fraction"] = round(1 / many, 6)
     states = _states(settings)
     flags = {
         "federation": settings.federation,
@@ -51,7 +71,7 @@ def participant_command(settings: LocalSettings, index: int) -> list[str]:
         "task": settings.task,
         **settings.share_of(index),
         "seed": settings.seed,
-        "device": settings.device,
+        "device": settings.device or place(index, devices),
         "state_dir": states and states / name,
         "ca_file": settings.ca_file,
         "certificate": settings.certificate,

@@ -10,7 +10,7 @@ from signal import SIGINT, SIGTERM
 from typing import Protocol
 
 from fanfold.access.broker_environment import BROKER_VARIABLE
-from fanfold.learning import local_device, local_optimizer
+from fanfold.learning import accelerators, local_device, local_optimizer
 from fanfold.local.broker_node import BrokerNode
 from fanfold.local.child_process import ChildProcess, ProcessEnded
 from fanfold.local.commands import coordinator_command, participant_command
@@ -164,11 +164,12 @@ class Federation:
 
     def start(self) -> None:
         """Start all processes."""
-        self._coordinator = self._child("coordinator", coordinator_command(self._settings))
+        devices = accelerators()
+        self._coordinator = self._child("coordinator", coordinator_command(self._settings, devices))
         for name, flags in keeper_commands(self._settings).items():
             self._keepers[name] = self._child(name, flags)
         for index, name in enumerate(self._settings.names):
-            flags = participant_command(self._settings, index)
+            flags = participant_command(self._settings, index, devices)
             self._participants[name] = self._child(name, flags)
 
     def run(self) -> None:

@@ -1,11 +1,13 @@
 """Facts about `fanfold check`: a task that can be trained gets a table, another one a sentence."""
 
+import itertools
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from fanfold.check.check import check
 from fanfold.check.settings import CheckSettings
@@ -30,6 +32,58 @@ class Broken(Points):
 
     def train_data(self) -> Any:
         raise KeyError("patients")
+
+
+class Empty(Points):
+    """Whose folder holds no examples."""
+
+    def train_data(self) -> Any:
+        return TensorDataset(torch.zeros(0, 4), torch.zeros(0))
+
+
+class Unnumbered(Points):
+    """Whose data has a length, and no examples by number."""
+
+    def train_data(self) -> Any:
+        return {"one": 1, "two": 2}
+
+
+class ManyLosses(Points):
+    """A loss for each example."""
+
+    def loss(self, outputs: Any, targets: Any) -> torch.Tensor:
+        return nn.functional.cross_entropy(outputs, targets, reduction="none")
+
+
+class NotANumber(Points):
+    """Whose loss is the logarithm of something negative."""
+
+    def loss(self, outputs: Any, targets: Any) -> torch.Tensor:
+        return super().loss(outputs, targets) * torch.tensor(-1.0).log()
+
+
+class OddMetrics(Points):
+    """Whose metric is a word."""
+
+    def metrics(self, outputs: Any, targets: Any) -> Any:
+        return {"verdict": "fine"}
+
+
+class Demanding(Points):
+    """That nobody but its author can make."""
+
+    def __init__(self, hospital: str) -> None:
+        super().__init__()
+
+
+class Undecided(Points):
+    """Whose network is another one every time."""
+
+    sizes: ClassVar[Any] = itertools.count(3)
+
+    def network(self) -> nn.Module:
+        width = next(self.sizes)
+        return nn.Sequential(nn.Linear(4, width), nn.Linear(width, 2))
 
 
 class Deaf(Points):
@@ -121,6 +175,13 @@ BAD: list[tuple[type[Any], str]] = [
     (any_data.NumbersByDefault, "the default loss needs scores of two classes or more"),
     (any_batches.OddDicts, "a batch is a dict with points, kind"),
     (any_data.Exhausted, "the dataset gave not a single batch"),
+    (Empty, "has no examples or no length"),
+    (Unnumbered, "training failed: KeyError: 0"),
+    (ManyLosses, r"the loss of a batch has the shape \[24\], and must be a single number"),
+    (NotANumber, "would refuse the update: non-finite values: in .0.weight"),
+    (OddMetrics, "the metric verdict of a batch is a str, and must be a tensor"),
+    (Demanding, "loading the task failed: TypeError: .* argument .data_dir"),
+    (Undecided, "two participants build different networks: 0.weight"),
     (
         Mismatched,
         r"training failed: RuntimeError: mat1 and mat2 shapes cannot be .* \(24x4 and 5x2\)",
@@ -138,6 +199,21 @@ def test_a_bad_task_gets_a_sentence(task: type[Any], sentence: str) -> None:
     """Whether it is refused, or its own code fails: then it says where."""
     with pytest.raises((LearningError, FanfoldError), match=sentence):
         checked(task)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("no_such_module:Task", "there is no module 'no_such_module'"),
+        ("tests.check.test_check:Missing", "has no class .Missing"),
+        ("tests.check.test_check:path", "is not a task: it does not derive from fanfold.Task"),
+        ("nonsense", "there is no built-in task 'nonsense'"),
+    ],
+)
+def test_a_task_that_is_not_there_gets_a_sentence(name: str, sentence: str) -> None:
+    """Whichever part of its name is wrong."""
+    with pytest.raises(LearningError, match=sentence):
+        check(CheckSettings(task=name, device="cpu"), say=lambda _event: None)
 
 
 def test_what_learns_nothing_is_noted() -> None:

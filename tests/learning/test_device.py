@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -97,10 +98,12 @@ def test_memory_is_limited_on_accelerators(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(device.torch.cuda, "set_per_process_memory_fraction", limit)
     monkeypatch.setattr(device.torch.cuda, "current_device", lambda: 3)
+    properties = SimpleNamespace(total_memory=16 * device.CONTEXT_BYTES)
+    monkeypatch.setattr(device.torch.cuda, "get_device_properties", lambda _index: properties)
     limit_device_memory(CPU, 0.5)
     limit_device_memory(torch.device("cuda:1"), 0.25)
     limit_device_memory(torch.device("cuda"), 0.5)  # torch takes no device without a number here
-    assert limits == [(0.25, 1), (0.5, 3)]
+    assert limits == [(0.25 - 1 / 16, 1), (0.5 - 1 / 16, 3)]
 
 
 @pytest.mark.parametrize("fraction", [0, -0.1, 1.1, float("nan")])

