@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from base64 import b64decode
-from contextlib import suppress
+from contextlib import closing, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +30,7 @@ FLAGS = (
     "--hide-scrollbars",
 )
 PATIENCE_SECONDS = 30.0
+WIDEST_PHONE = 600
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key of an element in the protocol
 
 
@@ -92,6 +93,22 @@ class Browser:
                 raise TimeoutError(f"in the page this never became true: {condition}")
             time.sleep(0.1)
 
+    def emulate(self, width: int, height: int, *, scheme: str) -> None:
+        """Be a screen of another size, whose owner likes pages `light` or `dark`."""
+        metrics = {
+            "width": width,
+            "height": height,
+            "deviceScaleFactor": 1,
+            "mobile": width < WIDEST_PHONE,
+        }
+        liked = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        for command, parameters in (
+            ("Emulation.setDeviceMetricsOverride", metrics),
+            ("Emulation.setEmulatedMedia", liked),
+        ):
+            body = {"cmd": command, "params": parameters}
+            self._call("POST", f"{self._session}/goog/cdp/execute", body)
+
     def picture(self, path: Path, selector: str = "") -> None:
         """Save a picture of the window, or of the first element that the CSS selector finds."""
         if selector:
@@ -106,7 +123,8 @@ class Browser:
         until = time.monotonic() + PATIENCE_SECONDS
         while True:
             connection = HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_SECONDS)
-            with suppress(ConnectionRefusedError):  # chromedriver needs a moment to come up
+            # chromedriver needs a moment to come up
+            with closing(connection), suppress(ConnectionRefusedError):
                 text = None if body is None else json.dumps(body)
                 connection.request(method, path, text, {"Content-Type": "application/json"})
                 value = json.loads(connection.getresponse().read())["value"]

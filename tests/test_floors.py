@@ -32,11 +32,22 @@ FRONT_DOOR: dict[str, set[str]] = {
     "check": set(),
     "simulation": set(),
     "runs": {"simulation"},
+    "report": {"runs"},
     "monitoring": {"access"},
     "local": {"access"},
     "views": {"monitoring"},
     "api": {"access", "simulation", "runs", "monitoring", "local", "views"},
-    "cli": {"access", "check", "simulation", "runs", "monitoring", "local", "views", "api"},
+    "cli": {
+        "access",
+        "check",
+        "simulation",
+        "runs",
+        "report",
+        "monitoring",
+        "local",
+        "views",
+        "api",
+    },
 }
 """Which packages in fanfold/ itself each of them may import."""
 

@@ -79,6 +79,10 @@ EXAMPLES = {
         "fanfold replay --out runs/first",
         "fanfold replay --out runs/scans --partition-of charite=0 --partition-of uke=1",
     ),
+    "report": (
+        "fanfold report runs/first",
+        "fanfold report runs/first --out report --no-plot",
+    ),
     "export": (
         "fanfold export runs/first --format csv",
         "fanfold export runs/simulation --format parquet --table updates --out updates.parquet",

@@ -1,4 +1,4 @@
-"""The commands that read the folder of a run: `fanfold export`.
+"""The commands that read the folder of a run: `fanfold export`, `fanfold report`.
 
 Commands import what they need only when they run, so that `--help` answers at once.
 """
@@ -11,13 +11,15 @@ import typer
 from fanfold.api.reading import read
 from fanfold.cli.help import GroupedCommand
 from fanfold.cli.options import options_of
+from fanfold.report.settings import ReportSettings
 from fanfold.runs.settings import ExportSettings
 from fanfold.views.view import JsonView, LinesView
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the program."""
-    app.command(cls=GroupedCommand)(export)
+    for command in (export, report):
+        app.command(cls=GroupedCommand)(command)
 
 
 @options_of(ExportSettings)
@@ -35,3 +37,20 @@ def export(
     settings = read(ExportSettings, options)
     with JsonView() if json else LinesView() as view:
         view.say(export_run(run, settings))
+
+
+@options_of(ReportSettings)
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder that a run had as --out; it may go on.")],
+    *,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object per line on standard output.")
+    ] = False,
+    **options: Any,
+) -> None:
+    """Write a page, a picture and tables of a run: metrics, who gave what, what was refused."""
+    from fanfold.report.report import report as write_report  # noqa: PLC0415 - see above
+
+    settings = read(ReportSettings, options)
+    with JsonView() if json else LinesView() as view:
+        view.say(write_report(run, settings))

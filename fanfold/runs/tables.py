@@ -29,7 +29,7 @@ def table_of(folder: Path, name: TableName) -> list[Row]:
     """
     rows: list[Row] = []
     metrics: set[str] = set()
-    for path in _histories(folder):
+    for path in histories(folder):
         for row, measured in _rows(path, folder, name):
             rows.append(row | {f"metric {each}": value for each, value in measured.items()})
             metrics |= measured.keys()
@@ -40,7 +40,12 @@ def table_of(folder: Path, name: TableName) -> list[Row]:
     return [{name: row.get(key) for key, name in columns.items()} for row in rows]
 
 
-def _histories(folder: Path) -> list[Path]:
+def histories(folder: Path) -> list[Path]:
+    """Return the histories in a folder and below it.
+
+    Raises:
+        InvalidInputError: if there is none.
+    """
     found = sorted(folder.rglob(HISTORY))
     if not found:
         raise InvalidInputError(

@@ -108,6 +108,17 @@ class Exported(Event):
 
 
 @dataclass(frozen=True)
+class ReportWritten(Event):
+    """A report of a run was written."""
+
+    page: str
+    picture: str | None
+    """The file; null with `--no-plot`."""
+    tables: tuple[str, ...]
+    rounds: int
+
+
+@dataclass(frozen=True)
 class RoundReplayed(Event):
     """A round of the history was trained anew."""
 

@@ -1,0 +1,52 @@
+"""Writes a report of a run: page, picture and tables in one folder."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from fanfold.report.page import page
+from fanfold.report.picture import draw
+from fanfold.report.run_data import read_run
+from fanfold.report.settings import ReportSettings
+from fanfold.runs.export import export
+from fanfold.runs.settings import ExportSettings
+from fanfold.runs.tables import TableName
+from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.events.commands import ReportWritten
+
+TABLES: tuple[TableName, ...] = ("rounds", "updates")
+PAGE, PICTURE = "report.html", "report.png"
+
+
+def report(run: Path, settings: ReportSettings) -> ReportWritten:
+    """Write the report, and return what was written. A run that goes on is not disturbed.
+
+    Raises:
+        InvalidInputError: if there is no run or no round yet, the folder cannot be written to, or
+            matplotlib is missing.
+    """
+    if settings.plot and find_spec("matplotlib") is None:
+        raise InvalidInputError(
+            "the picture needs matplotlib: install it with pip install 'fanfold[plot]', or leave "
+            "the picture out with --no-plot"
+        )
+    data = read_run(run)
+    folder = settings.out or run
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / PAGE).write_text(page(data), encoding="utf-8")
+        if settings.plot:
+            draw(data, folder / PICTURE)
+    except OSError as error:
+        raise InvalidInputError(
+            f"{folder} cannot be written to ({error.strerror}); name another folder with --out"
+        ) from None
+    tables = [
+        export(run, ExportSettings(format="csv", table=table, out=folder / f"{table}.csv")).file
+        for table in TABLES
+    ]
+    return ReportWritten(
+        page=str(folder / PAGE),
+        picture=str(folder / PICTURE) if settings.plot else None,
+        tables=tuple(tables),
+        rounds=len(data.rounds),
+    )
