@@ -14,7 +14,7 @@ import torch
 from fanfold.coordinator.aggregation.run_state import RunState, UpdateLimits
 from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
-from fanfold.coordinator.rounds.policy import RoundPolicy
+from fanfold.coordinator.rounds.closing_rule import RoundPolicy
 from fanfold.schemas.messages import Update
 from fanfold.simulation.event_loop import EventLoop
 from fanfold.simulation.speeds import slowness

@@ -8,8 +8,8 @@ from fanfold.coordinator.broker.recovery import Recovery
 from fanfold.coordinator.committer import Committer
 from fanfold.coordinator.evaluation.evaluator import Evaluated
 from fanfold.coordinator.reporter import Reporter
+from fanfold.coordinator.rounds.closing_rule import OpenRound
 from fanfold.coordinator.rounds.federation_state import FederationState
-from fanfold.coordinator.rounds.policy import OpenRound
 from fanfold.coordinator.rounds.reports import Traffic
 from fanfold.coordinator.upkeep import Upkeep
 from fanfold.schemas.errors import TransportError

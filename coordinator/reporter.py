@@ -14,9 +14,9 @@ from fanfold.coordinator.evaluation.run_result import (
 from fanfold.coordinator.persistence.disk_retry import DiskRetry
 from fanfold.coordinator.persistence.history import started
 from fanfold.coordinator.persistence.run_store import RunStore
+from fanfold.coordinator.rounds.closing_rule import OpenRound
 from fanfold.coordinator.rounds.federation_state import FederationState
 from fanfold.coordinator.rounds.left_out import LeftOut
-from fanfold.coordinator.rounds.policy import OpenRound
 from fanfold.coordinator.rounds.reports import (
     RoundReports,
     Traffic,

@@ -15,8 +15,8 @@ from fanfold.coordinator.evaluation.run_result import RunResult
 from fanfold.coordinator.event_loop import EventLoop
 from fanfold.coordinator.observer import Observer
 from fanfold.coordinator.reporter import Reporter
+from fanfold.coordinator.rounds.closing_rule import OpenRound
 from fanfold.coordinator.rounds.federation_state import FederationState
-from fanfold.coordinator.rounds.policy import OpenRound
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.coordinator.unmasking.unmasking import KeepersRefusedError
 from fanfold.coordinator.upkeep import AllRefusedError

@@ -7,8 +7,8 @@ from fanfold.coordinator.aggregation.refusals import in_words
 from fanfold.coordinator.broker.federation_queues import FederationQueues
 from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.broker.recovery import Recovery
+from fanfold.coordinator.rounds.closing_rule import OpenRound
 from fanfold.coordinator.rounds.federation_state import FederationState
-from fanfold.coordinator.rounds.policy import OpenRound
 from fanfold.schemas.errors import FanfoldError
 from fanfold.schemas.events.coordinator import (
     AllRefused,

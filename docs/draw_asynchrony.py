@@ -14,7 +14,7 @@ from torch.utils.data import TensorDataset
 
 from fanfold import Task, TrainingPlan
 from fanfold.coordinator.persistence.history import read_history
-from fanfold.coordinator.rounds.policy import Mode
+from fanfold.coordinator.rounds.closing_rule import Mode
 from fanfold.coordinator.settings import RoundSettings
 from fanfold.simulation.settings import SimulationSettings
 from fanfold.simulation.simulate import run

@@ -4,15 +4,15 @@ import math
 import time
 from collections.abc import Callable
 
+from fanfold.coordinator.admission.accept_or_refuse import UpdateHandler
 from fanfold.coordinator.admission.damaged_uploads import DamagedUploads
 from fanfold.coordinator.admission.event_handler import EventHandler
 from fanfold.coordinator.admission.newer_run import NewerRun
 from fanfold.coordinator.admission.rate_limits import RateLimits
-from fanfold.coordinator.admission.rejections import Rejections
+from fanfold.coordinator.admission.refusal_answers import Rejections
 from fanfold.coordinator.admission.sender_check import SenderCheck
 from fanfold.coordinator.admission.tally import Tally
 from fanfold.coordinator.admission.update_assembler import Assembler
-from fanfold.coordinator.admission.update_handler import UpdateHandler
 from fanfold.coordinator.admission.welcoming import Welcoming
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.broker.channel import CoordinatorChannel
@@ -21,7 +21,7 @@ from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.observer import Observer
 from fanfold.coordinator.persistence.pending_acks import Due
 from fanfold.coordinator.persistence.run_store import RunStore
-from fanfold.coordinator.rounds.policy import OpenRound
+from fanfold.coordinator.rounds.closing_rule import OpenRound
 from fanfold.coordinator.rounds.presence import Presence
 from fanfold.coordinator.unmasking.unmasking import Unmasking
 from fanfold.schemas.events.event import Say

@@ -2,7 +2,7 @@
 
 from fanfold.coordinator.admission.event_decoder import decode_event, event_header
 from fanfold.coordinator.admission.rate_limits import RateLimits
-from fanfold.coordinator.admission.rejections import Rejections
+from fanfold.coordinator.admission.refusal_answers import Rejections
 from fanfold.coordinator.admission.sender_check import SenderCheck
 from fanfold.coordinator.admission.tally import Tally
 from fanfold.coordinator.admission.welcoming import Welcoming

@@ -5,7 +5,7 @@ from collections import Counter
 from fanfold.coordinator.aggregation.contribution import Contribution
 from fanfold.coordinator.aggregation.refusals import Reason
 from fanfold.coordinator.observer import Observer
-from fanfold.coordinator.rounds.policy import OpenRound
+from fanfold.coordinator.rounds.closing_rule import OpenRound
 
 
 class Tally:

@@ -10,8 +10,8 @@ from fanfold.coordinator.broker.federation_queues import FederationQueues
 from fanfold.coordinator.broker.leadership import STANDBY_SECONDS, Leadership
 from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.persistence.pending_acks import PendingAcks
+from fanfold.coordinator.rounds.closing_rule import NOT_CONNECTED, OpenRound
 from fanfold.coordinator.rounds.federation_state import FederationState
-from fanfold.coordinator.rounds.policy import NOT_CONNECTED, OpenRound
 from fanfold.schemas.errors import (
     NOT_FOUND,
     ConnectionLostError,

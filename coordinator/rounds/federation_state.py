@@ -4,7 +4,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from fanfold.coordinator.aggregation.run_state import RunState
-from fanfold.coordinator.rounds.policy import OpenRound
+from fanfold.coordinator.rounds.closing_rule import OpenRound
 from fanfold.coordinator.rounds.presence import Presence
 from fanfold.coordinator.rounds.sampling import Sampling
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from hashlib import sha256
 
-from fanfold.coordinator.rounds.policy import RoundPolicy
+from fanfold.coordinator.rounds.closing_rule import RoundPolicy
 
 
 def draw(names: Iterable[str], *, size: int, seed: int, round_number: int) -> frozenset[str]:

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from fanfold.coordinator.aggregation.fixed_settings import fixed_plan, is_fixed
 from fanfold.coordinator.aggregation.privacy_settings import PrivacySettings, privacy_settings
-from fanfold.coordinator.rounds.policy import RoundPolicy
+from fanfold.coordinator.rounds.closing_rule import RoundPolicy
 from fanfold.coordinator.settings.checks import TRACK
 from fanfold.coordinator.settings.round_settings import Positive, RoundSettings
 from fanfold.schemas.errors import InvalidInputError

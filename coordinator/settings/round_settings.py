@@ -13,7 +13,7 @@ from fanfold.coordinator.aggregation.fixed_settings import (
     is_fixed,
 )
 from fanfold.coordinator.aggregation.refusals import UpdateLimits
-from fanfold.coordinator.rounds.policy import (
+from fanfold.coordinator.rounds.closing_rule import (
     DEFAULT_GOALS,
     DEFAULT_MAX_STALENESS,
     Mode,

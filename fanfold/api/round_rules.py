@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fanfold.api.reading import read
-from fanfold.coordinator.rounds.policy import Mode
+from fanfold.coordinator.rounds.closing_rule import Mode
 from fanfold.coordinator.settings import RoundSettings
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.commands import SimulationStarted

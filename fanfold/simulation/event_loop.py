@@ -1,6 +1,6 @@
 """The events of a federation in simulated time: trainings, and the opening and closing of rounds.
 
-Rounds follow `fanfold.coordinator.rounds.policy`, and participants behave as the real service: a
+Rounds follow `coordinator.rounds.closing_rule`, and participants behave as the real service: a
 participant that is ready takes the newest version that it was sent and has not answered, never an
 older one, and waits if there is none. Training and aggregation are left to a `SimulatedRun`.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from fanfold.coordinator.rounds.policy import OpenRound, RoundPolicy
+from fanfold.coordinator.rounds.closing_rule import OpenRound, RoundPolicy
 from fanfold.coordinator.rounds.sampling import Sampling
 from fanfold.schemas.errors import FanfoldError
 from fanfold.simulation.timeline import Timeline

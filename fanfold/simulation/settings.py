@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fanfold.coordinator.rounds.policy import Mode
+from fanfold.coordinator.rounds.closing_rule import Mode
 from fanfold.coordinator.settings import Positive
 from fanfold.coordinator.settings.checks import TRACK
 from fanfold.schemas.errors import InvalidInputError

@@ -14,7 +14,7 @@ from fanfold.coordinator.aggregation.run_state import DivergedError
 from fanfold.coordinator.evaluation.model_files import write_model
 from fanfold.coordinator.evaluation.run_result import BEST, DIGEST, MODEL
 from fanfold.coordinator.persistence.history import History, started
-from fanfold.coordinator.rounds.policy import Mode
+from fanfold.coordinator.rounds.closing_rule import Mode
 from fanfold.coordinator.settings import RoundSettings
 from fanfold.learning import (
     Task,

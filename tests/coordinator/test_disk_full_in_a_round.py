@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fanfold.coordinator.admission.update_handler import UpdateHandler
+from fanfold.coordinator.admission.accept_or_refuse import UpdateHandler
 from fanfold.coordinator.persistence.pending_acks import Due
 from fanfold.transport import Delivery
 from tests.coordinator.fake_broker import FakeBroker

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fanfold.coordinator.admission.update_handler import UpdateHandler
+from fanfold.coordinator.admission.accept_or_refuse import UpdateHandler
 from fanfold.coordinator.persistence.pending_acks import Due
 from fanfold.schemas.errors import (
     ConnectionClosedError,

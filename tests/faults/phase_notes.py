@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from fanfold.coordinator.admission.update_handler import UpdateHandler
+from fanfold.coordinator.admission.accept_or_refuse import UpdateHandler
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.persistence.run_store import RunStore

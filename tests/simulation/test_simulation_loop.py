@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fanfold.coordinator.rounds.policy import RoundPolicy
+from fanfold.coordinator.rounds.closing_rule import RoundPolicy
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.simulation.event_loop import EventLoop, StuckError
 from fanfold.simulation.speeds import slowness

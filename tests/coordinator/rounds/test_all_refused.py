@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fanfold.coordinator.aggregation.refusals import in_words
-from fanfold.coordinator.rounds.policy import OpenRound, RoundPolicy
+from fanfold.coordinator.rounds.closing_rule import OpenRound, RoundPolicy
 from fanfold.coordinator.rounds.sampling import draw
 from fanfold.coordinator.upkeep import NEW_TRY_SECONDS, AllRefusedError
 from fanfold.schemas.chunking import cut

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fanfold.coordinator.rounds.policy import OpenRound, RoundPolicy
+from fanfold.coordinator.rounds.closing_rule import OpenRound, RoundPolicy
 from fanfold.schemas.messages import Goodbye
 from tests.coordinator.fake_broker import FakeBroker
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanfold.coordinator.rounds.policy import OpenRound, RoundPolicy
+from fanfold.coordinator.rounds.closing_rule import OpenRound, RoundPolicy
 from fanfold.coordinator.rounds.sampling import Sampling, draw
 
 NAMES = frozenset(f"participant-{index}" for index in range(200))

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from fanfold.coordinator.rounds.policy import OpenRound, RoundPolicy
+from fanfold.coordinator.rounds.closing_rule import OpenRound, RoundPolicy
 
 ALL = frozenset({"ann", "bob", "cid"})
 

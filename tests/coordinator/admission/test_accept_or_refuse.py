@@ -16,7 +16,7 @@ from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.observer import Unobserved
 from fanfold.coordinator.persistence.run_store import RunStore
-from fanfold.coordinator.rounds.policy import OpenRound, RoundPolicy
+from fanfold.coordinator.rounds.closing_rule import OpenRound, RoundPolicy
 from fanfold.coordinator.rounds.presence import Presence
 from fanfold.schemas.chunking import Chunk, cut
 from fanfold.schemas.messages import Message, Update, UpdateRefused

@@ -3,7 +3,7 @@
 import structlog
 
 from fanfold.coordinator.admission.rate_limits import RateLimits, Sender, Verdict
-from fanfold.coordinator.admission.rejections import Rejections
+from fanfold.coordinator.admission.refusal_answers import Rejections
 from fanfold.coordinator.admission.sender_check import SenderCheck
 from fanfold.coordinator.admission.tally import Tally
 from fanfold.coordinator.admission.update_assembler import Assembler, RawUpdate, UselessUpdateError
