@@ -33,10 +33,10 @@ from fanfold.coordinator.observer import Observer, Unobserved
 from fanfold.coordinator.persistence.disk_retry import DiskRetry
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.reporter import Reporter
+from fanfold.coordinator.round_loop import Coordinator
 from fanfold.coordinator.rounds.federation_state import FederationState
 from fanfold.coordinator.rounds.presence import Presence
 from fanfold.coordinator.rounds.sampling import Sampling
-from fanfold.coordinator.service import Coordinator
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.coordinator.settings.without_effect import without_effect
 from fanfold.coordinator.unmasking.unmasking import Unmasking

@@ -17,7 +17,7 @@ from fanfold.coordinator.assembly import assemble
 from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.evaluation.run_result import RunResult
 from fanfold.coordinator.observer import Unobserved
-from fanfold.coordinator.service import Coordinator
+from fanfold.coordinator.round_loop import Coordinator
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.learning import Task
 from fanfold.schemas.chunking import Chunk, ChunkHeader, cut

@@ -17,7 +17,7 @@ from fanfold.coordinator.admission.accept_or_refuse import UpdateHandler
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.persistence.run_store import RunStore
-from fanfold.coordinator.service import Coordinator
+from fanfold.coordinator.round_loop import Coordinator
 from fanfold.participant.training_worker import TrainingWorker
 from fanfold.participant.uploader import Uploader
 from fanfold.participant.version_receiver import VersionReceiver
@@ -105,7 +105,7 @@ def _watch_coordinator(note: PhaseNote) -> None:
 def _watch_participant(note: PhaseNote) -> None:
     _wrap(note, VersionReceiver, "_add", "downloading", stays=True)
     _wrap(note, TrainingWorker, "_train", "training", stays=True)
-    _wrap(note, TrainingWorker, "_upload", "uploading", then="waiting")
+    _wrap(note, Uploader, "upload", "uploading", then="waiting")
     _watch_chunks(note)
 
 

@@ -19,6 +19,8 @@ ROOT = HERE.parents[1]
 CAPTURES = HERE / "captures"
 PATIENCE_SECONDS = 60.0
 NEWEST = re.compile(r"│ +671 │|round 671: version 671, ")
+SIZES = ("COLUMNS", "LINES")
+"""Variables that outrank the size of the terminal, where one is set."""
 ELAPSED = re.compile(r"\d:\d\d:\d\d(?=$|\n)")
 
 Capture = Callable[[str, int, int], str]
@@ -28,7 +30,8 @@ Capture = Callable[[str, int, int], str]
 def capture(tmp_path: Path) -> Iterator[Capture]:
     """Run the long run in a tmux of its own, and return what is on its screen once all is told."""
     tmux = [program("tmux", package="tmux"), "-u", "-S", str(tmp_path / "socket"), "-f", os.devnull]
-    environment = os.environ | {"LC_ALL": "C.UTF-8", "PYTHONPATH": str(ROOT)}
+    inherited = {name: value for name, value in os.environ.items() if name not in SIZES}
+    environment = inherited | {"LC_ALL": "C.UTF-8", "PYTHONPATH": str(ROOT)}
 
     def run(*arguments: str) -> str:
         done = subprocess.run(
