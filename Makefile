@@ -62,7 +62,7 @@ chaos-short: $(VENV)/.stamp-dev rabbitmq ## The same with 9 kills and 8 other di
 
 .PHONY: federations
 federations: $(VENV)/.stamp-dev rabbitmq ## Whole federations as processes that are too long for `make test`
-	@$(VENV)/bin/python -m pytest -n 2 --dist worksteal -m slow tests/federation tests/api tests/examples/test_recipes.py tests/cli tests/sealing tests/test_secrets.py \
+	@$(VENV)/bin/python -m pytest -n 2 --dist worksteal -m slow tests/federation tests/api tests/examples/test_recipes.py tests/examples/test_every_example.py tests/cli tests/sealing tests/test_secrets.py \
 		tests/local/test_federation.py tests/local/test_own_modules.py \
 		tests/faults/test_replay.py tests/faults/test_crash_points.py $(PYTEST_FLAGS)
 

@@ -95,6 +95,7 @@ def test_a_client_alone_learns_in_a_loop(capsys: pytest.CaptureFixture[str]) -> 
     assert "round 2: loss" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)  # three processes that import torch, on a machine that may be busy
 def test_the_asynchronous_run_closes_rounds_with_what_it_asks_for(
     broker_url: str, federation: str, tmp_path: Path

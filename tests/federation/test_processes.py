@@ -22,6 +22,7 @@ ROUND_FIELDS = (
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_a_participant_killed_in_mid_round_does_not_hang_the_run(live: Any) -> None:
     """The round closes at the deadline with the quorum; who comes back takes part again."""
     coordinator = live.coordinator(
