@@ -14,7 +14,6 @@ from base64 import b64decode
 from contextlib import closing, suppress
 from http.client import HTTPConnection
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 # Chromium's own services would only wait for a network that may not be there.
@@ -61,12 +60,7 @@ class Browser:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._call("DELETE", self._session)
         self._driver.terminate()
         self._driver.wait()

@@ -8,7 +8,6 @@ ends. There are as many shares as slots; a replica that finds none free waits un
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
 import structlog
@@ -80,12 +79,7 @@ class ReplicaLease:
         self._connection.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop("done")
         if self._thread.ident:
             self._thread.join()

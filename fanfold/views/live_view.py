@@ -1,6 +1,5 @@
 """What people see of a run in a terminal: a table that grows, a bar, and a line beneath it."""
 
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group
@@ -69,12 +68,7 @@ class LiveView(View):
         self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._live.stop()
 
     def __rich__(self) -> Group:

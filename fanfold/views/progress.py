@@ -4,7 +4,6 @@ import html
 import sys
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
@@ -45,12 +44,7 @@ class ProgressView(View):
         self._progress.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
     def _show(self, event: Event) -> None:
@@ -81,12 +75,7 @@ class NotebookView(View):
         self._handle = self._display(self._bundle(), raw=True, display_id=True)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._handle.update(self._bundle(), raw=True)
 
     def _show(self, event: Event) -> None:

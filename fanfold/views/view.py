@@ -4,7 +4,6 @@ import json
 import sys
 from abc import ABC, abstractmethod
 from contextlib import redirect_stdout
-from types import TracebackType
 from typing import Self, TextIO
 
 from fanfold.schemas.events.event import Event, Say
@@ -24,12 +23,7 @@ class View(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         return None
 
     def say(self, event: Event) -> None:
@@ -56,13 +50,8 @@ class JsonView(View):
         self._redirection.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._redirection.__exit__(kind, error, traceback)
+    def __exit__(self, *_: object) -> None:
+        self._redirection.__exit__(None, None, None)
 
     def _show(self, event: Event) -> None:
         _print(json.dumps(event.document(), allow_nan=False), self._stream)
@@ -97,13 +86,8 @@ class Beside(View):
         self._view.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._view.__exit__(kind, error, traceback)
+    def __exit__(self, *error: object) -> None:
+        self._view.__exit__(*error)
 
     def _show(self, event: Event) -> None:
         self._view.say(event)
