@@ -53,8 +53,8 @@ class Reporter:
         self._reports = RoundReports()
         self._left_out = LeftOut()
         self._evaluation_is_due = False
-        self._told_end: str | None = None
-        """The reason that was told: an evaluation that ends later does not change it."""
+        self._early_end: str | None = None
+        """Why the run ends before its last round, once told: no later evaluation changes it."""
         self._spent: str | None = None
         """Why privacy allows no further round; told when a round begins, and not within one."""
 
@@ -192,7 +192,8 @@ class Reporter:
 
     def tell_early_end(self) -> None:
         """Write down and say why the run ends before its last round, if it does."""
-        self._told_end = self._early_end
+        if self._state.run.version < self._settings.rounds:
+            self._early_end = self.reason_to_end
         if self._early_end is not None:
             event = EndsEarly(version=self._state.run.version, reason=self._early_end)
             self._store.history.append(event.document())
@@ -233,13 +234,6 @@ class Reporter:
     def close(self) -> None:
         """Give up what is being evaluated."""
         self._evaluator.close()
-
-    @property
-    def _early_end(self) -> str | None:
-        if self._told_end is not None:
-            return self._told_end
-        is_early = self._state.run.version < self._settings.rounds
-        return self.reason_to_end if is_early else None
 
     def _write_models(self, result: RunResult) -> None:
         with self._store.ours():
