@@ -46,9 +46,10 @@ with atheris.instrument_imports(include=["fanfold"]) if atheris else nullcontext
     from fanfold.schemas import messages
     from fanfold.schemas.chunking import Assembly, ChunkHeader, cut
     from fanfold.schemas.errors import MalformedMessageError
+    from fanfold.schemas.message_kinds import MESSAGES
     from fanfold.schemas.tensor_codec import decode_tensors, encode_tensors, num_bytes
 
-KINDS = [*messages.MESSAGES, "Nonsense", "", None]
+KINDS = [*MESSAGES, "Nonsense", "", None]
 VALID = cut(encode_tensors(fuzz_target.UPDATE, {}))[0]
 NAMES = [*VALID.headers, "epoch", "x-unknown"]
 
