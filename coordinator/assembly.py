@@ -20,7 +20,7 @@ from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.border import audited, border_of, sender_check_of
 from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.broker.connections import connect
-from fanfold.coordinator.broker.encoded_version import version_bytes_of
+from fanfold.coordinator.broker.encoded_version import VersionBytes
 from fanfold.coordinator.broker.federation_queues import FederationQueues
 from fanfold.coordinator.broker.leadership import Leadership
 from fanfold.coordinator.broker.publisher import Publisher
@@ -184,7 +184,8 @@ def assemble(
         ),
     )
     run.leave_frozen(model.form.frozen_sha256)
-    version_bytes_of(run, settings, border)  # too many chunks are told before anything is sent
+    version_bytes = VersionBytes(run, settings, border)
+    version_bytes()  # too many chunks are told before anything is sent
     window = WINDOW_VERSIONS * (limits.max_bytes // settings.chunk_bytes + 1)
     state = FederationState(run, Presence(), Sampling(settings.policy, settings.seed))
     observer.attach(present=lambda: len(state.presence), is_ready=channel.is_receiving)
@@ -196,7 +197,7 @@ def assemble(
         state.presence,
         channel=channel,
         publisher=publisher,
-        version_bytes=lambda: version_bytes_of(run, settings, border),
+        version_bytes=version_bytes,
         window=min(max(window, LEAST_WINDOW), LARGEST_WINDOW),
     )
     recovery = Recovery(

@@ -8,6 +8,7 @@
    be told of two sets that differ by one update.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +56,7 @@ class Rules:
         names = [member.participant for member in wanted.members]
         if wanted.words > self.max_words:
             return f"{wanted.words} words, and this keeper computes {self.max_words}"
-        twice = next((name for name in names if names.count(name) > 1), None)
+        twice = next((name for name, times in Counter(names).items() if times > 1), None)
         if twice is not None:
             return f"{twice} is in the set twice"
         if len(names) < self.at_least:
@@ -169,13 +170,13 @@ class Answering:
         All that are held are opened, also for an approval: what cannot be opened later would make
         the set useless.
         """
-        rules = self._rules
+        rules, place = self._rules, self._rules.place
         seeds = []
         for member in wanted.members:
             held = mask_seeds.open_seeds(
                 member,
                 rules.identity,
-                rules.place,
+                place,
                 len(rules.keepers),
                 run=wanted.run,
                 words=wanted.words,

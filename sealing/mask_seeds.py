@@ -11,12 +11,11 @@ from hashlib import sha256
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from fanfold.schemas.errors import FanfoldError
 from fanfold.schemas.keeper_messages import MasksWanted, Member
 from fanfold.schemas.messages import MaskSeeds
+from fanfold.sealing.derivation import derived
 from fanfold.sealing.identity import Identity, PublicIdentity
 from fanfold.sealing.masks import SEED_BYTES, Words, seeds_held
 
@@ -151,5 +150,4 @@ def _statement(bound: bytes, key: str, boxes: Sequence[str]) -> bytes:
 
 
 def _box_key(secret: bytes, key: bytes, keeper: bytes) -> bytes:
-    info = b"fanfold mask seeds 1\n" + key + keeper
-    return HKDF(SHA256(), length=32, salt=None, info=info).derive(secret)
+    return derived(secret, b"fanfold mask seeds 1\n" + key + keeper)

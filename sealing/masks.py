@@ -44,12 +44,12 @@ def seeds_held(keeper: int, num_keepers: int) -> tuple[int, ...]:
 
 def add_mask(words: Words, seed: bytes) -> None:
     """Add the mask of a seed to words in place, modulo 2^32."""
-    _combine(words, seed, np.add)
-
-
-def subtract_mask(words: Words, seed: bytes) -> None:
-    """Take the mask of a seed from words in place, modulo 2^32."""
-    _combine(words, seed, np.subtract)
+    encryptor = Cipher(AES(seed), CTR(bytes(AES.block_size // 8))).encryptor()
+    stream = bytearray(_BLOCK_BYTES + AES.block_size // 8)  # as the library asks for
+    for begin in range(0, len(words), _BLOCK_BYTES // 4):
+        block = words[begin : begin + _BLOCK_BYTES // 4]
+        encryptor.update_into(memoryview(_ZEROS)[: block.nbytes], stream)
+        block += np.frombuffer(stream, "<u4", len(block))
 
 
 def sum_of_masks(seeds: Iterable[bytes], num_words: int) -> Words:
@@ -58,15 +58,6 @@ def sum_of_masks(seeds: Iterable[bytes], num_words: int) -> Words:
     for seed in seeds:
         add_mask(total, seed)
     return total
-
-
-def _combine(words: Words, seed: bytes, operation: np.ufunc) -> None:
-    encryptor = Cipher(AES(seed), CTR(bytes(AES.block_size // 8))).encryptor()
-    stream = bytearray(_BLOCK_BYTES + AES.block_size // 8)  # as the library asks for
-    for begin in range(0, len(words), _BLOCK_BYTES // 4):
-        block = words[begin : begin + _BLOCK_BYTES // 4]
-        encryptor.update_into(memoryview(_ZEROS)[: block.nbytes], stream)
-        operation(block, np.frombuffer(stream, "<u4", len(block)), out=block)
 
 
 def flat(tensors: Sequence[npt.NDArray[np.int32]]) -> Words:

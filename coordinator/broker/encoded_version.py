@@ -57,23 +57,60 @@ def encode_version(
     run: RunState, settings: CoordinatorSettings, *, epoch: int, border: CoordinatorsBorder
 ) -> EncodedVersion:
     """Return the current version of a run as it is published in an epoch."""
-    return EncodedVersion(
-        _message(run, settings),
-        run.tensors,
-        kinds=run.kinds,
-        epoch=epoch,
-        encoding=settings.encoding_down,
-        chunk_bytes=settings.chunk_bytes,
-        border=border,
-    )
+    return _encoded(_message(run, settings), run, settings, epoch=epoch, border=border)
 
 
 def encode_final(
     run: RunState, settings: CoordinatorSettings, *, epoch: int, border: CoordinatorsBorder
 ) -> EncodedVersion:
     """Return the last version of a run as participants are to keep it."""
+    message = FinalModel(run=run.run_id, version=run.version)
+    return _encoded(message, run, settings, epoch=epoch, border=border)
+
+
+class VersionBytes:
+    """The length of a run's version as it is published; found anew where it can have changed."""
+
+    def __init__(
+        self, run: RunState, settings: CoordinatorSettings, border: CoordinatorsBorder = IN_CLEAR
+    ) -> None:
+        self._run = run
+        self._settings = settings
+        self._border = border
+        self._known: tuple[tuple[str, int, int], int] | None = None
+        """Of which run, version and roster, and the length."""
+
+    def __call__(self) -> int:
+        """Return the length, in bytes.
+
+        Raises:
+            InvalidInputError: if it has too many chunks, or a later one could: by 64 bytes at most.
+        """
+        now = (self._run.run_id, self._run.version, self._border.revision)
+        if self._known is None or self._known[0] != now:
+            self._known = (now, self._found())
+        return self._known[1]
+
+    def _found(self) -> int:
+        run, settings = self._run, self._settings
+        num_bytes = encoded_tensors_bytes(
+            _message(run, settings), run.tensors, kinds=run.kinds, encoding=settings.encoding_down
+        )
+        sealed_bytes = self._border.sealed_bytes(num_bytes)
+        check_cut(sealed_bytes + 64, settings.chunk_bytes)
+        return sealed_bytes
+
+
+def _encoded(
+    message: GlobalParameters | FinalModel,
+    run: RunState,
+    settings: CoordinatorSettings,
+    *,
+    epoch: int,
+    border: CoordinatorsBorder,
+) -> EncodedVersion:
     return EncodedVersion(
-        FinalModel(run=run.run_id, version=run.version),
+        message,
         run.tensors,
         kinds=run.kinds,
         epoch=epoch,
@@ -81,22 +118,6 @@ def encode_final(
         chunk_bytes=settings.chunk_bytes,
         border=border,
     )
-
-
-def version_bytes_of(
-    run: RunState, settings: CoordinatorSettings, border: CoordinatorsBorder = IN_CLEAR
-) -> int:
-    """Return the length of a version as it is published.
-
-    Raises:
-        InvalidInputError: if it has too many chunks, or a later one could: by 64 bytes at most.
-    """
-    num_bytes = encoded_tensors_bytes(
-        _message(run, settings), run.tensors, kinds=run.kinds, encoding=settings.encoding_down
-    )
-    sealed_bytes = border.sealed_bytes(num_bytes)
-    check_cut(sealed_bytes + 64, settings.chunk_bytes)
-    return sealed_bytes
 
 
 def _message(run: RunState, settings: CoordinatorSettings) -> GlobalParameters:
