@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fanfold.api.folders import new_folder
-from fanfold.api.interrupts import OnReady, stopping_in_order
+from fanfold.api.interrupts import stopping_in_order
 from fanfold.api.keywords import checked, in_keywords, keywords_of
 from fanfold.api.reading import read
 from fanfold.api.tasks import TaskName, named_everywhere
@@ -14,7 +14,6 @@ from fanfold.local.settings import LocalSettings
 from fanfold.runs.run import Run
 from fanfold.schemas.errors import InvalidInputError, StoppedError
 from fanfold.views.progress import progress_view
-from fanfold.views.view import View
 
 
 @keywords_of(LocalSettings)
@@ -59,28 +58,14 @@ def run(
         if out is None:
             settings = settings.model_copy(update={"out": new_folder(name)})
         try:
-            return federate(
-                settings, view=progress_view(progress), on_ready=on_ready, import_from=import_from
+            federation.run(
+                settings,
+                view=progress_view(progress),
+                shows_password=True,
+                on_ready=on_ready,
+                import_from=import_from,
             )
         except StoppedError as stopped:
             told = f"{stopped}; fanfold.Run({str(settings.out)!r}) opens what there is"
             raise KeyboardInterrupt(told) from None
-
-
-def federate(
-    settings: LocalSettings,
-    *,
-    view: View,
-    on_ready: OnReady,
-    shows_password: bool = True,
-    import_from: Path | None = None,
-) -> Run:
-    """Run a federation to its end; see `fanfold.local.federation.run`."""
-    federation.run(
-        settings,
-        view=view,
-        shows_password=shows_password,
-        on_ready=on_ready,
-        import_from=import_from,
-    )
     return Run(settings.out)

@@ -18,6 +18,7 @@ from fanfold.runs.comparison import Comparison
 from fanfold.runs.run import Run
 from fanfold.schemas.errors import InvalidInputError, StoppedError
 from fanfold.simulation.settings import SimulationSettings
+from fanfold.simulation.simulate import SimulationResult
 from fanfold.simulation.simulate import run as run_simulation
 from fanfold.views.progress import progress_view
 from fanfold.views.view import Beside, View
@@ -105,18 +106,20 @@ def _simulate(
             settings = settings.model_copy(update={"out": new_folder(given["task"])})
         threads = torch.get_num_threads()  # those of the script; a simulation has its own
         try:
-            return simulated(settings, given, view=progress_view(progress), on_ready=on_ready)
+            outcomes = simulated(settings, given, view=progress_view(progress), on_ready=on_ready)
         except StoppedError as stopped:
             told = f"{stopped}; what there is lies in {settings.out}"
             raise KeyboardInterrupt(told) from None
         finally:
             torch.set_num_threads(threads)
+    runs = {name: Run(outcome.history.parent) for name, outcome in outcomes.items()}
+    return Comparison(runs, axis=settings.axis)
 
 
 def simulated(
     settings: SimulationSettings, options: Mapping[str, Any], *, view: View, on_ready: OnReady
-) -> Comparison:
-    """Run simulations to their end.
+) -> dict[str, SimulationResult]:
+    """Run simulations to their end, and return how each ended, by its folder in `out`.
 
     Args:
         settings: those of the simulation.
@@ -140,5 +143,4 @@ def simulated(
         )
     if not all(outcome.is_finished for outcome in outcomes.values()):
         raise StoppedError("stopped before the last round")
-    runs = {name: Run(outcome.history.parent) for name, outcome in outcomes.items()}
-    return Comparison(runs, axis=settings.axis)
+    return outcomes

@@ -83,13 +83,13 @@ def program(*, _version: Version = False) -> None:
 @options_of(LocalSettings)
 def local(*, json: Json = False, fresh: Fresh = False, **options: Any) -> None:
     """Run a whole federation on this machine, on a private RabbitMQ unless --broker names one."""
-    from fanfold.api.run import federate  # noqa: PLC0415 - see above
+    from fanfold.local.federation import run  # noqa: PLC0415 - see above
 
     settings = read(LocalSettings, options | ({"resume": "no"} if fresh else {}))
     logs.set_up(settings.log_format)
     view = _view(json, settings.log_format)
     is_read_by_people = not isinstance(view, JsonView)
-    federate(settings, view=view, shows_password=is_read_by_people, on_ready=stop_on_signals)
+    run(settings, view=view, shows_password=is_read_by_people, on_ready=stop_on_signals)
 
 
 @app.command(cls=GroupedCommand)

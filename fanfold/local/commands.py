@@ -9,11 +9,9 @@ from pydantic import BaseModel
 
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.learning.placement import place, sharers
+from fanfold.local.data_folders import COORDINATOR
 from fanfold.local.settings import LocalSettings
 from fanfold.participant.settings import ExamplePrivacySettings
-
-COORDINATOR = "coordinator"
-"""Whose folder of keys has the roster."""
 
 
 def coordinator_command(settings: LocalSettings, devices: Sequence[str] = ()) -> list[str]:

@@ -8,8 +8,8 @@ from fanfold.schemas.errors import InvalidInputError
 
 NO_IDENTIFIER = re.compile(r"[^A-Za-z0-9_-]+")
 MOST_LETTERS = 64
-TAKEN = "coordinator"
-"""The name of another process, and of its log."""
+COORDINATOR = "coordinator"
+"""The name of its process, of its log and of its keys: of no participant."""
 
 
 def participants_of(folders: Sequence[Path]) -> tuple[str, ...]:
@@ -23,10 +23,10 @@ def participants_of(folders: Sequence[Path]) -> tuple[str, ...]:
     found: dict[str, Path] = {}
     for folder in folders:
         name = NO_IDENTIFIER.sub("-", folder.resolve().name).strip("-")[:MOST_LETTERS]
-        if not name or name == TAKEN:
+        if not name or name == COORDINATOR:
             raise InvalidInputError(
                 f"--data {folder} gives its participant no id: name it with letters or digits, "
-                f"and not {TAKEN!r}"
+                f"and not {COORDINATOR!r}"
             )
         if name in found:
             raise InvalidInputError(

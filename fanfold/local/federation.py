@@ -14,6 +14,7 @@ from fanfold.learning import accelerators, local_device, local_optimizer
 from fanfold.local.broker_node import BrokerNode
 from fanfold.local.child_process import ChildProcess, ProcessEnded
 from fanfold.local.commands import coordinator_command, participant_command
+from fanfold.local.data_folders import COORDINATOR
 from fanfold.local.keepers import keeper_commands, with_keepers
 from fanfold.local.parent_watch import VARIABLE as END_WITH_PARENT
 from fanfold.local.settings import LocalSettings
@@ -165,7 +166,7 @@ class Federation:
     def start(self) -> None:
         """Start all processes."""
         devices = accelerators()
-        self._coordinator = self._child("coordinator", coordinator_command(self._settings, devices))
+        self._coordinator = self._child(COORDINATOR, coordinator_command(self._settings, devices))
         for name, flags in keeper_commands(self._settings).items():
             self._keepers[name] = self._child(name, flags)
         for index, name in enumerate(self._settings.names):
@@ -261,7 +262,7 @@ def _log_folder(settings: LocalSettings) -> Path:
     logs = settings.out / "logs"
     try:
         logs.mkdir(parents=True, exist_ok=True)
-        for name in ("coordinator", *settings.names):
+        for name in (COORDINATOR, *settings.names):
             (logs / f"{name}.log").write_bytes(b"")
     except OSError as error:
         raise InvalidInputError(
