@@ -12,6 +12,7 @@ from fanfold.schemas.messages import (
     Update,
     UpdateRefused,
 )
+from fanfold.schemas.run_messages import OpenRuns, RunDeclined
 
 MESSAGES: dict[str, type[Message]] = {
     kind.KIND: kind
@@ -19,5 +20,6 @@ MESSAGES: dict[str, type[Message]] = {
         *(GlobalParameters, FinalModel, RunFinished, UpdateRefused),
         *(Update, Hello, Progress, Goodbye),
         *(MasksWanted, SetApproved, Masks, MasksRefused),
+        *(OpenRuns, RunDeclined),
     )
 }

@@ -39,73 +39,85 @@ def check_identifier(what: str, value: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FederationNames:
-    """All names of one federation.
+    """All names of one federation, or of one run that a resident coordinator has opened in it.
 
     No exchange shares a name with a queue, because permissions cannot tell them apart.
+
+    >>> FederationNames("clinics", run="r7").results_queue
+    'clinics.run.r7.results'
     """
 
     federation: str
+    run: str | None = None
+    """Such a run has exchanges and queues of its own, beside those of the federation."""
 
     def __post_init__(self) -> None:
         check_identifier("the federation", self.federation)
+        if self.run is not None:
+            check_identifier("the run", self.run)
+
+    @property
+    def prefix(self) -> str:
+        """What all of the names begin with, before a dot."""
+        return self.federation if self.run is None else f"{self.federation}.run.{self.run}"
 
     @property
     def parameters_exchange(self) -> str:
         """Fanout exchange: global parameters, to all participants."""
-        return f"{self.federation}.parameters"
+        return f"{self.prefix}.parameters"
 
     @property
     def resend_exchange(self) -> str:
         """Direct exchange, the routing key is a participant's id: a message to that participant."""
-        return f"{self.federation}.resend"
+        return f"{self.prefix}.resend"
 
     @property
     def reports_exchange(self) -> str:
         """Direct exchange, keys `update` and `event`: the only one participants may write to."""
-        return f"{self.federation}.reports"
+        return f"{self.prefix}.reports"
 
     def participant_queue(self, participant: str) -> str:
         """Return the name of that participant's own queue, bound to both exchanges above."""
-        return f"{self.federation}.participant.{check_identifier('the participant', participant)}"
+        return f"{self.prefix}.participant.{check_identifier('the participant', participant)}"
 
     def slot_queue(self, slot: int) -> str:
         """Return the name of a slot's exclusive queue; its owner takes part as `slot-i`."""
-        return f"{self.federation}.slot.{slot}"
+        return f"{self.prefix}.slot.{slot}"
 
     @property
     def coordinator_queue(self) -> str:
         """Exclusive queue, the lock: its owner is the active coordinator."""
-        return f"{self.federation}.coordinator"
+        return f"{self.prefix}.coordinator"
 
     @property
     def results_queue(self) -> str:
         """Queue of updates for the coordinator."""
-        return f"{self.federation}.results"
+        return f"{self.prefix}.results"
 
     @property
     def events_queue(self) -> str:
         """Queue of hello, progress and goodbye for the coordinator."""
-        return f"{self.federation}.events"
+        return f"{self.prefix}.events"
 
     @property
     def masks_queue(self) -> str:
         """Queue of the answers of keepers, for the coordinator."""
-        return f"{self.federation}.masks"
+        return f"{self.prefix}.masks"
 
     def keeper_queue(self, keeper: str) -> str:
         """Return the name of the queue of requests to a keeper; see `PublicIdentity.name`."""
-        return f"{self.federation}.keeper.{keeper}"
+        return f"{self.prefix}.keeper.{keeper}"
 
     @property
     def dead_letters_queue(self) -> str:
         """Queue of malformed messages, for an operator."""
-        return f"{self.federation}.dead-letters"
+        return f"{self.prefix}.dead-letters"
 
     @property
     def outcome_queue(self) -> str:
         """Queue of the last RunFinished, from the end of a run to the start of a coordinator."""
-        return f"{self.federation}.outcome"
+        return f"{self.prefix}.outcome"
 
     def status_queue(self, observer: str) -> str:
         """Return the beginning of the names of the exclusive queues of one `fanfold status`."""
-        return f"{self.federation}.status.{check_identifier('the observer', observer)}"
+        return f"{self.prefix}.status.{check_identifier('the observer', observer)}"

@@ -28,3 +28,17 @@ def test_a_name_that_could_be_mistaken_is_refused(name: str) -> None:
         FederationNames(name)
     with pytest.raises(InvalidInputError, match=r"the participant .* choose another name"):
         FederationNames("digits").participant_queue(name)
+
+
+def test_the_names_of_a_run_are_no_names_of_a_federation() -> None:
+    """Nobody who may use a federation's own names reaches a run's, and the reverse."""
+    federation, run = FederationNames("digits"), FederationNames("digits", run="results")
+    assert run.results_queue == "digits.run.results.results"
+    assert run.participant_queue("alice") == "digits.run.results.participant.alice"
+    assert run.parameters_exchange != federation.parameters_exchange
+
+
+@pytest.mark.parametrize("run", ["", "a.b", "#", "a" * 65])
+def test_a_run_that_could_be_mistaken_is_refused(run: str) -> None:
+    with pytest.raises(InvalidInputError, match=r"the run .* choose another name"):
+        FederationNames("digits", run=run)
