@@ -75,6 +75,8 @@ class CudaRecorder:
 
     def __init__(self, optimizer: Optimizer, *, is_gathered: bool = False) -> None:
         self._is_gathered = is_gathered
+        # SGD knows no `capturable` and needs none: its state is made by its first step, and from
+        # then on a step is arithmetic with tensors and fixed numbers.
         if "capturable" in optimizer.defaults:
             for group in optimizer.param_groups:
                 group["capturable"] = True
@@ -94,9 +96,11 @@ class CudaRecorder:
         """Return the graph of a step, for batches of that form.
 
         Raises:
-            LearningError: if the step waits for the device, as reading a value does.
+            LearningError: if the step waits for the device, as reading a value does, or a parameter
+                has its first gradient in it.
         """
         held = batch if self._is_gathered else _copy(batch)
+        made = state_of(step.optimizer)
         step.optimizer.zero_grad()  # so that the graph makes gradients of its own
         graph = torch.cuda.CUDAGraph()
         with _no_collection(), self._on_stream():
@@ -113,6 +117,7 @@ class CudaRecorder:
                     "--cuda-graphs out"
                 ) from error
             graph.capture_end()
+        check_nothing_began(step.optimizer, made)
 
         def replay(batch: Any) -> Measured:
             for mine, its in zip(_tensors(held), _tensors(batch), strict=True):
@@ -135,6 +140,36 @@ class CudaRecorder:
         finally:
             torch.backends.cudnn.benchmark = was_searching
         torch.cuda.current_stream().wait_stream(self._stream)
+
+
+def state_of(optimizer: Optimizer) -> dict[tuple[int, str], int]:
+    """Return where the tensors of an optimizer's state are, by parameter (its id) and name."""
+    return {
+        (id(parameter), name): value.data_ptr()
+        for parameter, values in optimizer.state.items()
+        for name, value in values.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def check_nothing_began(optimizer: Optimizer, before: dict[tuple[int, str], int]) -> None:
+    """Refuse a recording in which the optimizer made state: each replay would make it anew.
+
+    Momentum would be the newest gradient alone, without an error.
+
+    Args:
+        optimizer: which took part in the recording.
+        before: `state_of` it before.
+
+    Raises:
+        LearningError: if any of its state is new, or lies elsewhere.
+    """
+    if state_of(optimizer) != before:
+        raise LearningError(
+            "a step cannot be recorded as a CUDA graph, because in it a parameter had its first "
+            f"gradient, and {type(optimizer).__name__} began with it: each step has to use the same "
+            "parameters; leave --cuda-graphs out"
+        )
 
 
 def form_of(batch: Any) -> Any:

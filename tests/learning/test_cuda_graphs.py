@@ -3,6 +3,7 @@
 What decides between recording and running is tried everywhere; CUDA itself only where it is.
 """
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +13,15 @@ from torch.optim import SGD, Adagrad
 from torch.utils.data import Dataset, TensorDataset
 
 from fanfold.learning import Execution, LearningError, fit
-from fanfold.learning.cuda_graphs import WARM_UP_STEPS, CudaRecorder, Replays, Run, form_of
+from fanfold.learning.cuda_graphs import (
+    WARM_UP_STEPS,
+    CudaRecorder,
+    Replays,
+    Run,
+    check_nothing_began,
+    form_of,
+    state_of,
+)
 from fanfold.learning.measures import Measured
 from fanfold.learning.step import Step, precision
 
@@ -102,13 +111,61 @@ def test_an_optimizer_that_computes_on_the_cpu_is_refused() -> None:
         CudaRecorder(optimizer)
 
 
+MOMENTA: list[dict[str, Any]] = [
+    {},
+    {"momentum": 0.9},
+    {"momentum": 0.9, "dampening": 0.5, "weight_decay": 0.1},
+    {"momentum": 0.9, "nesterov": True},
+]
+
+
+@pytest.mark.parametrize("foreach", [False, True])
+@pytest.mark.parametrize("options", MOMENTA, ids=str)
+def test_after_its_first_step_sgd_only_changes_what_its_tensors_hold(
+    options: dict[str, Any], *, foreach: bool
+) -> None:
+    """That is what a recording needs: the same memory, and the same numbers, in every step."""
+    network = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    optimizer = SGD(network.parameters(), lr=0.1, foreach=foreach, **options)
+    assert state_of(optimizer) == {}
+
+    def step() -> None:
+        optimizer.zero_grad()
+        network(torch.randn(4, 2)).square().mean().backward()
+        optimizer.step()
+
+    step()
+    made = state_of(optimizer)
+    assert len(made) == (4 if options else 0)
+    numbers = [{**group, "params": None} for group in optimizer.param_groups]
+    for _ in range(3):
+        step()
+        check_nothing_began(optimizer, made)
+    assert [{**group, "params": None} for group in optimizer.param_groups] == numbers
+
+
+@pytest.mark.parametrize("kind", [SGD, torch.optim.Adam])
+def test_a_recording_in_which_a_parameter_has_its_first_gradient_is_refused(kind: Any) -> None:
+    """Replayed, its momentum would begin anew with each step."""
+    early, late = nn.Linear(2, 1), nn.Linear(2, 1)
+    options = {"momentum": 0.9} if kind is SGD else {}
+    optimizer = kind([*early.parameters(), *late.parameters()], lr=0.1, **options)
+    early(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    made = state_of(optimizer)
+    late(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    with pytest.raises(LearningError, match=f"first gradient, and {kind.__name__} began"):
+        check_nothing_began(optimizer, made)
+
+
 def images(num_examples: int = 200) -> TensorDataset:
     generator = torch.Generator().manual_seed(1)
     inputs = torch.randn(num_examples, 6, generator=generator)
     return TensorDataset(inputs, (inputs.sum(1) > 0).long())
 
 
-def trained(data: Dataset[Any], opt: str, *, cuda_graphs: bool) -> tuple[Any, Tensor]:
+def trained(data: Dataset[Any], opt: Any, *, cuda_graphs: bool) -> tuple[Any, Tensor]:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
     execution = Execution(device=torch.device("cuda"), cuda_graphs=cuda_graphs)
@@ -117,8 +174,8 @@ def trained(data: Dataset[Any], opt: str, *, cuda_graphs: bool) -> tuple[Any, Te
 
 
 @on_cuda
-@pytest.mark.parametrize("opt", ["sgd", "adam", "adamw"])
-def test_on_cuda_a_replay_trains_as_the_step_itself(opt: str) -> None:
+@pytest.mark.parametrize("opt", ["sgd", partial(SGD, momentum=0.9), "adam", "adamw"])
+def test_on_cuda_a_replay_trains_as_the_step_itself(opt: Any) -> None:
     """With a last batch that is smaller, batch normalisation and a proximal term."""
     history, parameters = trained(images(), opt, cuda_graphs=True)
     expected, same = trained(images(), opt, cuda_graphs=False)
