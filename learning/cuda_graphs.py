@@ -167,7 +167,7 @@ def check_nothing_began(optimizer: Optimizer, before: dict[tuple[int, str], int]
     if state_of(optimizer) != before:
         raise LearningError(
             "a step cannot be recorded as a CUDA graph, because in it a parameter had its first "
-            f"gradient, and {type(optimizer).__name__} began with it: each step has to use the same "
+            f"gradient, and {type(optimizer).__name__} began with it: each step must use the same "
             "parameters; leave --cuda-graphs out"
         )
 
