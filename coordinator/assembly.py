@@ -41,7 +41,15 @@ from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.coordinator.settings.without_effect import without_effect
 from fanfold.coordinator.unmasking.unmasking import Unmasking
 from fanfold.coordinator.upkeep import Upkeep
-from fanfold.learning import Task, load_task, local_device, local_optimizer, reading, use_huge_pages
+from fanfold.learning import (
+    Task,
+    load_task,
+    local_device,
+    local_optimizer,
+    reading,
+    task_sha256_if_any,
+    use_huge_pages,
+)
 from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.events.event import Event, Say
 from fanfold.schemas.events.shared import OptionWithoutEffect
@@ -245,6 +253,7 @@ def assemble(
         evaluator=evaluator,
         disk_retry=disk_retry,
         say=say,
+        task_sha256=task_sha256_if_any(settings.task),
     )
     committer = Committer(
         state,

@@ -42,6 +42,7 @@ class Reporter:
         evaluator: Evaluator,
         disk_retry: DiskRetry,
         say: Say,
+        task_sha256: str | None = None,
     ) -> None:
         """Write and tell nothing yet."""
         self._state = state
@@ -50,6 +51,7 @@ class Reporter:
         self._evaluator = evaluator
         self._disk_retry = disk_retry
         self.say = say
+        self._task_sha256 = task_sha256
         self._reports = RoundReports()
         self._left_out = LeftOut()
         self._evaluation_is_due = False
@@ -106,6 +108,7 @@ class Reporter:
                 version=run.version,
                 rounds=self._settings.rounds,
                 task=self._settings.task,
+                task_sha256=self._task_sha256,
             )
         )
         self.tell()

@@ -46,6 +46,7 @@ from fanfold.learning.reading import reading
 from fanfold.learning.registry import BUILT_IN, load_task
 from fanfold.learning.seeding import seeded, training_seed
 from fanfold.learning.task import Task
+from fanfold.learning.task_source import loaded_beside, task_sha256, task_sha256_if_any
 from fanfold.learning.tracking import TrackedModule
 from fanfold.learning.training import evaluate, fit, measure_all, train
 from fanfold.learning.walk import give_memory, unwrapped, walk
@@ -88,6 +89,7 @@ __all__ = [
     "limit_device_memory",
     "load_optimizers",
     "load_task",
+    "loaded_beside",
     "local_device",
     "local_optimizer",
     "main_output",
@@ -104,6 +106,8 @@ __all__ = [
     "seeded",
     "shared_tensors",
     "sharers",
+    "task_sha256",
+    "task_sha256_if_any",
     "tied_names",
     "to_device",
     "train",

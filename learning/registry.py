@@ -44,17 +44,38 @@ def load_task(name: str) -> type[Task]:
     return task
 
 
-def _imported(name: str) -> object:
-    target = BUILT_IN.get(name, name)
-    module_name, colon, class_name = target.partition(":")
+def module_of(name: str) -> str:
+    """Return the name of the module that a task is in; it need not be there.
+
+    Raises:
+        TaskError: if that cannot be told from the task's name.
+    """
+    if name in _remembered:
+        raise TaskError(f"the task {name!r} is known in this process only, and has no source file")
+    return _target(name)[0]
+
+
+def look_here() -> None:
+    """Let modules in the current directory be found, as with `python -m`."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+
+
+def _target(name: str) -> tuple[str, str]:
+    """Return the names of a task's module and class."""
+    module_name, colon, class_name = BUILT_IN.get(name, name).partition(":")
     if not (colon and module_name and class_name):
         raise TaskError(
             f"there is no built-in task {name!r}; use {', '.join(BUILT_IN)}, "
             "or package.module:ClassName for your own"
         )
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    return module_name, class_name
+
+
+def _imported(name: str) -> object:
+    module_name, class_name = _target(name)
+    look_here()
     try:
         module = import_module(module_name)
     except ImportError as error:

@@ -29,12 +29,14 @@ from fanfold.learning import (
     build_network,
     dataset_length,
     load_task,
+    loaded_beside,
     local_device,
     named_tensors,
     reading,
     replace_tensors,
     seeded,
     shared_tensors,
+    task_sha256_if_any,
     without_caches,
 )
 from fanfold.participant.trainer import TrainedUpdate, Trainer
@@ -89,9 +91,11 @@ def check(settings: CheckSettings, *, say: Say) -> Checked:
         FanfoldError: likewise.
     """
     say(Checking("loading the task"))
+    source_sha256, before = task_sha256_if_any(settings.task), set(sys.modules)
     with stage("loading the task"), reading(settings.data):
         kind = load_task(settings.task)
         task = kind(data_dir=settings.data, seed=settings.seed)
+    beside = loaded_beside(settings.task, before) if source_sha256 else []
     watch = _Watch()
     device = local_device(settings.device)
     task.execution = replace(
@@ -152,7 +156,9 @@ def check(settings: CheckSettings, *, say: Say) -> Checked:
             *notes.of_the_task(task, model, is_stoppable=is_stoppable),
             *notes.of_the_training(deltas, loss, steps),
             *notes.of_the_measures(held_out, trainer.num_validation_examples),
+            *notes.of_the_source(beside),
         ),
+        task_sha256=source_sha256,
     )
 
 

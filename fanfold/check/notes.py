@@ -1,6 +1,6 @@
 """What will not work as one might expect of a task, and why, in sentences."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -49,6 +49,15 @@ def of_the_task(task: Task, model: InitialModel, *, is_stoppable: bool) -> Itera
         yield (
             f"`fit` of {type(task).__name__} never asks `execution.should_stop`: a participant "
             "that is told to stop trains on to the end of the version"
+        )
+
+
+def of_the_source(beside: Sequence[str]) -> Iterator[str]:
+    """Yield what the hash of the task's source does not cover, of what lies beside it."""
+    if beside:
+        yield (
+            f"the task imports {', '.join(beside[:SHOWN])} too, which the hash of its source does "
+            "not cover; put them into one package with it"
         )
 
 

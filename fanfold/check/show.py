@@ -31,6 +31,10 @@ def show(report: Checked, console: Console) -> None:
     for name, value in _rows(report).items():
         round_.add_row(name, escape(value))
     console.print(round_)
+    if report.task_sha256 is not None:
+        allowed = f"{report.task}@sha256:{report.task_sha256}"
+        told = f"participants may allow exactly this code: --allow {allowed}"
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
     for note in report.notes:
         console.print(f"note: {note}", markup=False, highlight=False)
     if not report.notes:

@@ -175,3 +175,5 @@ class Checked(Event):
     """The most that the process took; on an accelerator the most that was allocated there."""
     notes: tuple[str, ...]
     """What will not work as one might expect, and why."""
+    task_sha256: str | None = None
+    """Of the task's source files; null where there are none."""

@@ -62,6 +62,8 @@ class RunStarted(Event):
     rounds: int
     """Of the whole run."""
     task: str
+    task_sha256: str | None = None
+    """Of the task's source files, as `fanfold check` prints it; null where there are none."""
 
 
 @dataclass(frozen=True)

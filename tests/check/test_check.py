@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import sys
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -12,7 +14,7 @@ from torch.utils.data import TensorDataset
 from fanfold.check.check import check
 from fanfold.check.settings import CheckSettings
 from fanfold.cli.commands import main
-from fanfold.learning import LearningError
+from fanfold.learning import LearningError, task_sha256
 from fanfold.schemas.errors import FanfoldError
 from fanfold.schemas.events.commands import Checked
 from tests.federation import any_batches, any_data, any_networks, any_tensors
@@ -244,3 +246,22 @@ def test_the_command_prints_the_table(
     else:
         assert "seconds a step" in shown
         assert shown.strip().endswith("nothing to note: this task can be trained")
+
+
+def test_the_hash_of_the_source_is_printed_with_the_option_that_allows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And what it does not cover is noted."""
+    (tmp_path / "ward_networks.py").write_text("from tests.federation.any_networks import Points\n")
+    (tmp_path / "ward_task.py").write_text(
+        "from ward_networks import Points\n\n\nclass Ward(Points):\n    pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr("sys.argv", ["fanfold", "check", "--task", "ward_task:Ward"])
+    monkeypatch.setattr("fanfold.cli.logs.set_up", lambda *_args, **_bound: None)
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"--allow ward_task:Ward@sha256:{task_sha256('ward_task:Ward')} note:" in told
+    assert "imports ward_networks.py too, which the hash of its source does not cover" in told
