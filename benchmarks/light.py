@@ -26,7 +26,7 @@ from fanfold.participant.worker_events import Activity, Answered, Failed, last_w
 from fanfold.schemas.chunking import cut
 from fanfold.schemas.events.event import Event
 from fanfold.schemas.message_codec import Decoded, Encoded, TensorBytes, encode
-from fanfold.schemas.messages import GlobalParameters, Update, UpdateRefused
+from fanfold.schemas.messages import GlobalParameters, RunFinished, Update, UpdateRefused
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.transport import Connection, EventBuffer, Stop
@@ -55,6 +55,15 @@ class IdentityWorker:
 
     def refused(self, note: UpdateRefused) -> None:
         """Do nothing: no update is kept that would have to be removed."""
+
+    def keep_final(self, version: Version) -> None:
+        """Do nothing: a benchmark has no use for a model."""
+
+    def newer(self, version: Version) -> None:
+        """Do nothing: what was begun is finished."""
+
+    def run_over(self, note: RunFinished) -> None:
+        """Do nothing: the next run may come."""
 
     def let_go(self) -> None:
         """Do nothing: there is no state folder to let go of."""

@@ -20,6 +20,8 @@ from fanfold.schemas.events.participant import IdTaken, QueueDown, WaitingForCoo
 from fanfold.transport import Backoff
 
 SUBSCRIBES_AGAIN = Backoff(0.1, 5.0)
+MOST_WINDOW = 65_535
+"""In chunks: AMQP counts the prefetch in 16 bits."""
 
 
 class Subscriber:
@@ -35,6 +37,7 @@ class Subscriber:
         worker: lets the state folder go when another process has the id.
         say: called with what a person should know.
         clock: seconds that only grow.
+        looks_ahead: let one chunk more come than a version has, of what follows it.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Subscriber:
         worker: Worker,
         say: Say,
         clock: Callable[[], float],
+        looks_ahead: bool = False,
     ) -> None:
         self._settings = settings
         self._channel = channel
@@ -57,6 +61,7 @@ class Subscriber:
         self._clock = clock
         self._window = 1
         """Chunks that may be unacknowledged: those of one version, once one was seen."""
+        self._chunks_ahead = int(looks_ahead)
         self._failures = 0
         self._next_try = clock()
         self._next_progress = clock() + settings.progress_seconds
@@ -97,8 +102,9 @@ class Subscriber:
         Raises:
             RefusedByBrokerError: if we may not read our queue any more.
         """
-        if incoming.num_chunks > self._window:
-            self._window = incoming.num_chunks
+        needed = min(incoming.num_chunks + self._chunks_ahead, MOST_WINDOW)
+        if needed > self._window:
+            self._window = needed
             self._subscribe()
             if not self._channel.is_subscribed:
                 self._receiver.disconnected()

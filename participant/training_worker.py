@@ -1,62 +1,33 @@
-"""The training worker.
+"""The training worker: answers versions by training on private data, while the service listens."""
 
-One thread that trains, encodes and uploads one version at a time, while the service listens.
-"""
-
-import queue
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import structlog
 from torch import Tensor
 
-from fanfold.learning import LearningError, Task, TrainingAbandoned
+from fanfold.learning import Task
 from fanfold.participant import final_model
+from fanfold.participant.answering_worker import AnsweringWorker
 from fanfold.participant.channel import ParticipantChannel
 from fanfold.participant.fixed_update import fixed_update
 from fanfold.participant.masking import Masking, refuse_masks
-from fanfold.participant.observer import Observer, Unobserved
+from fanfold.participant.observer import Observer
 from fanfold.participant.state_folder import StateFolder
 from fanfold.participant.trainer import TrainedUpdate, Trainer
-from fanfold.participant.training_state import FILE, TrainingState, restore_private
+from fanfold.participant.training_state import TrainingState, restore_private
 from fanfold.participant.update_privacy import private_update
-from fanfold.participant.uploader import Uploader
 from fanfold.participant.version import Version
-from fanfold.participant.worker_events import (
-    ABANDON_SECONDS,
-    Abandoned,
-    Activity,
-    Answered,
-    Failed,
-    FinalTaken,
-    Forgotten,
-    Told,
-    ToldOnce,
-    last_words,
-)
+from fanfold.participant.worker_events import Activity, ToldOnce
 from fanfold.schemas.error_feedback import encode_update
-from fanfold.schemas.errors import FanfoldError, InvalidInputError
-from fanfold.schemas.events.participant import StateDirTaken, StateIsOlder
-from fanfold.schemas.events.shared import DiskFull, DiskRefuses
+from fanfold.schemas.events.event import Event
 from fanfold.schemas.message_codec import Encoded
-from fanfold.schemas.messages import GlobalParameters, Update, UpdateRefused
+from fanfold.schemas.messages import GlobalParameters, Update
 from fanfold.schemas.tensor_codec import decode_tensors
-from fanfold.storage.disk import is_full_disk, until_there_is_room
-
-log = structlog.get_logger()
-
-DISK_PAUSE_SECONDS = 5.0
-STATE_PAUSE_SECONDS = 1.0
-LAST_SECONDS = 0.5
-"""How long to wait for work that is done and only has to report it."""
 
 
-class TrainingWorker:
+class TrainingWorker(AnsweringWorker):
     """Trains, encodes and uploads one version at a time, in a thread of its own.
-
-    Every method is called from the service's thread, but for `await_disk`.
 
     Args:
         task: is used by the worker's thread only, like the trainer.
@@ -83,21 +54,16 @@ class TrainingWorker:
         observer: Observer | None = None,
         masking: Masking | None = None,
     ) -> None:
+        super().__init__(
+            participant=participant,
+            state=state,
+            channel=channel,
+            chunk_bytes=chunk_bytes,
+            deliver=deliver,
+            observer=observer,
+        )
         self._trainer = trainer
-        self._participant = participant
-        self._state = state
-        self._training_state: TrainingState | None = None
-        self._is_age_told = False
-        self._channel = channel
-        self._deliver = deliver
-        self._observer = observer or Unobserved()
         self._masking = masking
-        self._abandoned = threading.Event()
-        self._uploader = Uploader(channel, chunk_bytes=chunk_bytes, abandoned=self._abandoned)
-        self._orders: queue.Queue[object] = queue.Queue()
-        # A daemon: a task that never asks whether it should stop must not keep the process alive.
-        threading.Thread(target=self._serve, name="work", daemon=True).start()
-        self.activity = Activity()
         task.execution = replace(
             task.execution,
             should_stop=self._abandoned.is_set,
@@ -105,116 +71,16 @@ class TrainingWorker:
             on_note=ToldOnce(deliver),
         )
 
-    def submit(self, version: Version) -> None:
-        """Answer a version: with the kept update if there is one, else by training."""
-        self._orders.put(version)
+    def _restore(self, training_state: TrainingState) -> None:
+        restore_private(self._trainer.private_tensors, training_state.private)
 
-    def refused(self, note: UpdateRefused) -> None:
-        """Draw the conclusions of an update that was not counted, once the work in hand is done."""
-        self._orders.put(note)
+    def _private_tensors(self) -> Mapping[str, Tensor]:
+        return self._trainer.private_tensors
 
-    def keep_final(self, version: Version) -> None:
-        """Keep the last model of a run, once the work in hand is done."""
-        self._orders.put(final_model.Order(version))
+    def _take_final(self, version: Version) -> Event:
+        return final_model.keep(version, self._trainer, self._state.folder, self.await_disk)
 
-    def let_go(self) -> None:
-        """Leave the state folder to another process, once the work in hand is done."""
-        self._orders.put(None)
-
-    def abandon(self) -> None:
-        """End the training between two batches, and an upload wherever it is."""
-        self._abandoned.set()
-        self._channel.give_up_update()
-
-    def close(self) -> bool:
-        """Abandon the work; return False if it goes on, because the task ignores the request."""
-        was_told = self._abandoned.is_set()
-        self.abandon()
-        done, seconds = self._orders.all_tasks_done, LAST_SECONDS if was_told else ABANDON_SECONDS
-        with done:
-            is_idle = done.wait_for(lambda: not self._orders.unfinished_tasks, seconds)
-        if is_idle:
-            self._state.let_go()
-        return is_idle
-
-    def _serve(self) -> None:
-        while True:
-            match self._orders.get():
-                case Version() as version:
-                    self._work(version)
-                case UpdateRefused() as note:
-                    self._learn(note)
-                case final_model.Order(version):
-                    self._keep_final(version)
-                case None:
-                    self._state.let_go()
-            self._orders.task_done()
-
-    def _work(self, version: Version) -> None:
-        structlog.contextvars.bind_contextvars(run=version.run, version=version.number)
-        try:
-            training_state = self._remember()
-            self._tell_age(training_state, version)
-            encoded, trained = training_state.answer_to(version), None
-            if encoded is None and version.assembly is None:
-                self._deliver(Forgotten(version))
-                return
-            if encoded is None:
-                encoded, trained = self._train(version, training_state)
-            self.activity = Activity("uploading")
-            with self._observer.phase("upload"):
-                is_confirmed = self._uploader.upload(encoded)
-        except TrainingAbandoned:
-            self._deliver(Abandoned(version))
-        except BaseException as error:  # noqa: BLE001 - raised again in the service's thread
-            self._deliver(Failed(version, error, last_words(error, (FanfoldError, LearningError))))
-        else:
-            answer = Answered(version, encoded.num_bytes, trained)
-            self._deliver(answer if is_confirmed else Abandoned(version))
-        finally:
-            self.activity = Activity()
-
-    def _keep_final(self, version: Version) -> None:
-        try:
-            self._remember()
-            told = final_model.keep(version, self._trainer, self._state.folder, self.await_disk)
-        except TrainingAbandoned:
-            log.warning("told to stop before the last model was kept; it comes again")
-        except (FanfoldError, LearningError, OSError) as error:
-            self._deliver(Failed(version, error, last_words(error, (FanfoldError, LearningError))))
-        else:
-            self._deliver(FinalTaken(version, told))
-
-    def _remember(self) -> TrainingState:
-        """Return the state; wait while another process uses the folder."""
-        is_told = False
-        while (training_state := self._state.take()) is None:
-            if not is_told:
-                self._deliver(Told(StateDirTaken(str(self._state.folder))))
-            is_told = True
-            if self._abandoned.wait(STATE_PAUSE_SECONDS):
-                raise TrainingAbandoned(0, 0)
-        if training_state is not self._training_state:
-            restore_private(self._trainer.private_tensors, training_state.private)
-            self._training_state, self._is_age_told = training_state, False
-        return training_state
-
-    def _tell_age(self, training_state: TrainingState, version: Version) -> None:
-        """Warn once if the state is older than the version before this one.
-
-        That is so after a long absence, and also if the folder was restored from an old backup.
-        """
-        last = (
-            training_state.last_update
-            if training_state.has_state and not self._is_age_told
-            else None
-        )
-        self._is_age_told = True
-        if last is not None and last.run == version.run and last.base_version < version.number - 1:
-            older = StateIsOlder(version=last.base_version, newest=version.number, file=FILE)
-            self._deliver(Told(older))
-
-    def _train(
+    def _make(
         self, version: Version, training_state: TrainingState
     ) -> tuple[Encoded, TrainedUpdate]:
         self.activity = Activity("training")
@@ -263,35 +129,6 @@ class TrainingWorker:
             )
             self._keep(training_state, encoded, left)
         return encoded, trained
-
-    def _keep(
-        self, training_state: TrainingState, encoded: Encoded, residual: dict[str, Tensor]
-    ) -> None:
-        """Keep the update and its state; wait while the disk cannot be written."""
-        private = self._trainer.private_tensors
-        until_there_is_room(
-            lambda: training_state.keep(encoded, residual=residual, private=private),
-            self.await_disk,
-        )
-
-    def _learn(self, note: UpdateRefused) -> None:
-        try:
-            self._remember().refused(note)
-        except TrainingAbandoned:
-            log.warning("told to stop before the state folder was free")
-        except (OSError, InvalidInputError) as error:
-            log.warning("--state-dir does not say that an update was refused", reason=str(error))
-
-    def await_disk(self, error: OSError) -> None:
-        """Pause before the next attempt to write; called in the worker's thread.
-
-        Raises:
-            TrainingAbandoned: if told to stop.
-        """
-        kind = DiskFull if is_full_disk(error) else DiskRefuses
-        self._deliver(Told(kind(str(self._state.folder), reason=error.strerror)))
-        if self._abandoned.wait(DISK_PAUSE_SECONDS):
-            raise TrainingAbandoned(self.activity.step, self.activity.steps)
 
     def _on_step(self, step: int, steps: int, _loss: Any) -> None:
         self.activity.step, self.activity.steps = step, steps

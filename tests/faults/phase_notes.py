@@ -104,7 +104,7 @@ def _watch_coordinator(note: PhaseNote) -> None:
 
 def _watch_participant(note: PhaseNote) -> None:
     _wrap(note, VersionReceiver, "_add", "downloading", stays=True)
-    _wrap(note, TrainingWorker, "_train", "training", stays=True)
+    _wrap(note, TrainingWorker, "_make", "training", stays=True)
     _wrap(note, Uploader, "upload", "uploading", then="waiting")
     _watch_chunks(note)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fanfold.participant import state_files, training_worker
+from fanfold.participant import answering_worker, state_files
 from fanfold.participant.training_state import TrainingState
 from fanfold.participant.worker_events import Abandoned, Answered, Told
 from fanfold.schemas.events.shared import DiskFull, DiskRefuses
@@ -40,7 +40,7 @@ def test_a_disk_that_takes_nothing_is_waited_for_and_nothing_is_trained_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_until: Callable[[int], list[int]]
 ) -> None:
     """The update goes out once it is kept, and not before."""
-    monkeypatch.setattr(training_worker, "DISK_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(answering_worker, "DISK_PAUSE_SECONDS", 0.01)
     attempts = full_until(4)
     channel = FakeChannel()
     made, version, delivered = worker_over(tmp_path, channel)
