@@ -146,7 +146,7 @@ def _take_part(
         for does in ("consumes", "publishes")
     )
     channel = ParticipantChannel(
-        FederationNames(settings.federation),
+        FederationNames.of(settings.federation),
         settings.id,
         consuming=consuming,
         publishing=publishing,

@@ -63,7 +63,7 @@ class ReplicaLease:
         self._settings = settings
         self._clock = clock
         self._num_slots = settings.slots
-        self._names = FederationNames(settings.federation)
+        self._names = FederationNames.of(settings.federation)
         self._event_buffer = EventBuffer()
         self._connection = connection_of(
             settings, "claims a slot", event_buffer=self._event_buffer, tls=tls

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.keeper_messages import check_keepers
-from fanfold.schemas.messages import Identifier
+from fanfold.schemas.messages import FederationName, Identifier
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -79,7 +79,7 @@ class ExamplePrivacySettings(SpeedSettings):
 class ParticipantSettings(ExamplePrivacySettings):
     """One participant."""
 
-    federation: Identifier = Field("fanfold", description="Name of the federation.")
+    federation: FederationName = Field("fanfold", description="Name of the federation.")
     id: Identifier = Field(description="This participant's id, unique in the federation.")
     task: str = Field(
         "digits", description="What is trained: a built-in task or package.module:ClassName."

@@ -12,6 +12,13 @@ from fanfold.schemas.messages import (
     Update,
     UpdateRefused,
 )
+from fanfold.schemas.operator_messages import (
+    ChangeRun,
+    ReadModel,
+    ReadRuns,
+    RequestAnswered,
+    SubmitRun,
+)
 from fanfold.schemas.run_messages import OpenRuns, RunDeclined
 
 MESSAGES: dict[str, type[Message]] = {
@@ -21,5 +28,6 @@ MESSAGES: dict[str, type[Message]] = {
         *(Update, Hello, Progress, Goodbye),
         *(MasksWanted, SetApproved, Masks, MasksRefused),
         *(OpenRuns, RunDeclined),
+        *(SubmitRun, ChangeRun, ReadRuns, ReadModel, RequestAnswered),
     )
 }

@@ -22,6 +22,9 @@ PROTOCOL = 2
 # In these patterns `$` is the very end: pydantic's regex engine never lets it precede a newline.
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+FederationName = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}(?:\.run\.[A-Za-z0-9_-]{1,64})?$")
+]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 PublicLine = Annotated[str, StringConstraints(pattern=r"^fanfold-identity-1:[A-Za-z0-9_-]{86}$")]

@@ -2,16 +2,21 @@
 
 import re
 from dataclasses import dataclass
+from typing import Self
 
 from fanfold.schemas.errors import InvalidInputError
 
 UPDATE_KEY = "update"
 EVENT_KEY = "event"
 MASKS_KEY = "masks"
+REQUEST_KEY = "request"
+"""On the requests exchange."""
 DEAD_LETTER_KEY, OUTCOME_KEY = ".dead-letters", ".outcome"
 """On the resend exchange, which participants cannot write to; no participant has such an id."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_RUN = ".run."
+"""Between the name of a federation and that of an open run, which is a federation of its own."""
 
 
 def keeper_key(keeper: str) -> str:
@@ -56,10 +61,20 @@ class FederationNames:
         if self.run is not None:
             check_identifier("the run", self.run)
 
+    @classmethod
+    def of(cls, name: str) -> Self:
+        """Return the names of a federation, or of `F.run.R`, a run of one.
+
+        Raises:
+            InvalidInputError: if a part of it is not 1 to 64 letters, digits, `_` and `-`.
+        """
+        federation, is_run, run = name.partition(_RUN)
+        return cls(federation, run if is_run else None)
+
     @property
     def prefix(self) -> str:
         """What all of the names begin with, before a dot."""
-        return self.federation if self.run is None else f"{self.federation}.run.{self.run}"
+        return self.federation if self.run is None else f"{self.federation}{_RUN}{self.run}"
 
     @property
     def parameters_exchange(self) -> str:
@@ -121,3 +136,23 @@ class FederationNames:
     def status_queue(self, observer: str) -> str:
         """Return the beginning of the names of the exclusive queues of one `fanfold status`."""
         return f"{self.prefix}.status.{check_identifier('the observer', observer)}"
+
+    @property
+    def requests_exchange(self) -> str:
+        """Direct exchange: what operators ask for; participants cannot write to it."""
+        return f"{self.prefix}.requests"
+
+    @property
+    def operations_queue(self) -> str:
+        """Queue of what operators ask for, for `fanfold serve`."""
+        return f"{self.prefix}.operations"
+
+    @property
+    def answers_exchange(self) -> str:
+        """Direct exchange: answers to operators; the routing key is in the request."""
+        return f"{self.prefix}.answers"
+
+    def operator_queue(self, login: str, key: str) -> str:
+        """Return the name of an operator's exclusive queue, bound to the answers with `key`."""
+        shown = re.sub(r"[^A-Za-z0-9_-]", "-", login)[:64]
+        return f"{self.prefix}.operator.{shown}.{check_identifier('the key', key)}"

@@ -34,7 +34,7 @@ def connect(
         for purpose in ("consumes", "publishes", "administers")
     )
     channel = CoordinatorChannel(
-        FederationNames(settings.federation),
+        FederationNames.of(settings.federation),
         consuming=consuming,
         publishing=publishing,
         administering=administering,

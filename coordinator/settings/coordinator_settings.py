@@ -17,7 +17,7 @@ from fanfold.coordinator.settings.checks import TRACK
 from fanfold.coordinator.settings.round_settings import Positive, RoundSettings
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.keeper_messages import check_keepers
-from fanfold.schemas.messages import FixedPlan, Identifier
+from fanfold.schemas.messages import FederationName, FixedPlan
 
 SPREAD = 10
 """Standard deviations of noise that an integer has room for."""
@@ -26,7 +26,7 @@ SPREAD = 10
 class HostedRoundSettings(RoundSettings):
     """The rounds of a federation at a broker, whoever has the data for their evaluation."""
 
-    federation: Identifier = Field("fanfold", description="Name of the federation.")
+    federation: FederationName = Field("fanfold", description="Name of the federation.")
     broker: tuple[str, ...] = Field(
         (),
         repr=False,

@@ -5,10 +5,12 @@ from pydantic import ValidationError
 
 from fanfold.schemas.message_kinds import MESSAGES
 from fanfold.schemas.messages import Hello, Message, TrainingPlan
+from fanfold.schemas.operator_messages import Request
 
 
 def test_every_kind_of_message_is_known_by_its_name() -> None:
-    named = {kind.KIND: kind for kind in Message.__subclasses__()}
+    subclasses = [*Message.__subclasses__(), *Request.__subclasses__()]
+    named = {kind.KIND: kind for kind in subclasses if kind is not Request}
     assert named == MESSAGES
 
 
@@ -37,11 +39,12 @@ def test_a_plan_that_cannot_train_is_refused(field: dict[str, object]) -> None:
         TrainingPlan.model_validate(field)
 
 
-def test_only_four_kinds_of_message_carry_tensors() -> None:
+def test_only_five_kinds_of_message_carry_tensors() -> None:
     carried = {name: kind.TENSORS for name, kind in MESSAGES.items() if kind.TENSORS != "none"}
     assert carried == {
         "FinalModel": "values",
         "GlobalParameters": "values",
         "Update": "changes",
         "Masks": "values",
+        "RequestAnswered": "values",
     }

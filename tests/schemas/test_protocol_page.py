@@ -19,7 +19,13 @@ from fanfold.schemas.chunk_header import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES
 from fanfold.schemas.chunking import DEFAULT_CHUNK_BYTES, cut
 from fanfold.schemas.message_kinds import MESSAGES
 from fanfold.schemas.messages import TrainingPlan, Update
-from fanfold.schemas.names import DEAD_LETTER_KEY, EVENT_KEY, UPDATE_KEY, FederationNames
+from fanfold.schemas.names import (
+    DEAD_LETTER_KEY,
+    EVENT_KEY,
+    REQUEST_KEY,
+    UPDATE_KEY,
+    FederationNames,
+)
 from fanfold.schemas.tensor_codec import encode_tensors, parameters_sha256
 from fanfold.schemas.tensor_table import DTYPE_BYTES
 from fanfold.transport import Delivery, Outgoing
@@ -112,6 +118,7 @@ def test_every_name_on_the_broker_is_on_the_page() -> None:
     ]
     shown = [getattr(names, name) for name in properties]
     shown += [names.participant_queue("ID"), f"{names.slot_queue(0)[:-1]}i"]
+    shown += [names.operator_queue("LOGIN", "X"), REQUEST_KEY]
     shown += [f"{names.status_queue('X')}.events", UPDATE_KEY, EVENT_KEY, DEAD_LETTER_KEY]
     assert len(properties) >= 7
     assert [name for name in shown if f"`{name}`" not in PAGE] == []

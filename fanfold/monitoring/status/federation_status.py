@@ -98,7 +98,7 @@ class FederationStatus:
         """Whether a coordinator holds the lock."""
         if self.queues is None:
             return None
-        lock_queue = FederationNames(self.federation).coordinator_queue
+        lock_queue = FederationNames.of(self.federation).coordinator_queue
         return any(queue.name == lock_queue for queue in self.queues)
 
     @property
@@ -141,7 +141,7 @@ class FederationStatus:
         return news
 
     def _queue_by_participant(self) -> dict[str, QueueStatus]:
-        prefix = FederationNames(self.federation).participant_queue("x").removesuffix("x")
+        prefix = FederationNames.of(self.federation).participant_queue("x").removesuffix("x")
         return {
             queue.name.removeprefix(prefix): queue
             for queue in self.queues or ()

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from fanfold.coordinator.settings import Positive
-from fanfold.schemas.messages import Identifier
+from fanfold.schemas.messages import FederationName
 
 
 class StatusSettings(BaseModel):
@@ -14,7 +14,7 @@ class StatusSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    federation: Identifier = Field("fanfold", description="Name of the federation.")
+    federation: FederationName = Field("fanfold", description="Name of the federation.")
     broker: tuple[str, ...] = Field(
         (),
         repr=False,

@@ -66,7 +66,7 @@ def watch(
         connection.wait_connected(settings.connect_seconds)
         on_ready(lambda reason: event_buffer.put_event(Stop(reason)))
         listener = Listener(
-            FederationNames(settings.federation),
+            FederationNames.of(settings.federation),
             status,
             connection=connection,
             event_buffer=event_buffer,
