@@ -48,7 +48,7 @@ LAST_SECONDS = 0.5
 """How long to wait for work that is done and only has to report it."""
 
 
-class NoLongerWanted(Exception):  # noqa: N818 - no error: the work in hand is put down
+class NotWantedError(Exception):
     """Raised when a version is not to be answered any more."""
 
 
@@ -101,7 +101,7 @@ class AnsweringWorker(ABC):
 
         Raises:
             TrainingAbandoned: if told to stop.
-            NoLongerWanted: if the version is not to be answered any more.
+            NotWantedError: if the version is not to be answered any more.
         """
 
     @abstractmethod
@@ -185,7 +185,7 @@ class AnsweringWorker(ABC):
                 is_confirmed = self._uploader.upload(encoded)
         except TrainingAbandoned:
             self._deliver(Abandoned(version))
-        except NoLongerWanted:
+        except NotWantedError:
             self._deliver(GivenUp(version))
         except BaseException as error:  # noqa: BLE001 - raised again in the service's thread
             self._deliver(Failed(version, error, last_words(error, (FanfoldError, LearningError))))
