@@ -196,7 +196,11 @@ def assemble(
     version_bytes()  # too many chunks are told before anything is sent
     window = WINDOW_VERSIONS * (limits.max_bytes // settings.chunk_bytes + 1)
     state = FederationState(run, Presence(), Sampling(settings.policy, settings.seed))
-    observer.attach(present=lambda: len(state.presence), is_ready=channel.is_receiving)
+    observer.attach(
+        present=lambda: len(state.presence),
+        members=lambda: state.members,
+        is_ready=channel.is_receiving,
+    )
     reader = EventReader(event_buffer, clock)
     publisher = Publisher(
         channel=channel, store=store, deliver=event_buffer.put_event, border=border

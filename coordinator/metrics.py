@@ -7,7 +7,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
-from fanfold.coordinator.observer import Phase
+from fanfold.coordinator.aggregation.contribution import Contribution
+from fanfold.coordinator.observer import Members, Phase, Unobserved
 from fanfold.schemas.events.coordinator import RoundClosed, RunResumed, RunStarted
 from fanfold.schemas.events.event import Event
 
@@ -16,7 +17,7 @@ ROUND_SECONDS = (0.5, 1, 2, 5, 10, 30, 60, 300, 600, 3600, 6 * 3600)
 STALENESS = (0, 1, 2, 3, 5, 8, 13, 20)
 
 
-class CoordinatorMetrics:
+class CoordinatorMetrics(Unobserved):
     """An observer that counts. Scrapes read from another thread, which the client allows for."""
 
     def __init__(self, *, federation: str, version: str) -> None:
@@ -67,8 +68,11 @@ class CoordinatorMetrics:
         for direction in ("down", "up"):
             self._bytes.labels(direction)
 
-    def attach(self, *, present: Callable[[], int], is_ready: Callable[[], bool]) -> None:
+    def attach(
+        self, *, present: Callable[[], int], members: Members, is_ready: Callable[[], bool]
+    ) -> None:
         """Ask at every scrape."""
+        del members
         self.is_ready = is_ready
         self._present.set_function(lambda: float(present()))
         self._ready.set_function(lambda: float(is_ready()))
@@ -99,10 +103,10 @@ class CoordinatorMetrics:
         finally:
             self._phases.labels(name).observe(perf_counter() - began)
 
-    def folded(self, staleness: int) -> None:
+    def folded(self, contribution: Contribution) -> None:
         """Count an update that went into the sum."""
         self._updates.labels("folded", "").inc()
-        self._staleness.observe(staleness)
+        self._staleness.observe(contribution.staleness)
 
     def refused(self, reason: str) -> None:
         """Count an update that did not."""

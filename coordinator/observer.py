@@ -3,23 +3,31 @@
 `fanfold.coordinator.metrics` counts what it sees for Prometheus; without it nobody looks.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Literal, Protocol
 
+from fanfold.coordinator.aggregation.contribution import Contribution
+from fanfold.coordinator.rounds.closing_rule import OpenRound
 from fanfold.schemas.events.event import Event
+from fanfold.schemas.messages import Progress
 
+Members = Callable[[], AbstractSet[str]]
 Phase = Literal["publish", "decode", "aggregate", "checkpoint"]
 
 
 class Observer(Protocol):
     """Is told what happens, in the coordinator's work thread."""
 
-    def attach(self, *, present: Callable[[], int], is_ready: Callable[[], bool]) -> None:
-        """Take two questions that may be asked at any time, from any thread.
+    def attach(
+        self, *, present: Callable[[], int], members: Members, is_ready: Callable[[], bool]
+    ) -> None:
+        """Take three questions that may be asked at any time, from any thread.
 
         Args:
             present: how many participants there are.
+            members: which of them were to get the current version.
             is_ready: whether the coordinator is connected, holds its lock and receives.
         """
 
@@ -30,17 +38,25 @@ class Observer(Protocol):
         """Watch how long a part of the work takes."""
         ...
 
-    def folded(self, staleness: int) -> None:
+    def opened(self, opened: OpenRound) -> None:
+        """Take note of a round that begins."""
+
+    def folded(self, contribution: Contribution) -> None:
         """Count an update that went into the sum."""
 
     def refused(self, reason: str) -> None:
         """Count an update that was refused."""
 
+    def progressed(self, progress: Progress) -> None:
+        """Take note of what a participant says that it does."""
+
 
 class Unobserved:
     """Nobody looks."""
 
-    def attach(self, *, present: Callable[[], int], is_ready: Callable[[], bool]) -> None:
+    def attach(
+        self, *, present: Callable[[], int], members: Members, is_ready: Callable[[], bool]
+    ) -> None:
         """Ask nothing."""
 
     def hear(self, event: Event) -> None:
@@ -50,8 +66,61 @@ class Unobserved:
         """Measure nothing."""
         return nullcontext()
 
-    def folded(self, staleness: int) -> None:
+    def opened(self, opened: OpenRound) -> None:
+        """Note nothing."""
+
+    def folded(self, contribution: Contribution) -> None:
         """Count nothing."""
 
     def refused(self, reason: str) -> None:
         """Count nothing."""
+
+    def progressed(self, progress: Progress) -> None:
+        """Note nothing."""
+
+
+class Observers(Unobserved):
+    """Several, one after the other."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def attach(
+        self, *, present: Callable[[], int], members: Members, is_ready: Callable[[], bool]
+    ) -> None:
+        """Let all of them ask."""
+        for each in self._observers:
+            each.attach(present=present, members=members, is_ready=is_ready)
+
+    def hear(self, event: Event) -> None:
+        """Tell all of them."""
+        for each in self._observers:
+            each.hear(event)
+
+    @contextmanager
+    def phase(self, name: Phase, /) -> Iterator[None]:
+        """Let all of them take the time."""
+        with ExitStack() as stack:
+            for each in self._observers:
+                stack.enter_context(each.phase(name))
+            yield
+
+    def opened(self, opened: OpenRound) -> None:
+        """Tell all of them."""
+        for each in self._observers:
+            each.opened(opened)
+
+    def folded(self, contribution: Contribution) -> None:
+        """Tell all of them."""
+        for each in self._observers:
+            each.folded(contribution)
+
+    def refused(self, reason: str) -> None:
+        """Tell all of them."""
+        for each in self._observers:
+            each.refused(reason)
+
+    def progressed(self, progress: Progress) -> None:
+        """Tell all of them."""
+        for each in self._observers:
+            each.progressed(progress)

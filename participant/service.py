@@ -145,6 +145,7 @@ class Participant:
             self._say_received(version)
             self._at_work = version
             self._worker.submit(version)
+            self._subscriber.begins_training()
 
     def _say_received(self, version: Version) -> None:
         structlog.contextvars.bind_contextvars(run=version.run, version=version.number)

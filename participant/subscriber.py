@@ -1,5 +1,6 @@
 """A participant's subscription to its own queue, and its progress reports."""
 
+import math
 from collections.abc import Callable
 
 from fanfold.participant.channel import ParticipantChannel
@@ -7,7 +8,7 @@ from fanfold.participant.membership import Membership
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.participant.version import Version
 from fanfold.participant.version_receiver import VersionReceiver
-from fanfold.participant.worker_events import Worker
+from fanfold.participant.worker_events import Activity, Worker
 from fanfold.schemas.errors import (
     ACCESS_REFUSED,
     NOT_FOUND,
@@ -22,6 +23,8 @@ from fanfold.transport import Backoff
 SUBSCRIBES_AGAIN = Backoff(0.1, 5.0)
 MOST_WINDOW = 65_535
 """In chunks: AMQP counts the prefetch in 16 bits."""
+LOOK_SECONDS = 1.0
+"""Between two looks whether the worker does something new, which is reported at once."""
 
 
 class Subscriber:
@@ -65,12 +68,16 @@ class Subscriber:
         self._failures = 0
         self._next_try = clock()
         self._next_progress = clock() + settings.progress_seconds
+        self._next_look = clock() + LOOK_SECONDS
+        self._told_at, self._told_phase = -math.inf, Activity().phase
         self._told_refusal = 0
 
     @property
     def next_duty_at(self) -> float:
         """When `do_duties` has something to do."""
-        return self._next_progress if self._channel.is_subscribed else self._next_try
+        if not self._channel.is_subscribed:
+            return self._next_try
+        return min(self._next_progress, self._next_look)
 
     def do_duties(self) -> None:
         """Subscribe again if need be, and publish a progress report if one is due.
@@ -82,9 +89,19 @@ class Subscriber:
         if not self._channel.is_subscribed and now >= self._next_try:
             self._next_try = now + SUBSCRIBES_AGAIN.longest_seconds
             self._subscribe()
-        if self._channel.is_subscribed and now >= self._next_progress:
-            self._next_progress = now + self._settings.progress_seconds
-            self._progress()
+        if self._channel.is_subscribed and now >= min(self._next_progress, self._next_look):
+            self._next_look = now + LOOK_SECONDS
+            activity = self._worker.activity
+            is_new = activity.phase not in {self._told_phase, "waiting"}
+            if is_new or now >= self._next_progress:
+                self._progress(activity)
+
+    def begins_training(self) -> None:
+        """Say so at once; if something was said just now, the next look does."""
+        if self._channel.is_subscribed and self._clock() >= self._told_at + LOOK_SECONDS:
+            self._progress(Activity("training"))
+        else:
+            self._told_phase = "waiting"
 
     def connected(self) -> None:
         """There is a connection again: subscribe at once."""
@@ -140,11 +157,13 @@ class Subscriber:
         if not self._membership.hello(self._receiver.held):
             self._tell_once(NOT_FOUND, WaitingForCoordinator(self._settings.federation))
 
-    def _progress(self) -> None:
+    def _progress(self, activity: Activity) -> None:
+        self._told_at, self._told_phase = self._clock(), activity.phase
+        self._next_progress = self._told_at + self._settings.progress_seconds
         if self._receiver.held is None:
             self._hello()
         else:
-            self._membership.progress(self._receiver.held, self._worker.activity)
+            self._membership.progress(self._receiver.held, activity)
 
     def _tell_once(self, code: int, event: Event) -> None:
         if self._told_refusal != code:

@@ -139,6 +139,7 @@ class EventHandler:
         if is_new and not self._lets_in(progress.participant, login, now):
             return
         self._presence.heard(progress.participant, now).said(progress)
+        self._tally.progressed(progress)
         if is_new:  # it said hello to an earlier coordinator, or was silent for too long
             self._tell(ParticipantJoined(progress.participant), login)
             self._welcoming.welcome(progress.participant, now)

@@ -6,6 +6,7 @@ from fanfold.coordinator.aggregation.contribution import Contribution
 from fanfold.coordinator.aggregation.refusals import Reason
 from fanfold.coordinator.observer import Observer
 from fanfold.coordinator.rounds.closing_rule import OpenRound
+from fanfold.schemas.messages import Progress
 
 
 class Tally:
@@ -37,6 +38,7 @@ class Tally:
         """Count from now on toward this round."""
         self.round, self.bytes_up = opened, 0
         self._refused.clear()
+        self._observer.opened(opened)
 
     def folded(self, contribution: Contribution, num_bytes: int) -> None:
         """Take note of an update that went into the sum."""
@@ -45,7 +47,7 @@ class Tally:
         self.arrived(contribution.participant)
         if self.round is not None:
             self.round.count(contribution.participant, staleness=contribution.staleness)
-        self._observer.folded(contribution.staleness)
+        self._observer.folded(contribution)
 
     def arrived(self, participant: str) -> None:
         """Take note that something of this participant has to be committed."""
@@ -59,6 +61,10 @@ class Tally:
         """Take note of a message that was refused."""
         self._refused[reason] += 1
         self._observer.refused(reason)
+
+    def progressed(self, progress: Progress) -> None:
+        """Take note of what a participant says that it does."""
+        self._observer.progressed(progress)
 
     def committed(self) -> None:
         """Take note that the checkpoint holds everything that was counted."""

@@ -102,6 +102,8 @@ def coordinator(
     settings = read(CoordinatorSettings, options, credentials, role="coordinator")
     from fanfold.coordinator.assembly import serve  # noqa: PLC0415 - see above
     from fanfold.coordinator.metrics import CoordinatorMetrics  # noqa: PLC0415 - see above
+    from fanfold.coordinator.observer import Observers  # noqa: PLC0415 - see above
+    from fanfold.monitoring.event_log import EventLog  # noqa: PLC0415 - see above
 
     logs.set_up(settings.log_format, federation=settings.federation)
     end_with_parent()
@@ -116,12 +118,13 @@ def coordinator(
             rules = settings.model_dump(mode="json", include=set(RoundSettings.model_fields))
             tracker = Tracker(settings.track, settings.out, lambda _event: rules)
             view = Beside(view, stack.enter_context(tracker).hear)
-        stack.enter_context(view)
+        event_log = stack.enter_context(EventLog(settings.out, utc_now))
+        view = stack.enter_context(Beside(view, event_log.take))
         outcome = serve(
             settings,
             say=view.say,
             on_ready=stop_on_signals,
-            observer=metrics,
+            observer=Observers(metrics, event_log),
             wall_clock=utc_now,
         )
         if outcome.is_finished:

@@ -10,10 +10,18 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from fanfold.schemas.events import commands, coordinator, keeper, participant, run_folder, shared
+from fanfold.schemas.events import (
+    commands,
+    coordinator,
+    keeper,
+    live,
+    participant,
+    run_folder,
+    shared,
+)
 from fanfold.schemas.events.event import Event, UnknownEvent
 
-MODULES = (coordinator, run_folder, participant, keeper, shared, commands)
+MODULES = (coordinator, run_folder, live, participant, keeper, shared, commands)
 """Where the events are."""
 
 

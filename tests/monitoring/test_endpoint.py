@@ -7,6 +7,7 @@ from http.client import HTTPConnection
 
 import pytest
 
+from fanfold.coordinator.aggregation.contribution import Contribution
 from fanfold.coordinator.metrics import CoordinatorMetrics
 from fanfold.monitoring import probe
 from fanfold.monitoring.endpoint import Endpoint
@@ -34,7 +35,7 @@ def test_a_service_is_alive_before_it_is_ready() -> None:
         assert ask(endpoint.port, "/ready")[0] == 503
 
         connected = True
-        watched.attach(present=lambda: 3, is_ready=lambda: connected)
+        watched.attach(present=lambda: 3, members=frozenset, is_ready=lambda: connected)
         assert ask(endpoint.port, "/ready") == (200, "connected and subscribed\n")
 
         connected = False
@@ -44,8 +45,8 @@ def test_a_service_is_alive_before_it_is_ready() -> None:
 def test_a_scrape_shows_what_happened() -> None:
     """Counters count, gauges are asked for, and the program names itself."""
     watched = metrics()
-    watched.attach(present=lambda: 3, is_ready=lambda: True)
-    watched.folded(2)
+    watched.attach(present=lambda: 3, members=frozenset, is_ready=lambda: True)
+    watched.folded(Contribution("ada", 3, staleness=2, num_examples=9, weight=1.0, digest="0"))
     watched.refused("too stale")
     with watched.phase("aggregate"):
         pass

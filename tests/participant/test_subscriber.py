@@ -73,8 +73,8 @@ class Tells:
         self.told.append("hello")
         return True
 
-    def progress(self, _held: object, _activity: object) -> bool:
-        self.told.append("progress")
+    def progress(self, _held: object, activity: Activity) -> bool:
+        self.told.append(activity.phase)
         return True
 
     def goodbye(self, _reason: str, _answered: object) -> bool:
@@ -127,7 +127,7 @@ def test_no_chunk_of_the_first_version_comes_twice(
     assert version.assembly.complete
     assert [each.message_id for each in events.deliveries] == [each.message_id for each in chunks]
     assert not any(each.redelivered for each in events.deliveries)
-    assert membership.told == ["hello", "goodbye"]
+    assert membership.told == ["hello", "training", "goodbye"]
 
 
 class Refusing:
@@ -164,3 +164,52 @@ def test_a_taken_id_is_asked_for_again_after_pauses_that_double() -> None:
     assert pauses == pytest.approx([SUBSCRIBES_AGAIN.seconds(count) for count in range(1, 9)])
     assert (pauses[-1], channel.asked) == (pytest.approx(5.0), 8)
     assert (said, membership.told) == (["id_taken"], [])
+
+
+class Held:
+    """A receiver that holds a version."""
+
+    held = object()
+
+
+def test_training_and_upload_are_told_when_they_begin() -> None:
+    """At most once a second; otherwise there is a report every ten seconds."""
+    now = 1000.0
+    channel, membership, worker = Refusing(), Tells(), StopsAtFirst(EventBuffer())
+    channel.is_subscribed = True
+    worker.activity = Activity()
+    fakes: Any = channel, membership, worker, Held()
+    subscriber = Subscriber(
+        ParticipantSettings(id="ann"),
+        channel=fakes[0],
+        receiver=fakes[3],
+        membership=fakes[1],
+        worker=fakes[2],
+        say=lambda _: None,
+        clock=lambda: now,
+    )
+
+    def told_until(end: float) -> list[tuple[float, str]]:
+        nonlocal now
+        told = []
+        while subscriber.next_duty_at <= end:
+            now = max(now, subscriber.next_duty_at)
+            subscriber.do_duties()
+            told += [(now, each) for each in membership.told]
+            membership.told.clear()
+        now = end
+        return told
+
+    subscriber.begins_training()
+    assert membership.told == ["training"]
+    membership.told.clear()
+    worker.activity = Activity("uploading")
+    assert told_until(1003.5) == [(1001, "uploading")]
+    worker.activity = Activity()
+    subscriber.begins_training()
+    assert membership.told == ["training"]
+    membership.told.clear()
+    subscriber.begins_training()  # the next round, at once
+    worker.activity = Activity("training")
+    assert membership.told == []
+    assert told_until(1020) == [(1004, "training"), (1014, "training")]
