@@ -32,6 +32,7 @@ FRONT_DOOR: dict[str, set[str]] = {
     "check": set(),
     "simulation": set(),
     "runs": {"simulation"},
+    "registry": {"runs"},
     "report": {"runs"},
     "monitoring": {"access"},
     "local": {"access"},
