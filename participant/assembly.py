@@ -1,10 +1,14 @@
 """Puts a participant together from its settings and lets it run."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import torch
+
 from fanfold.learning import (
+    Task,
     accelerators,
     limit_device_memory,
     load_optimizers,
@@ -21,7 +25,9 @@ from fanfold.participant.connections import connection_of, tls_of
 from fanfold.participant.dp_sgd_budget import example_privacy
 from fanfold.participant.masking import Masking
 from fanfold.participant.membership import Membership
-from fanfold.participant.observer import Observer, Unobserved
+from fanfold.participant.observer import Observer, OneOfMany, Unobserved
+from fanfold.participant.open_runs.assembly import serve_open_runs, settings_of
+from fanfold.participant.open_runs.turns import Turn, Turns
 from fanfold.participant.replica_lease import LeaseLostError, ReplicaLease
 from fanfold.participant.service import Participant
 from fanfold.participant.settings import ParticipantSettings
@@ -33,16 +39,20 @@ from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.events.event import Event, Say
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.reader_limits import ReaderLimits
+from fanfold.schemas.run_messages import OpenRun
 from fanfold.schemas.tensor_codec import limits_for
 from fanfold.schemas.timestamps import Clock
 from fanfold.transport import EventBuffer, Stop, Tls
+
+OnReady = Callable[[Callable[[str], None]], None]
+"""Is given the function that stops a participant, once there is one."""
 
 
 def serve(
     settings: ParticipantSettings,
     *,
     say: Say,
-    on_ready: Callable[[Callable[[str], None]], None],
+    on_ready: OnReady,
     observer: Observer | None = None,
     wall_clock: Clock | None = None,
 ) -> bool:
@@ -59,13 +69,10 @@ def serve(
         BrokerUnreachableError: if there is no broker within `connect_seconds`.
         LeaseLostError: if another replica took our slot.
     """
-    observer = observer or Unobserved()
-    tls = tls_of(settings)
+    host = Host(tls_of(settings), observer or Unobserved(), wall_clock)
     if settings.slots is None:
-        return _take_part(
-            settings, tls=tls, say=say, on_ready=on_ready, observer=observer, wall_clock=wall_clock
-        )
-    with ReplicaLease(settings, tls=tls) as lease:
+        return _take_part_or_stay(settings, host, say=say, on_ready=on_ready)
+    with ReplicaLease(settings, tls=host.tls) as lease:
         on_ready(lease.stop)
         claimed = lease.claim(say)
         if claimed is None:
@@ -78,55 +85,94 @@ def serve(
             on_ready(stop)
             lease.pass_on(stop)
 
-        is_over = _take_part(
-            claimed,
-            tls=tls,
-            say=say,
-            on_ready=on_ready_in_slot,
-            observer=observer,
-            wall_clock=wall_clock,
-        )
+        is_over = _take_part_or_stay(claimed, host, say=say, on_ready=on_ready_in_slot)
         if lease.is_lost:
             raise LeaseLostError(f"another replica has {claimed.id}; start again to claim another")
         return is_over
 
 
-def _take_part(
-    settings: ParticipantSettings,
-    *,
-    tls: Tls | None,
-    say: Say,
-    on_ready: Callable[[Callable[[str], None]], None],
-    observer: Observer,
-    wall_clock: Clock | None,
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What all runs that a process takes part in have in common."""
+
+    tls: Tls | None
+    observer: Observer
+    wall_clock: Clock | None
+
+
+def _take_part_or_stay(
+    settings: ParticipantSettings, host: Host, *, say: Say, on_ready: OnReady
 ) -> bool:
+    """Take part in one run, or in all that a resident coordinator opens."""
+    if not settings.allow:
+        return take_part(settings, host, say=say, on_ready=on_ready, turn=Turns().turn())
+    in_run = replace(host, observer=OneOfMany(host.observer))
+
+    def take_part_in(run: OpenRun, *, say: Say, on_ready: OnReady, turn: Turn) -> bool:
+        return take_part(
+            settings_of(run, settings),
+            in_run,
+            say=say,
+            on_ready=on_ready,
+            turn=turn,
+            spent_in=settings.state_dir,
+        )
+
+    return serve_open_runs(
+        settings,
+        take_part_in,
+        tls=host.tls,
+        say=say,
+        on_ready=on_ready,
+        observer=host.observer,
+    )
+
+
+def take_part(
+    settings: ParticipantSettings,
+    host: Host,
+    *,
+    say: Say,
+    on_ready: OnReady,
+    turn: Turn,
+    spent_in: Path | None = None,
+) -> bool:
+    """Take part in one run until told to leave.
+
+    Args:
+        settings: with an id, a task and a federation.
+        host: what it shares with other runs.
+        say: called with what a person should know.
+        on_ready: is given the function that stops it.
+        turn: held while the network is built, and while it trains.
+        spent_in: folder of what DP-SGD has spent, by default that of the run's state: all runs
+            draw on the same examples.
+
+    Returns:
+        False if the task trains on, because it does not ask whether it should stop.
+
+    Raises:
+        TrainingAbandoned: if the turn was withdrawn before the network was built.
+    """
+    observer = host.observer
 
     def tell(event: Event) -> None:
         observer.hear(event)
         say(event)
 
-    border = border_of(settings, wall_clock)
-    masking = Masking.of(settings.id, settings.masks, settings.mask_identity)
-    use_huge_pages()
-    task = build_task(settings)
-    device = local_device(settings.device)
-    if settings.device_memory_fraction is not None:
-        limit_device_memory(device, settings.device_memory_fraction)
-    task.execution = replace(
-        task.execution,
-        device=device,
-        bfloat16=settings.autocast,
-        channels_last=settings.channels_last,
-        compiled=settings.compile,
-        cuda_graphs=settings.cuda_graphs,
-        loader_workers=settings.loader_workers,
-    )
-
     def await_disk(error: OSError) -> None:
         worker.await_disk(error)
 
-    task.example_privacy = example_privacy(settings, settings.state_dir, pause=await_disk)
-    trainer = Trainer(task, settings.id, seed=settings.seed)
+    border = border_of(settings, host.wall_clock)
+    masking = Masking.of(settings.id, settings.masks, settings.mask_identity)
+    use_huge_pages()
+    with turn:
+        task = build_task(settings)
+        device = _execute(task, settings)
+        task.example_privacy = example_privacy(
+            settings, spent_in or settings.state_dir, pause=await_disk
+        )
+        trainer = Trainer(task, settings.id, seed=settings.seed)
     limits = ReaderLimits(
         max_bytes=limits_for(named_tensors(trainer.network), fixed=True).max_bytes
     )
@@ -140,7 +186,7 @@ def _take_part(
             settings,
             f"{settings.id} {does}",
             event_buffer=event_buffer,
-            tls=tls,
+            tls=host.tls,
             properties=properties,
         )
         for does in ("consumes", "publishes")
@@ -162,6 +208,7 @@ def _take_part(
         deliver=event_buffer.put_event,
         observer=observer,
         masking=masking,
+        turn=turn,
     )
     observer.attach(
         device=str(device), num_examples=trainer.num_examples, is_ready=channel.is_receiving
@@ -195,6 +242,23 @@ def _take_part(
         except ConnectionClosedError:
             return True
         return participant.run()
+
+
+def _execute(task: Task, settings: ParticipantSettings) -> torch.device:
+    """Say where and how fast the task trains; return where."""
+    device = local_device(settings.device)
+    if settings.device_memory_fraction is not None:
+        limit_device_memory(device, settings.device_memory_fraction)
+    task.execution = replace(
+        task.execution,
+        device=device,
+        bfloat16=settings.autocast,
+        channels_last=settings.channels_last,
+        compiled=settings.compile,
+        cuda_graphs=settings.cuda_graphs,
+        loader_workers=settings.loader_workers,
+    )
+    return device
 
 
 def build_task(settings: ParticipantSettings) -> Any:

@@ -14,6 +14,7 @@ from fanfold.schemas.errors import (
     UnroutableError,
 )
 from fanfold.schemas.messages import Goodbye, Hello, Message, Progress
+from fanfold.schemas.run_messages import RunDeclined
 
 EVENT_SECONDS = 3.0
 """Longest wait for an event's confirmation: meanwhile no other event is handled."""
@@ -90,6 +91,14 @@ class Membership:
                 reason=reason,
                 run=answered.run if answered else None,
                 version=answered.number if answered else None,
+            )
+        )
+
+    def decline(self, run: str, reason: str) -> bool:
+        """Publish that the participant takes no part in a run of a resident coordinator."""
+        return self._tell(
+            RunDeclined(
+                participant=self._participant, instance=self._instance, run=run, reason=reason
             )
         )
 

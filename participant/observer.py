@@ -38,3 +38,18 @@ class Unobserved:
     def phase(self, _name: Phase, /) -> AbstractContextManager[None]:
         """Measure nothing."""
         return nullcontext()
+
+
+class OneOfMany(Unobserved):
+    """Watches one of several runs for an observer that was attached to the whole participant."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def hear(self, event: Event) -> None:
+        """Pass it on."""
+        self._observer.hear(event)
+
+    def phase(self, name: Phase, /) -> AbstractContextManager[None]:
+        """Measure it among the same parts of other runs."""
+        return self._observer.phase(name)

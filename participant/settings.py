@@ -5,9 +5,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from fanfold.participant.open_runs.allowed import Allowed
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.keeper_messages import check_keepers
 from fanfold.schemas.messages import FederationName, Identifier
+from fanfold.schemas.names import FederationNames
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -84,6 +86,11 @@ class ParticipantSettings(ExamplePrivacySettings):
     task: str = Field(
         "digits", description="What is trained: a built-in task or package.module:ClassName."
     )
+    allow: tuple[str, ...] = Field(
+        (),
+        description="Instead of --task: take part in every run of this task that `fanfold serve` "
+        "opens; TASK@sha256:HASH allows this code alone, see `fanfold check`; repeatable.",
+    )
     broker: tuple[str, ...] = Field(
         (),
         repr=False,
@@ -113,7 +120,8 @@ class ParticipantSettings(ExamplePrivacySettings):
     seed: int = Field(0, ge=0, description="Seed of the partitions; the same for all participants.")
     state_dir: Path | None = Field(
         None,
-        description="Folder for the last update, private tensors and what top-k left out so far.",
+        description="Folder for the last update, private tensors and what top-k left out so far; "
+        "with --allow a folder below it for each run.",
     )
     device: str | None = Field(
         None, description="Device to train on; the local accelerator by default."
@@ -192,6 +200,29 @@ class ParticipantSettings(ExamplePrivacySettings):
                 "--masks and --mask-identity only mean something together; give both"
             )
         return self
+
+    @model_validator(mode="after")
+    def _runs_are_named(self) -> Self:
+        for text in self.allow:
+            Allowed.parse(text)
+        if self.allow and self.once:
+            raise InvalidInputError(
+                "--once leaves at the end of a run, and --allow stays for others; leave one out"
+            )
+        if self.allow and FederationNames.of(self.federation).run is not None:
+            raise InvalidInputError(
+                f"--allow takes part in the runs of a federation, and {self.federation} is one of "
+                "them; leave the run out"
+            )
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _allow_or_task(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Refuse `allow` together with a task: each run names its own."""
+        if given.get("allow") and "task" in given:
+            raise ValueError("--allow replaces --task; leave one of the two out")
+        return given
 
     @model_validator(mode="before")
     @classmethod

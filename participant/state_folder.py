@@ -9,8 +9,10 @@ import os
 from pathlib import Path
 
 from fanfold.participant import state_files
-from fanfold.participant.training_state import TrainingState
+from fanfold.participant.training_state import TrainingState, forget_run
 from fanfold.schemas.reader_limits import ReaderLimits
+
+LOCK = "lock"
 
 
 class StateFolder:
@@ -50,7 +52,7 @@ class StateFolder:
         if self._training_state is None and self.folder is not None:
             try:
                 if self._lock is None:
-                    self._lock = _locked(self.folder / "lock")
+                    self._lock = _locked(self.folder / LOCK)
                 if self._lock is not None:
                     self._training_state = TrainingState(self.folder, self._limits)
             except OSError as error:
@@ -64,6 +66,19 @@ class StateFolder:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def tidy(folder: Path) -> None:
+    """Remove what an ended run has left, but for what outlives it; the folder too if it is empty.
+
+    Raises:
+        InvalidInputError: if its files are damaged.
+        OSError: if the disk refuses.
+    """
+    forget_run(folder)
+    (folder / LOCK).unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _locked(path: Path) -> int | None:

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 from fanfold.participant.channel import ParticipantChannel
 from fanfold.participant.membership import Membership
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.participant.version import Version
-from fanfold.participant.version_receiver import VersionReceiver
-from fanfold.participant.worker_events import Activity, Worker
+from fanfold.participant.worker_events import Activity
 from fanfold.schemas.errors import (
     ACCESS_REFUSED,
     NOT_FOUND,
@@ -25,6 +25,30 @@ MOST_WINDOW = 65_535
 """In chunks: AMQP counts the prefetch in 16 bits."""
 LOOK_SECONDS = 1.0
 """Between two looks whether the worker does something new, which is reported at once."""
+
+
+class Held(Protocol):
+    """Knows which version is held."""
+
+    @property
+    def held(self) -> Version | None:
+        """The newest whole version."""
+        ...
+
+    def disconnected(self) -> None:
+        """Forget the deliveries of a lost subscription."""
+
+
+class AtWork(Protocol):
+    """Does the work that is reported."""
+
+    @property
+    def activity(self) -> Activity:
+        """What it is doing now."""
+        ...
+
+    def let_go(self) -> None:
+        """Leave the state folder to who holds the id now."""
 
 
 class Subscriber:
@@ -48,9 +72,9 @@ class Subscriber:
         settings: ParticipantSettings,
         *,
         channel: ParticipantChannel,
-        receiver: VersionReceiver,
+        receiver: Held,
         membership: Membership,
-        worker: Worker,
+        worker: AtWork,
         say: Say,
         clock: Callable[[], float],
         looks_ahead: bool = False,

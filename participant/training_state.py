@@ -152,6 +152,25 @@ class TrainingState:
         self._updates = [update for update in updates if update is not None]
 
 
+def forget_run(folder: Path) -> None:
+    """Remove what only a run needed that is over; private tensors stay, for they are a model's.
+
+    Raises:
+        InvalidInputError: if the file is damaged.
+        OSError: if the disk refuses.
+    """
+    path = folder / FILE
+    if path.exists():
+        head, parts = _parts(path)
+        if load(parts[1]):
+            lengths = [len(save({})), head.lengths[1]]
+            buffers = [save({}), parts[1]]
+            kept = _Head(head.run, lengths, _digest(head.run, lengths, buffers))
+            state_files.replace(path, [kept.line(), *buffers])
+        else:
+            path.unlink()
+
+
 def restore_private(targets: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -> None:
     """Copy kept private tensors into the network, in place.
 

@@ -13,6 +13,7 @@ from fanfold.participant.channel import ParticipantChannel
 from fanfold.participant.fixed_update import fixed_update
 from fanfold.participant.masking import Masking, refuse_masks
 from fanfold.participant.observer import Observer
+from fanfold.participant.open_runs.turns import Turn, Turns
 from fanfold.participant.state_folder import StateFolder
 from fanfold.participant.trainer import TrainedUpdate, Trainer
 from fanfold.participant.training_state import TrainingState, restore_private
@@ -53,6 +54,7 @@ class TrainingWorker(AnsweringWorker):
         deliver: Callable[[object], None],
         observer: Observer | None = None,
         masking: Masking | None = None,
+        turn: Turn | None = None,
     ) -> None:
         super().__init__(
             participant=participant,
@@ -64,12 +66,18 @@ class TrainingWorker(AnsweringWorker):
         )
         self._trainer = trainer
         self._masking = masking
+        self._turn = turn or Turns().turn()
         task.execution = replace(
             task.execution,
             should_stop=self._abandoned.is_set,
             on_step=self._on_step,
             on_note=ToldOnce(deliver),
         )
+
+    def abandon(self) -> None:
+        """End the training between two batches, the wait for one, and an upload wherever it is."""
+        super().abandon()
+        self._turn.withdraw()
 
     def _restore(self, training_state: TrainingState) -> None:
         restore_private(self._trainer.private_tensors, training_state.private)
@@ -84,6 +92,12 @@ class TrainingWorker(AnsweringWorker):
         self, version: Version, training_state: TrainingState
     ) -> tuple[Encoded, TrainedUpdate]:
         self.activity = Activity("training")
+        with self._turn:
+            return self._trained(version, training_state)
+
+    def _trained(
+        self, version: Version, training_state: TrainingState
+    ) -> tuple[Encoded, TrainedUpdate]:
         if version.assembly is None:
             raise ValueError("a version without its bytes cannot be trained on")
         with self._observer.phase("decode"):

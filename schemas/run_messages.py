@@ -6,8 +6,8 @@ from pydantic import Field, StringConstraints
 
 from fanfold.schemas.messages import Digest, Document, Identifier, Message, Text
 
-MAX_OPEN_RUNS = 64
-"""So many runs may be open at once."""
+MAX_OPEN_RUNS = 16
+"""So many runs may be open at once: each has two connections of every participant."""
 
 TaskName = Annotated[str, StringConstraints(pattern=r"^[\w.:-]{1,200}$")]
 """A built-in task, or `package.module:ClassName`."""

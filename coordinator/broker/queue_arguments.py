@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 LEAST_ROOM_BYTES, LARGEST_ROOM_BYTES = 1 << 6, 1 << 36
-ROOM_WITHOUT_VERSION_BYTES = 2 << 10
-"""Of a participant's queue where no version is known yet: room for small messages alone."""
+ROOM_WITHOUT_VERSION_BYTES = 16 << 10
+"""Of a participant's queue where no version is known yet: room for small messages, OpenRuns too."""
 UNUSED_QUEUE_SECONDS = 14 * 24 * 3600
 EVENTS_LENGTH = 100_000
 DEAD_LETTERS_BYTES = 1 << 30

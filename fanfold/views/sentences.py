@@ -16,7 +16,7 @@ from fanfold.schemas.events.coordinator import (
     RunRestored,
     Waiting,
 )
-from fanfold.schemas.events.event import Event, UnknownEvent
+from fanfold.schemas.events.event import Event, InRun, UnknownEvent
 from fanfold.schemas.timestamps import iso_utc
 from fanfold.views.shares import shares_in_words
 
@@ -121,6 +121,13 @@ SENTENCES = {
         "--state-dir is of version {version}, and {newest} is here: if it comes from a backup, "
         "what top-k owes would be sent twice: then stop this participant and remove {file}"
     ),
+    "run_served": "serving run {run} of the task {task}",
+    "run_declined": "run {run} is declined: {reason}",
+    "run_left": "run {run} is left",
+    "waiting_for_runs": (
+        "no run that is allowed here is open in the federation {federation} ({declined} declined): "
+        "waiting"
+    ),
     "waiting_for_coordinator": "no coordinator of the federation {federation} yet: waiting",
 }
 IGNORED = (
@@ -138,6 +145,8 @@ def line(event: Event) -> str:
 
 def sentence(event: Event) -> str:
     """Return an event in words; one without a sentence of its own by its name and its fields."""
+    if isinstance(event, InRun):
+        return f"{event.run}: {sentence(event.told)}"
     told = event.document()
     told.pop("time", None)
     name = told.pop("event")

@@ -63,5 +63,19 @@ class UnknownEvent(Event):
         return {"event": self.told_as, **time, **self.told}
 
 
+@dataclass(frozen=True)
+class InRun(Event):
+    """What one of several runs tells that are at work in one process; JSON names it `in_run`."""
+
+    run: str
+    told: Event
+
+    def document(self, *, whole: bool = False) -> dict[str, Any]:
+        """Return what was told, and of which run."""
+        told = self.told.document(whole=whole)
+        time = {} if self.time is None else {"time": iso_utc(self.time)}
+        return {"event": told.pop("event"), **time, **told, "in_run": self.run}
+
+
 Say = Callable[[Event], None]
 """Tells people and programs of an event."""

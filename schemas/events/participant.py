@@ -80,7 +80,43 @@ class Leaving(Event):
     reason: str
 
 
+# -- the runs of a resident coordinator
+
+
+@dataclass(frozen=True)
+class RunServed(Event):
+    """An allowed run is open, and the participant takes part in it from now on."""
+
+    run: str
+    task: str
+
+
+@dataclass(frozen=True)
+class OwnRunDeclined(Event, name="run_declined"):
+    """The participant takes no part in a run; the resident coordinator is told the same."""
+
+    run: str
+    task: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RunLeft(Event):
+    """The participant takes no part in a run any more, and is ready for others."""
+
+    run: str
+
+
 # -- what it waits for
+
+
+@dataclass(frozen=True)
+class WaitingForRuns(Event):
+    """No run is open that the participant allows."""
+
+    federation: str
+    declined: int
+    """Runs that are open, and declined."""
 
 
 @dataclass(frozen=True)

@@ -83,19 +83,19 @@ class LiveFederation:
 
     def coordinator(self, task: str, **options: Any) -> Service:
         given = {"out": self.out, "task": _path(task), "lr": 0.1}
-        settings = CoordinatorSettings(**self._common, **(given | options))
+        settings = CoordinatorSettings(**(self._common | given | options))
         return self.start(partial(serve_coordinator, wall_clock=utc_now), settings)
 
     def participant(self, task: str, index: int = 0, num: int = 1, **options: Any) -> Service:
         given = {
             "id": f"p{index}",
-            "task": _path(task),
+            **({} if "allow" in options else {"task": _path(task)}),
             "partition_index": index,
             "num_partitions": num,
             "progress_seconds": 0.2,
         }
         return self.start(
-            serve_participant, ParticipantSettings(**self._common, **(given | options))
+            serve_participant, ParticipantSettings(**(self._common | given | options))
         )
 
     def process(self, command: str, task: str, *flags: str, **environment: str) -> "Process":

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from fanfold.coordinator.admission.event_decoder import EVENT_LIMITS
+from fanfold.coordinator.broker.queue_arguments import ROOM_WITHOUT_VERSION_BYTES
 from fanfold.schemas.chunking import cut
 from fanfold.schemas.message_codec import decode, encode
 from fanfold.schemas.messages import Message
@@ -30,6 +31,12 @@ def travelled(message: Message) -> Message:
 def test_a_message_arrives_as_it_was_sent_in_one_small_chunk(message: Message) -> None:
     """The longest ones too keep the bound of events."""
     assert travelled(message) == message
+
+
+def test_the_longest_word_has_room_in_a_participants_queue() -> None:
+    """A queue drops what is larger than itself."""
+    (chunk,) = cut(encode(OpenRuns(runs=(LONGEST,) * MAX_OPEN_RUNS)))
+    assert len(chunk.body) <= ROOM_WITHOUT_VERSION_BYTES
 
 
 def test_more_runs_than_may_be_open_are_refused() -> None:

@@ -1,0 +1,113 @@
+"""Puts a participant of many runs together."""
+
+from collections.abc import Callable
+
+from fanfold.learning import local_device, task_sha256
+from fanfold.participant.channel import ParticipantChannel
+from fanfold.participant.connections import connection_of
+from fanfold.participant.membership import Membership
+from fanfold.participant.observer import Observer
+from fanfold.participant.open_runs.allowed import Allowance, Allowed
+from fanfold.participant.open_runs.resident import Resident
+from fanfold.participant.open_runs.run_thread import TakePart
+from fanfold.participant.open_runs.runs_at_work import RunsAtWork
+from fanfold.participant.settings import ParticipantSettings
+from fanfold.participant.state_folder import tidy
+from fanfold.schemas.errors import ConnectionClosedError
+from fanfold.schemas.events.event import Say
+from fanfold.schemas.names import FederationNames
+from fanfold.schemas.run_messages import OpenRun
+from fanfold.transport import EventBuffer, Stop, Tls
+
+
+def settings_of(run: OpenRun, settings: ParticipantSettings) -> ParticipantSettings:
+    """Return the settings of the participant of one run: with its task, names and state."""
+    names = FederationNames(settings.federation, run=run.run)
+    return settings.model_copy(
+        update={
+            "allow": (),
+            "task": run.task,
+            "federation": names.prefix,
+            "state_dir": settings.state_dir and settings.state_dir / run.run,
+        }
+    )
+
+
+def serve_open_runs(
+    settings: ParticipantSettings,
+    take_part: TakePart,
+    *,
+    tls: Tls | None,
+    say: Say,
+    on_ready: Callable[[Callable[[str], None]], None],
+    observer: Observer,
+) -> bool:
+    """Take part in every allowed run that a resident coordinator opens, until told to leave.
+
+    Args:
+        settings: with what is allowed.
+        take_part: in one run.
+        tls: what `tls_of` returned.
+        say: called with what a person should know.
+        on_ready: is given the function that stops the participant.
+        observer: sees what happens.
+
+    Returns:
+        False if a task trains on, because it does not ask whether it should stop.
+    """
+
+    def tidy_run(run: OpenRun) -> None:
+        folder = settings_of(run, settings).state_dir
+        if folder is not None:
+            tidy(folder)
+
+    device = str(local_device(settings.device))
+    event_buffer = EventBuffer()
+    connection = connection_of(
+        settings,
+        f"{settings.id} hears of runs",
+        event_buffer=event_buffer,
+        tls=tls,
+        properties={"participant": settings.id, "device": device},
+    )
+    channel = ParticipantChannel(
+        FederationNames.of(settings.federation),
+        settings.id,
+        consuming=connection,
+        publishing=connection,
+    )
+    observer.attach(device=device, num_examples=0, is_ready=channel.is_receiving)
+    allowance = Allowance([Allowed.parse(text) for text in settings.allow], task_sha256)
+    resident = Resident(
+        settings,
+        channel=channel,
+        runs=RunsAtWork(
+            allowance,
+            take_part,
+            deliver=event_buffer.put_event,
+            tidy=tidy_run,
+            say=say,
+        ),
+        event_buffer=event_buffer,
+        membership=Membership(
+            channel,
+            settings.id,
+            device=device,
+            num_examples=0,
+            alive_seconds=settings.progress_seconds,
+        ),
+        say=say,
+    )
+
+    def stop(reason: str) -> None:
+        event_buffer.put_event(Stop(reason))
+        if not connection.connected:  # a goodbye would wait for ever
+            connection.close()
+
+    with connection:
+        on_ready(stop)
+        try:
+            connection.wait_connected(settings.connect_seconds)
+        except ConnectionClosedError:
+            return True
+        return resident.run()
