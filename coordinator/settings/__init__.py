@@ -4,13 +4,18 @@ from fanfold.coordinator.settings.coordinator_settings import (
     CoordinatorSettings,
     HostedRoundSettings,
 )
+from fanfold.coordinator.settings.host_settings import HostSettings, IdentitySettings
 from fanfold.coordinator.settings.round_settings import Positive, RoundSettings
+from fanfold.coordinator.settings.run_settings import RunSettings
 from fanfold.coordinator.settings.training_settings import TrainingSettings
 
 __all__ = [
     "CoordinatorSettings",
+    "HostSettings",
     "HostedRoundSettings",
+    "IdentitySettings",
     "Positive",
     "RoundSettings",
+    "RunSettings",
     "TrainingSettings",
 ]
