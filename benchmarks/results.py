@@ -77,7 +77,17 @@ def quartiles(values: Sequence[float]) -> dict[str, Any]:
 def machine() -> str:
     """Return one line about the machine that measures."""
     load = os.getloadavg()[0]
-    return f"{os.cpu_count()} cores, {platform.machine()}, load before: {load:.2f}"
+    return f"{os.cpu_count()} cores, {processor()}, load before: {load:.2f}"
+
+
+def processor() -> str:
+    """Return the processor's name, or its architecture where the system does not tell more."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
 
 
 def number(value: float | None) -> str:

@@ -202,8 +202,9 @@ def assemble(
         is_ready=channel.is_receiving,
     )
     reader = EventReader(event_buffer, clock)
+    deliver, versions = event_buffer.put_event, state.presence.versions
     publisher = Publisher(
-        channel=channel, store=store, deliver=event_buffer.put_event, border=border
+        channel=channel, store=store, deliver=deliver, versions=versions, border=border
     )
     queues = FederationQueues(
         state.presence,
@@ -212,13 +213,12 @@ def assemble(
         version_bytes=version_bytes,
         window=min(max(window, LEAST_WINDOW), LARGEST_WINDOW),
     )
+    leader = Leadership(settings.federation, channel=channel, reader=reader, store=store, say=say)
     recovery = Recovery(
         state,
         reader=reader,
         channel=channel,
-        leader=Leadership(
-            settings.federation, channel=channel, reader=reader, store=store, say=say
-        ),
+        leader=leader,
         queues=queues,
         publisher=publisher,
         pending_acks=store.pending_acks,
@@ -243,7 +243,7 @@ def assemble(
         task,
         model.network,
         form=model.form,
-        deliver=event_buffer.put_event,
+        deliver=deliver,
         best=settings.out / BEST,
         watch=settings.watch,
     )

@@ -3,8 +3,9 @@
 import math
 
 from fanfold.coordinator.admission.admission import Admission
-from fanfold.coordinator.broker.publisher import Publisher, Sent
+from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.broker.recovery import Recovery
+from fanfold.coordinator.broker.sending import Sent
 from fanfold.coordinator.committer import Committer
 from fanfold.coordinator.evaluation.evaluator import Evaluated
 from fanfold.coordinator.reporter import Reporter

@@ -133,7 +133,11 @@ class Coordinator:
         """
         opened = self._state.round or self._open_round()
         with self._observer.phase("publish"):
-            self._publisher.publish(self._encoded_version, to=self._state.sampling.members)
+            self._publisher.publish(
+                self._encoded_version,
+                sample=self._state.sampling.members,
+                to=self._state.who_waits(self._policy, self._publisher.reachable),
+            )
             while not self._publisher.is_idle:
                 self._loop.turn()
         opened.published(self._loop.reader.now)

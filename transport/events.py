@@ -1,6 +1,6 @@
 """What goes into a `Connection` and what comes out of it: plain values, no pika."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -30,6 +30,7 @@ class Outgoing:
         message_id: the same one when the message is published again, so that readers know it.
         headers: small scalars for people and for the reader.
         mandatory: whether it is an error if it is routed to no queue.
+        others: more keys by which it is routed, too. The broker takes them off the message.
     """
 
     exchange: str
@@ -39,10 +40,16 @@ class Outgoing:
     message_id: str
     headers: Mapping[str, str | int] = field(default_factory=dict)
     mandatory: bool = True
+    others: Sequence[str] = ()
 
 
 def outgoing(
-    chunks: Iterable[Chunk], exchange: str, routing_key: str, *, mandatory: bool = True
+    chunks: Iterable[Chunk],
+    exchange: str,
+    routing_key: str,
+    *,
+    mandatory: bool = True,
+    others: Sequence[str] = (),
 ) -> Iterator[Outgoing]:
     """Yield the messages to publish for the chunks of a message, one by one.
 
@@ -51,6 +58,7 @@ def outgoing(
         exchange: as in `Outgoing`, likewise the rest.
         routing_key: the same for all.
         mandatory: the same for all.
+        others: the same for all.
     """
     for chunk in chunks:
         yield Outgoing(
@@ -61,6 +69,7 @@ def outgoing(
             message_id=chunk.message_id,
             headers=chunk.headers,
             mandatory=mandatory,
+            others=others,
         )
 
 

@@ -176,6 +176,9 @@ class UpdateHandler:
         with self._observer.phase("aggregate"):
             contribution = self._run.fold(update, received.tensors, received.digest)
         self._tally.folded(contribution, received.num_bytes)
+        self._presence.versions.answered(
+            update.participant, update.base_version, current=self._run.version
+        )
         self._assembler.folded(received)
         log.debug("update folded", participant=update.participant, base_version=update.base_version)
 
@@ -184,6 +187,8 @@ class UpdateHandler:
         opened, refusal = self._tally.round, verdict.refusal
         if refusal is None or not verdict.is_counted:
             return
+        if refusal.reason is not Reason.UNKNOWN_RUN:
+            self._presence.versions.answered(sender[1], base_version, current=self._run.version)
         if opened is not None and base_version == self._run.version:
             if refusal.reason is Reason.DUPLICATE:
                 opened.answered.add(sender[1])

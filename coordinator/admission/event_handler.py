@@ -140,6 +140,10 @@ class EventHandler:
             return
         self._presence.heard(progress.participant, now).said(progress)
         self._tally.progressed(progress)
+        if progress.run == self._run.run_id and progress.phase == "waiting":
+            self._presence.versions.answered(
+                progress.participant, progress.version, current=self._run.version
+            )
         if is_new:  # it said hello to an earlier coordinator, or was silent for too long
             self._tell(ParticipantJoined(progress.participant), login)
             self._welcoming.welcome(progress.participant, now)

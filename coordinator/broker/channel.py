@@ -3,7 +3,7 @@
 The lock that only one can hold, the queues, and what is sent out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 
@@ -230,9 +230,9 @@ class CoordinatorChannel:
         return not state.num_ready and not state.num_consumers
 
     @property
-    def known(self) -> frozenset[str]:
-        """Whose queue was seen to since this coordinator started, but for those who went."""
-        return frozenset(self._known)
+    def known(self) -> AbstractSet[str]:
+        """Whose queue was seen to since this start, but for those who went: a live view."""
+        return self._known
 
     def publish(self, chunks: Sequence[Chunk]) -> None:
         """Send a message to everybody; nobody being there yet is no mistake."""
@@ -240,13 +240,15 @@ class CoordinatorChannel:
             outgoing(chunks, self._names.parameters_exchange, "", mandatory=False)
         )
 
-    def resend(self, participant: str, chunks: Sequence[Chunk]) -> None:
-        """Send a message to one participant.
+    def resend(self, to: Sequence[str], chunks: Sequence[Chunk]) -> None:
+        """Send a message to one participant or to some, at once.
 
         Raises:
-            UnroutableError: if its queue is gone; it will say hello.
+            UnroutableError: if the queue of a single one is gone; it will say hello.
         """
-        self._publishing.publish(outgoing(chunks, self._names.resend_exchange, participant))
+        first, *others = to
+        route = (self._names.resend_exchange, first)
+        self._publishing.publish(outgoing(chunks, *route, mandatory=not others, others=others))
 
     def keep_outcome(self, chunks: Sequence[Chunk]) -> None:
         """Keep for onlookers how the run ended, in a queue with room for one such message."""
@@ -260,13 +262,9 @@ class CoordinatorChannel:
         """Remove how an earlier run ended: this one goes on."""
         self._administering.delete_queue(self._names.outcome_queue)
 
-    def forget(self, participant: str) -> None:
-        """Note that a participant's queue is gone: until its next hello nothing can reach it."""
-        self._known.discard(participant)
-
-    def forget_all_but(self, participants: AbstractSet[str]) -> None:
-        """Forget the queues of all others; they are checked again at their next hello."""
-        self._known &= participants
+    def forget(self, participants: Iterable[str]) -> None:
+        """Note whose queue is gone: until their next hello nothing can reach them."""
+        self._known.difference_update(participants)
 
     def dead_letter(self, delivery: Delivery, reason: str) -> Callable[[], None]:
         """Return how to keep a malformed message for a person.

@@ -103,7 +103,7 @@ class FederationQueues:
 
     def forget_the_gone(self) -> None:
         """Who is no longer present is seen to again when it says hello."""
-        self._channel.forget_all_but(self._presence.names)
+        self._channel.forget(self._channel.known - self._presence.names)
 
     def _admit(self, participant: str) -> bool | None:
         """Admit a participant: whether its queue is empty; None if it is out of reach."""

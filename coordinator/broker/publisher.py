@@ -2,15 +2,19 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+from itertools import chain, islice
 
 import structlog
 
 from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.broker.encoded_version import EncodedVersion
+from fanfold.coordinator.broker.sending import Sending, Sent
 from fanfold.coordinator.persistence.run_store import RunStore
+from fanfold.coordinator.rounds.sent_versions import SentVersions
 from fanfold.schemas.border import IN_CLEAR, CoordinatorsBorder
 from fanfold.schemas.chunking import cut
 from fanfold.schemas.errors import (
@@ -29,35 +33,12 @@ MAX_WELCOMES = 3
 """Who starts again and again gets the current version so many times; a deadline gives it anew."""
 MAX_LETTERS = 256
 """Dead letters that may wait to be sent."""
+MOST_TOGETHER = 256
+"""So many get a version with one message: their names stand in its header, which is one frame."""
 
 _UNTOLD = "the coordinator's log and history say why it was refused"
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """Something that is on its way: a version or something small, to one or to everybody."""
-
-    encoded_version: EncodedVersion | None = None
-    participant: str | None = None
-    letter: Delivery | None = None
-    """The malformed message that is put aside, without its body."""
-
-    @property
-    def is_awaited(self) -> bool:
-        """Whether a round waits for it: not for what one sender can have sent at will."""
-        return self.encoded_version is not None or (
-            self.participant is None and self.letter is None
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """An event: something was sent, or could not be."""
-
-    sending: Sending
-    error: BaseException | None = None
 
 
 class Publisher:
@@ -76,35 +57,49 @@ class Publisher:
         channel: CoordinatorChannel,
         store: RunStore,
         deliver: Callable[[Sent], None],
+        versions: SentVersions,
         border: CoordinatorsBorder = IN_CLEAR,
     ) -> None:
         """Send nothing yet; `deliver` takes each `Sent`, from the publisher's thread."""
         self.border = border
+        self._versions = versions
         self._channel = channel
         self._store = store
         self._encoded_version: EncodedVersion | None = None
-        self._receivers: frozenset[str] | None = None
+        self._sample: frozenset[str] | None = None
         self._must_publish = False
         """Whether the current version still has to go out, because an exchange was gone."""
         self._deliver = deliver
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="publisher")
         self._num_awaited = self._num_letters = 0
-        self._resends: dict[str, Callable[[], bool]] = {}
-        """Whom the current version is on its way to, one by one, and how to take it back."""
+        self._resends: dict[tuple[str, ...], Callable[[], bool]] = {}
+        """To which of them, group by group, a version is on its way, and how to take it back."""
         self._welcomed: Counter[str] = Counter()
         """How often a hello was answered with the version, since all were sent it."""
         self.bytes_down = 0
         """Bytes sent since the current version was published, to everybody it was sent to."""
 
-    def publish(self, encoded_version: EncodedVersion, *, to: frozenset[str] | None = None) -> None:
-        """Begin to send a version to everybody, or to some only; `is_idle` says when it is out.
+    def publish(
+        self,
+        encoded_version: EncodedVersion,
+        *,
+        sample: frozenset[str] | None = None,
+        to: frozenset[str] | None = None,
+    ) -> None:
+        """Begin to send a version; `is_idle` says when it is out.
 
-        From now on it is the one that is sent again, to those and nobody else.
+        Args:
+            encoded_version: from now on the one that is sent again.
+            sample: who is to have it, and nobody else; None for everybody.
+            to: who is to have it now, and others when they ask; None for everybody, too.
         """
-        self._encoded_version, self._receivers = encoded_version, to
+        self._encoded_version, self._sample = encoded_version, sample
         self.bytes_down = 0
         self._welcomed.clear()
-        self._publish()
+        if to is None:
+            self._publish()
+        else:
+            self.send_again(sorted(to))
 
     def withdraw(self) -> None:
         """Send the current version to nobody any more: its tensors are about to change."""
@@ -124,6 +119,11 @@ class Publisher:
         """
         return not self._num_awaited and not self._must_publish
 
+    @property
+    def reachable(self) -> AbstractSet[str]:
+        """Whose queue was seen to, and not forgotten since."""
+        return self._channel.known
+
     def sent(self, event: Sent) -> bool:
         """Take note of what was sent, or what became of it instead.
 
@@ -135,16 +135,15 @@ class Publisher:
         """
         sending = event.sending
         self._count(sending, -1)
-        if sending.encoded_version is not None and sending.participant is not None:
-            self._resends.pop(sending.participant, None)
+        self._resends.pop(sending.to, None)
         if sending.letter is not None:
             self._letter_sent(sending.letter, event.error)
             return True
         match event.error:
             case None:
                 pass
-            case UnroutableError() if sending.participant is not None:
-                self._channel.forget(sending.participant)
+            case UnroutableError() if sending.to:
+                self._channel.forget(sending.to)
             case QueueFullError() as refusal:  # an operator's policy; the deadline tries again
                 log.warning("a queue takes no more", reason=str(refusal))
             case RefusedByBrokerError(code=code) if code != NOT_FOUND:
@@ -168,22 +167,38 @@ class Publisher:
 
     def widen(self, more: frozenset[str]) -> None:
         """Let these get the current version too, when it is sent again."""
-        if self._receivers is not None:
-            self._receivers |= more
+        if self._sample is not None:
+            self._sample |= more
 
     def send_again(self, participants: Iterable[str]) -> None:
-        """Begin to send the current version to some only, if they were to get it."""
-        encoded_version = self._encoded_version
+        """Begin to send the current version to some only, if they were to get it.
+
+        All of them get it with one message, or with a few.
+        """
+        encoded_version, sample = self._encoded_version, self._sample
         if encoded_version is None:
             return
-        for participant in participants:
-            is_receiver = self._receivers is None or participant in self._receivers
-            if is_receiver and participant not in self._resends:
-                self._resends[participant] = self._submit(
-                    partial(self._channel.resend, participant, encoded_version.chunks),
-                    Sending(encoded_version, participant),
-                )
-                self.bytes_down += encoded_version.num_bytes
+        under_way = set(chain.from_iterable(self._resends))
+        wanted = (
+            each
+            for each in participants
+            if each not in under_way and (sample is None or each in sample)
+        )
+        for group in iter(lambda: tuple(islice(wanted, MOST_TOGETHER)), ()):
+            self._resends[group] = self._submit(
+                partial(self._channel.resend, group, encoded_version.chunks),
+                Sending(encoded_version, group),
+            )
+            self._versions.sent(group, encoded_version.version)
+            self.bytes_down += encoded_version.num_bytes * len(group)
+
+    def send_to_who_waits(self) -> None:
+        """Send the current version to those who answered an older one meanwhile.
+
+        Those who answer while something is on its way are sent it together, after that.
+        """
+        if self._versions.behind and self.is_idle:
+            self.send_again(sorted(self._versions.behind))
 
     def remind(self, participants: Iterable[str]) -> None:
         """Send these the current version again, however often they were welcomed with it."""
@@ -191,14 +206,14 @@ class Publisher:
         self.send_again(participants)
 
     def take_back(self) -> None:
-        """Take back the versions that have not begun to go to one: the round closes without."""
-        for participant, take_back in list(self._resends.items()):
+        """Take back the versions that have not begun to go to some: the round closes without."""
+        num_bytes = 0 if self._encoded_version is None else self._encoded_version.num_bytes
+        for group, take_back in list(self._resends.items()):
             if take_back():
-                del self._resends[participant]
-                self._count(Sending(self._encoded_version, participant), -1)
-                self.bytes_down -= (
-                    0 if self._encoded_version is None else self._encoded_version.num_bytes
-                )
+                del self._resends[group]
+                self._count(Sending(self._encoded_version, group), -1)
+                self._versions.taken_back(group)
+                self.bytes_down -= num_bytes * len(group)
 
     def send_to_newcomer(self, participant: str) -> None:
         """Send the current version to one whose queue nothing can be in.
@@ -217,13 +232,13 @@ class Publisher:
         elif to is None:
             self._submit(partial(self._channel.publish, chunks), Sending())
         else:
-            self._submit(partial(self._channel.resend, to, chunks), Sending(participant=to))
+            self._submit(partial(self._channel.resend, (to,), chunks), Sending(to=(to,)))
 
     def ask_keeper(self, keeper: str, request: Message) -> None:
         """Begin to send a request to a keeper: its secrets are sealed for that keeper already."""
         key = keeper_key(keeper)
         chunks = cut(encode(request))
-        self._submit(partial(self._channel.resend, key, chunks), Sending(participant=key))
+        self._submit(partial(self._channel.resend, (key,), chunks), Sending(to=(key,)))
 
     def finish(self, finished: RunFinished, final: EncodedVersion | None = None) -> None:
         """Begin to send the last model, if there is one to send, and then that the run is over.
@@ -259,13 +274,14 @@ class Publisher:
         encoded_version = self._encoded_version
         assert encoded_version is not None  # set before
         self._must_publish = False
-        if self._receivers is None:
+        if self._sample is None:
             self._submit(
                 partial(self._channel.publish, encoded_version.chunks), Sending(encoded_version)
             )
+            self._versions.sent(self._channel.known, encoded_version.version)
             self.bytes_down += encoded_version.num_bytes * len(self._channel.known)
         else:
-            self.send_again(sorted(self._receivers))
+            self.send_again(sorted(self._sample))
 
     def _submit(self, send: Callable[[], None], sending: Sending) -> Callable[[], bool]:
         """Send after all that waits; return what takes it back: False if it has begun already."""

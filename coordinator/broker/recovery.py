@@ -223,4 +223,6 @@ class Recovery:
         if opened is None or opened.policy.fraction < 1:
             return []
         self._version_then = opened.number - 1
-        return self._state.presence.waiting_below(version_then)
+        deaf = self._state.presence.waiting_below(version_then)
+        self._state.presence.versions.forget(deaf)  # what they were sent is lost: the next will do
+        return deaf

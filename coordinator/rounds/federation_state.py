@@ -4,7 +4,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from fanfold.coordinator.aggregation.run_state import RunState
-from fanfold.coordinator.rounds.closing_rule import OpenRound
+from fanfold.coordinator.rounds.closing_rule import OpenRound, RoundPolicy
 from fanfold.coordinator.rounds.presence import Presence
 from fanfold.coordinator.rounds.sampling import Sampling
 
@@ -29,6 +29,15 @@ class FederationState:
     def is_full(self) -> bool:
         """Whether the open round has reached its goal."""
         return self.round is not None and self.round.is_full(self.presence.names)
+
+    def who_waits(self, policy: RoundPolicy, reachable: AbstractSet[str]) -> frozenset[str] | None:
+        """Return who is to be sent the next version now, or None for everybody.
+
+        Where updates of the current version alone count, nobody is left at work on another.
+        """
+        if policy.only_fresh_count or policy.fraction < 1:
+            return None
+        return self.presence.versions.receivers(self.presence.names, reachable)
 
     def refused_members(self, opened: OpenRound) -> frozenset[str]:
         """Return who is present, and was refused in this round."""

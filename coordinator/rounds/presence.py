@@ -6,6 +6,7 @@ Times are seconds of one monotonic clock, read by the caller.
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from fanfold.coordinator.rounds.sent_versions import SentVersions
 from fanfold.schemas.messages import Hello, Progress
 
 SILENT_SIGNS = 3
@@ -51,6 +52,8 @@ class Presence:
         self._participants: dict[str, Participant] = {}
         self.serials: dict[str, int] = {}
         """Of the newest signed event of each participant, present or not."""
+        self.versions = SentVersions()
+        """What each was sent, present or not."""
 
     def is_news(self, participant: str, serial: int) -> bool:
         """Note a signed event; False if it is not newer than the newest one."""
@@ -81,7 +84,7 @@ class Presence:
         entry = self._participants.get(participant)
         if entry is None or entry.instance not in (instance, ""):
             return False
-        del self._participants[participant]
+        self.drop({participant})
         return True
 
     def silent(self, now: float, *, since: float) -> set[str]:
@@ -96,6 +99,7 @@ class Presence:
         """Do not wait for these any more, until they report again."""
         for participant in participants:
             del self._participants[participant]
+        self.versions.forget(participants)
 
     def could_not_speak(self, seconds: float, now: float) -> None:
         """Note that for `seconds` until now nothing could be received, which is no silence."""

@@ -174,7 +174,8 @@ class EventLoop:
         opened = OpenRound(self._policy, version + 1, expected, opened_at=self.now)
         self._remind_at = opened.deadline
         self._run.hold(version)
-        self._run.publish(len(self._names) if sample is None else len(sample))
+        everybody = self._names if self._policy.only_fresh_count else self._waiting
+        self._run.publish(len(everybody if sample is None else sample))
         if sample is None:
             waiting, self._waiting = self._waiting, {}
             for participant in waiting:
@@ -269,5 +270,7 @@ class EventLoop:
             self._begin(participant, newest)
             if self._sampling.members is not None:
                 self._run.let_go(newest)
+            elif not self._policy.only_fresh_count:
+                self._run.resend(1)
         else:
             self._waiting[participant] = None

@@ -287,7 +287,8 @@ class FakeBroker:
         if first.exchange == "f.parameters":
             self.on_version(labels.version)
         else:
-            self.on_resent(first.routing_key, labels.version)
+            for participant in (first.routing_key, *first.others):
+                self.on_resent(participant, labels.version)
 
 
 GLOBAL: dict[str, Tensor] = Tiny().network().state_dict()

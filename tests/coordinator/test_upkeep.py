@@ -8,6 +8,7 @@ import pytest
 
 from fanfold.coordinator.broker.encoded_version import EncodedVersion
 from fanfold.coordinator.broker.publisher import Publisher
+from fanfold.coordinator.rounds.sent_versions import SentVersions
 from fanfold.schemas.messages import GlobalParameters, Progress, TrainingPlan
 from fanfold.schemas.names import OUTCOME_KEY
 from fanfold.transport import Blocked, Outgoing, Unblocked
@@ -74,7 +75,7 @@ def test_one_version_at_a_time_is_on_its_way_to_each(broker: FakeBroker) -> None
     def publish(messages: list[Outgoing]) -> None:
         if messages[0].exchange == "f.resend" and messages[0].routing_key != OUTCOME_KEY:
             assert free.wait(20)
-            begun.append(messages[0].routing_key)
+            begun.extend((messages[0].routing_key, *messages[0].others))
         broker._published(messages)
 
     def hear(event: str) -> None:
@@ -141,7 +142,10 @@ def test_what_has_not_begun_to_go_out_is_taken_back_when_the_round_may_close(
     broker.publishing.published = publish
     ends: list[Any] = []
     store: Any = None
-    publisher = Publisher(channel=coordinator._recovery._channel, store=store, deliver=ends.append)
+    versions = SentVersions()
+    publisher = Publisher(
+        channel=coordinator._recovery._channel, store=store, deliver=ends.append, versions=versions
+    )
     publisher._encoded_version = EncodedVersion(
         GlobalParameters(run="r", version=0, rounds=1, plan=TrainingPlan(), encoding="float32"),
         GLOBAL,
@@ -150,7 +154,8 @@ def test_what_has_not_begun_to_go_out_is_taken_back_when_the_round_may_close(
         encoding="float32",
         chunk_bytes=1 << 20,
     )
-    publisher.send_again(["ann", "bob", "cid"])
+    publisher.send_again(["ann"])
+    publisher.send_again(["bob", "cid"])
     assert begun.wait(20)
     publisher.take_back()
     assert not publisher.is_idle
@@ -161,6 +166,8 @@ def test_what_has_not_begun_to_go_out_is_taken_back_when_the_round_may_close(
     assert publisher.is_idle
     assert sent == ["ann"]
     assert publisher.bytes_down == publisher._encoded_version.num_bytes
+    everybody = {"ann", "bob", "cid"}
+    assert versions.receivers(everybody, everybody) == {"bob", "cid"}
 
 
 def test_a_binding_that_is_gone_is_made_again(broker: FakeBroker) -> None:

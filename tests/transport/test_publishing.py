@@ -201,3 +201,19 @@ def test_a_message_over_the_brokers_limit_names_the_option(queue: str) -> None:
                 letter(queue, n, bytes(size)) for n, size in enumerate((9, (1 << 20) + 1))
             )
         connection.publish([letter(queue, 1, bytes(1 << 20))])
+
+
+def test_a_message_goes_to_several_keys_at_once(connection: Connection, queue: str) -> None:
+    """Each queue has it once, and none of them sees who else got it."""
+    exchange, names = f"{queue}-direct", [f"{queue}-{n}" for n in range(3)]
+    connection.declare_exchange(exchange, "direct")
+    for name in names:
+        connection.declare_queue(name)
+        connection.bind_queue(name, exchange, name)
+    connection.publish([Outgoing(exchange, names[0], b"hello", "Letter", "1", others=names[1:])])
+    for name in names:
+        connection.subscribe(name, prefetch=1)
+        delivery = expect(connection.event_buffer, Delivery)
+        assert (delivery.subscription.queue, delivery.body) == (name, b"hello")
+        assert "BCC" not in delivery.headers
+        connection.delete_queue(name)

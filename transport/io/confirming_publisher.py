@@ -22,6 +22,8 @@ from fanfold.transport.io.publish_batch import PublishBatch
 _CONTENT_TYPE = "application/x-fanfold"
 _APP_ID = "fanfold"
 _PERSISTENT = 2
+_OTHERS = "BCC"
+"""A header with more routing keys, RabbitMQ's own, which it takes off the message."""
 
 
 class ConfirmingPublisher:
@@ -92,7 +94,7 @@ class ConfirmingPublisher:
             type=message.kind,
             message_id=message.message_id,
             user_id=self._login,
-            headers=dict(message.headers),
+            headers={**message.headers, **({_OTHERS: [*message.others]} if message.others else {})},
         )
         self._in_doubt[self._next_tag] = message
         self._next_tag += 1
