@@ -1,7 +1,8 @@
 """Broker logins for single participants, each with the permissions to take part and no others.
 
 RabbitMQ's permissions are three patterns over the names of queues and exchanges. A participant may
-configure nothing, write to the federation's reports exchange, and read its own queue.
+configure nothing, write to the federation's reports exchange, and read its own queue; likewise in
+every run that a resident coordinator opens in the federation.
 `docs/security.md` says what that leaves open.
 """
 
@@ -19,12 +20,24 @@ from fanfold.access.management import ManagementClient
 from fanfold.coordinator.broker.queue_arguments import participant_queue_arguments
 from fanfold.schemas.errors import FanfoldError, InvalidInputError
 from fanfold.schemas.names import FederationNames, check_identifier
+from fanfold.schemas.run_messages import MAX_OPEN_RUNS
 
 TAG = "fanfold"
 """The tag of every login made here; `revoke` removes no other. RabbitMQ gives it no rights."""
-PARTICIPANT_LIMITS = {"max-connections": 4, "max-channels": 16}
-"""A participant has two connections, and may reconnect before the broker closes the old ones."""
-COORDINATOR_LIMITS = {"max-connections": 8, "max-channels": 32}
+PARTICIPANT_LIMITS = {
+    "max-connections": 4 + 2 * MAX_OPEN_RUNS,
+    "max-channels": 16 + 8 * MAX_OPEN_RUNS,
+}
+"""A participant has two connections, two more for each run of a resident coordinator, and may
+reconnect before the broker closes the old ones.
+"""
+COORDINATOR_LIMITS = {
+    "max-connections": 8 + 4 * MAX_OPEN_RUNS,
+    "max-channels": 32 + 16 * MAX_OPEN_RUNS,
+}
+"""Likewise; a coordinator has three connections."""
+_RUN = r"(\.run\.[A-Za-z0-9_-]+)?"
+"""Follows a federation's name in a pattern, for the names of its runs."""
 _PASSWORD_BYTES = 24
 
 
@@ -68,8 +81,8 @@ class Enrolment:
                 role="participant",
                 permissions={
                     "configure": "^$",
-                    "write": _exactly(names.reports_exchange),
-                    "read": _exactly(queue),
+                    "write": self._here_and_in_runs(names.reports_exchange),
+                    "read": self._here_and_in_runs(queue),
                 },
                 limits=PARTICIPANT_LIMITS,
             )
@@ -120,7 +133,18 @@ class Enrolment:
             if connection.get("user") == login:
                 self.management.delete("connections", connection["name"])
         if queue:
-            self.management.delete("queues", self.vhost, self.names.participant_queue(login))
+            own = self._here_and_in_runs(self.names.participant_queue(login))
+            for each in self.management.get("queues", self.vhost, columns="name") or []:
+                if re.search(own, each["name"]):
+                    self.management.delete("queues", self.vhost, each["name"])
+
+    def _here_and_in_runs(self, name: str) -> str:
+        """Return a pattern for a name of the federation, and that of each of its runs.
+
+        RabbitMQ's patterns are not anchored, and a dot is any character.
+        """
+        federation = self.names.federation
+        return f"^{re.escape(federation)}{_RUN}{re.escape(name.removeprefix(federation))}$"
 
     def _refuse_known(self, login: str) -> None:
         if self.management.get("users", login) is not None:
@@ -174,11 +198,6 @@ class Enrolment:
         if "amqp/ssl" in ports:
             return (f"amqps://{host}:{ports['amqp/ssl']}{vhost}",)
         return (f"amqp://{host}:{ports['amqp']}{vhost}",)
-
-
-def _exactly(name: str) -> str:
-    """Return a pattern for this name alone: RabbitMQ's are not anchored; a dot is any character."""
-    return f"^{re.escape(name)}$"
 
 
 def _tags(user: dict[str, Any]) -> list[str]:

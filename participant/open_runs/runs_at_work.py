@@ -11,10 +11,12 @@ from fanfold.participant.open_runs.run_thread import RunEnded, RunThread, Said, 
 from fanfold.participant.open_runs.turns import Turns
 from fanfold.participant.worker_events import last_words
 from fanfold.schemas.errors import (
+    ACCESS_REFUSED,
     BrokerUnreachableError,
     FanfoldError,
     InvalidInputError,
     LoginRefusedError,
+    RefusedByBrokerError,
 )
 from fanfold.schemas.events.event import InRun, Say
 from fanfold.schemas.events.participant import OwnRunDeclined, RunLeft, RunServed
@@ -25,6 +27,10 @@ AGAIN_SECONDS = 5.0
 """Pause before a run is begun again whose broker could not be reached."""
 OTHER_CODE = (
     "the task's code here is not the one that was submitted; --allow TASK@sha256:HASH refuses that"
+)
+NO_RIGHTS = (
+    "the broker does not let this participant read its queue in runs: its login was made by an "
+    "earlier release; `fanfold revoke` it and `fanfold enroll` it again"
 )
 
 log = structlog.get_logger()
@@ -114,6 +120,8 @@ class RunsAtWork:
                 raise end.error
             case BrokerUnreachableError():
                 self._again_at[run.run] = self._clock() + AGAIN_SECONDS
+            case RefusedByBrokerError(code=code) if code == ACCESS_REFUSED:
+                self._decline(run, NO_RIGHTS)
             case None if not end.thread.is_stopping:
                 self._decline(run, "its participant has left without being told to")
             case None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 import pika
@@ -14,53 +14,14 @@ import pytest
 from nodes import BrokerNode
 
 from fanfold.access.credentials import Credentials
-from fanfold.access.enrolment import Enrolment
+from fanfold.access.enrolment import PARTICIPANT_LIMITS
 from fanfold.access.management import ManagementClient
 from fanfold.schemas.errors import InvalidInputError, LoginRefusedError
 from fanfold.schemas.names import FederationNames
+from tests.access.enrolled import Place, with_login
 
 Channel = pika.adapters.blocking_connection.BlockingChannel
 CHANNEL_CLOSED, CONNECTION_CLOSED = pika.exceptions.ChannelClosedByBroker, pika.exceptions.AMQPError
-
-
-def with_login(node: BrokerNode, login: str) -> str:
-    """The node's management address with a login in it."""
-    return str(node.management_url).replace("//", f"//{login}@")
-
-
-class Place:
-    """A federation in a vhost of its own, with alice, bob and a coordinator enrolled."""
-
-    def __init__(self, node: BrokerNode, vhost: str, federation: str) -> None:
-        self.node, self.vhost = node, vhost
-        self.names = FederationNames(federation)
-        self.management = ManagementClient(with_login(node, f"{node.user}:{node.password}"))
-        port = urlsplit(node.url).port
-        self.enrolment = Enrolment(
-            self.management,
-            self.names,
-            vhost=vhost,
-            brokers=(f"amqp://127.0.0.1:{port}/{vhost}",),
-        )
-        suffix = federation[-6:]
-        self.alice, self.bob, self.chief = f"alice-{suffix}", f"bob-{suffix}", f"chief-{suffix}"
-        self.credentials = {
-            self.alice: self.enrolment.enroll_participant(self.alice),
-            self.bob: self.enrolment.enroll_participant(self.bob),
-            self.chief: self.enrolment.enroll_coordinator(self.chief),
-        }
-
-    def url(self, login: str) -> str:
-        """The address with the login in it."""
-        (url,) = self.credentials[login].options({})["broker"]
-        return str(url)
-
-    def connect(self, login: str) -> pika.BlockingConnection:
-        return pika.BlockingConnection(pika.URLParameters(self.url(login)))
-
-    def close(self) -> None:
-        for login in self.credentials:
-            self.management.delete("users", login)
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +34,17 @@ def place(broker_node: BrokerNode) -> Iterator[Place]:
             channel.queue_declare(queue, durable=True)
         channel.queue_bind(built.names.results_queue, built.names.reports_exchange, "update")
         channel.queue_bind(built.names.events_queue, built.names.reports_exchange, "event")
+    run = FederationNames("ward-7", run="r1")
+    with built.connect(built.chief) as connection:  # what a resident coordinator has opened
+        channel = connection.channel()
+        for exchange in (run.reports_exchange, run.resend_exchange, run.parameters_exchange):
+            channel.exchange_declare(exchange, "direct", durable=True)
+        channel.exchange_declare(built.names.requests_exchange, "direct", durable=True)
+        channel.queue_declare(built.names.operations_queue, durable=True)
+        for login in (built.alice, built.bob):
+            channel.queue_declare(run.participant_queue(login), durable=True)
+        channel.queue_declare(run.results_queue, durable=True)
+        channel.queue_bind(run.results_queue, run.reports_exchange, "update")
     yield built
     built.close()
     broker_node.delete_vhost("enrolment")
@@ -80,6 +52,10 @@ def place(broker_node: BrokerNode) -> Iterator[Place]:
 
 def signed(login: str) -> pika.BasicProperties:
     return pika.BasicProperties(user_id=login)
+
+
+def in_run(place: Place) -> FederationNames:
+    return FederationNames(place.names.federation, run="r1")
 
 
 FORBIDDEN: dict[str, Callable[[Channel, Place], Any]] = {
@@ -127,6 +103,27 @@ FORBIDDEN: dict[str, Callable[[Channel, Place], Any]] = {
         p.names.coordinator_queue, exclusive=True
     ),
     "declare an exchange": lambda c, _: c.exchange_declare("mine"),
+    "read another's queue in a run": lambda c, p: c.basic_get(in_run(p).participant_queue(p.bob)),
+    "read the results of a run": lambda c, p: c.basic_get(in_run(p).results_queue),
+    "publish false parameters in a run": lambda c, p: c.basic_publish(
+        in_run(p).parameters_exchange, "", b"x", signed(p.alice)
+    ),
+    "take the lock of a run": lambda c, p: c.queue_declare(
+        in_run(p).coordinator_queue, exclusive=True
+    ),
+    "declare its queue in a run": lambda c, p: c.queue_declare(
+        FederationNames("ward-7", run="r2").participant_queue(p.alice)
+    ),
+    "submit a run": lambda c, p: c.basic_publish(
+        p.names.requests_exchange, "request", b"x", signed(p.alice)
+    ),
+    "read what operators ask for": lambda c, p: c.basic_get(p.names.operations_queue),
+    "hear an operator's answers": lambda c, p: c.queue_declare(
+        p.names.operator_queue(p.alice, "k"), exclusive=True
+    ),
+    "read a run of another federation": lambda c, p: c.basic_get(
+        FederationNames("ward-70", run="r1").participant_queue(p.alice)
+    ),
     "read a name that only begins like its own": lambda c, p: c.basic_get(
         p.names.participant_queue(p.alice) + "2"
     ),
@@ -188,17 +185,33 @@ def test_a_participant_can_do_what_it_is_there_for(place: Place) -> None:
         assert channel.basic_get(names.participant_queue(place.alice), auto_ack=True)[2]
 
 
+def test_a_participant_takes_part_in_every_run_of_its_federation(place: Place) -> None:
+    """Of those that were opened after it was enrolled, too."""
+    names = in_run(place)
+    with place.connect(place.chief) as connection:
+        channel = connection.channel()
+        channel.queue_bind(names.participant_queue(place.alice), names.resend_exchange, place.alice)
+        channel.basic_publish(names.resend_exchange, place.alice, b"parameters")
+    with place.connect(place.alice) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.basic_publish(names.reports_exchange, "update", b"u", signed(place.alice))
+        assert channel.basic_get(names.participant_queue(place.alice), auto_ack=True)[2]
+
+
 def test_connections_of_one_login_are_bounded(place: Place) -> None:
     held: list[pika.BlockingConnection] = []
 
-    def open_ten() -> None:
-        for _ in range(10):
+    most = PARTICIPANT_LIMITS["max-connections"]
+
+    def open_more() -> None:
+        for _ in range(most + 5):
             held.append(place.connect(place.bob))
             held[-1].channel()
 
     with pytest.raises(CONNECTION_CLOSED):
-        open_ten()
-    assert 2 <= len(held) <= 5
+        open_more()
+    assert most - 2 <= len(held) <= most + 1
     for connection in held:
         if connection.is_open:
             connection.close()
@@ -212,14 +225,19 @@ def test_a_coordinator_can_do_nothing_outside_its_federation(place: Place) -> No
 def test_revoking_ends_connections_and_removes_login_and_queue(place: Place) -> None:
     carol = "carol-revoked"
     place.credentials[carol] = place.enrolment.enroll_participant(carol)
+    in_a_run = in_run(place).participant_queue(carol)
+    with place.connect(place.chief) as chief:
+        chief.channel().queue_declare(in_a_run, durable=True)
     connection = place.connect(carol)
     place.enrolment.revoke(carol)
     with pytest.raises(CONNECTION_CLOSED):
         connection.sleep(30)  # ends as soon as the connection does
     with pytest.raises(CONNECTION_CLOSED):
         place.connect(carol)
-    queue = place.names.participant_queue(carol)
-    assert place.management.get("queues", place.vhost, queue) is None
+    for queue in (place.names.participant_queue(carol), in_a_run):
+        assert place.management.get("queues", place.vhost, queue) is None
+    bobs = in_run(place).participant_queue(place.bob)
+    assert place.management.get("queues", place.vhost, bobs) is not None
 
 
 def test_a_login_that_is_not_ours_is_neither_replaced_nor_removed(place: Place) -> None:
