@@ -1,7 +1,7 @@
 """What tuning SmolLM2 together is worth: bytes of a round, the adapter, and held-out perplexity.
 
     cd examples/language
-    PYTHONPATH=. python -m benchmarks.language --rounds 3 --steps 4
+    PYTHONPATH=. python -m benchmarks.language --rounds 6 --steps 20
 
 Four participants tune the example's model over a broker of their own; then each of them alone, on
 its own share, with as many steps. peft opens the adapter of the run, and its logits are compared
@@ -60,8 +60,8 @@ def difference(out: Path, tokens: torch.Tensor) -> tuple[float, float]:
 def main() -> None:
     """Measure, and print every number as it comes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=4, help="of each participant in a round")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=20, help="of each participant in a round")
     given = parser.parse_args()
     print(f"base: {FILE}")
     with tempfile.TemporaryDirectory() as folder:
