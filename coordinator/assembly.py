@@ -43,10 +43,9 @@ from fanfold.coordinator.unmasking.unmasking import Unmasking
 from fanfold.coordinator.upkeep import Upkeep
 from fanfold.learning import (
     Task,
-    load_task,
     local_device,
     local_optimizer,
-    reading,
+    make_task,
     task_sha256_if_any,
     use_huge_pages,
 )
@@ -105,8 +104,7 @@ def serve(
 
     local_optimizer(settings.optimizer)  # participants could only say so when they train
     use_huge_pages()
-    with reading(settings.data):
-        task = load_task(settings.task)(data_dir=settings.data, seed=settings.seed)
+    task = make_task(settings.task, settings.data, seed=settings.seed)
     task.execution = replace(task.execution, device=local_device(settings.device))
     event_buffer = EventBuffer(EVENT_BUFFER_BYTES)
     channel, connections = connect(settings, event_buffer)

@@ -1,7 +1,7 @@
 """Tasks, networks and local training. Imports torch, and nothing of the messaging."""
 
 from fanfold.learning.batches import dataset_length, in_memory, resident
-from fanfold.learning.building import build_network
+from fanfold.learning.building import build_network, read_data
 from fanfold.learning.client import Client
 from fanfold.learning.collation import batch_length
 from fanfold.learning.device import limit_device_memory, local_device, to_device
@@ -9,13 +9,14 @@ from fanfold.learning.errors import (
     DeviceError,
     LearningError,
     TaskError,
+    TaskFailedError,
     TensorsError,
     TrainingAbandoned,
 )
 from fanfold.learning.example_privacy import ExamplePrivacy
 from fanfold.learning.execution import Execution
 from fanfold.learning.huge_pages import use_huge_pages
-from fanfold.learning.measures import Metrics, accuracy
+from fanfold.learning.measures import Metrics, accuracy, passes_of
 from fanfold.learning.network import FederatedNet
 from fanfold.learning.optimizers import load_optimizers, local_optimizer
 from fanfold.learning.outputs import main_output
@@ -42,9 +43,9 @@ from fanfold.learning.privacy import (
     secure_discrete_gaussian,
     secure_normal,
 )
-from fanfold.learning.reading import reading
-from fanfold.learning.registry import BUILT_IN, load_task
+from fanfold.learning.registry import BUILT_IN, load_task, make_task
 from fanfold.learning.seeding import seeded, training_seed
+from fanfold.learning.stage import stage
 from fanfold.learning.task import Task
 from fanfold.learning.task_source import loaded_beside, task_sha256, task_sha256_if_any
 from fanfold.learning.tracking import TrackedModule
@@ -66,6 +67,7 @@ __all__ = [
     "Partition",
     "Task",
     "TaskError",
+    "TaskFailedError",
     "TensorsError",
     "TrackedModule",
     "TrainingAbandoned",
@@ -93,12 +95,14 @@ __all__ = [
     "local_device",
     "local_optimizer",
     "main_output",
+    "make_task",
     "measure_all",
     "named_parameters",
     "named_tensors",
     "nest",
+    "passes_of",
     "place",
-    "reading",
+    "read_data",
     "replace_tensors",
     "resident",
     "secure_discrete_gaussian",
@@ -106,6 +110,7 @@ __all__ = [
     "seeded",
     "shared_tensors",
     "sharers",
+    "stage",
     "task_sha256",
     "task_sha256_if_any",
     "tied_names",

@@ -9,6 +9,10 @@ class TaskError(LearningError):
     """Raised when a task cannot be found, is not a `Task`, or cannot read its data."""
 
 
+class TaskFailedError(TaskError):
+    """Raised when a task's own code raises; its sentence may hold private data, and stays here."""
+
+
 class DeviceError(LearningError):
     """Raised when the named device is not on this machine."""
 

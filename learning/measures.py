@@ -67,6 +67,11 @@ class Means:
             LearningError: if one of them is no single number.
         """
         loss, metrics = measured
+        if not isinstance(metrics, Mapping):
+            raise LearningError(
+                f"the metrics of a batch are {_described(metrics)}, and must be a dict of tensors "
+                "by name; {} for none"
+            )
         self.num_examples += num_examples
         for name, mean in (("loss", loss), *metrics.items()):
             if not isinstance(mean, Tensor) or mean.numel() != 1:
@@ -93,6 +98,22 @@ class Means:
         return {
             name: total / self.num_examples for name, total in zip(self.totals, totals, strict=True)
         }
+
+
+def passes_of(history: Any) -> list[Metrics]:
+    """Return the metrics of each pass, as a task's `fit` gives them; none where it gives None.
+
+    Raises:
+        LearningError: if it gives anything else.
+    """
+    if history is None:
+        return []
+    if not isinstance(history, list) or not all(isinstance(each, Mapping) for each in history):
+        raise LearningError(
+            "the task's `fit` must return a list with one dict of metrics for each pass, or None, "
+            f"and it returns {_described(history)}"
+        )
+    return [dict(each) for each in history]
 
 
 def _described(value: Any) -> str:

@@ -61,9 +61,18 @@ def classification_loss(outputs: Any, targets: Any) -> Tensor:
             f"network gives {list(scores.shape)}; write the task's `loss`, for numbers for example "
             "torch.nn.functional.mse_loss"
         )
-    if not targets.is_floating_point():
-        targets = targets.long()
-    return cross_entropy(scores, targets)
+    if targets.shape == scores.shape:  # a probability for each class
+        return cross_entropy(scores, targets.to(scores.dtype))
+    expected = scores.shape[:1] + scores.shape[2:]
+    if targets.shape != expected or targets.is_floating_point():
+        raise TaskError(
+            f"the default loss needs targets {list(expected)}, the number of a class each, or "
+            f"{list(scores.shape)}, a probability for each class, and a batch has "
+            f"{list(targets.shape)} of {str(targets.dtype).removeprefix('torch.')}; change what "
+            "the dataset gives, or write the task's `loss`, for numbers for example "
+            "torch.nn.functional.mse_loss"
+        )
+    return cross_entropy(scores, targets.long())
 
 
 def divide_batch(batch: Any) -> tuple[Any, Any]:

@@ -4,8 +4,11 @@ import inspect
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from fanfold.learning.errors import TaskError
+from fanfold.learning.reading import reading
+from fanfold.learning.stage import stage
 from fanfold.learning.task import Task
 
 BUILT_IN = {
@@ -26,8 +29,6 @@ def remember(name: str, task: type[Task]) -> None:
 def load_task(name: str) -> type[Task]:
     """Find a task's class.
 
-    An error inside the user's module, other than a failed import, is raised as it is.
-
     Args:
         name: a built-in task or "package.module:ClassName". Modules in the current directory can be
             named, as with `python -m`.
@@ -42,6 +43,21 @@ def load_task(name: str) -> type[Task]:
         missing_methods = ", ".join(sorted(task.__abstractmethods__))
         raise TaskError(f"the task {name} does not write {missing_methods}")
     return task
+
+
+def make_task(name: str, data_dir: Path | None, **arguments: Any) -> Task:
+    """Return a task, found as `load_task` finds it.
+
+    Args:
+        name: of the task.
+        data_dir: where its data lies; None if the user named no folder.
+        **arguments: others of its class.
+
+    Raises:
+        TaskError: if there is no such task, or it cannot be made.
+    """
+    with stage("loading the task"), reading(data_dir):
+        return load_task(name)(data_dir=data_dir, **arguments)
 
 
 def module_of(name: str) -> str:
@@ -76,16 +92,17 @@ def _target(name: str) -> tuple[str, str]:
 def _imported(name: str) -> object:
     module_name, class_name = _target(name)
     look_here()
-    try:
-        module = import_module(module_name)
-    except ImportError as error:
-        missing = isinstance(error, ModuleNotFoundError) and error.name is not None
-        if missing and f"{module_name}.".startswith(f"{error.name}."):
-            raise TaskError(
-                f"there is no module {error.name!r} for the task {name!r}, "
-                "neither installed nor in the current directory"
-            ) from error
-        raise TaskError(f"the module {module_name!r} cannot be imported: {error}") from error
+    with stage(f"importing {module_name}"):
+        try:
+            module = import_module(module_name)
+        except ImportError as error:
+            missing = isinstance(error, ModuleNotFoundError) and error.name is not None
+            if missing and f"{module_name}.".startswith(f"{error.name}."):
+                raise TaskError(
+                    f"there is no module {error.name!r} for the task {name!r}, "
+                    "neither installed nor in the current directory"
+                ) from error
+            raise TaskError(f"the module {module_name!r} cannot be imported: {error}") from error
     task = getattr(module, class_name, None)
     if task is None:
         raise TaskError(f"the module {module_name!r} has no class {class_name!r}")

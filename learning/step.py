@@ -1,5 +1,6 @@
 """One step of local training: forward, backward, and the change of the parameters."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -13,6 +14,24 @@ from fanfold.learning.measures import Measure, Measured
 
 TAKES_SPARSE = (SGD, Adagrad)
 """Optimizers that step along sparse gradients as they are."""
+_DTYPES = (
+    r"a batch and the network differ in dtype (\g<0>); give both the same, for instance with "
+    "`.float()` in the task's `train_data` and `test_data`"
+)
+SENTENCES = {
+    "more than 1 value per channel": (
+        "batch normalisation cannot train on a single example; there must be two in each batch "
+        "at least: more data, a larger --batch-size, or group or layer normalisation"
+    ),
+    r"mat1 and mat2 must have the same dtype.*": _DTYPES,
+    r"[Ii]nput type .* and (weight|bias) type .* should be the same": _DTYPES,
+    r"input must have the type torch\.\w+, got type torch\.\w+": _DTYPES,
+    r"Target (-?\d+) is out of bounds": (
+        r"a target is \1, and the network gives no score for it: classes are numbered from 0, and "
+        "the network needs a score for each"
+    ),
+}
+"""What torch says of usual mistakes, as patterns, and what we say."""
 
 
 class Step:
@@ -71,24 +90,27 @@ def precision(device: torch.device, *, bfloat16: bool) -> AbstractContextManager
 
 @contextmanager
 def in_words() -> Iterator[None]:
-    """Tells what torch says of a batch with one example in a sentence of ours."""
+    """Tells what torch says of usual mistakes in a sentence that says what to do."""
     try:
         yield
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise LearningError(
-            "batch normalisation cannot train on a single example; there must be two in each batch "
-            "at least: more data, a larger --batch-size, or group or layer normalisation"
-        ) from error
+    except (ValueError, RuntimeError, IndexError) as error:
+        for words, sentence in SENTENCES.items():
+            if found := re.search(words, str(error)):
+                raise LearningError(found.expand(sentence)) from error
+        raise
 
 
-def check_loss(loss: Tensor) -> None:
+def check_loss(loss: Any) -> None:
     """Refuse a loss that nothing can be learned from.
 
     Raises:
         LearningError: if it is no single number, or no parameter has a part in it.
     """
+    if not isinstance(loss, Tensor):
+        raise LearningError(
+            f"the loss of a batch is a {type(loss).__name__}, and must be a tensor with a single "
+            "number, from which gradients flow back"
+        )
     if not loss.requires_grad:
         raise LearningError(
             "the loss does not depend on any parameter that is trained: something in `loss` or "

@@ -103,6 +103,16 @@ def _checked(found: Found) -> Found:
             f"{found.name} has no shape yet; run one batch through the network first, in the "
             "task's `network`"
         )
+    if found.tensor.is_meta:
+        raise TensorsError(
+            f"{found.name} has no values yet: it is on the meta device; give it values in the "
+            "task's `network`, for instance with `to_empty` and an initialisation"
+        )
+    if found.tensor.layout != torch.strided:
+        raise TensorsError(
+            f"{found.name} is sparse ({found.tensor.layout}), and only dense tensors travel; if "
+            "everybody builds it, as the edges of a graph, register it with persistent=False"
+        )
     if hasattr(found.tensor, "device_mesh"):  # a DTensor, whose module is slow to load
         raise TensorsError(
             f"{found.name} is divided among processes, and a participant needs all of it; leave "
@@ -112,7 +122,7 @@ def _checked(found: Found) -> Found:
 
 
 def _layout(tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    return (tuple(tensor.shape), tensor.stride()) if tensor.layout == torch.strided else ((), ())
+    return (tuple(tensor.shape), tensor.stride())
 
 
 def _repeats(size: int, step: int) -> bool:

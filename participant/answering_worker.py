@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import structlog
 from torch import Tensor
 
-from fanfold.learning import LearningError, TrainingAbandoned
+from fanfold.learning import LearningError, TaskFailedError, TrainingAbandoned
 from fanfold.participant import final_model
 from fanfold.participant.channel import ParticipantChannel
 from fanfold.participant.observer import Observer, Unobserved
@@ -188,7 +188,7 @@ class AnsweringWorker(ABC):
         except NotWantedError:
             self._deliver(GivenUp(version))
         except BaseException as error:  # noqa: BLE001 - raised again in the service's thread
-            self._deliver(Failed(version, error, last_words(error, (FanfoldError, LearningError))))
+            self._deliver(Failed(version, error, _last_words(error)))
         else:
             answer = Answered(version, encoded.num_bytes, trained)
             self._deliver(answer if is_confirmed else Abandoned(version))
@@ -202,7 +202,7 @@ class AnsweringWorker(ABC):
         except TrainingAbandoned:
             log.warning("told to stop before the last model was kept; it comes again")
         except (FanfoldError, LearningError, OSError) as error:
-            self._deliver(Failed(version, error, last_words(error, (FanfoldError, LearningError))))
+            self._deliver(Failed(version, error, _last_words(error)))
         else:
             self._deliver(FinalTaken(version, told))
 
@@ -263,3 +263,9 @@ class AnsweringWorker(ABC):
         self._deliver(Told(kind(str(self._state.folder), reason=error.strerror)))
         if self._abandoned.wait(DISK_PAUSE_SECONDS):
             raise TrainingAbandoned(self.activity.step, self.activity.steps)
+
+
+def _last_words(error: BaseException) -> str:
+    if isinstance(error, TaskFailedError) and error.__cause__ is not None:
+        error = error.__cause__  # its sentence tells what the task's code said
+    return last_words(error, (FanfoldError, LearningError))

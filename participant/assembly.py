@@ -12,11 +12,10 @@ from fanfold.learning import (
     accelerators,
     limit_device_memory,
     load_optimizers,
-    load_task,
     local_device,
+    make_task,
     named_tensors,
     place,
-    reading,
     use_huge_pages,
 )
 from fanfold.participant.border import border_of
@@ -270,12 +269,10 @@ def build_task(settings: ParticipantSettings) -> Any:
         TaskError: if there is no such task, or its data cannot be read.
     """
     arguments: dict[str, Any] = {
-        "data_dir": settings.data,
         "partition_index": settings.partition_index,
         "num_partitions": settings.num_partitions,
         "seed": settings.seed,
     }
     if settings.partition != "iid":
         arguments["partition"] = settings.partition
-    with reading(settings.data):
-        return load_task(settings.task)(**arguments)
+    return make_task(settings.task, settings.data, **arguments)

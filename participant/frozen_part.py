@@ -10,7 +10,6 @@ from fanfold.learning import (
     build_network,
     named_parameters,
     named_tensors,
-    reading,
     replace_tensors,
     seeded,
 )
@@ -54,7 +53,7 @@ class FrozenPart:
         tensors = named_tensors(self._network)
         held = {name: tensors[name] for name in names}
         if parameters_sha256(held) != digest:
-            with seeded(seed), reading(self._task.data_dir):
+            with seeded(seed):
                 built = named_tensors(build_network(self._task))
             replace_tensors(held, {name: built[name] for name in names})
         if parameters_sha256(held) != digest:

@@ -19,11 +19,13 @@ from fanfold.learning import (
     dataset_length,
     named_parameters,
     named_tensors,
-    reading,
+    passes_of,
+    read_data,
     replace_tensors,
     resident,
     seeded,
     shared_tensors,
+    stage,
     tied_names,
     training_seed,
 )
@@ -75,15 +77,15 @@ class Trainer:
     def __init__(self, task: Task, participant: str, *, seed: int = 0) -> None:
         self._task = task
         self._participant = participant
-        with reading(task.data_dir):
-            with seeded(training_seed(seed, 0, participant)):
-                self.network = build_network(task)
-            self._data: Any = task.train_data()
-            self._validation: Any = task.validation_data()
+        with seeded(training_seed(seed, 0, participant)):
+            self.network = build_network(task)
+        self._data: Any = read_data(task, task.train_data)
+        self._validation: Any = read_data(task, task.validation_data)
         if task.example_privacy is not None:
             self._check_dp_sgd()
         self.num_examples = dataset_length(self._data)
         self.frozen_part = FrozenPart(task, self.network)
+        self._built = frozenset(named_tensors(self.network))
         shared = self._shared()
         self.form = {name: (tensor.shape, tensor.dtype) for name, tensor in shared.items()}
         """As built: a buffer that has another shape later is a cache that follows the data."""
@@ -118,7 +120,7 @@ class Trainer:
         return {
             name: tensor
             for name, tensor in named_tensors(self.network).items()
-            if name not in shared
+            if name not in shared and name in self._built
         }
 
     def train(
@@ -158,7 +160,8 @@ class Trainer:
         self._apply(base, is_whole=frozen is None)
         metrics: Mapping[str, float] = {}
         if self._validation is not None:
-            metrics = self._task.evaluate(self.network, self._validation)
+            with stage("measuring the version"):
+                metrics = self._task.evaluate(self.network, self._validation)
         if owed:
             base = _ahead(base, owed)
             self._apply(base, is_whole=frozen is None)
@@ -166,6 +169,7 @@ class Trainer:
             seeded(training_seed(plan.seed, version, self._participant), plan.threads),
             self.frozen_part.untouched(),
             self._counting() as counted,
+            stage("training"),
         ):
             history = self._task.fit(self.network, self._data, local_plan)
         tensors, kinds = self._changes(base)
@@ -174,7 +178,7 @@ class Trainer:
             kinds=kinds,
             num_examples=self.num_examples,
             metrics={name: float(value) for name, value in metrics.items()},
-            history=[dict(entry) for entry in history],
+            history=passes_of(history),
             seconds=monotonic() - began,
             steps=counted[0] or None,
         )
@@ -188,7 +192,9 @@ class Trainer:
             self.network, self.frozen_part = other.network, other.frozen_part
 
     def _shared(self) -> dict[str, Tensor]:
-        return shared_tensors(self.network, self._task.shared)
+        """Return what is shared of the network as built: a buffer that its use adds is a cache."""
+        shared = shared_tensors(self.network, self._task.shared)
+        return {name: tensor for name, tensor in shared.items() if name in self._built}
 
     @contextmanager
     def _counting(self) -> Iterator[list[int]]:
@@ -248,6 +254,12 @@ class Trainer:
 
     def _changes(self, base: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Kind]]:
         parameters = named_parameters(self.network)
+        if late := sorted(parameters.keys() - self._built - tied_names(self.network).keys()):
+            raise InvalidInputError(
+                f"{', '.join(late)} came into the network while it was trained, and no version "
+                "holds it; make all parameters in the task's `network`, for instance by running a "
+                "batch through it there"
+            )
         tensors: dict[str, Tensor] = {}
         kinds: dict[str, Kind] = {}
         for name, after in self._shared().items():

@@ -17,7 +17,6 @@ from fanfold.learning import (
     build_network,
     frozen_tensors,
     named_parameters,
-    reading,
     seeded,
     shared_tensors,
 )
@@ -31,7 +30,7 @@ def initial_network(task: Task, seed: int) -> nn.Module:
     Raises:
         TaskError: if it begins with a file that cannot be read.
     """
-    with seeded(seed), reading(task.data_dir):
+    with seeded(seed):
         return build_network(task)
 
 

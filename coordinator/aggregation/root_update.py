@@ -11,7 +11,7 @@ from fanfold.learning import (
     Task,
     TrainingPlan,
     named_tensors,
-    reading,
+    read_data,
     replace_tensors,
     seeded,
     shared_tensors,
@@ -61,8 +61,7 @@ class RootTrainer:
             self._network.to(task.execution.device)
         shared = shared_tensors(self._network, task.shared)
         is_whole = len(shared) == len(named_tensors(self._network))
-        with reading(task.data_dir):
-            self._data: Any = task.test_data() if is_whole else None
+        self._data: Any = read_data(task, task.test_data) if is_whole else None
         if self._data is None:
             raise InvalidInputError(
                 "--aggregator fltrust trains on the coordinator's own data, and the task has no "

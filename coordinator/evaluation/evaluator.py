@@ -20,7 +20,7 @@ from fanfold.learning import (
     Task,
     TrainingAbandoned,
     named_tensors,
-    reading,
+    read_data,
     replace_tensors,
     shared_tensors,
     without_caches,
@@ -87,8 +87,7 @@ class Evaluator:
         """Of the files that hold models."""
         shared = shared_tensors(network, task.shared)
         has_private_tensors = len(shared) < len(named_tensors(network))
-        with reading(task.data_dir):
-            self._data: Any = None if has_private_tensors else task.test_data()
+        self._data: Any = None if has_private_tensors else read_data(task, task.test_data)
         # Without data the network would only take the memory of a whole model.
         self._network = network if self.has_data else nn.Module()
         self._deliver = deliver

@@ -15,7 +15,6 @@ import torch
 from fanfold.check import notes
 from fanfold.check.batch import described
 from fanfold.check.settings import CheckSettings
-from fanfold.check.stages import stage
 from fanfold.check.tensors import check_dtypes, groups_of
 from fanfold.coordinator.aggregation.initial_model import InitialModel, initial_model
 from fanfold.coordinator.aggregation.refusals import UpdateLimits
@@ -28,14 +27,15 @@ from fanfold.learning import (
     TaskError,
     build_network,
     dataset_length,
-    load_task,
     loaded_beside,
     local_device,
+    make_task,
     named_tensors,
-    reading,
+    read_data,
     replace_tensors,
     seeded,
     shared_tensors,
+    stage,
     task_sha256_if_any,
     without_caches,
 )
@@ -92,9 +92,7 @@ def check(settings: CheckSettings, *, say: Say) -> Checked:
     """
     say(Checking("loading the task"))
     source_sha256, before = task_sha256_if_any(settings.task), set(sys.modules)
-    with stage("loading the task"), reading(settings.data):
-        kind = load_task(settings.task)
-        task = kind(data_dir=settings.data, seed=settings.seed)
+    task = make_task(settings.task, settings.data, seed=settings.seed)
     beside = loaded_beside(settings.task, before) if source_sha256 else []
     watch = _Watch()
     device = local_device(settings.device)
@@ -107,13 +105,11 @@ def check(settings: CheckSettings, *, say: Say) -> Checked:
     )
     _watch_batches(task, watch)
     say(Checking("building the network"))
-    with stage("building the network"):
-        model = initial_model(task, settings.seed, lora=settings.lora)
+    model = initial_model(task, settings.seed, lora=settings.lora)
     check_dtypes(model)
-    _check_sameness(kind, settings, model)
+    _check_sameness(settings, model)
     say(Checking("reading the data"))
-    with stage("reading the private data"):
-        trainer = Trainer(task, NAME, seed=settings.seed)
+    trainer = Trainer(task, NAME, seed=settings.seed)
     groups = groups_of(model, model.network)
     run = RunState(
         run_id=NAME,
@@ -173,15 +169,15 @@ def _watch_batches(task: Task, watch: _Watch) -> None:
     vars(task)["process_batch"] = process_batch
 
 
-def _check_sameness(kind: type[Task], settings: CheckSettings, model: InitialModel) -> None:
+def _check_sameness(settings: CheckSettings, model: InitialModel) -> None:
     """Refuse a network whose form follows the participant's data: nobody else's fits it."""
-    with stage("building the network of the second of two participants"), reading(settings.data):
-        try:
-            other = kind(settings.data, partition_index=1, num_partitions=2, seed=settings.seed)
-        except (TaskError, TypeError):
-            return  # data that does not divide, or a task that takes no partition
-        with seeded(settings.seed):
-            theirs = named_tensors(build_network(other))
+    shares = {"partition_index": 1, "num_partitions": 2}
+    try:
+        other = make_task(settings.task, settings.data, seed=settings.seed, **shares)
+    except TaskError:
+        return  # data that does not divide, or a task that takes no partition
+    with seeded(settings.seed):
+        theirs = named_tensors(build_network(other))
     ours = named_tensors(model.network)
     different = [
         name
@@ -204,8 +200,7 @@ def _train(
     version = encode_tensors(message, run.tensors, kinds=run.kinds)
     base = decode_tensors(_received(version))
     began = time.monotonic()
-    with stage("training"):
-        trained = trainer.train(base, version=0, plan=message.plan, frozen=message.frozen)
+    trained = trainer.train(base, version=0, plan=message.plan, frozen=message.frozen)
     return version, trained, began
 
 
@@ -241,15 +236,14 @@ def _evaluate(
     task: Task, model: InitialModel, run: RunState
 ) -> tuple[Metrics, int | None, float | None]:
     """Return metrics, examples and seconds of the held-out data; none where there are none."""
-    with stage("reading the held-out data"), reading(task.data_dir):
-        data = task.test_data()
+    data = read_data(task, task.test_data)
     is_whole = len(named_tensors(model.network)) == len(model.tensors) + len(model.form.frozen)
     if data is None or not is_whole:
         return {}, None, None
     began = time.monotonic()
+    shared = shared_tensors(model.network, task.shared)
+    replace_tensors(shared, without_caches(run.tensors, shared))
     with stage("evaluating"):
-        shared = shared_tensors(model.network, task.shared)
-        replace_tensors(shared, without_caches(run.tensors, shared))
         metrics = task.evaluate(model.network, data)
     return metrics, dataset_length(data), time.monotonic() - began
 

@@ -20,10 +20,10 @@ from fanfold.learning import (
     Task,
     TrainingAbandoned,
     build_network,
-    load_task,
     local_device,
+    make_task,
     named_tensors,
-    reading,
+    read_data,
     replace_tensors,
     shared_tensors,
     without_caches,
@@ -125,8 +125,7 @@ def simulate(
     """Simulate one run in a folder of its own."""
     _make(folder)
     names = [f"participant-{index}" for index in range(settings.participants)]
-    with reading(settings.data):
-        task = load_task(rounds.task)(data_dir=settings.data, seed=rounds.seed)
+    task = make_task(rounds.task, settings.data, seed=rounds.seed)
     task.execution = replace(
         task.execution, device=local_device(settings.device), should_stop=should_stop
     )
@@ -240,10 +239,10 @@ def _evaluation(task: Task, say: Say) -> Evaluate | None:
 
     An evaluation that fails is reported and skipped, as in the coordinator.
     """
-    with reading(task.data_dir):
-        network = build_network(task)
-        shared = shared_tensors(network, task.shared)
-        data = task.test_data() if len(shared) == len(named_tensors(network)) else None
+    network = build_network(task)
+    shared = shared_tensors(network, task.shared)
+    is_whole = len(shared) == len(named_tensors(network))
+    data = read_data(task, task.test_data) if is_whole else None
     if data is None:
         return None
 

@@ -182,6 +182,33 @@ class ByteLabels(Points):
         return TensorDataset(inputs, targets.to(torch.uint8))
 
 
+class OneHot(Points):
+    """A whole number for each class, all 0 but one."""
+
+    def all_data(self) -> TensorDataset:
+        inputs, targets = super().all_data().tensors
+        return TensorDataset(inputs, nn.functional.one_hot(targets, 2))
+
+
+class Unlabelled(Points):
+    """Of which a third of the targets does not count."""
+
+    def all_data(self) -> TensorDataset:
+        inputs, targets = super().all_data().tensors
+        targets[::3] = -100
+        return TensorDataset(inputs, targets)
+
+
+class PlainList(Listed):
+    """A list of examples, with arrays of numpy."""
+
+    def example(self, number: int, inputs: Tensor, target: int) -> Any:
+        return inputs.numpy(), target
+
+    def train_data(self) -> Any:
+        return super().train_data().examples
+
+
 class NumbersByDefault(Points):
     """A regression without a loss of its own."""
 

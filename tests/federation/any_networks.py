@@ -143,6 +143,58 @@ class Parametrised(Points):
         )
 
 
+class Recurrent(Points):
+    """Two directions, two layers, dropout."""
+
+    def network(self) -> nn.Module:
+        return BothWays()
+
+
+class BothWays(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(1, 4, 2, batch_first=True, bidirectional=True, dropout=0.1)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        scores: Tensor = self.head(self.lstm(inputs[..., None])[0][:, -1])
+        return scores
+
+
+class Attention(Points):
+    def network(self) -> nn.Module:
+        layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+        return nn.Sequential(nn.Unflatten(1, (1, 4)), layer, nn.Flatten(), nn.Linear(4, 2))
+
+
+class OddNames(Points):
+    """Names with spaces, brackets and letters that are not English."""
+
+    def network(self) -> nn.Module:
+        return Named()
+
+
+class Named(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        names = ("a b/c", "größe[0]", "{x}%s")
+        self.parts = nn.ModuleDict({name: nn.Linear(4, 2) for name in names})
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.stack([part(inputs) for part in self.parts.values()]).sum(0)
+
+
+class OneAndTheSame(Points):
+    """A network that the task holds, and gives again and again."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.held = super().network()
+
+    def network(self) -> nn.Module:
+        return self.held
+
+
 class Lazy(Points):
     """Whose first layer does not know its inputs."""
 

@@ -100,7 +100,16 @@ class Rotations(nn.Module):
         self.turn = nn.Parameter(torch.ones(4, 2, dtype=torch.complex64))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return (inputs.to(torch.complex64) @ self.turn).real
+        return (inputs.to(self.turn.dtype) @ self.turn).real
+
+
+class InComplex128(Points):
+    """As safetensors cannot write it: the file holds pairs of real numbers."""
+
+    def network(self) -> nn.Module:
+        network = Rotations()
+        network.turn.data = network.turn.data.to(torch.complex128)
+        return network
 
 
 class Complex(Points):
@@ -164,3 +173,57 @@ class Dollars(Points):
 
     def loss(self, outputs: Any, targets: Any) -> Tensor:
         return nn.functional.mse_loss(outputs, targets)
+
+
+class OddBuffers(Body):
+    """Of booleans, bytes, eight bits, complex numbers, none and nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("chosen", torch.tensor([True, False, True, True]))
+        self.register_buffer("bytes", torch.tensor([3, 255], dtype=torch.uint8))
+        self.register_buffer("eighth", torch.ones(4).to(torch.float8_e4m3fn))
+        self.register_buffer("turns", torch.polar(torch.ones(4), torch.arange(4.0)))
+        self.register_buffer("empty", torch.zeros(0, 3))
+        self.register_buffer("count", torch.tensor(3))
+        self.register_buffer("missing", None)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(inputs * self.get_buffer("chosen"))
+
+
+class Buffers(Points):
+    def network(self) -> nn.Module:
+        return OddBuffers()
+
+
+class LateBuffer(Body):
+    """Makes a buffer when it is first used."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.register_buffer("seen", inputs.detach().mean(0))
+        return super().forward(inputs)
+
+
+class Later(Points):
+    def network(self) -> nn.Module:
+        return LateBuffer()
+
+
+class Spread(nn.Module):
+    """A parameter whose elements share memory, and one that is a view of another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spread = nn.Parameter(torch.ones(1, 2).expand(4, 2))
+        self.square = nn.Parameter(torch.eye(4))
+        self.turned = nn.Parameter(torch.eye(4).T)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        scores: Tensor = inputs @ self.square @ self.turned @ self.spread
+        return scores
+
+
+class SharedParameters(Points):
+    def network(self) -> nn.Module:
+        return Spread()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fanfold.learning import TaskError
+from fanfold.learning import TaskError, TaskFailedError
 from fanfold.participant.service import Participant
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.participant.training_state import TrainingState
@@ -110,12 +110,19 @@ class Wrong(FakeChannel):
         raise self.error
 
 
+def of_a_task(error: Exception) -> TaskFailedError:
+    failed = TaskFailedError("reading the data failed in patients, scans.py line 3: 'Ms Smith'")
+    failed.__cause__ = error
+    return failed
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
         (TaskError("there are no scans"), "there are no scans"),
         (InvalidInputError("another network"), "another network"),
         (KeyError("Ms Smith"), "it failed with KeyError; its own log says more"),
+        (of_a_task(KeyError("Ms Smith")), "it failed with KeyError; its own log says more"),
     ],
 )
 def test_a_goodbye_says_which_error_ended_the_work(error: Exception, words: str) -> None:
