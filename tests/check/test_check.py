@@ -190,7 +190,7 @@ BAD: list[tuple[type[Any], str]] = [
     ),
     (
         Broken,
-        r"reading the private data failed in train_data, test_check\.py line \d+: KeyError: 'pat",
+        r"reading the data failed in train_data, test_check\.py line \d+: KeyError: 'pat",
     ),
 ]
 
