@@ -29,6 +29,7 @@ from fanfold.schemas.events.event import Say
 from fanfold.schemas.events.participant import Leaving, OwnUpdateRefused, RunOver
 from fanfold.schemas.events.shared import BrokerAccepts, MessageRefused
 from fanfold.schemas.messages import Message, RunFinished, UpdateRefused
+from fanfold.schemas.run_messages import OpenRuns
 from fanfold.transport import (
     Blocked,
     Connected,
@@ -41,6 +42,10 @@ from fanfold.transport import (
     Unblocked,
 )
 
+OF_A_RESIDENT = (
+    "`fanfold serve` opens runs in this federation; to take part in them, start this participant "
+    "with --allow TASK instead of --task"
+)
 log = structlog.get_logger()
 
 
@@ -243,6 +248,8 @@ class Participant:
             case UpdateRefused():
                 self._say(OwnUpdateRefused(note.base_version, note.reason))
                 self._worker.refused(note)
+            case OpenRuns():
+                self._say(MessageRefused(OF_A_RESIDENT))
 
     # -- leaving
 

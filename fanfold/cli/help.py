@@ -61,7 +61,7 @@ EXAMPLES = {
     ),
     "participant": (
         "fanfold participant --broker amqp://me:secret@broker --id charite --data /data",
-        "fanfold participant --credentials charite.credentials.json --state-dir state",
+        "fanfold participant --credentials charite.json --state-dir state --allow digits",
     ),
     "keeper": (
         "fanfold keeper --identity keys --roster roster --state-dir state --masks-at-least 5",

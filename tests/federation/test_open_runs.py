@@ -101,12 +101,12 @@ def participant(live: Any, *allowed: str, **options: Any) -> Any:
     return live.participant("Tiny", allow=allowed, **options)
 
 
-def alone(live: Any, tmp_path: Path, **options: Any) -> str:
+def alone(live: Any, tmp_path: Path, task: str = "Tiny", **options: Any) -> str:
     """Return the hash of the same run, alone in its federation, with an ordinary participant."""
     name = f"{live.name}-alone"
     settings = {"federation": name, "out": tmp_path / name, "rounds": 3, **options}
-    running = live.coordinator("Tiny", **settings)
-    live.participant("Tiny", federation=name, once=True)
+    running = live.coordinator(task, **settings)
+    live.participant(task, federation=name, once=True)
     return str(running.result.result(PATIENCE_SECONDS).parameters_sha256)
 
 
@@ -132,16 +132,24 @@ def test_runs_are_served_one_after_the_other_without_a_restart(
 def test_several_runs_at_once_are_each_what_they_are_alone(
     live: Any, resident: ResidentCoordinator, tmp_path: Path
 ) -> None:
-    learning_rates = {"slow": 0.01, "usual": 0.1, "fast": 0.5}
-    served = participant(live, TINY)
-    running = {run: coordinator(live, run, lr=lr) for run, lr in learning_rates.items()}
-    resident.open(*map(open_run, learning_rates))
+    """Though each training draws an order from generators that belong to the whole process."""
+    drawn = f"{MODULE}:ByLibrary"
+    options = {
+        run: {"lr": lr, "seed": seed, "batch_size": 2, "rounds": 30}
+        for run, lr, seed in (("slow", 0.01, 1), ("usual", 0.1, 2), ("fast", 0.5, 3))
+    }
+    served = participant(live, drawn)
+    running = {run: coordinator(live, run, "ByLibrary", **given) for run, given in options.items()}
+    resident.open(*(open_run(run, drawn) for run in options))
     hashes = {
         run: each.result.result(PATIENCE_SECONDS).parameters_sha256 for run, each in running.items()
     }
-    assert hashes == {run: alone(live, tmp_path / run, lr=lr) for run, lr in learning_rates.items()}
+    assert hashes == {
+        run: alone(live, tmp_path / run, "ByLibrary", **given) for run, given in options.items()
+    }
     assert len(set(hashes.values())) == 3
-    assert {each["in_run"] for each in served.all("update_sent")} == learning_rates.keys()
+    sent = [each["in_run"] for each in served.all("update_sent")]
+    assert {run: sent.count(run) for run in options} == dict.fromkeys(options, 30)
 
 
 def test_another_task_and_other_code_are_declined_in_words_to_both_sides(
@@ -241,3 +249,12 @@ def test_what_is_no_word_of_a_resident_coordinator_is_said_and_passed_over(
     live.coordinator("Tiny", out=live.out / "ordinary", rounds=1)
     (refused,) = served.wait_for("message_refused")
     assert "start this participant with --task instead of --allow" in refused["reason"]
+
+
+def test_a_participant_with_a_task_is_told_how_to_take_part_in_runs(
+    live: Any, resident: ResidentCoordinator
+) -> None:
+    ordinary = live.participant("Tiny")
+    resident.open(open_run("first"))
+    (refused,) = ordinary.wait_for("message_refused")
+    assert "start this participant with --allow TASK instead of --task" in refused["reason"]
