@@ -45,7 +45,7 @@ from fanfold.learning.privacy import (
 )
 from fanfold.learning.registry import BUILT_IN, load_task, make_task
 from fanfold.learning.seeding import seeded, training_seed
-from fanfold.learning.stage import stage
+from fanfold.learning.stage import stage, users_line
 from fanfold.learning.task import Task
 from fanfold.learning.task_source import loaded_beside, task_sha256, task_sha256_if_any
 from fanfold.learning.tracking import TrackedModule
@@ -119,6 +119,7 @@ __all__ = [
     "training_seed",
     "unwrapped",
     "use_huge_pages",
+    "users_line",
     "walk",
     "without_caches",
 ]

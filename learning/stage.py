@@ -31,12 +31,13 @@ def stage(doing: str) -> Iterator[None]:
     except Exception as error:
         lines = str(error).strip().splitlines()
         what = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-        raise TaskFailedError(f"{doing} failed{_where(error)}: {what}") from error
+        where = users_line(traceback.extract_tb(error.__traceback__))
+        raise TaskFailedError(f"{doing} failed{where}: {what}") from error
 
 
-def _where(error: Exception) -> str:
-    """Return the last line of the user's own that ran."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+def users_line(stack: traceback.StackSummary) -> str:
+    """Return the last line of the user's own that ran, as " in train_data, scans.py line 7"."""
+    for frame in reversed(stack):
         path = Path(frame.filename)
         if _is_the_users(path):
             return f" in {frame.name}, {path.name} line {frame.lineno}"

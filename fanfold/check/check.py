@@ -7,6 +7,7 @@ judge, aggregate and evaluate.
 import resource
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from fanfold.check import notes
 from fanfold.check.batch import described
 from fanfold.check.settings import CheckSettings
 from fanfold.check.tensors import check_dtypes, groups_of
+from fanfold.check.time_limit import TimeLimit
 from fanfold.coordinator.aggregation.initial_model import InitialModel, initial_model
 from fanfold.coordinator.aggregation.refusals import UpdateLimits
 from fanfold.coordinator.aggregation.run_state import RunState
@@ -90,7 +92,18 @@ def check(settings: CheckSettings, *, say: Say) -> Checked:
         LearningError: it cannot be trained, and the sentence says why.
         FanfoldError: likewise.
     """
-    say(Checking("loading the task"))
+    limit = TimeLimit(settings.limit_seconds)
+
+    def begin(doing: str) -> None:
+        say(Checking(doing))
+        limit.begin(doing)
+
+    with limit.watching():
+        return _check(settings, begin)
+
+
+def _check(settings: CheckSettings, begin: Callable[[str], None]) -> Checked:
+    begin("loading the task")
     source_sha256, before = task_sha256_if_any(settings.task), set(sys.modules)
     task = make_task(settings.task, settings.data, seed=settings.seed)
     beside = loaded_beside(settings.task, before) if source_sha256 else []
@@ -104,11 +117,11 @@ def check(settings: CheckSettings, *, say: Say) -> Checked:
         on_note=watch.note,
     )
     _watch_batches(task, watch)
-    say(Checking("building the network"))
+    begin("building the network")
     model = initial_model(task, settings.seed, lora=settings.lora)
     check_dtypes(model)
     _check_sameness(settings, model)
-    say(Checking("reading the data"))
+    begin("reading the data")
     trainer = Trainer(task, NAME, seed=settings.seed)
     groups = groups_of(model, model.network)
     run = RunState(
@@ -120,11 +133,11 @@ def check(settings: CheckSettings, *, say: Say) -> Checked:
         limits=UpdateLimits(),
     )
     run.leave_frozen(model.form.frozen_sha256)
-    say(Checking(f"training {settings.steps} steps"))
+    begin(f"training {settings.steps} steps")
     version, trained, began = _train(trainer, run, settings)
     is_stoppable = watch.stops_asked > 0
     update = _send(run, trained, version, settings)
-    say(Checking("evaluating"))
+    begin("evaluating")
     metrics, held_out, seconds = _evaluate(task, model, run)
     steps = settings.steps or 1
     ended = watch.ended or [began + trained.seconds]

@@ -27,6 +27,9 @@ class CheckSettings(TrainingSettings):
     encoding: Annotated[str, AfterValidator(_known_encoding)] = Field(
         "float32", description="How updates would be encoded."
     )
+    limit_seconds: float = Field(
+        600, gt=0, description="Most that building, reading, training or evaluating may take."
+    )
     device: str | None = Field(
         None, description="Device to train on; the local accelerator by default."
     )

@@ -3,6 +3,7 @@
 import itertools
 import json
 import sys
+import threading
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -62,6 +63,21 @@ class NotANumber(Points):
 
     def loss(self, outputs: Any, targets: Any) -> torch.Tensor:
         return super().loss(outputs, targets) * torch.tensor(-1.0).log()
+
+
+class Stuck(Points):
+    """Waits for something that never comes."""
+
+    def train_data(self) -> Any:
+        threading.Event().wait()
+
+
+class StuckInAnExample(Points):
+    """Likewise, when its examples are read."""
+
+    def collate(self, examples: list[Any]) -> Any:
+        while True:
+            examples.reverse()
 
 
 class OddMetrics(Points):
@@ -201,6 +217,22 @@ def test_a_bad_task_gets_a_sentence(task: type[Any], sentence: str) -> None:
     """Whether it is refused, or its own code fails: then it says where."""
     with pytest.raises((LearningError, FanfoldError), match=sentence):
         checked(task)
+
+
+@pytest.mark.parametrize(
+    ("task", "sentence"),
+    [
+        (
+            Stuck,
+            r"reading the data hangs in train_data, test_check\.py line \d+: it took more than",
+        ),
+        (StuckInAnExample, r"training 3 steps hangs in collate, test_check\.py line \d+"),
+    ],
+)
+def test_a_task_that_hangs_is_ended_where_it_hangs(task: type[Any], sentence: str) -> None:
+    """And the option that allows more is named."""
+    with pytest.raises(LearningError, match=f"{sentence}.*--limit-seconds"):
+        checked(task, limit_seconds=2)
 
 
 @pytest.mark.parametrize(
