@@ -53,7 +53,11 @@ class Browser:
             stderr=subprocess.DEVNULL,
         )
         flags = [*FLAGS, f"--user-data-dir={self._profile.name}", f"--window-size={width},{height}"]
-        wanted = {"browserName": "chrome", "goog:chromeOptions": {"args": flags}}
+        wanted = {
+            "browserName": "chrome",
+            "goog:chromeOptions": {"args": flags},
+            "goog:loggingPrefs": {"performance": "ALL"},
+        }
         session = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
         self._session = f"/session/{session['sessionId']}"
 
@@ -86,6 +90,22 @@ class Browser:
             if time.monotonic() > until:
                 raise TimeoutError(f"in the page this never became true: {condition}")
             time.sleep(0.1)
+
+    def requested(self) -> list[str]:
+        """Return the addresses that were asked for since the last call, whatever came of it."""
+        log = self._call("POST", f"{self._session}/se/log", {"type": "performance"})
+        messages = [json.loads(each["message"])["message"] for each in log]
+        return [
+            each["params"]["request"]["url"]
+            for each in messages
+            if each["method"] == "Network.requestWillBeSent"
+        ]
+
+    def press(self, *keys: str) -> None:
+        """Press keys, one after the other, where the focus is."""
+        pressed = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
+        keyboard = {"type": "key", "id": "keyboard", "actions": pressed}
+        self._call("POST", f"{self._session}/actions", {"actions": [keyboard]})
 
     def emulate(self, width: int, height: int, *, scheme: str) -> None:
         """Be a screen of another size, whose owner likes pages `light` or `dark`."""

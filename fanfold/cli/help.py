@@ -83,6 +83,10 @@ EXAMPLES = {
         "fanfold report runs/first",
         "fanfold report runs/first --out report --no-plot",
     ),
+    "page": (
+        "fanfold page runs/first",
+        "fanfold page runs --port 8700",
+    ),
     "export": (
         "fanfold export runs/first --format csv",
         "fanfold export runs/simulation --format parquet --table updates --out updates.parquet",

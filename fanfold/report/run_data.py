@@ -54,6 +54,41 @@ class RunData:
     end: str | None = None
     """Why it ended before its last round, if it did."""
 
+    _counted: set[int] = field(default_factory=set)
+    """Rounds that were taken: one may stand there twice, if a crash undid it."""
+
+    def take(self, record: Mapping[str, Any]) -> None:
+        """Take the next record of the history."""
+        match record["event"]:
+            case "started":
+                self.run, self.settings = record["run"], record["settings"]
+                self.starts += 1
+                self.begun = self.begun or _time(record.get("time"))
+            case "round" if record["round"] not in self._counted:
+                self._counted.add(record["round"])
+                self._take_updates(record)
+            case "round_closed" if not (
+                self.rounds and record["round"] <= self.rounds[-1]["round"]
+            ):
+                self.rounds.append(dict(record))
+                for name, reason in (record.get("left_out") or {}).items():
+                    participant = self.participants.setdefault(name, Participant(name))
+                    participant.refused_rounds += 1
+                    participant.refusal = reason
+            case "ends_early":
+                self.end = record["reason"]
+
+    def _take_updates(self, record: Mapping[str, Any]) -> None:
+        self.refused.update(record["refused"])
+        for update in record["updates"]:
+            name = update["participant"]
+            participant = self.participants.setdefault(name, Participant(name))
+            participant.examples = update["num_examples"]
+            participant.updates += 1
+            participant.staleness[update["staleness"]] += 1
+            for metric, value in (update.get("metrics") or {}).items():
+                participant.metrics[metric].append((update["base_version"], value))
+
     @property
     def is_over(self) -> bool:
         """Whether the last round is in the history."""
@@ -117,40 +152,10 @@ def read_run(folder: Path) -> RunData:
 def gathered(records: Iterable[Mapping[str, Any]]) -> RunData:
     """Gather the records of one history, oldest first."""
     data = RunData()
-    counted: set[int] = set()  # a round may stand there twice, if a crash undid it
     for record in records:
-        match record["event"]:
-            case "started":
-                data.run, data.settings = record["run"], record["settings"]
-                data.starts += 1
-                data.begun = data.begun or _time(record.get("time"))
-            case "round" if record["round"] not in counted:
-                counted.add(record["round"])
-                _take_updates(record, data)
-            case "round_closed" if not (
-                data.rounds and record["round"] <= data.rounds[-1]["round"]
-            ):
-                data.rounds.append(dict(record))
-                for name, reason in (record.get("left_out") or {}).items():
-                    participant = data.participants.setdefault(name, Participant(name))
-                    participant.refused_rounds += 1
-                    participant.refusal = reason
-            case "ends_early":
-                data.end = record["reason"]
+        data.take(record)
     data.participants = dict(sorted(data.participants.items()))
     return data
-
-
-def _take_updates(record: Mapping[str, Any], data: RunData) -> None:
-    data.refused.update(record["refused"])
-    for update in record["updates"]:
-        name = update["participant"]
-        participant = data.participants.setdefault(name, Participant(name))
-        participant.examples = update["num_examples"]
-        participant.updates += 1
-        participant.staleness[update["staleness"]] += 1
-        for metric, value in (update.get("metrics") or {}).items():
-            participant.metrics[metric].append((update["base_version"], value))
 
 
 def _time(text: str | None) -> datetime | None:

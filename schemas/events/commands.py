@@ -108,6 +108,13 @@ class Exported(Event):
 
 
 @dataclass(frozen=True)
+class PageServed(Event):
+    """The page is there, until Ctrl-C."""
+
+    url: str
+
+
+@dataclass(frozen=True)
 class ReportWritten(Event):
     """A report of a run was written."""
 

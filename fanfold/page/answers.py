@@ -1,0 +1,227 @@
+"""What a person wants to know first, in words: does it run, how far, who holds it up, is it better.
+
+Pure: the time is an argument, in seconds since 1970.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import median
+from typing import Literal
+
+from fanfold.page.live_run import LiveRun, Person
+from fanfold.report.charts import number
+from fanfold.report.page import duration
+from fanfold.report.run_data import RunData
+from fanfold.schemas.events.coordinator import Stopping
+
+Tone = Literal["good", "bad", "wait", "calm"]
+SLOW = 1.5
+"""So many times as long as the others usually take is slow."""
+MOST_NAMED = 3
+TREND = 5
+"""Over so many evaluations a metric is said to rise or fall."""
+LEVEL = 0.002
+"""A change that is a smaller part of the metric is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One of the four answers."""
+
+    question: str
+    short: str
+    """In a few words, large."""
+    more: str
+    """One sentence."""
+    tone: Tone
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A run as it is when somebody looks."""
+
+    data: RunData
+    live: LiveRun
+    is_alive: bool
+    """Whether a coordinator writes into the folder now."""
+    now: float
+    generation: int = 0
+    """How often another run took the folder."""
+
+    @property
+    def rounds(self) -> int:
+        """Rounds that are closed."""
+        last = self.data.rounds[-1]["round"] if self.data.rounds else 0
+        return max(last, self.live.round.version if self.live.round else 0)
+
+    @property
+    def ended_at(self) -> float:
+        """When the last round closed, where the history has times."""
+        last = self.data.rounds[-1].get("time") if self.data.rounds else None
+        return datetime.fromisoformat(last).timestamp() if last else 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last round of the run is over."""
+        return not self.is_alive and self.data.run != "" and self.data.is_over
+
+
+def answers(look: Look) -> tuple[Answer, ...]:
+    """Return the four answers."""
+    return (_runs(look), _how_far(look), _holds_up(look), _better(look))
+
+
+def state_of(look: Look) -> str:
+    """Return how a run stands, in one word or two."""
+    if look.is_alive:
+        return "waiting" if look.live.waiting_for or look.live.round is None else "running"
+    if look.is_over:
+        return "finished"
+    return "stopped" if isinstance(look.live.end, Stopping) else "not running"
+
+
+def _runs(look: Look) -> Answer:
+    question, live = "Does it run?", look.live
+    last = f"version {look.rounds} is safe; started again with the same --out it goes on from there"
+    match state_of(look):
+        case "running":
+            return Answer(question, "Yes", _open_round(look), "good")
+        case "waiting":
+            what = live.waiting_for or ("a round to open" if live.heard_at else "its first events")
+            return Answer(question, "It waits", f"for {what}", "wait")
+        case "finished":
+            why = f": {look.data.end}" if look.data.end else " after its last round"
+            return Answer(question, "It is finished", f"it ended{why}", "calm")
+        case "stopped":
+            return Answer(question, "No, it was stopped", last, "wait")
+        case _:
+            how = "it ended without a word, as when it is killed; " if live.heard_at else ""
+            return Answer(question, "No", f"no coordinator is at work here: {how}{last}", "bad")
+
+
+def _open_round(look: Look) -> str:
+    opened = look.live.round
+    if opened is None:
+        return "between two rounds"
+    counted = sum(look.live.counted.values())
+    return f"round {opened.round} has {counted} of {opened.goal} updates"
+
+
+def _how_far(look: Look) -> Answer:
+    question = "How far is it?"
+    wanted = look.data.settings.get("rounds")
+    if not wanted:
+        return Answer(question, f"Round {look.rounds}", "its settings are not known yet", "calm")
+    short = f"{number(look.rounds)} of {number(wanted)} rounds"
+    if look.rounds >= wanted or look.is_over:
+        took = look.data.elapsed
+        more = f"in {duration(took[-1])}" if took else "no round is evaluated yet"
+        return Answer(question, short, more, "calm")
+    each = round_seconds(look.data)
+    if each is None:
+        return Answer(question, short, "no round has closed yet", "calm")
+    left = duration(each * (wanted - look.rounds))
+    more = f"a round takes {duration(each)}: about {left} to go"
+    return Answer(question, short, more, "calm")
+
+
+def round_seconds(data: RunData) -> float | None:
+    """Return how long the last rounds took, each, in the middle; None before the first."""
+    last = [each["seconds"] for each in data.rounds[-9:]]
+    return median(last) if last else None
+
+
+def _holds_up(look: Look) -> Answer:
+    question = "Who holds it up?"
+    if not look.is_alive:
+        troubled = [each for each in look.live.people.values() if each.trouble]
+        more = _named([f"{each.name} ({each.trouble})" for each in troubled])
+        return Answer(question, "Nobody", more or "nothing is under way", "calm")
+    gone = [name for name in look.live.people if _is_gone(look.live, name)]
+    said = [f"{name} ({look.live.people[name].trouble})" for name in sorted(gone)]
+    owing = [look.live.people[name] for name in look.live.members if _owes(look, name)]
+    slow = sorted(
+        (each for each in owing if _lateness(look, each) > SLOW),
+        key=lambda each: -_lateness(look, each),
+    )
+    if slow:
+        said = [_slow(look, each) for each in slow] + said
+        short = _named([each.name for each in slow])
+        return Answer(question, short, _named(said), "bad")
+    if said:
+        return Answer(question, _named(sorted(gone)), _named(said), "bad")
+    if look.live.waiting_for:
+        return Answer(question, "Who is not there yet", f"for {look.live.waiting_for}", "wait")
+    more = f"{len(owing)} are at work, none for longer than usual" if owing else "all have answered"
+    return Answer(question, "Nobody", more, "good")
+
+
+def _is_gone(live: LiveRun, name: str) -> bool:
+    person = live.people[name]
+    return bool(person.trouble) and not person.trouble.startswith("left")
+
+
+def _owes(look: Look, name: str) -> bool:
+    person = look.live.people.get(name)
+    return person is not None and person.lane.is_at_work
+
+
+def _lateness(look: Look, person: Person) -> float:
+    """Return how long it works on its version, in what the others usually take."""
+    others = [
+        median(each.seconds)
+        for each in look.live.people.values()
+        if each.seconds and each is not person
+    ]
+    span = _work_began(person)
+    if not others or span is None:
+        return 0.0
+    usual = max(median(others), 0.5)
+    return (look.now - span) / usual
+
+
+def _work_began(person: Person) -> float | None:
+    last = person.lane.open
+    if last is None:
+        return None
+    return min(each.begin for each in person.lane.spans if each.version == last.version)
+
+
+def _slow(look: Look, person: Person) -> str:
+    began = _work_began(person) or look.now
+    return (
+        f"{person.name} works on its version for {duration(look.now - began)}, "
+        f"{_lateness(look, person):.1f} times as long as others take"
+    )
+
+
+def _better(look: Look) -> Answer:
+    question = "Is it getting better?"
+    metrics = look.data.metrics
+    name = next(iter(["accuracy"] if "accuracy" in metrics else metrics), None)
+    if name is None:
+        return Answer(question, "Not known", "no version was evaluated yet", "calm")
+    values = [value for _, value in metrics[name]]
+    rises = "loss" not in name
+    best = max(values) if rises else min(values)
+    at = look.data.rounds[metrics[name][values.index(best)][0]]["version"]
+    told = f"{name} {values[-1]:.4f}, the best is {best:.4f} of version {at}"
+    if len(values) == 1:
+        short = f"{name} {values[-1]:.4f}"
+        return Answer(question, short, "so far one version is measured", "calm")
+    first = max(0, len(values) - 1 - TREND)
+    before = values[first]
+    change = (values[-1] - before) if rises else (before - values[-1])
+    since = look.data.rounds[metrics[name][first][0]]["version"]
+    sentence = f"{told}; {values[-1] - before:+.4f} since version {since}"
+    if abs(change) < LEVEL * max(abs(before), abs(values[-1])):
+        return Answer(question, "It stays level", sentence, "calm")
+    if change > 0:
+        return Answer(question, "Yes", sentence, "good")
+    return Answer(question, "No, worse", sentence, "bad")
+
+
+def _named(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - MOST_NAMED} more" if len(texts) > MOST_NAMED else ""
+    return "; ".join(texts[:MOST_NAMED]) + more

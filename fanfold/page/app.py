@@ -1,0 +1,176 @@
+"""The page's addresses, and what each of them answers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+import fanfold.report
+from fanfold.page.catalogue import Catalogue
+from fanfold.page.curves import MOST_RUNS, curves_of
+from fanfold.page.headers import SecureHeaders
+from fanfold.page.screen import Screen, Seen
+from fanfold.page.templates import rendered
+from fanfold.page.watched_run import BEST, MODEL
+from fanfold.report.run_data import RunData
+
+STATIC = Path(__file__).parent / "static"
+LOOK = Path(fanfold.report.__file__).parent / "look.css"
+LOOK_SECONDS = 0.25
+"""Between two looks at a run's files, while somebody looks at it."""
+BEAT_LOOKS = 40
+"""After so many without news something is sent: so a connection that is gone is noticed."""
+MOST_VIEWERS = 64
+
+
+class Page:
+    """Answers requests about the runs of a catalogue.
+
+    Args:
+        catalogue: which runs there are.
+        is_ending: whether the server ends, and with it every stream.
+    """
+
+    def __init__(self, catalogue: Catalogue, *, is_ending: Callable[[], bool]) -> None:
+        self._catalogue = catalogue
+        self._is_ending = is_ending
+        self._viewers = 0
+
+    def app(self, *, hosts: frozenset[str] | None) -> Starlette:
+        """Return the application; it answers under these names alone, if any are given."""
+        return Starlette(
+            routes=[
+                Route("/", self.runs),
+                Route("/compare", self.compare),
+                Route("/compare/curves", self.compared_curves),
+                Route("/health", health),
+                Route("/static/look.css", look),
+                Mount("/static", StaticFiles(directory=STATIC)),
+                Route("/runs/{name:path}/stream", self.stream),
+                Route("/runs/{name:path}/{file}.safetensors", self.model),
+                Route("/runs/{name:path}", self.run),
+            ],
+            middleware=[Middleware(SecureHeaders, hosts=hosts)],
+            exception_handlers={HTTPException: problem},
+        )
+
+    async def runs(self, _request: Request) -> Response:
+        """List the runs; a single one is shown at once."""
+        listed = await asyncio.to_thread(self._catalogue.listed)
+        if len(listed) == 1:
+            return RedirectResponse(f"/runs/{listed[0].name}", status_code=303)
+        text = rendered("runs.html.jinja", runs=listed, problem="", viewer=None)
+        return HTMLResponse(text)
+
+    async def run(self, request: Request) -> Response:
+        """Show a run; its stream brings what there is to see."""
+        screen = self._screen(request)
+        text = rendered("run.html.jinja", name=screen.run.name, viewer=None, actions="")
+        return HTMLResponse(text)
+
+    async def stream(self, request: Request) -> Response:
+        """Send a run's news as they come, as server-sent events."""
+        screen = self._screen(request)
+        if self._viewers >= MOST_VIEWERS:
+            raise HTTPException(503, f"{MOST_VIEWERS} browsers look already: close some of them")
+        return StreamingResponse(
+            self._news(screen),
+            media_type="text/event-stream",
+            headers={"X-Accel-Buffering": "no"},  # a proxy would keep the events back
+        )
+
+    async def _news(self, screen: Screen) -> AsyncIterator[str]:
+        seen, quiet, problem_told = Seen(), 0, ""
+        self._viewers += 1
+        try:
+            while not self._is_ending():
+                quiet += 1
+                try:
+                    frame = await asyncio.to_thread(screen.news, seen)
+                except OSError as error:
+                    text = f"{error.filename} cannot be read ({error.strerror}): trying again"
+                    if text != problem_told:
+                        yield f"event: problem\ndata: {text}\n\n"
+                    problem_told, frame = text, None
+                if frame is not None:
+                    yield f"data: {frame}\n\n"
+                    quiet, problem_told = 0, ""
+                elif quiet >= BEAT_LOOKS:
+                    yield ": nothing new\n\n"
+                    quiet = 0
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            self._viewers -= 1
+
+    async def model(self, request: Request) -> Response:
+        """Send a model's file."""
+        screen = self._screen(request)
+        name = f"{request.path_params['file']}.safetensors"
+        path = screen.run.folder / name
+        if name not in (MODEL, BEST) or not path.is_file():
+            raise HTTPException(404, f"the run {screen.run.name} has no {name} yet")
+        return FileResponse(path, filename=f"{screen.run.name.replace('/', '-')}-{name}")
+
+    async def compare(self, request: Request) -> Response:
+        """Show the curves of several runs over each other."""
+        runs = await asyncio.to_thread(self._compared, request)
+        curves = curves_of(runs)
+        text = rendered("compare.html.jinja", names=list(runs), curves=curves, viewer=None)
+        return HTMLResponse(text)
+
+    async def compared_curves(self, request: Request) -> Response:
+        """Send the curves alone, as they are now."""
+        runs = await asyncio.to_thread(self._compared, request)
+        return HTMLResponse(rendered("curves.html.jinja", curves=curves_of(runs)))
+
+    def _compared(self, request: Request) -> dict[str, RunData]:
+        names = list(dict.fromkeys(request.query_params.getlist("run")))
+        if not names:
+            raise HTTPException(400, "choose the runs to compare in the list of runs")
+        if len(names) > MOST_RUNS:
+            raise HTTPException(400, f"choose at most {MOST_RUNS} runs: there are as many colours")
+        return {name: self._named(name).look().data for name in names}
+
+    def _screen(self, request: Request) -> Screen:
+        return self._named(request.path_params["name"])
+
+    def _named(self, name: str) -> Screen:
+        screen = self._catalogue.screen(name)
+        if screen is None:
+            raise HTTPException(404, f"there is no run {name} here")
+        return screen
+
+
+async def health(_request: Request) -> Response:
+    """Say that the server is alive."""
+    return PlainTextResponse("alive\n")
+
+
+async def look(_request: Request) -> Response:
+    """Send what the page shares with the report."""
+    return FileResponse(LOOK)
+
+
+async def problem(_request: Request, error: Exception) -> Response:
+    """Say in words why something cannot be shown."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    text = error.detail if isinstance(error, HTTPException) else str(error)
+    title = "Not found" if status == HTTPStatus.NOT_FOUND else "That is not possible"
+    return HTMLResponse(
+        rendered("problem.html.jinja", title=title, text=text, viewer=None), status_code=status
+    )

@@ -1,0 +1,90 @@
+"""The runs below a folder, each opened when somebody asks for it."""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from fanfold.page.answers import state_of
+from fanfold.page.screen import Screen
+from fanfold.page.watched_run import WatchedRun
+from fanfold.report.charts import number
+from fanfold.runs.tables import HISTORY
+
+MOST_RUNS = 500
+"""That are listed, the newest ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A run in one line."""
+
+    name: str
+    state: str
+    rounds: str
+    metric: str
+    task: str
+    begun: str
+
+
+class Catalogue:
+    """Runs by name: the folders that hold a history, below one that is given. Any thread may ask.
+
+    The folder itself is called by its own name, those below it by their way from there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open nothing yet; the folder may come to be later."""
+        self.folder = folder
+        self._screens: dict[str, Screen] = {}
+        self._lock = threading.Lock()
+
+    def names(self) -> list[str]:
+        """Return the names of all runs, the one last written first."""
+        found = sorted(
+            self.folder.rglob(HISTORY), key=lambda path: path.stat().st_mtime, reverse=True
+        )
+        return [self._name(path.parent) for path in found[:MOST_RUNS]]
+
+    def screen(self, name: str) -> Screen | None:
+        """Return the screen of a run; None if there is no such run."""
+        with self._lock:
+            if name not in self._screens:
+                folder = self._folder(name)
+                if folder is None:
+                    return None
+                self._screens[name] = Screen(WatchedRun(name, folder))
+            return self._screens[name]
+
+    def listed(self) -> list[Listed]:
+        """Return a line for each run.
+
+        Raises:
+            OSError: if a history cannot be read.
+        """
+        screens = [self.screen(name) for name in self.names()]
+        return [_line(screen) for screen in screens if screen is not None]
+
+    def _name(self, folder: Path) -> str:
+        if folder == self.folder:
+            return folder.resolve().name or "run"
+        return folder.relative_to(self.folder).as_posix()
+
+    def _folder(self, name: str) -> Path | None:
+        """Return the folder of a run: only what is listed is opened, whatever somebody asks for."""
+        found = (path.parent for path in self.folder.rglob(HISTORY))
+        return next((each for each in found if self._name(each) == name), None)
+
+
+def _line(screen: Screen) -> Listed:
+    look = screen.look()
+    data = look.data
+    metrics = {name: points[-1][1] for name, points in data.metrics.items()}
+    name = "accuracy" if "accuracy" in metrics else next(iter(metrics), "")
+    return Listed(
+        screen.run.name,
+        state=state_of(look),
+        rounds=f"{number(look.rounds)} of {number(data.settings.get('rounds', 0))}",
+        metric=f"{name} {metrics[name]:.4f}" if name else "-",
+        task=str(data.settings.get("task", "-")),
+        begun="-" if data.begun is None else f"{data.begun:%Y-%m-%d %H:%M UTC}",
+    )

@@ -1,0 +1,153 @@
+"""What a browser is sent of a run: everything at first, then what has changed.
+
+Sections of words and curves travel as HTML, which replaces that of before; participants and the
+spans of their lanes as values, which the page draws.
+"""
+
+import json
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from fanfold.page.answers import Look, answers, round_seconds, state_of
+from fanfold.page.curves import curves_of
+from fanfold.page.live_run import Person
+from fanfold.page.templates import rendered
+from fanfold.page.truth import truth
+from fanfold.page.watched_run import WatchedRun
+from fanfold.report.run_data import RunData
+
+CURVES_SECONDS = 1.0
+"""Between two drawings of the curves."""
+DOING = {"download": "gets", "train": "trains on", "upload": "sends its update of"}
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one browser has been sent."""
+
+    generation: int = -1
+    change: int = -1
+    note: int = 0
+    sections: dict[str, str] = field(default_factory=dict)
+
+
+class Screen:
+    """One run as its viewers see it. Any thread may call `news`, one at a time."""
+
+    def __init__(self, run: WatchedRun) -> None:
+        """Look at nothing yet."""
+        self.run = run
+        self._lock = threading.Lock()
+        self._curves, self._curves_at, self._curves_of = "", 0.0, (-1, -1)
+
+    def look(self) -> Look:
+        """Return how the run stands.
+
+        Raises:
+            OSError: if its files cannot be read.
+        """
+        with self._lock:
+            return self.run.look()
+
+    def news(self, seen: Seen) -> str | None:
+        """Return what a browser lacks, as JSON; None if it has everything.
+
+        Raises:
+            OSError: if the run's files cannot be read.
+        """
+        with self._lock:
+            look = self.run.look()
+            is_new = seen.generation != look.generation
+            if is_new:
+                seen.generation, seen.change, seen.note = look.generation, -1, 0
+                seen.sections = {}
+            sections = self._sections(look)
+            frame: dict[str, Any] = {
+                "sections": {
+                    name: html for name, html in sections.items() if seen.sections.get(name) != html
+                },
+                "people": [
+                    _row(each) for each in look.live.people.values() if each.changed > seen.change
+                ],
+                "spans": {
+                    each.name: spans
+                    for each in look.live.people.values()
+                    if each.lane.changed > seen.change and (spans := each.lane.since(seen.change))
+                },
+                "notes": [
+                    [each.serial, round(each.time, 1), each.text, each.is_bad]
+                    for each in look.live.notes
+                    if each.serial > seen.note
+                ],
+            }
+            has_news = any(frame.values())
+            seen.sections, seen.change = sections, look.live.change
+            seen.note = look.live.notes[-1].serial if look.live.notes else 0
+        if not has_news and not is_new:
+            return None
+        newest = look.live.round.version if look.live.round else look.rounds
+        frame |= {
+            "is_new": is_new,
+            "now": look.now if look.is_alive else (look.live.heard_at or look.ended_at),
+            "is_alive": look.is_alive,
+            "version": newest,
+            "round_seconds": round_seconds(look.data),
+        }
+        return json.dumps(frame, separators=(",", ":"))
+
+    def _sections(self, look: Look) -> dict[str, str]:
+        """Return HTML by the id of the element that shows it."""
+        which = (look.generation, len(look.data.rounds))
+        if which != self._curves_of and look.now - self._curves_at >= CURVES_SECONDS:
+            self._curves_at, self._curves_of = look.now, which
+            name = look.data.run or self.run.name
+            self._curves = rendered("curves.html.jinja", curves=curves_of({name: look.data}))
+        found = answers(look)
+        return {
+            "state": state_of(look),
+            "truth": rendered("truth.html.jinja", facts=truth(look)),
+            "answers": rendered("answers.html.jinja", answers=found),
+            "status": " ".join(f"{each.question} {each.short}." for each in (found[0], found[2])),
+            "curves": self._curves,
+            "counts": rendered("counts.html.jinja", **_counts(look.data)),
+            "models": rendered("models.html.jinja", run=self.run.name, models=self.run.models()),
+        }
+
+
+def _counts(data: RunData) -> dict[str, Any]:
+    """Return what did not count, and what travelled."""
+    shares = (data.rounds[-1].get("shares") if data.rounds else None) or {}
+    return {
+        "refused": data.refused.most_common(),
+        "left_out": [each for each in data.participants.values() if each.refused_rounds],
+        "clipped": sorted((name, share) for name, share in shares.items() if share < 1),
+        "bytes_down": sum(each.get("bytes_down", 0) for each in data.rounds),
+        "bytes_up": sum(each.get("bytes_up", 0) for each in data.rounds),
+    }
+
+
+def _row(person: Person) -> dict[str, Any]:
+    """Return one participant as the table shows it."""
+    span = person.lane.open
+    if span is None:
+        kind, words = ("bad" if person.trouble else "away"), person.trouble or "not at work"
+        if person.trouble.startswith("left"):
+            kind = "away"
+    elif span.phase == "wait":
+        kind, words = "wait", "waits"
+    else:
+        kind, words = span.phase, f"{DOING[span.phase]} version {span.version}"
+        if span.phase == "train" and person.steps:
+            words += f", step {person.step} of {person.steps}"
+    if span is not None and person.trouble:
+        kind, words = "bad", f"{words}; {person.trouble}"
+    return {
+        "name": person.name,
+        "kind": kind,
+        "words": words,
+        "since": None if span is None else round(span.begin, 2),
+        "updates": person.updates,
+        "staleness": person.staleness,
+        "device": person.device,
+    }

@@ -1,0 +1,57 @@
+"""`fanfold page`: the page of a folder, until somebody stops it."""
+
+import threading
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from fanfold.page.settings import PageSettings
+from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.events.commands import PageServed
+from fanfold.schemas.events.event import Say
+
+
+def serve(
+    folder: Path,
+    settings: PageSettings,
+    *,
+    say: Say,
+    on_ready: Callable[[Callable[[str], None]], None],
+) -> None:
+    """Serve the page until it is stopped.
+
+    Args:
+        folder: of one run or of several; it is only read.
+        settings: the page's address.
+        say: is told the address.
+        on_ready: is given the function that stops the page.
+
+    Raises:
+        InvalidInputError: if there is no such folder, the port cannot be used, or packages are
+            missing.
+    """
+    check_packages()
+    if not folder.is_dir():
+        raise InvalidInputError(
+            f"{folder} is no folder; name the one that a run was given as --out, or one above it"
+        )
+    from fanfold.page.server import PageServer  # noqa: PLC0415 - its packages are an extra
+
+    ended = threading.Event()
+    with PageServer(folder, settings) as server:
+        on_ready(lambda _reason: ended.set())
+        say(PageServed(server.url))
+        ended.wait()
+
+
+def check_packages() -> None:
+    """See that the page can be served.
+
+    Raises:
+        InvalidInputError: if a package is missing.
+    """
+    missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
+    if missing:
+        raise InvalidInputError(
+            f"the page needs {' and '.join(missing)}: pip install 'fanfold[page]'"
+        )

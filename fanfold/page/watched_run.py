@@ -1,0 +1,120 @@
+"""One run's folder, followed while somebody looks."""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from fanfold.monitoring.event_log import EVENTS, EVENTS_BEFORE
+from fanfold.page.answers import Look
+from fanfold.page.live_run import LiveRun
+from fanfold.report.run_data import RunData
+from fanfold.runs.following import Follower
+from fanfold.runs.tables import HISTORY
+from fanfold.schemas.events.event import UnknownEvent
+from fanfold.schemas.events.reading import event_of
+
+MODEL, BEST = "model.safetensors", "best.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A file that a run leaves."""
+
+    name: str
+    what: str
+    num_bytes: int
+
+
+class WatchedRun:
+    """A run, as far as its files tell of it by now. Used by one thread at a time.
+
+    Args:
+        name: under which the page knows it.
+        folder: of the run; only read.
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, name: str, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self.name = name
+        self.folder = folder
+        self._clock = clock
+        self._generation = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._history = Follower(self.folder / HISTORY)
+        self._events = Follower(self.folder / EVENTS, self.folder / EVENTS_BEFORE)
+        self._data, self._live = RunData(), LiveRun()
+        self._has_events = False
+        self._begun: dict[int, float] = {}
+
+    def look(self) -> Look:
+        """Read what is new, and return how the run stands.
+
+        Raises:
+            OSError: if a file is there and cannot be read.
+        """
+        self._read()
+        if self._history.restarts:  # a new run in the same folder, or one that was restored
+            self._begin()
+            self._generation += 1
+            self._read()
+        is_alive = is_written(self.folder / EVENTS)
+        return Look(self._data, self._live, is_alive, self._clock(), self._generation)
+
+    def models(self) -> list[Model]:
+        """Return the models that can be taken away, the last one first."""
+        found = []
+        for name, what in ((MODEL, "the last version"), (BEST, "the best version")):
+            with suppress(FileNotFoundError):
+                found.append(Model(name, what, (self.folder / name).stat().st_size))
+        return found
+
+    def _read(self) -> None:
+        for told in self._events.news():
+            event = event_of(told.pop("event"), told)
+            if not isinstance(event, UnknownEvent):
+                self._has_events = True
+                self._live.take(event)
+        for record in self._history.news():
+            self._data.take(record)
+            if not self._has_events and record["event"] in {"started", "round"}:
+                self._date(record)
+
+    def _date(self, record: dict[str, object]) -> None:
+        """Make lanes of a history alone, where its records have times."""
+        begun = self._data.begun
+        if begun is None or "time" not in record:
+            return
+        at = timestamp(str(record["time"]))
+        if record["event"] == "started":
+            self._begun.setdefault(int(str(record.get("version", 0))), at)
+            return
+        self._live.take_history(record, begin=self._begun, at=at)
+        self._begun[int(str(record["round"]))] = at
+
+
+def timestamp(text: str) -> float:
+    """Return an ISO time as seconds since 1970."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def is_written(path: Path) -> bool:
+    """Return whether a process on this machine holds the lock of an event log."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(file)
