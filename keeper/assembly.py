@@ -17,7 +17,7 @@ from fanfold.schemas.timestamps import Clock
 from fanfold.sealing.identity import Identity, PublicIdentity
 from fanfold.sealing.mask_seeds import in_order
 from fanfold.sealing.roster import RosterFile
-from fanfold.transport import Connection, EventBuffer, EventReader, Stop, connection_tls
+from fanfold.transport import EventBuffer, EventReader, Stop, connection_of, tls_of
 
 DISK_PAUSE_SECONDS = 5.0
 
@@ -58,20 +58,13 @@ def serve(
         reader.pause(DISK_PAUSE_SECONDS)
 
     journal = Journal(settings.state_dir, wall_clock, pause=pause)
-    tls = connection_tls(
-        settings.broker,
-        ca_file=settings.ca_file,
-        certificate=settings.certificate,
-        key=settings.key,
-    )
+    tls = tls_of(settings)
     consuming, publishing = (
-        Connection(
-            settings.broker,
-            name=f"{settings.federation} keeper {identity.public.name} {purpose}",
+        connection_of(
+            settings,
+            "keeper",
+            f"{identity.public.name} {purpose}",
             event_buffer=event_buffer,
-            client_properties={"federation": settings.federation, "role": "keeper"},
-            heartbeat_seconds=settings.heartbeat_seconds,
-            max_backoff_seconds=settings.reconnect_seconds,
             tls=tls,
         )
         for purpose in ("consumes", "publishes")

@@ -20,7 +20,6 @@ from fanfold.learning import (
 )
 from fanfold.participant.border import border_of
 from fanfold.participant.channel import ParticipantChannel
-from fanfold.participant.connections import connection_of, tls_of
 from fanfold.participant.dp_sgd_budget import example_privacy
 from fanfold.participant.masking import Masking
 from fanfold.participant.membership import Membership
@@ -41,7 +40,7 @@ from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.run_messages import OpenRun
 from fanfold.schemas.tensor_codec import limits_for
 from fanfold.schemas.timestamps import Clock
-from fanfold.transport import EventBuffer, Stop, Tls
+from fanfold.transport import EventBuffer, Stop, Tls, connection_of, tls_of
 
 OnReady = Callable[[Callable[[str], None]], None]
 """Is given the function that stops a participant, once there is one."""
@@ -183,6 +182,7 @@ def take_part(
     consuming, publishing = (
         connection_of(
             settings,
+            "participant",
             f"{settings.id} {does}",
             event_buffer=event_buffer,
             tls=host.tls,

@@ -12,7 +12,6 @@ from typing import Self
 
 import structlog
 
-from fanfold.participant.connections import connection_of
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.errors import (
     NOT_FOUND,
@@ -25,7 +24,7 @@ from fanfold.schemas.errors import (
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.events.participant import SlotClaimed, WaitingForSlot
 from fanfold.schemas.names import FederationNames
-from fanfold.transport import Connected, EventBuffer, Tls
+from fanfold.transport import Connected, EventBuffer, Tls, connection_of
 
 RETRY_SECONDS = 1.0
 
@@ -66,7 +65,7 @@ class ReplicaLease:
         self._names = FederationNames.of(settings.federation)
         self._event_buffer = EventBuffer()
         self._connection = connection_of(
-            settings, "claims a slot", event_buffer=self._event_buffer, tls=tls
+            settings, "participant", "claims a slot", event_buffer=self._event_buffer, tls=tls
         )
         self._told = threading.Event()
         self._reason = ""

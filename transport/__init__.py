@@ -21,6 +21,7 @@ from fanfold.transport.events import (
     Unblocked,
     outgoing,
 )
+from fanfold.transport.service_connections import connection_of, tls_of
 from fanfold.transport.tls import client_context, connection_tls
 
 __all__ = [
@@ -45,8 +46,10 @@ __all__ = [
     "Tls",
     "Unblocked",
     "client_context",
+    "connection_of",
     "connection_tls",
     "is_loopback",
     "outgoing",
     "safe_url",
+    "tls_of",
 ]

@@ -4,7 +4,7 @@ from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.schemas.names import FederationNames
 from fanfold.sealing.identity import PublicIdentity
-from fanfold.transport import Connection, EventBuffer, connection_tls
+from fanfold.transport import Connection, EventBuffer, connection_of, tls_of
 
 
 def connect(
@@ -15,22 +15,9 @@ def connect(
     Raises:
         InvalidInputError: if certificates or the identities of keepers cannot be read.
     """
-    tls = connection_tls(
-        settings.broker,
-        ca_file=settings.ca_file,
-        certificate=settings.certificate,
-        key=settings.key,
-    )
+    tls = tls_of(settings)
     consuming, publishing, administering = (
-        Connection(
-            settings.broker,
-            name=f"{settings.federation} coordinator {purpose}",
-            event_buffer=event_buffer,
-            client_properties={"federation": settings.federation, "role": "coordinator"},
-            heartbeat_seconds=settings.heartbeat_seconds,
-            max_backoff_seconds=settings.reconnect_seconds,
-            tls=tls,
-        )
+        connection_of(settings, "coordinator", purpose, event_buffer=event_buffer, tls=tls)
         for purpose in ("consumes", "publishes", "administers")
     )
     channel = CoordinatorChannel(

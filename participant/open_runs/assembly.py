@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from fanfold.learning import local_device, task_sha256
 from fanfold.participant.channel import ParticipantChannel
-from fanfold.participant.connections import connection_of
 from fanfold.participant.membership import Membership
 from fanfold.participant.observer import Observer
 from fanfold.participant.open_runs.allowed import Allowance, Allowed
@@ -17,7 +16,7 @@ from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.run_messages import OpenRun
-from fanfold.transport import EventBuffer, Stop, Tls
+from fanfold.transport import EventBuffer, Stop, Tls, connection_of
 
 
 def settings_of(run: OpenRun, settings: ParticipantSettings) -> ParticipantSettings:
@@ -65,6 +64,7 @@ def serve_open_runs(
     event_buffer = EventBuffer()
     connection = connection_of(
         settings,
+        "participant",
         f"{settings.id} hears of runs",
         event_buffer=event_buffer,
         tls=tls,

@@ -12,11 +12,10 @@ from nodes import BrokerNode
 from fanfold.access.certificates import Authority
 from fanfold.monitoring.status.settings import StatusSettings
 from fanfold.monitoring.status.watch import watch
-from fanfold.participant.connections import tls_of
 from fanfold.participant.replica_lease import ReplicaLease
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.errors import BrokerUnreachableError, InsecureBrokerError, InvalidInputError
-from fanfold.transport import Connection, Outgoing, Tls, client_context, connection_tls
+from fanfold.transport import Connection, Outgoing, Tls, client_context, connection_tls, tls_of
 from fanfold.transport.addresses import Address
 from fanfold.transport.events import Delivery
 
