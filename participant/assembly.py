@@ -40,7 +40,7 @@ from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.run_messages import OpenRun
 from fanfold.schemas.tensor_codec import limits_for
 from fanfold.schemas.timestamps import Clock
-from fanfold.transport import EventBuffer, Stop, Tls, connection_of, tls_of
+from fanfold.transport import EventBuffer, Paces, Stop, Tls, connection_of, tls_of
 
 OnReady = Callable[[Callable[[str], None]], None]
 """Is given the function that stops a participant, once there is one."""
@@ -67,7 +67,12 @@ def serve(
         BrokerUnreachableError: if there is no broker within `connect_seconds`.
         LeaseLostError: if another replica took our slot.
     """
-    host = Host(tls_of(settings), observer or Unobserved(), wall_clock)
+    host = Host(
+        tls_of(settings),
+        observer or Unobserved(),
+        wall_clock,
+        Paces.of(settings.max_bytes_per_second),
+    )
     if settings.slots is None:
         return _take_part_or_stay(settings, host, say=say, on_ready=on_ready)
     with ReplicaLease(settings, tls=host.tls) as lease:
@@ -96,6 +101,7 @@ class Host:
     tls: Tls | None
     observer: Observer
     wall_clock: Clock | None
+    paces: Paces
 
 
 def _take_part_or_stay(
@@ -187,6 +193,7 @@ def take_part(
             event_buffer=event_buffer,
             tls=host.tls,
             properties=properties,
+            paces=host.paces,
         )
         for does in ("consumes", "publishes")
     )

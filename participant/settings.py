@@ -170,6 +170,11 @@ class ParticipantSettings(ExamplePrivacySettings):
         description="Largest body of one message, in bytes; the coordinator refuses less than the "
         "smaller of 64 KiB and its own --chunk-bytes.",
     )
+    max_bytes_per_second: int | None = Field(
+        None,
+        ge=10_000,
+        description="Most bytes per second up, and as many down, for a line that others share.",
+    )
     connect_seconds: Positive = Field(
         30.0, description="Seconds for which to try to reach the broker at the start."
     )

@@ -21,6 +21,7 @@ from fanfold.transport.events import (
     Unblocked,
     outgoing,
 )
+from fanfold.transport.pace import Pace, Paces
 from fanfold.transport.service_connections import connection_of, tls_of
 from fanfold.transport.tls import client_context, connection_tls
 
@@ -38,6 +39,8 @@ __all__ = [
     "EventBuffer",
     "EventReader",
     "Outgoing",
+    "Pace",
+    "Paces",
     "QueueState",
     "Stop",
     "StoppedError",

@@ -12,6 +12,7 @@ from fanfold.transport.addresses import Address, Tls
 from fanfold.transport.event_buffer import EventBuffer
 from fanfold.transport.events import ConnectionId, Delivery, Outgoing, QueueState, Subscription
 from fanfold.transport.io.session import Session
+from fanfold.transport.pace import UNPACED, Paces
 
 DEFAULT_WINDOW_BYTES = 16 * 1024 * 1024
 
@@ -48,6 +49,7 @@ class Connection:
         tls: for `amqps://`; None verifies with the system's CAs.
         window_bytes: how much `publish` sends ahead of the broker's confirmations.
         max_backoff_seconds: the longest pause between attempts to connect.
+        paces: how fast bytes may come and go; connections may share them.
 
     Raises:
         InvalidInputError: if a URL is not one, or there is none.
@@ -64,6 +66,7 @@ class Connection:
         tls: Tls | None = None,
         window_bytes: int = DEFAULT_WINDOW_BYTES,
         max_backoff_seconds: float = 60.0,
+        paces: Paces = UNPACED,
     ) -> None:
         if not urls:
             raise InvalidInputError("name a broker with --broker or FANFOLD_BROKER_URL")
@@ -80,6 +83,7 @@ class Connection:
             tls=tls,
             window_bytes=window_bytes,
             max_backoff_seconds=max_backoff_seconds,
+            paces=paces,
         )
 
     def __repr__(self) -> str:

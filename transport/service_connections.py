@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from fanfold.transport.addresses import Tls
-from fanfold.transport.connection import Connection
+from fanfold.transport.connection import DEFAULT_WINDOW_BYTES, Connection
 from fanfold.transport.event_buffer import EventBuffer
+from fanfold.transport.pace import UNPACED, Paces
 from fanfold.transport.tls import connection_tls
 
 
@@ -64,6 +65,7 @@ def connection_of(
     event_buffer: EventBuffer,
     tls: Tls | None,
     properties: Mapping[str, str] | None = None,
+    paces: Paces = UNPACED,
 ) -> Connection:
     """Return a connection that is not started yet.
 
@@ -74,6 +76,7 @@ def connection_of(
         event_buffer: receives its events.
         tls: what `tls_of` returned.
         properties: further client properties for the management UI.
+        paces: how fast bytes may come and go.
     """
     return Connection(
         settings.broker,
@@ -87,4 +90,6 @@ def connection_of(
         heartbeat_seconds=settings.heartbeat_seconds,
         max_backoff_seconds=settings.reconnect_seconds,
         tls=tls,
+        window_bytes=paces.sent_ahead(DEFAULT_WINDOW_BYTES),
+        paces=paces,
     )

@@ -31,7 +31,13 @@ _NAMES = {
     BROKER: (
         *("broker", "ca_file", "certificate", "key", "shared_login", "require_login"),
         *("identity", "roster", "coordinator_identity", "sealed"),
-        *("heartbeat_seconds", "chunk_bytes", "connect_seconds", "reconnect_seconds"),
+        *(
+            "heartbeat_seconds",
+            "chunk_bytes",
+            "max_bytes_per_second",
+            "connect_seconds",
+            "reconnect_seconds",
+        ),
         *("results_queue", "results_bytes", "management", "insecure_http", "keep_broker"),
     ),
 }

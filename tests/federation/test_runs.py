@@ -286,3 +286,14 @@ def test_every_line_of_the_history_is_json_that_any_program_reads(live: Any) -> 
 
     for line in (live.out / "history.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=refuse)
+
+
+def test_a_bound_on_bytes_per_second_changes_nothing_but_the_time(live: Any) -> None:
+    hashes = set()
+    for bound in (None, 10_000):
+        out = live.out / str(bound)
+        coordinator = live.coordinator("Tiny", out=out, rounds=3)
+        participant = live.participant("Tiny", once=True, max_bytes_per_second=bound)
+        hashes.add(coordinator.result.result(90).parameters_sha256)
+        participant.result.result(90)
+    assert len(hashes) == 1

@@ -1,6 +1,8 @@
 """TLS with a real broker: trusted and verified, or refused in one clear sentence."""
 
+import os
 import ssl
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +17,16 @@ from fanfold.monitoring.status.watch import watch
 from fanfold.participant.replica_lease import ReplicaLease
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.errors import BrokerUnreachableError, InsecureBrokerError, InvalidInputError
-from fanfold.transport import Connection, Outgoing, Tls, client_context, connection_tls, tls_of
+from fanfold.transport import (
+    Connection,
+    Outgoing,
+    Pace,
+    Paces,
+    Tls,
+    client_context,
+    connection_tls,
+    tls_of,
+)
 from fanfold.transport.addresses import Address
 from fanfold.transport.events import Delivery
 
@@ -202,3 +213,23 @@ def test_the_well_known_login_is_for_ones_own_machine(caplog: pytest.LogCaptureF
     assert caplog.text.count("guest is for trying out") == 3
     with pytest.raises(InvalidInputError, match="guest is for trying out on the broker's own"):
         connection_tls(("amqp://broker.example",))
+
+
+def test_a_bound_on_bytes_per_second_is_kept_under_tls(
+    node: BrokerNode, trusted: ssl.SSLContext
+) -> None:
+    """In both directions, and what arrives is whole."""
+    body, rate = os.urandom(500_000), 500_000
+    for paces in (Paces(up=Pace(rate)), Paces(down=Pace(rate))):
+        with Connection([url(node)], name="tls", tls=Tls(trusted), paces=paces) as connection:
+            connection.wait_connected(15)
+            connection.declare_queue("paced")
+            subscription = connection.subscribe("paced", prefetch=1)
+            began = time.monotonic()
+            connection.publish([Outgoing("", "paced", body, "Letter", "1")])
+            while not isinstance(event := connection.event_buffer.get(15), Delivery):
+                assert event is not None
+            assert event.body == body
+            assert time.monotonic() - began >= 0.6
+            connection.acknowledge(event)
+            connection.unsubscribe(subscription)

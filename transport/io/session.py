@@ -24,10 +24,15 @@ from fanfold.transport.events import (
 from fanfold.transport.io.confirming_publisher import ConfirmingPublisher
 from fanfold.transport.io.declarations import Declarations, Operation
 from fanfold.transport.io.io_thread import IOThread
-from fanfold.transport.io.pika_patches import read_any_headers, read_in_larger_pieces
+from fanfold.transport.io.pika_patches import (
+    keep_pace,
+    read_any_headers,
+    read_in_larger_pieces,
+)
 from fanfold.transport.io.publish_turns import PublishTurns
 from fanfold.transport.io.reconnector import Reconnector, connection_properties
 from fanfold.transport.io.subscriptions import Subscriptions
+from fanfold.transport.pace import Paces
 
 _T = TypeVar("_T")
 
@@ -48,6 +53,7 @@ class Session:
         tls: None for the system's certificates.
         window_bytes: how much is sent ahead of confirmations.
         max_backoff_seconds: the longest pause between attempts.
+        paces: how fast bytes may come and go.
 
     Attributes:
         addresses: as given.
@@ -70,11 +76,13 @@ class Session:
         tls: Tls | None,
         window_bytes: int,
         max_backoff_seconds: float,
+        paces: Paces,
     ) -> None:
         read_in_larger_pieces()
         read_any_headers()
         self._connection_id = connection_id
         self._event_buffer = event_buffer
+        self._paces = paces
         self.addresses = addresses
         self.address = addresses[0]
         self.heartbeats = [each.heartbeat_seconds or heartbeat_seconds for each in addresses]
@@ -174,6 +182,7 @@ class Session:
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
         self.address = address
+        keep_pace(connection, self._paces)
         self._declarations.connected(connection)
         self.subscriptions.connected(connection)
         self._publisher.connected(connection, address.login)
