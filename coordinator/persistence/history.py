@@ -25,6 +25,8 @@ from fanfold.coordinator.settings import RoundSettings
 from fanfold.schemas.timestamps import Clock, iso_utc
 from fanfold.storage.chained_lines import chained
 
+HISTORY = "history.jsonl"
+"""The file's name in a run's folder."""
 MOST_TAIL_BYTES = 32 << 10
 """Most bytes of the history that the checkpoint holds before the file itself is synced."""
 

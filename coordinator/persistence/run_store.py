@@ -17,6 +17,7 @@ from fanfold.coordinator.persistence.checkpoint_store import Basis, Checkpoint, 
 from fanfold.coordinator.persistence.epoch import Epoch
 from fanfold.coordinator.persistence.history import (
     COUNTING,
+    HISTORY,
     History,
     committed_in,
     damage_of,
@@ -55,7 +56,7 @@ class RunStore:
             folder.mkdir(parents=True, exist_ok=True)
             self.spool = Spool(folder / "spool", limits)
             self.kept = KeptTensors(folder / "kept")
-            for name in ("history.jsonl", "lock"):
+            for name in (HISTORY, "lock"):
                 (folder / name).touch()
         except OSError as error:
             raise InvalidInputError(
@@ -104,7 +105,7 @@ class RunStore:
             ) from None
 
     def _load(self, *, fresh: bool, say: Say, accept_lost_history: bool) -> Checkpoint | None:
-        path = self.folder / "history.jsonl"
+        path = self.folder / HISTORY
         if fresh:
             self._remove(path, say)
         checkpoint = self.checkpoint.read()
@@ -150,7 +151,7 @@ class RunStore:
 
     def _accept(self, damage: DamagedHistoryError, say: Say) -> History:
         """Keep a copy of a damaged history, and go on with the intact part of it."""
-        path = self.folder / "history.jsonl"
+        path = self.folder / HISTORY
         aside = path.with_name(f"history.damaged.{self.epoch}.jsonl")
         shutil.copyfile(path, aside)
         history = self._opened(path, damage.intact)

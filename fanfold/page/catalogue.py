@@ -4,11 +4,11 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from fanfold.coordinator.persistence.history import HISTORY
 from fanfold.page.answers import state_of
 from fanfold.page.screen import Screen
 from fanfold.page.watched_run import WatchedRun
 from fanfold.report.charts import number
-from fanfold.runs.tables import HISTORY
 
 MOST_RUNS = 500
 """That are listed, the newest ones."""

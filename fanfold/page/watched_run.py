@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from fanfold.coordinator.persistence.history import HISTORY
 from fanfold.monitoring.event_log import EVENTS, EVENTS_BEFORE
 from fanfold.page.answers import Look
 from fanfold.page.live_run import LiveRun
 from fanfold.report.run_data import RunData
 from fanfold.runs.following import Follower
-from fanfold.runs.tables import HISTORY
 from fanfold.schemas.events.event import UnknownEvent
 from fanfold.schemas.events.reading import event_of
 

@@ -5,11 +5,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fanfold.coordinator.persistence.history import HISTORY
 from fanfold.registry.models import models_of
 from fanfold.registry.record import Parent, RunRecord
 from fanfold.registry.registry import Registry
 from fanfold.runs.history import History
-from fanfold.runs.tables import HISTORY
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.coordinator import RoundClosed
 

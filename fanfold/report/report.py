@@ -8,8 +8,7 @@ from fanfold.report.picture import draw
 from fanfold.report.run_data import read_run
 from fanfold.report.settings import ReportSettings
 from fanfold.runs.export import export
-from fanfold.runs.settings import ExportSettings
-from fanfold.runs.tables import TableName
+from fanfold.runs.settings import ExportSettings, TableName
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.commands import ReportWritten
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from fanfold.coordinator.persistence.history import HISTORY
+from fanfold.runs.records import records_of
 from fanfold.runs.run import Run
-from fanfold.runs.tables import HISTORY
 from fanfold.simulation import plot
 from fanfold.simulation.curves import Curve, curve_of
 from fanfold.simulation.settings import Axis
@@ -48,6 +49,6 @@ class Comparison(Mapping[str, Run]):
         plot.check_matplotlib()
         groups: dict[str, list[Curve]] = {}
         for name, run in self._runs.items():
-            curve = curve_of(run.folder / HISTORY, self._axis, metric)
+            curve = curve_of(records_of(run.folder / HISTORY), self._axis, metric)
             groups.setdefault(name.partition("/")[0], []).append(curve)
         return plot.figure(groups, title=metric, metric=metric, axis=self._axis)

@@ -1,12 +1,14 @@
 """What a run's folder tells of it: its rounds, and who gave what to them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self, overload
 
-from fanfold.runs.tables import HISTORY, records_of, table_of
+from fanfold.coordinator.persistence.history import HISTORY
+from fanfold.runs.records import records_of
+from fanfold.runs.tables import table_of
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.coordinator import RoundClosed
 from fanfold.schemas.events.reading import event_of
@@ -55,16 +57,16 @@ class History(Sequence[RoundClosed]):
                 f"there is no run in {folder}: it holds no {HISTORY}; of several runs name one's "
                 "own folder"
             )
-        rounds: dict[int, RoundClosed] = {}
-        updates: dict[int, Sequence[Mapping[str, Any]]] = {}
+        rounds: list[RoundClosed] = []
+        updates: list[Mapping[str, Any]] = []
         for record in records_of(folder / HISTORY):
             if record["event"] == "round_closed":
                 closed = event_of(record.pop("event"), record)
                 if isinstance(closed, RoundClosed):
-                    rounds[closed.round] = closed
+                    rounds.append(closed)
             elif record["event"] == "round":
-                updates[record["round"]] = record["updates"]
-        return cls(folder, [rounds[number] for number in sorted(rounds)], _given(updates))
+                updates.extend(record["updates"])
+        return cls(folder, rounds, _given(updates))
 
     @overload
     def __getitem__(self, index: int) -> RoundClosed: ...
@@ -97,11 +99,10 @@ class History(Sequence[RoundClosed]):
         return table.set_index("round")
 
 
-def _given(updates: Mapping[int, Sequence[Mapping[str, Any]]]) -> dict[str, Participation]:
+def _given(updates: Iterable[Mapping[str, Any]]) -> dict[str, Participation]:
     by_participant: dict[str, list[Mapping[str, Any]]] = {}
-    for number in sorted(updates):
-        for update in updates[number]:
-            by_participant.setdefault(update["participant"], []).append(update)
+    for update in updates:
+        by_participant.setdefault(update["participant"], []).append(update)
     return {
         name: Participation(
             name,

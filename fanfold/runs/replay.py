@@ -26,7 +26,7 @@ from fanfold.coordinator.aggregation.run_state import RunState, UpdateLimits
 from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.persistence.checkpoint_store import CheckpointStore
-from fanfold.coordinator.persistence.history import committed_history, committed_in
+from fanfold.coordinator.persistence.history import HISTORY, committed_history, committed_in
 from fanfold.coordinator.persistence.history_chain import Committed, DamagedHistoryError
 from fanfold.coordinator.settings import RoundSettings
 from fanfold.learning import load_task
@@ -69,7 +69,7 @@ def replay(settings: ReplaySettings, *, say: Say) -> Replayed:
     rounds, recorded_tensors, committed = _recorded(settings.out)
     records = [
         record
-        for record in _history(settings.out / "history.jsonl", committed)
+        for record in _history(settings.out / HISTORY, committed)
         if record["event"] == "started"
         or (record["event"] in COUNTED and record["round"] <= rounds)
     ]

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from fanfold.coordinator.evaluation.run_result import BEST, DIGEST, MODEL
+from fanfold.coordinator.persistence.history import HISTORY
 from fanfold.runs.history import History, Participation
 from fanfold.runs.load import load
-from fanfold.runs.tables import HISTORY
+from fanfold.runs.records import records_of
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.coordinator import RoundClosed
 from fanfold.simulation import plot
@@ -96,7 +97,7 @@ class Run:
         """
         plot.check_matplotlib()
         for name in ("accuracy", "loss") if metric is None else (metric,):
-            curve = curve_of(self.folder / HISTORY, "time", name)
+            curve = curve_of(records_of(self.folder / HISTORY), "time", name)
             if curve.at:
                 groups = {"": [curve]}
                 title = str(self.folder)

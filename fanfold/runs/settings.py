@@ -5,6 +5,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+TableName = Literal["rounds", "updates"]
+"""A row for each round, or for each update."""
+
 
 class ReplaySettings(BaseModel):
     """The folder of a run, and what its history does not hold: which participant had which data."""
@@ -41,7 +44,7 @@ class ExportSettings(BaseModel):
     format: Literal["csv", "parquet"] = Field(
         "csv", description="csv, or parquet, which keeps types and needs pyarrow."
     )
-    table: Literal["rounds", "updates"] = Field(
+    table: TableName = Field(
         "rounds", description="A row for each of the rounds, or of the updates in them."
     )
     out: Path | None = Field(

@@ -7,14 +7,14 @@ row says which run it belongs to: `folder` (below the one that was named), `run`
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from fanfold.coordinator.persistence.history import read_history
+from fanfold.coordinator.persistence.history import HISTORY
+from fanfold.runs.records import records_of
+from fanfold.runs.settings import TableName
 from fanfold.schemas.errors import InvalidInputError
 
-TableName = Literal["rounds", "updates"]
 Row = dict[str, Any]
-HISTORY = "history.jsonl"
 WHICH_RUN = ("folder", "run", "mode", "seed")
 
 
@@ -55,28 +55,22 @@ def histories(folder: Path) -> list[Path]:
 
 
 def _rows(path: Path, root: Path, name: TableName) -> Iterator[tuple[Row, Mapping[str, float]]]:
-    """Yield each row of a history with its metrics; those that have columns already are left out.
-
-    A round that was told twice, because its coordinator was killed in between, counts once.
-    """
+    """Yield each row of a history with its metrics, without those that have columns already."""
     which: Row = dict.fromkeys(WHICH_RUN)
     which["folder"] = str(path.parent.relative_to(root))
-    told: set[int] = set()
     for record in records_of(path):
         event = record.pop("event")
         if event == "started":
             settings = record["settings"]
             which |= {"run": record["run"], "mode": settings["mode"], "seed": settings["seed"]}
-        elif name == "rounds" and event == "round_closed" and record["round"] not in told:
-            told.add(record["round"])
+        elif name == "rounds" and event == "round_closed":
             metrics = {
                 each: value
                 for each, value in (record.pop("metrics", None) or {}).items()
                 if each not in {"loss", "accuracy"}
             }
             yield which | {each: _plain(value) for each, value in record.items()}, metrics
-        elif name == "updates" and event == "round" and record["round"] not in told:
-            told.add(record["round"])
+        elif name == "updates" and event == "round":
             for update in record["updates"]:
                 measured = update.pop("metrics", None) or {}
                 plain = {each: _plain(value) for each, value in update.items()}
@@ -84,16 +78,6 @@ def _rows(path: Path, root: Path, name: TableName) -> Iterator[tuple[Row, Mappin
                     which | {"round": record["round"], "time": record.get("time")} | plain,
                     measured,
                 )
-
-
-def records_of(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records, without a last line that is not whole: a run may be writing it."""
-    try:
-        yield from read_history(path)
-    except json.JSONDecodeError:
-        return
-    except OSError as error:
-        raise InvalidInputError(f"{path} cannot be read ({error.strerror})") from None
 
 
 def _plain(value: Any) -> Any:

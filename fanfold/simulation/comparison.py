@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from fanfold.coordinator.persistence.history import read_history
 from fanfold.coordinator.rounds.metric_goals import parse_metric
+from fanfold.runs.records import Record, records_of
 from fanfold.schemas.events.commands import Compared, PlotWritten
 from fanfold.schemas.events.event import Say
 from fanfold.simulation import plot
@@ -19,13 +19,13 @@ PLACES: dict[Axis, str] = {
     "rounds": "{:g} rounds, which are neither equal time nor equal work",
 }
 
-Groups = Mapping[str, Sequence[Path]]
-"""The histories of each mode, one for each seed."""
+Groups = Mapping[str, Sequence[Sequence[Record]]]
+"""The records of each mode, those of one run for each seed."""
 
 
 def conclude(
     settings: SimulationSettings,
-    groups: Groups,
+    histories: Mapping[str, Sequence[Path]],
     wanted_metric: str | None,
     *,
     seconds: float,
@@ -33,8 +33,14 @@ def conclude(
 ) -> None:
     """Say how several runs compare, and draw them if that is wanted.
 
-    `seconds` is when the first of them ended, of those that no metric ended early.
+    Args:
+        settings: of the simulation.
+        histories: of each mode, one for each seed.
+        wanted_metric: the one of `--metric`.
+        seconds: when the first of them ended, of those that no metric ended early.
+        say: is told.
     """
+    groups = {mode: [list(records_of(path)) for path in paths] for mode, paths in histories.items()}
     metric = metric_of(groups, wanted_metric)
     compared = compare(groups, settings.axis, metric, seconds)
     if compared is not None and sum(map(len, groups.values())) > 1:
@@ -49,12 +55,13 @@ def compare(
 ) -> Compared | None:
     """Compare a metric where all runs have come to; None if not all of them measured it.
 
-    `seconds` is when the first of them ended, if that was after its last round.
+    `seconds` is when the first of them ended, if that was after its last round. Runs of one mode
+    alone are compared at their ends.
     """
     curves = _curves(groups, axis, metric)
     place = common_end(curve for several in curves.values() for curve in several)
     if axis == "time" and seconds is not None:
-        place = seconds
+        place = seconds if len(groups) > 1 else float("inf")
     rows = []
     for label, several in curves.items():
         values = [curve.value_at(place) for curve in several]
@@ -81,9 +88,9 @@ def metric_of(groups: Groups, wanted: str | None) -> str:
         return parse_metric(wanted).name
     names = {
         name
-        for histories in groups.values()
-        for history in histories
-        for record in read_history(history)
+        for runs in groups.values()
+        for records in runs
+        for record in records
         if record["event"] == "round_closed"
         for name in measured(record)
     }
@@ -92,8 +99,8 @@ def metric_of(groups: Groups, wanted: str | None) -> str:
 
 def _curves(groups: Groups, axis: Axis, metric: str) -> dict[str, list[Curve]]:
     return {
-        label: [curve_of(history, axis, metric) for history in histories]
-        for label, histories in groups.items()
+        label: [curve_of(records, axis, metric) for records in runs]
+        for label, runs in groups.items()
     }
 
 

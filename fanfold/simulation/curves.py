@@ -1,14 +1,12 @@
 """What runs measured, over a quantity in which they can be compared, and their means over seeds."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
 
-from fanfold.coordinator.persistence.history import read_history
 from fanfold.simulation.settings import Axis
 
 
@@ -46,11 +44,11 @@ class Spread:
     highest: float
 
 
-def curve_of(history: Path, axis: Axis, metric: str) -> Curve:
-    """Read the curve of a metric from a history; it is empty if nothing was measured."""
+def curve_of(records: Iterable[Mapping[str, Any]], axis: Axis, metric: str) -> Curve:
+    """Return the curve of a metric in a history's records; it is empty if nothing was measured."""
     place, ends_early = 0.0, False
     at, values = [], []
-    for record in read_history(history):
+    for record in records:
         ends_early |= record["event"] == "ends_early"
         if record["event"] != "round_closed":
             continue
@@ -63,7 +61,7 @@ def curve_of(history: Path, axis: Axis, metric: str) -> Curve:
     return Curve(at, values, end=float("inf") if ends_early else place)
 
 
-def measured(closed: dict[str, Any]) -> dict[str, float]:
+def measured(closed: Mapping[str, Any]) -> dict[str, float]:
     """Return the metrics of a closed round's version, as far as they are known."""
     usual = {name: closed[name] for name in ("loss", "accuracy") if closed[name] is not None}
     return usual | (closed.get("metrics") or {})

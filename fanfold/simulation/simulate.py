@@ -13,7 +13,7 @@ from fanfold.coordinator.aggregation import fixed_settings
 from fanfold.coordinator.aggregation.run_state import DivergedError
 from fanfold.coordinator.evaluation.model_files import write_model
 from fanfold.coordinator.evaluation.run_result import BEST, DIGEST, MODEL
-from fanfold.coordinator.persistence.history import History, started
+from fanfold.coordinator.persistence.history import HISTORY, History, started
 from fanfold.coordinator.rounds.closing_rule import Mode
 from fanfold.coordinator.settings import RoundSettings
 from fanfold.learning import (
@@ -137,7 +137,7 @@ def simulate(
         rounds.seed,
         settings.device,
     )
-    with closing(History(folder / "history.jsonl")) as history:
+    with closing(History(folder / HISTORY)) as history:
         evaluate = _evaluation(task, say)
         idle = without_effect(settings, rounds, can_evaluate=evaluate is not None)
         for option, reason in idle.items():
@@ -213,7 +213,7 @@ def _finish(
         updates=recorder.num_updates,
         seconds=loop.now,
         accuracy=recorder.accuracy,
-        history=folder / "history.jsonl",
+        history=folder / HISTORY,
         parameters_sha256=digest,
         reason=recorder.early_end,
     )
@@ -275,7 +275,7 @@ def _told_once(say: Say) -> Callable[[str], None]:
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "history.jsonl").open("ab"):
+        with (folder / HISTORY).open("ab"):
             pass
     except OSError as error:
         raise InvalidInputError(

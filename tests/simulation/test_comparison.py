@@ -1,7 +1,6 @@
 """Facts about runs that are compared: at equal work or equal time, and over seeds."""
 
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from named_events import named
 from rich.console import Console
 
 from fanfold.api.round_rules import rounds_of
-from fanfold.coordinator.persistence.history import read_history
+from fanfold.runs.records import records_of
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.commands import Compared
 from fanfold.simulation.comparison import compare
@@ -86,33 +85,24 @@ def test_every_seed_is_the_run_that_it_is_alone(tmp_path: Path) -> None:
     assert history.read_bytes() == alone["sync"].history.read_bytes()
     assert [each["seed"] for each in all_of(said, "run_started")] == [0, 2]
     (compared,) = all_of(said, "compared")
-    losses = [
-        [each["loss"] for each in read_history(result.history) if each["event"] == "round_closed"]
-        for result in results.values()
-    ]
-    seconds = [result.seconds for result in results.values()]
+    last = [[*records_of(result.history)][-1]["loss"] for result in results.values()]
     (row,) = compared["runs"]
-    assert compared["place"] == f"{min(seconds):g} simulated seconds"
-    assert row["seeds"] == 2
-    assert row["lowest"] >= min(min(each) for each in losses)
+    assert compared["place"] == "their ends"
+    assert (row["seeds"], row["lowest"], row["highest"]) == (2, min(last), max(last))
 
 
-def history(folder: Path, *values: float | None, event: str | None = None) -> Path:
-    """Write rounds of two updates and five seconds, each with an accuracy."""
+def told(*values: float | None, event: str | None = None) -> list[dict[str, Any]]:
+    """Return rounds of two updates and five seconds, each with an accuracy."""
     records: list[dict[str, Any]] = [
         {"event": "round_closed", "seconds": 5.0, "updates": 2, "loss": None, "accuracy": value}
         for value in values
     ]
-    records += [{"event": event}] if event else []
-    folder.mkdir(parents=True)
-    path = folder / "history.jsonl"
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    return path
+    return [*records, {"event": event}] if event else records
 
 
-def test_a_curve_has_the_measured_versions_and_a_longer_run_is_cut(tmp_path: Path) -> None:
-    short = history(tmp_path / "0", 0.1, None, 0.5)
-    longer = history(tmp_path / "1", 0.1, 0.2, 0.3, 0.9)
+def test_a_curve_has_the_measured_versions_and_a_longer_run_is_cut() -> None:
+    short = told(0.1, None, 0.5)
+    longer = told(0.1, 0.2, 0.3, 0.9)
     assert curve_of(short, "time", "accuracy") == Curve([5.0, 15.0], [0.1, 0.5], end=15.0)
     assert curve_of(short, "updates", "accuracy").at == [2, 6]
     compared = compare({"a": [short, longer]}, "updates", "accuracy")
@@ -123,16 +113,16 @@ def test_a_curve_has_the_measured_versions_and_a_longer_run_is_cut(tmp_path: Pat
     assert row["deviation"] == pytest.approx(np.std([0.3, 0.5], ddof=1))
 
 
-def test_a_run_that_a_metric_ended_keeps_its_last_value(tmp_path: Path) -> None:
-    ended = history(tmp_path / "0", 0.9, event="ends_early")
-    longer = history(tmp_path / "1", 0.1, 0.2, 0.3)
+def test_a_run_that_a_metric_ended_keeps_its_last_value() -> None:
+    ended = told(0.9, event="ends_early")
+    longer = told(0.1, 0.2, 0.3)
     compared = compare({"a": [ended], "b": [longer]}, "updates", "accuracy")
     assert compared is not None
     assert [compared.place, *(row["mean"] for row in compared.runs)] == ["6 updates", 0.9, 0.3]
 
 
-def test_nothing_is_compared_that_some_run_did_not_measure(tmp_path: Path) -> None:
-    known, unknown = history(tmp_path / "0", 0.9), history(tmp_path / "1", None)
+def test_nothing_is_compared_that_some_run_did_not_measure() -> None:
+    known, unknown = told(0.9), told(None)
     assert compare({"a": [known], "b": [unknown]}, "updates", "accuracy") is None
 
 
