@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from fanfold.coordinator.persistence.history import HISTORY
-from fanfold.runs.records import records_of
+from fanfold.coordinator.persistence.records import records_of
 from fanfold.runs.run import Run
 from fanfold.simulation import plot
 from fanfold.simulation.curves import Curve, curve_of

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self, overload
 
 from fanfold.coordinator.persistence.history import HISTORY
-from fanfold.runs.records import records_of
+from fanfold.coordinator.persistence.records import records_of
 from fanfold.runs.tables import table_of
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.coordinator import RoundClosed

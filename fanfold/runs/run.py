@@ -8,9 +8,9 @@ from torch import nn
 
 from fanfold.coordinator.evaluation.run_result import BEST, DIGEST, MODEL
 from fanfold.coordinator.persistence.history import HISTORY
+from fanfold.coordinator.persistence.records import records_of
 from fanfold.runs.history import History, Participation
 from fanfold.runs.load import load
-from fanfold.runs.records import records_of
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.coordinator import RoundClosed
 from fanfold.simulation import plot

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fanfold.coordinator.persistence.history import HISTORY
-from fanfold.runs.records import records_of
+from fanfold.coordinator.persistence.records import records_of
 from fanfold.runs.settings import TableName
 from fanfold.schemas.errors import InvalidInputError
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from fanfold.coordinator.persistence.records import Record, records_of
 from fanfold.coordinator.rounds.metric_goals import parse_metric
-from fanfold.runs.records import Record, records_of
 from fanfold.schemas.events.commands import Compared, PlotWritten
 from fanfold.schemas.events.event import Say
 from fanfold.simulation import plot

@@ -10,7 +10,7 @@ from named_events import named
 from rich.console import Console
 
 from fanfold.api.round_rules import rounds_of
-from fanfold.runs.records import records_of
+from fanfold.coordinator.persistence.records import records_of
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.commands import Compared
 from fanfold.simulation.comparison import compare

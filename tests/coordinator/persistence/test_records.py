@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fanfold.runs.records import records_of
+from fanfold.coordinator.persistence.records import records_of
 from fanfold.runs.run import Run
 from fanfold.schemas.errors import InvalidInputError
 
