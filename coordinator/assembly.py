@@ -21,14 +21,14 @@ from fanfold.coordinator.border import audited, border_of, sender_check_of
 from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.broker.connections import connect
 from fanfold.coordinator.broker.encoded_version import VersionBytes
-from fanfold.coordinator.broker.federation_queues import FederationQueues
+from fanfold.coordinator.broker.federation_queues import FederationQueues, window_of
 from fanfold.coordinator.broker.leadership import Leadership
 from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.broker.recovery import Recovery
 from fanfold.coordinator.committer import Committer
 from fanfold.coordinator.evaluation.evaluator import Evaluator
 from fanfold.coordinator.evaluation.run_result import BEST, RunResult
-from fanfold.coordinator.event_loop import EventLoop
+from fanfold.coordinator.event_loop import CloseRound, EventLoop
 from fanfold.coordinator.observer import Observer, Unobserved
 from fanfold.coordinator.persistence.disk_retry import DiskRetry
 from fanfold.coordinator.persistence.run_store import RunStore
@@ -62,12 +62,8 @@ STOP_SECONDS = 5.0
 """How long a publish under way may go on after SIGTERM."""
 EVENT_BUFFER_BYTES = 16 << 20
 """What may wait between reading and folding: four chunks keep either busy, more is only memory."""
-WINDOW_VERSIONS = 64
-"""So many whole updates may be unacknowledged; classic queues hold them on disk."""
 LEAST_CHUNK_BYTES = 64 << 10
 """Of updates in several chunks: smaller ones would fill the window with next to nothing."""
-LEAST_WINDOW, LARGEST_WINDOW = 512, 65_535
-"""In chunks. AMQP counts the window in 16 bits."""
 
 OnReady = Callable[[Callable[[str], None]], None]
 """Is given the function that stops the service, for a signal handler."""
@@ -80,6 +76,7 @@ def serve(
     on_ready: OnReady,
     observer: Observer | None = None,
     wall_clock: Clock | None = None,
+    on_round: Callable[[Callable[[], None]], None] = lambda _close: None,
 ) -> RunResult:
     """Run one coordinator until its run is finished or it is stopped.
 
@@ -89,6 +86,7 @@ def serve(
         on_ready: is given the function that stops the coordinator.
         observer: sees it work.
         wall_clock: puts the time on the lines of the history.
+        on_round: is given the function that closes the open round once its quorum is met.
 
     Raises:
         InvalidInputError: if the task, the folder or the initial parameters cannot be used.
@@ -129,6 +127,7 @@ def serve(
         for connection in connections:
             connection.start()
         on_ready(stop)
+        on_round(lambda: event_buffer.put_event(CloseRound()))
         try:
             for connection in connections:
                 connection.wait_connected(settings.connect_seconds)
@@ -192,7 +191,6 @@ def assemble(
     run.leave_frozen(model.form.frozen_sha256)
     version_bytes = VersionBytes(run, settings, border)
     version_bytes()  # too many chunks are told before anything is sent
-    window = WINDOW_VERSIONS * (limits.max_bytes // settings.chunk_bytes + 1)
     state = FederationState(run, Presence(), Sampling(settings.policy, settings.seed))
     observer.attach(
         present=lambda: len(state.presence),
@@ -209,7 +207,7 @@ def assemble(
         channel=channel,
         publisher=publisher,
         version_bytes=version_bytes,
-        window=min(max(window, LEAST_WINDOW), LARGEST_WINDOW),
+        window=window_of(limits.max_bytes // settings.chunk_bytes + 1),
     )
     leader = Leadership(settings.federation, channel=channel, reader=reader, store=store, say=say)
     recovery = Recovery(

@@ -1,6 +1,7 @@
 """The coordinator's one loop: it takes the next event, and does what is due."""
 
 import math
+from dataclasses import dataclass
 
 from fanfold.coordinator.admission.admission import Admission
 from fanfold.coordinator.broker.publisher import Publisher
@@ -15,6 +16,11 @@ from fanfold.coordinator.rounds.reports import Traffic
 from fanfold.coordinator.upkeep import Upkeep
 from fanfold.schemas.errors import TransportError
 from fanfold.transport import Delivery, EventReader
+
+
+@dataclass(frozen=True, slots=True)
+class CloseRound:
+    """Somebody asks for the open round to close as soon as its quorum is met."""
 
 
 class EventLoop:
@@ -151,6 +157,9 @@ class EventLoop:
                 self._admission.take(event, self.reader.now)
             case Evaluated():
                 self._reporter.evaluated(event)
+            case CloseRound():
+                if self._state.round is not None:
+                    self._state.round.close_early()
             case Sent():
                 if not self._publisher.sent(event):
                     self._recovery.come_back()

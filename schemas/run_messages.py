@@ -9,7 +9,8 @@ from fanfold.schemas.messages import Digest, Document, Identifier, Message, Text
 MAX_OPEN_RUNS = 16
 """So many runs may be open at once: each has two connections of every participant."""
 
-TaskName = Annotated[str, StringConstraints(pattern=r"^[\w.:-]{1,200}$")]
+TASK_PATTERN = r"^[\w.:-]{1,200}$"
+TaskName = Annotated[str, StringConstraints(pattern=TASK_PATTERN)]
 """A built-in task, or `package.module:ClassName`."""
 
 

@@ -33,6 +33,8 @@ FRONT_DOOR: dict[str, set[str]] = {
     "simulation": set(),
     "runs": {"simulation"},
     "registry": {"runs"},
+    "serving": {"access", "api", "local", "registry"},
+    "operating": {"registry"},
     "report": {"runs"},
     "monitoring": {"access"},
     "page": {"runs", "report", "monitoring", "views"},
@@ -50,6 +52,9 @@ FRONT_DOOR: dict[str, set[str]] = {
         "local",
         "views",
         "api",
+        "registry",
+        "serving",
+        "operating",
     },
 }
 """Which packages in fanfold/ itself each of them may import."""

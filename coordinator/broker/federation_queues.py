@@ -9,7 +9,17 @@ from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.rounds.presence import Presence
 from fanfold.schemas.errors import QueueDownError, TransportError
 
+WINDOW_VERSIONS = 64
+"""So many whole updates may be unacknowledged; classic queues hold them on disk."""
+LEAST_WINDOW, LARGEST_WINDOW = 512, 65_535
+"""In chunks. AMQP counts the window in 16 bits."""
+
 log = structlog.get_logger()
+
+
+def window_of(chunks: int) -> int:
+    """Return how many chunks may be unacknowledged where an update has at most so many."""
+    return min(max(WINDOW_VERSIONS * chunks, LEAST_WINDOW), LARGEST_WINDOW)
 
 
 class FederationQueues:

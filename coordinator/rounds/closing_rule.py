@@ -88,6 +88,7 @@ class OpenRound:
     _deaf_why: set[str] = field(init=False, default_factory=set)
     _reminded_at: float = field(init=False, default=-math.inf)
     _missed_at: float = field(init=False, default=-math.inf)
+    _closes_early: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self._owing = list(self.expected)
@@ -230,8 +231,11 @@ class OpenRound:
     def may_close(self, now: float, present: AbstractSet[str]) -> bool:
         """Whether the round closes now.
 
-        The goal is reached, or the deadline has passed and the quorum is met.
+        The goal is reached, or the quorum is met and the deadline has passed, or somebody asked.
         """
-        return self.is_full(present) or (
-            now >= self.deadline and self.counted >= self.policy.quorum
-        )
+        is_time = self._closes_early or now >= self.deadline
+        return self.is_full(present) or (is_time and self.counted >= self.policy.quorum)
+
+    def close_early(self) -> None:
+        """Let the quorum be enough from now on."""
+        self._closes_early = True

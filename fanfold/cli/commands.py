@@ -14,10 +14,10 @@ from rich.console import Console
 from fanfold.access import credentials as credentials_file
 from fanfold.api.reading import read
 from fanfold.check.settings import CheckSettings
-from fanfold.cli import access_commands, identity_commands, logs, run_commands
+from fanfold.cli import access_commands, identity_commands, logs, run_commands, service_commands
 from fanfold.cli.help import GroupedCommand
 from fanfold.cli.options import options_of
-from fanfold.cli.signals import end, end_now, exit_code, stop_on_signals
+from fanfold.cli.signals import close_round_on_signal, end, end_now, exit_code, stop_on_signals
 from fanfold.coordinator.settings import CoordinatorSettings, RoundSettings
 from fanfold.keeper.settings import KeeperSettings
 from fanfold.local.parent_watch import end_with_parent
@@ -124,6 +124,7 @@ def coordinator(
             settings,
             say=view.say,
             on_ready=stop_on_signals,
+            on_round=close_round_on_signal,
             observer=Observers(metrics, event_log),
             wall_clock=utc_now,
         )
@@ -246,6 +247,7 @@ def check(*, json: Json = False, **options: Any) -> None:
 
 
 run_commands.add_to(app)
+service_commands.add_to(app)
 access_commands.add_to(app)
 identity_commands.add_to(app)
 

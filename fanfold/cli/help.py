@@ -65,6 +65,50 @@ EXAMPLES = {
         "fanfold coordinator --broker amqp://me:secret@broker --min-participants 3",
         "fanfold coordinator --credentials coordinator.credentials.json --out runs/scans",
     ),
+    "serve": (
+        "fanfold serve --broker amqp://me:secret@broker --out runs/service",
+        "fanfold serve --credentials coordinator.credentials.json --parallel-runs 3",
+    ),
+    "submit": (
+        "fanfold submit --task radiology:Radiology --rounds 50 --name first",
+        "fanfold submit --from first@best --lr 0.01 --priority 5",
+    ),
+    "runs": (
+        "fanfold runs --credentials ada.credentials.json",
+        "fanfold runs --federation scans --json",
+    ),
+    "show": (
+        "fanfold show first --credentials ada.credentials.json",
+        "fanfold show first --json",
+    ),
+    "compare": (
+        "fanfold compare first second",
+        "fanfold compare first second --json",
+    ),
+    "pull": (
+        "fanfold pull first --out first.safetensors",
+        "fanfold pull first --version best --out models/best.safetensors",
+    ),
+    "pause": (
+        "fanfold pause first",
+        "fanfold pause first --federation scans",
+    ),
+    "go-on": (
+        "fanfold go-on first",
+        "fanfold go-on first --json",
+    ),
+    "stop": (
+        "fanfold stop first",
+        "fanfold stop first --json",
+    ),
+    "close-round": (
+        "fanfold close-round first",
+        "fanfold close-round first --federation scans",
+    ),
+    "remove": (
+        "fanfold remove first",
+        "fanfold remove first --json",
+    ),
     "participant": (
         "fanfold participant --broker amqp://me:secret@broker --id charite --data /data",
         "fanfold participant --credentials charite.json --state-dir state --allow digits",

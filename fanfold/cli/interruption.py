@@ -9,6 +9,8 @@ HOW_TO_GO_ON = {
     "local": "the same command, without --fresh, goes on from the checkpoint in --out",
     "coordinator": "the same command, without --fresh, goes on from the checkpoint in --out; "
     "participants wait for it",
+    "serve": "the same command goes on with the queue and the open runs; participants wait for it",
+    "submit": "it may be in the queue all the same: `fanfold runs` tells",
     "participant": "the same command takes part again; without it the federation goes on",
     "status": "the federation goes on; the same command looks again",
     "simulate": "a simulation keeps no checkpoint: the same command begins it anew",

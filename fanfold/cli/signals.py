@@ -38,6 +38,11 @@ def stop_on_signals(stop: Callable[[str], None]) -> None:
         signal.signal(number, handle)
 
 
+def close_round_on_signal(close: Callable[[], None]) -> None:
+    """Let SIGUSR1 call `close`, which takes no lock that the interrupted code may hold."""
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: threading.Thread(target=close).start())
+
+
 def exit_code(otherwise: int) -> int:
     """Return the exit code of a command that ends before its work is done."""
     return INTERRUPTED if _received[:1] == [signal.SIGINT] else otherwise

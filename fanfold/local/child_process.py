@@ -80,14 +80,23 @@ class ChildProcess:
         if self._process.stdin is not None:
             self._process.stdin.close()
 
+    def error_message(self) -> str | None:
+        """Return the sentence that its log ends with; None where it ends with something else."""
+        *_, last = ["", *self._log_lines()]
+        return last.removeprefix("fanfold: ") if last.startswith("fanfold: ") else None
+
     def reason_of_the_end(self) -> str:
         """Return why it ended: its error message, or else the last lines of its log."""
-        lines = self._log.read_text(errors="replace").splitlines()
-        if lines and lines[-1].startswith("fanfold: "):
-            return lines[-1].removeprefix("fanfold: ")
+        message = self.error_message()
+        if message is not None:
+            return message
+        lines = self._log_lines()
         code = self._process.poll() or 0
         killed = f"{self.name} was killed by {signal.Signals(-code).name}; " if code < 0 else ""
         return "\n".join([f"{killed}the end of {self._log}:", *lines[-LOG_LINES:]])
+
+    def _log_lines(self) -> list[str]:
+        return self._log.read_text(errors="replace").splitlines()
 
     def _listen(self) -> None:
         if self._process.stdout is not None:

@@ -5,18 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.learning.placement import place, sharers
 from fanfold.local.data_folders import COORDINATOR
+from fanfold.local.flags import flags_of
 from fanfold.local.settings import LocalSettings
 from fanfold.participant.settings import ExamplePrivacySettings
 
 
 def coordinator_command(settings: LocalSettings, devices: Sequence[str] = ()) -> list[str]:
     """Return the arguments of `fanfold` that run the coordinator, and print its events as JSON."""
-    return ["coordinator", *_flags(coordinator_settings(settings, devices)), "--json"]
+    return ["coordinator", *flags_of(coordinator_settings(settings, devices)), "--json"]
 
 
 def coordinator_settings(
@@ -88,7 +87,7 @@ def participant_command(
     given = [
         f"--{flag.replace('_', '-')}={value}" for flag, value in flags.items() if value is not None
     ]
-    return ["participant", *given, *masks, *_flags(ExamplePrivacySettings(**choices))]
+    return ["participant", *given, *masks, *flags_of(ExamplePrivacySettings(**choices))]
 
 
 def keys_of(settings: LocalSettings, name: str) -> Path:
@@ -106,20 +105,3 @@ def _states(settings: LocalSettings) -> Path | None:
     if settings.state_dir is None and (has_noise or settings.dp_sgd_clip is not None):
         return settings.out / "participants"
     return settings.state_dir
-
-
-def _flags(settings: BaseModel) -> list[str]:
-    """Return the options for all settings that differ from their defaults."""
-    flags = []
-    for name, field in type(settings).model_fields.items():
-        value = getattr(settings, name)
-        option = name.replace("_", "-")
-        if value == field.get_default():
-            continue
-        if isinstance(value, tuple):
-            flags += [f"--{option}={each}" for each in value]
-        elif isinstance(value, bool):
-            flags.append(f"--{option}" if value else f"--no-{option}")
-        else:
-            flags.append(f"--{option}={value}")
-    return flags

@@ -7,6 +7,7 @@ There is no second truth: the queue and all listings are read from these files. 
 a whole, so whoever reads sees what was before a change or what is after it, also after a crash.
 """
 
+import json
 import shutil
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.names import is_identifier
 from fanfold.storage.disk import replacing, sync_folder
 
-RECORD = "run.json"
+RECORD, REMOVALS = "run.json", "removals.json"
+MOST_REMOVALS = 1000
 
 
 class Registry:
@@ -74,17 +76,31 @@ class Registry:
         with replacing(folder / RECORD) as file:
             file.write(record.model_dump_json(indent=1).encode() + b"\n")
 
-    def remove(self, run: str) -> None:
-        """Remove a run and all of its files, at once as others see it.
+    def remove(self, run: str, *, request: str) -> None:
+        """Remove a run and all of its files, at once as others see it; one that is gone is fine.
+
+        Args:
+            run: its name.
+            request: the id of who asked for it, which is remembered first.
 
         Raises:
             OSError: if the disk refuses.
         """
-        self._removed.mkdir(exist_ok=True)
-        shutil.rmtree(self._removed / run, ignore_errors=True)
-        self.folder_of(run).replace(self._removed / run)
-        sync_folder(self._runs)
+        with replacing(self.folder / REMOVALS) as file:
+            ids = [*self.removals(), request][-MOST_REMOVALS:]
+            file.write(json.dumps(ids).encode())
+        if self.folder_of(run).exists():
+            self._removed.mkdir(exist_ok=True)
+            shutil.rmtree(self._removed / run, ignore_errors=True)
+            self.folder_of(run).replace(self._removed / run)
+            sync_folder(self._runs)
         self.sweep()
+
+    def removals(self) -> list[str]:
+        """Return the ids of the last requests that removed a run, the newest last."""
+        path = self.folder / REMOVALS
+        ids: list[str] = json.loads(path.read_bytes()) if path.exists() else []
+        return ids
 
     def sweep(self) -> None:
         """Delete what is left of runs that were removed."""

@@ -54,6 +54,9 @@ SENTENCES = {
         "the broker stays until Ctrl-C: management UI {management}, user {user}, "
         "password {password} (also in {password_file})"
     ),
+    "service_started": (
+        "the federation {federation} is served: {runs} runs in {folder}, {parallel_runs} at a time"
+    ),
     "standing_by": "another coordinator runs the federation {federation}: standing by",
     "id_taken": "another instance holds the id {participant}: trying again until it is free",
     "folder_locked": (

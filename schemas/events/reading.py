@@ -17,11 +17,12 @@ from fanfold.schemas.events import (
     live,
     participant,
     run_folder,
+    service,
     shared,
 )
 from fanfold.schemas.events.event import Event, UnknownEvent
 
-MODULES = (coordinator, run_folder, live, participant, keeper, shared, commands)
+MODULES = (coordinator, run_folder, live, participant, keeper, service, shared, commands)
 """Where the events are."""
 
 

@@ -92,10 +92,12 @@ def test_a_run_that_is_removed_is_gone_with_its_files(tmp_path: Path) -> None:
     for _ in range(2):
         registry.write(record())
         (registry.folder_of("first") / "history.jsonl").touch()
-        registry.remove("first")
+        registry.remove("first", request="r1")
         assert registry.all() == []
         (tmp_path / "removed" / "first").mkdir(parents=True)  # as after a kill
     registry.sweep()
+    registry.remove("first", request="r2")  # which comes again, and the run is gone
+    assert registry.removals() == ["r1", "r1", "r2"]
     assert not (tmp_path / "removed").exists()
 
 
@@ -109,7 +111,7 @@ def test_a_lineage_goes_back_to_a_run_that_began_anew(tmp_path: Path) -> None:
         ("b", 5),
         ("a", 3),
     ]
-    registry.remove("b")
+    registry.remove("b", request="r2")
     assert [each.run for each in lineage_of(registry, youngest)] == ["b"]
 
 

@@ -1,0 +1,1 @@
+"""What an operator asks of `fanfold serve`, from anywhere that reaches the broker."""

@@ -1,0 +1,1 @@
+"""`fanfold serve`: a resident coordinator that works off a queue of runs."""

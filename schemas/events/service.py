@@ -1,0 +1,18 @@
+"""Events of a resident coordinator, `fanfold serve`, beside those of its runs."""
+
+from dataclasses import dataclass
+
+from fanfold.schemas.events.event import Event
+
+
+@dataclass(frozen=True)
+class ServiceStarted(Event):
+    """The service is connected to its broker."""
+
+    federation: str
+    folder: str
+    """Of the registry."""
+    runs: int
+    """In the registry."""
+    parallel_runs: int
+    """So many may be open at a time."""
