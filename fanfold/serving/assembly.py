@@ -93,7 +93,6 @@ def serve(
                 with consuming, publishing:
                     for connection in (consuming, publishing):
                         connection.wait_connected(settings.connect_seconds)
-                    say(_started(settings, registry))
                     service.run()
             finally:
                 processes.close()
@@ -143,6 +142,7 @@ def _service(
             most=settings.max_participants,
         ),
         say=say,
+        started=_started(settings, registry),
     )
 
 

@@ -8,6 +8,7 @@ import structlog
 from fanfold.schemas.errors import MalformedMessageError, TransportError
 from fanfold.schemas.events.coordinator import StandingBy
 from fanfold.schemas.events.event import Event, InRun, Say
+from fanfold.schemas.events.service import ServiceStarted
 from fanfold.schemas.run_messages import OpenRun
 from fanfold.serving.attendance import Attendance
 from fanfold.serving.channel import ServiceChannel
@@ -46,8 +47,9 @@ class Service:
         requests: Requests,
         attendance: Attendance,
         say: Say,
+        started: ServiceStarted,
     ) -> None:
-        """Hear nothing yet."""
+        """Hear nothing yet; `started` is told once requests arrive."""
         self._federation = federation
         self._channel = channel
         self._reader = reader
@@ -55,6 +57,7 @@ class Service:
         self._requests = requests
         self._attendance = attendance
         self._say = say
+        self._started = started
         self._try_at = 0.0
         self._has_begun = False
         self._stands_by = False
@@ -104,6 +107,7 @@ class Service:
         self._try_at, self._told = math.inf, None
         if not self._has_begun:
             self._has_begun = True
+            self._say(self._started)
             self._runs.begin()
 
     def _lock_and_receive(self) -> None:

@@ -7,7 +7,7 @@ from fanfold.schemas.events.event import Event
 
 @dataclass(frozen=True)
 class ServiceStarted(Event):
-    """The service is connected to its broker."""
+    """The service holds the federation, and operators are heard."""
 
     federation: str
     folder: str
