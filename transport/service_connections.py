@@ -59,7 +59,7 @@ def tls_of(settings: BrokerSettings) -> Tls | None:
 
 def connection_of(
     settings: BrokerSettings,
-    role: Literal["coordinator", "participant", "keeper"],
+    role: Literal["coordinator", "participant", "keeper", "service"],
     purpose: str,
     *,
     event_buffer: EventBuffer,

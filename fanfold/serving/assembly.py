@@ -23,12 +23,12 @@ from fanfold.serving.service import Service
 from fanfold.serving.settings import ServeSettings
 from fanfold.storage.disk import is_full_disk, until_there_is_room
 from fanfold.transport import (
-    Connection,
     EventBuffer,
     EventReader,
     Stop,
     StoppedError,
-    connection_tls,
+    connection_of,
+    tls_of,
 )
 
 PAUSE_SECONDS = 2.0
@@ -58,7 +58,11 @@ def serve(
     """
     event_buffer = EventBuffer()
     reader = EventReader(event_buffer)
-    consuming, publishing = _connections(settings, event_buffer)
+    tls = tls_of(settings)
+    consuming, publishing = (
+        connection_of(settings, "service", purpose, event_buffer=event_buffer, tls=tls)
+        for purpose in ("consumes", "publishes")
+    )
     channel = ServiceChannel(
         FederationNames(settings.federation),
         consuming=consuming,
@@ -153,27 +157,3 @@ def _started(settings: ServeSettings, registry: Registry) -> ServiceStarted:
         runs=len(registry.all()),
         parallel_runs=settings.parallel_runs,
     )
-
-
-def _connections(
-    settings: ServeSettings, event_buffer: EventBuffer
-) -> tuple[Connection, Connection]:
-    tls = connection_tls(
-        settings.broker,
-        ca_file=settings.ca_file,
-        certificate=settings.certificate,
-        key=settings.key,
-    )
-    consuming, publishing = (
-        Connection(
-            settings.broker,
-            name=f"{settings.federation} service {purpose}",
-            event_buffer=event_buffer,
-            client_properties={"federation": settings.federation, "role": "service"},
-            heartbeat_seconds=settings.heartbeat_seconds,
-            max_backoff_seconds=settings.reconnect_seconds,
-            tls=tls,
-        )
-        for purpose in ("consumes", "publishes")
-    )
-    return consuming, publishing

@@ -69,5 +69,5 @@ def test_a_shell_completes_commands_and_options() -> None:
         )
         return done.stdout.split()
 
-    assert candidates("fanfold co") == ["coordinator"]
+    assert candidates("fanfold coo") == ["coordinator"]
     assert candidates("fanfold coordinator --go") == ["--goal"]
