@@ -70,6 +70,10 @@ federations: $(VENV)/.stamp-dev rabbitmq ## Whole federations as processes that 
 walks: $(VENV)/.stamp-dev rabbitmq ## Walk as users do, from the README to what each came for (the operator: make containers)
 	@$(VENV)/bin/python -m pytest -m slow tests/walks --ignore tests/walks/test_operator.py $(PYTEST_FLAGS)
 
+.PHONY: page-tests
+page-tests: $(VENV)/.stamp-dev rabbitmq ## Watch whole federations on the page, in Chromium
+	@$(VENV)/bin/python -m pytest -m slow tests/page $(PYTEST_FLAGS)
+
 .PHONY: faults
 faults: $(VENV)/.stamp-dev rabbitmq ## Whole federations whose broker, operators or participants misbehave, and one of 45 MB
 	@$(VENV)/bin/python -m pytest -m slow tests/faults tests/local/test_resnet.py $(PYTEST_FLAGS)

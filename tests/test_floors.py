@@ -38,7 +38,7 @@ FRONT_DOOR: dict[str, set[str]] = {
     "report": {"runs"},
     "monitoring": {"access"},
     "page": {"runs", "report", "monitoring", "views"},
-    "local": {"access"},
+    "local": {"access", "page"},
     "views": {"monitoring"},
     "api": {"access", "simulation", "runs", "monitoring", "local", "views"},
     "cli": {

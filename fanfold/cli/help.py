@@ -26,7 +26,7 @@ _NAMES = {
     FILES: (
         *("out", "resume", "accept_lost_history", "initial", "commit_seconds", "commit_updates"),
         "state_dir",
-        *("metrics_port", "tensorboard", "track", "log_format", "plot"),
+        *("metrics_port", "tensorboard", "track", "log_format", "plot", "page", "page_port"),
     ),
     BROKER: (
         *("broker", "ca_file", "certificate", "key", "shared_login", "require_login"),
@@ -136,6 +136,10 @@ EXAMPLES = {
     "page": (
         "fanfold page runs/first",
         "fanfold page runs --port 8700",
+    ),
+    "page-user": (
+        "fanfold page-user ada --users page-users.json --role operator",
+        "fanfold page-user bo --users page-users.json",
     ),
     "export": (
         "fanfold export runs/first --format csv",

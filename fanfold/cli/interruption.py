@@ -13,6 +13,7 @@ HOW_TO_GO_ON = {
     "submit": "it may be in the queue all the same: `fanfold runs` tells",
     "participant": "the same command takes part again; without it the federation goes on",
     "status": "the federation goes on; the same command looks again",
+    "page": "the runs go on; the same command shows them again",
     "simulate": "a simulation keeps no checkpoint: the same command begins it anew",
     "enroll": "part of it may be done: fanfold revoke ID, then enrol again",
     "revoke": "part of it may be done: the same command does the rest",

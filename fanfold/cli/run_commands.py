@@ -16,6 +16,7 @@ from fanfold.cli.signals import exit_code, stop_on_signals
 from fanfold.page.settings import PageSettings
 from fanfold.report.settings import ReportSettings
 from fanfold.runs.settings import ExportSettings
+from fanfold.schemas.errors import InvalidInputError
 from fanfold.views.view import JsonView, LinesView
 
 
@@ -23,6 +24,7 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands to the program."""
     for command in (export, report, page):
         app.command(cls=GroupedCommand)(command)
+    app.command(name="page-user", cls=GroupedCommand)(page_user)
 
 
 @options_of(ExportSettings)
@@ -77,3 +79,24 @@ def page(
     with JsonView() if json else LinesView() as view:
         serve(folder, settings, say=view.say, on_ready=stop_on_signals)
     sys.exit(exit_code(0))
+
+
+def page_user(
+    name: Annotated[str, typer.Argument(help="Under which somebody logs in at the page.")],
+    *,
+    users: Annotated[Path, typer.Option(help="File of the page's users; made if need be.")],
+    role: Annotated[
+        str, typer.Option(help="viewer, or operator, who may also act.", show_default=True)
+    ] = "viewer",
+) -> None:
+    """Add a user of the page, or change one; the password is asked for, or read from a pipe."""
+    from fanfold.page.users import set_user  # noqa: PLC0415 - see above
+
+    if role not in ("viewer", "operator"):
+        raise InvalidInputError(f"--role {role!r} must be viewer or operator")
+    if sys.stdin.isatty():
+        password = typer.prompt(f"Password of {name}", hide_input=True, confirmation_prompt=True)
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    set_user(users, name, "operator" if role == "operator" else "viewer", password)
+    sys.stdout.write(f"{name} is a user of {users}: {role}\n")

@@ -18,6 +18,8 @@ from fanfold.local.data_folders import COORDINATOR
 from fanfold.local.keepers import keeper_commands, with_keepers
 from fanfold.local.parent_watch import VARIABLE as END_WITH_PARENT
 from fanfold.local.settings import LocalSettings
+from fanfold.page.serving import served
+from fanfold.page.settings import PageSettings
 from fanfold.participant.assembly import build_task
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.errors import FederationFailedError, InvalidInputError, StoppedError
@@ -25,6 +27,7 @@ from fanfold.schemas.events.commands import (
     BrokerKept,
     BrokerStarted,
     KeeperExited,
+    PageServed,
     ParticipantExited,
 )
 from fanfold.schemas.events.coordinator import RunFinished
@@ -92,6 +95,9 @@ def run(
             reason = "the broker is not ours: --broker or the environment names it"
             view.say(OptionWithoutEffect("--keep-broker", reason))
         kept = node if settings.keep_broker else None
+        if settings.page:
+            address = PageSettings.model_validate({"port": settings.page_port})
+            view.say(PageServed(stack.enter_context(served(settings.out, address))))
         say: Say = view.say
         if kept is not None:
             password_file = settings.out / "management-password"
@@ -105,7 +111,7 @@ def run(
             node.wait_ready()
             view.say(BrokerStarted("a private RabbitMQ node on this machine"))
         federation.run()
-        if kept is not None:
+        if kept is not None or settings.page:
             until_stopped: queue.SimpleQueue[str] = queue.SimpleQueue()
             on_ready(until_stopped.put)
             until_stopped.get()

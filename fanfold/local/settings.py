@@ -52,6 +52,12 @@ class LocalSettings(HostedRoundSettings, ExamplePrivacySettings):
         False, description="Leave the private broker and its management UI running until Ctrl-C."
     )
 
+    page: bool = Field(
+        False,
+        description="Show the run in a browser as it goes, until Ctrl-C; prints the address.",
+    )
+    page_port: int = Field(0, ge=0, le=65_535, description="Port of --page; a free one by default.")
+
     sealed: bool = Field(
         False,
         description="Seal and sign all messages, with keys that are made for the purpose in --out.",

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -21,13 +22,16 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 import fanfold.report
+from fanfold.page.actions import ACTIONS, DONE, Operations
 from fanfold.page.catalogue import Catalogue
 from fanfold.page.curves import MOST_RUNS, curves_of
+from fanfold.page.guard import Guard, NotLoggedInError, to_login
 from fanfold.page.headers import SecureHeaders
 from fanfold.page.screen import Screen, Seen
 from fanfold.page.templates import rendered
 from fanfold.page.watched_run import BEST, MODEL
 from fanfold.report.run_data import RunData
+from fanfold.schemas.errors import InvalidInputError
 
 STATIC = Path(__file__).parent / "static"
 LOOK = Path(fanfold.report.__file__).parent / "look.css"
@@ -43,11 +47,22 @@ class Page:
 
     Args:
         catalogue: which runs there are.
+        guard: who may look, and who may act.
+        operations: does what operators ask; None where there is only a folder.
         is_ending: whether the server ends, and with it every stream.
     """
 
-    def __init__(self, catalogue: Catalogue, *, is_ending: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        *,
+        guard: Guard,
+        operations: Operations | None,
+        is_ending: Callable[[], bool],
+    ) -> None:
         self._catalogue = catalogue
+        self._guard = guard
+        self._operations = operations
         self._is_ending = is_ending
         self._viewers = 0
 
@@ -59,47 +74,96 @@ class Page:
                 Route("/compare", self.compare),
                 Route("/compare/curves", self.compared_curves),
                 Route("/health", health),
+                Route("/login", self._guard.show_login),
+                Route("/login", self._guard.login, methods=["POST"]),
+                Route("/logout", self._guard.logout, methods=["POST"]),
                 Route("/static/look.css", look),
                 Mount("/static", StaticFiles(directory=STATIC)),
                 Route("/runs/{name:path}/stream", self.stream),
                 Route("/runs/{name:path}/{file}.safetensors", self.model),
+                Route("/runs/{name:path}/do", self.act, methods=["POST"]),
                 Route("/runs/{name:path}", self.run),
             ],
             middleware=[Middleware(SecureHeaders, hosts=hosts)],
-            exception_handlers={HTTPException: problem},
+            exception_handlers={
+                HTTPException: problem,
+                InvalidInputError: problem,
+                NotLoggedInError: to_login,
+            },
         )
 
-    async def runs(self, _request: Request) -> Response:
+    async def runs(self, request: Request) -> Response:
         """List the runs; a single one is shown at once."""
+        viewer = self._guard.viewer(request)
         listed = await asyncio.to_thread(self._catalogue.listed)
         if len(listed) == 1:
-            return RedirectResponse(f"/runs/{listed[0].name}", status_code=303)
-        text = rendered("runs.html.jinja", runs=listed, problem="", viewer=None)
+            return RedirectResponse(f"/runs/{quote(listed[0].name)}", status_code=303)
+        text = rendered("runs.html.jinja", runs=listed, viewer=viewer)
         return HTMLResponse(text)
 
     async def run(self, request: Request) -> Response:
         """Show a run; its stream brings what there is to see."""
+        viewer = self._guard.viewer(request)
         screen = self._screen(request)
-        text = rendered("run.html.jinja", name=screen.run.name, viewer=None, actions="")
+        said = [] if viewer is None else viewer.session.said
+        text = rendered(
+            "run.html.jinja",
+            name=screen.run.name,
+            viewer=viewer,
+            said=said,
+            may_act=self._operations is not None and viewer is not None,
+        )
+        said.clear()
         return HTMLResponse(text)
+
+    async def act(self, request: Request) -> Response:
+        """Do what an operator asks, and show the run again with what came of it."""
+        viewer, form = await self._guard.operator(request)
+        run = self._screen(request).run.name
+        participant = form.get("participant", "")
+        action = next((each for each in ACTIONS if each == form.get("action")), None)
+        if self._operations is None or (action is None and not participant):
+            raise HTTPException(400, "that cannot be done here")
+        try:
+            if action is None:
+                await asyncio.to_thread(self._operations.revoke, participant, who=viewer.name)
+                said = f"{participant} is revoked: its login is gone"
+            else:
+                await asyncio.to_thread(self._operations.do, run, action, who=viewer.name)
+                said = DONE[action].format(run=run)
+            viewer.session.said.append((said, False))
+        except InvalidInputError as refusal:
+            viewer.session.said.append((str(refusal), True))
+        return RedirectResponse(f"/runs/{quote(run)}", status_code=303)
 
     async def stream(self, request: Request) -> Response:
         """Send a run's news as they come, as server-sent events."""
+        self._guard.viewer(request)
         screen = self._screen(request)
         if self._viewers >= MOST_VIEWERS:
             raise HTTPException(503, f"{MOST_VIEWERS} browsers look already: close some of them")
         return StreamingResponse(
-            self._news(screen),
+            self._news(screen, is_welcome=lambda: self._is_welcome(request)),
             media_type="text/event-stream",
             headers={"X-Accel-Buffering": "no"},  # a proxy would keep the events back
         )
 
-    async def _news(self, screen: Screen) -> AsyncIterator[str]:
+    def _is_welcome(self, request: Request) -> bool:
+        """Whether who looks may still do so."""
+        try:
+            self._guard.viewer(request)
+        except NotLoggedInError:
+            return False
+        return True
+
+    async def _news(self, screen: Screen, *, is_welcome: Callable[[], bool]) -> AsyncIterator[str]:
         seen, quiet, problem_told = Seen(), 0, ""
         self._viewers += 1
         try:
             while not self._is_ending():
                 quiet += 1
+                if quiet % BEAT_LOOKS == 0 and not is_welcome():
+                    return
                 try:
                     frame = await asyncio.to_thread(screen.news, seen)
                 except OSError as error:
@@ -119,6 +183,7 @@ class Page:
 
     async def model(self, request: Request) -> Response:
         """Send a model's file."""
+        self._guard.viewer(request)
         screen = self._screen(request)
         name = f"{request.path_params['file']}.safetensors"
         path = screen.run.folder / name
@@ -128,13 +193,15 @@ class Page:
 
     async def compare(self, request: Request) -> Response:
         """Show the curves of several runs over each other."""
+        viewer = self._guard.viewer(request)
         runs = await asyncio.to_thread(self._compared, request)
         curves = curves_of(runs)
-        text = rendered("compare.html.jinja", names=list(runs), curves=curves, viewer=None)
+        text = rendered("compare.html.jinja", names=list(runs), curves=curves, viewer=viewer)
         return HTMLResponse(text)
 
     async def compared_curves(self, request: Request) -> Response:
         """Send the curves alone, as they are now."""
+        self._guard.viewer(request)
         runs = await asyncio.to_thread(self._compared, request)
         return HTMLResponse(rendered("curves.html.jinja", curves=curves_of(runs)))
 
@@ -168,7 +235,7 @@ async def look(_request: Request) -> Response:
 
 async def problem(_request: Request, error: Exception) -> Response:
     """Say in words why something cannot be shown."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
+    status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.CONFLICT
     text = error.detail if isinstance(error, HTTPException) else str(error)
     title = "Not found" if status == HTTPStatus.NOT_FOUND else "That is not possible"
     return HTMLResponse(

@@ -1,7 +1,8 @@
 """`fanfold page`: the page of a folder, until somebody stops it."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,18 +31,29 @@ def serve(
         InvalidInputError: if there is no such folder, the port cannot be used, or packages are
             missing.
     """
-    check_packages()
     if not folder.is_dir():
         raise InvalidInputError(
             f"{folder} is no folder; name the one that a run was given as --out, or one above it"
         )
+    ended = threading.Event()
+    with served(folder, settings) as url:
+        on_ready(lambda _reason: ended.set())
+        say(PageServed(url))
+        ended.wait()
+
+
+@contextmanager
+def served(folder: Path, settings: PageSettings) -> Iterator[str]:
+    """Serve the page of a folder, which may come to be later; yield the address.
+
+    Raises:
+        InvalidInputError: if the address cannot be used, or packages are missing.
+    """
+    check_packages()
     from fanfold.page.server import PageServer  # noqa: PLC0415 - its packages are an extra
 
-    ended = threading.Event()
     with PageServer(folder, settings) as server:
-        on_ready(lambda _reason: ended.set())
-        say(PageServed(server.url))
-        ended.wait()
+        yield server.url
 
 
 def check_packages() -> None:

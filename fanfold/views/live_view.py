@@ -10,6 +10,7 @@ from rich.text import Text
 from fanfold.schemas.events.commands import (
     BrokerKept,
     Compared,
+    PageServed,
     ParticipantExited,
     PlotWritten,
     SimulationFinished,
@@ -109,6 +110,7 @@ LASTING = (
     EndsEarly,
     RunFinished,
     BrokerKept,
+    PageServed,
     SimulationFinished,
     PlotWritten,
     OptionWithoutEffect,

@@ -132,7 +132,7 @@ def test_the_page_answers_under_its_own_names_alone(page: httpx.Client) -> None:
     """Another site cannot have a visitor's browser read it under a name that leads here."""
     answer = page.get("/", headers={"host": "evil.example:80"})
     assert answer.status_code == 421
-    assert answer.text == "this page answers as 127.0.0.1, localhost alone\n"
+    assert answer.text == "this page answers as 127.0.0.1, [::1], localhost alone\n"
     port = page.base_url.port
     assert page.get("/health", headers={"host": f"localhost:{port}"}).text == "alive\n"
 
