@@ -2,6 +2,9 @@
 
 One JSON object a line, chained by hashes (`storage/chained_lines.py`) and synced. What is promised
 is that the updates of a set belong to it alone; whoever restores an old journal breaks it.
+
+Promises are as many as updates. Refusals cost whoever asks nothing, so that they must not fill the
+disk: the first `WHOLE_REFUSALS` are written, and later ones if their number is a power of two.
 """
 
 import fcntl
@@ -17,6 +20,9 @@ from fanfold.storage.chained_lines import START, chained, follows
 from fanfold.storage.disk import sync_folder, until_there_is_room
 
 FILE = "journal.jsonl"
+WHOLE_REFUSALS = 4096
+NAMED_MEMBERS = 16
+"""So many members of a refused set are named; its digest is of all of them."""
 UpdateName: TypeAlias = tuple[str, str, int]
 """Run, participant and base version."""
 
@@ -38,6 +44,7 @@ class Journal:
         self._clock, self._pause = clock, pause
         self._sets: dict[UpdateName, str] = {}
         self._chain, self._length = START, 0
+        self._refusals = 0
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = self.path.open("a+b", buffering=0)
@@ -72,11 +79,23 @@ class Journal:
         self._sets.update(dict.fromkeys(updates, set_digest))
 
     def refuse(self, set_digest: str, updates: Sequence[UpdateName], reason: str) -> None:
-        """Write down what was asked for and not told."""
-        run = updates[0][0]
-        members = [[participant, version] for _, participant, version in updates]
-        refused = {"event": "refused", "run": run, "set": set_digest, "reason": reason}
-        self._append({**refused, "members": members})
+        """Write down what was asked for and not told, unless that was very often already."""
+        self._refusals += 1
+        number = self._refusals
+        if number > WHOLE_REFUSALS and number.bit_count() > 1:
+            return
+        named = updates[:NAMED_MEMBERS]
+        self._append(
+            {
+                "event": "refused",
+                "number": number,
+                "run": updates[0][0],
+                "set": set_digest,
+                "reason": reason,
+                "of": len(updates),
+                "members": [[participant, version] for _, participant, version in named],
+            }
+        )
 
     def close(self) -> None:
         """Close the file, and let another process have the folder."""
@@ -112,6 +131,8 @@ class Journal:
                 if record["event"] == "set":
                     for participant, version in record["members"]:
                         self._sets[record["run"], participant, version] = record["set"]
+                else:
+                    self._refusals = record.get("number", self._refusals + 1)
                 self._chain, self._length = chain, self._length + len(line)
 
 

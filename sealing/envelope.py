@@ -9,7 +9,7 @@ key for one of them. See "Sealed messages" in `docs/protocol.md`. All of it is p
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Self
 
@@ -110,26 +110,22 @@ def enclose(
     return room
 
 
-@dataclass(frozen=True, slots=True)
 class Agreement:
-    """An ephemeral key pair that agrees with one reader after another."""
+    """An ephemeral key pair that agrees with one reader after another.
 
-    secret: bytes = field(repr=False)
-    """32 bytes; made at random, or derived so that the same message is sealed the same."""
+    Args:
+        secret: 32 bytes; made at random, or derived so that the same message is sealed the same.
+    """
 
-    @property
-    def public(self) -> bytes:
+    def __init__(self, secret: bytes) -> None:
+        self._key = X25519PrivateKey.from_private_bytes(secret)
+        self.public = self._key.public_key().public_bytes_raw()
         """The raw public key."""
-        return self._key.public_key().public_bytes_raw()
 
     def key_for(self, reader: PublicIdentity, sender: PublicIdentity, purpose: bytes) -> bytes:
         """Return the key that the sender shares with a reader for one purpose."""
         shared = self._key.exchange(X25519PublicKey.from_public_bytes(reader.agreement))
         return _agreed(shared, self.public, reader, sender, purpose)
-
-    @property
-    def _key(self) -> X25519PrivateKey:
-        return X25519PrivateKey.from_private_bytes(self.secret)
 
 
 MESSAGE, RUN_KEY = b"fanfold message 1", b"fanfold run key 1"

@@ -8,6 +8,7 @@ both sides trust: it is as public as a telephone number, and must be as right.
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Self
@@ -97,7 +98,7 @@ class PublicIdentity:
         return True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Identity:
     """Both halves of an identity's keys. Its `repr` shows none of them."""
 
@@ -165,7 +166,7 @@ class Identity:
         except OSError as error:
             raise InvalidInputError(f"{folder} cannot be written: {error.strerror}") from None
 
-    @property
+    @cached_property
     def public(self) -> PublicIdentity:
         """The halves that others may know."""
         return PublicIdentity(

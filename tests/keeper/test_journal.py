@@ -1,12 +1,14 @@
 """Facts about a keeper's journal: what it promised is on the disk, and nobody changed it."""
 
+import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from keeper_trials import NAMES, Federation, wanted
+from keeper_trials import NAMES, Federation, clock, fail, wanted
 
-from fanfold.keeper.journal import FILE
+from fanfold.keeper.journal import FILE, NAMED_MEMBERS, WHOLE_REFUSALS, Journal
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.keeper_messages import Masks
 
@@ -54,3 +56,21 @@ def test_a_promise_is_on_the_disk_before_it_is_answered(
             answering.answer(request)
     assert made.journals[-1].set_of(("r1", "ann", 3)) is None
     assert isinstance(answering.answer(request)[0], Masks)
+
+
+def test_refusals_cannot_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After many of them only the powers of two are written, also by the next process."""
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)  # the disk is not what is tested
+    many = [("r1", f"p{index}", 3) for index in range(1000)]
+    for _ in range(2):
+        journal = Journal(tmp_path, clock, pause=fail)
+        for _ in range(WHOLE_REFUSALS):
+            journal.refuse("0" * 64, many, "no")
+        journal.close()
+    records = [json.loads(line) for line in (tmp_path / FILE).read_text().splitlines()]
+    assert [each["number"] for each in records] == [
+        *range(1, WHOLE_REFUSALS + 1),
+        2 * WHOLE_REFUSALS,
+    ]
+    assert {each["of"] for each in records} == {1000}
+    assert {len(each["members"]) for each in records} == {NAMED_MEMBERS}

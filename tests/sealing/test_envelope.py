@@ -100,13 +100,14 @@ def test_what_is_longer_than_the_reader_takes_is_refused_before_it_is_opened() -
 
 
 def test_a_key_is_agreed_by_one_reader_for_one_sender_and_one_purpose() -> None:
-    ephemeral = Agreement(secrets.token_bytes(32))
+    secret = secrets.token_bytes(32)
+    ephemeral = Agreement(secret)
     key = ephemeral.key_for(HUB.public, ALICE.public, MESSAGE)
     assert agreed_key(HUB, ephemeral.public, ALICE.public, MESSAGE) == key
     assert agreed_key(HUB, ephemeral.public, BOB.public, MESSAGE) != key
     assert agreed_key(HUB, ephemeral.public, ALICE.public, RUN_KEY) != key
     assert agreed_key(BOB, ephemeral.public, ALICE.public, MESSAGE) != key
-    assert ephemeral.secret.hex() not in repr(ephemeral)
+    assert secret.hex() not in repr(ephemeral)
 
 
 def test_an_ephemeral_key_that_gives_zeros_is_refused() -> None:
