@@ -14,6 +14,11 @@ from fanfold.schemas.events.coordinator import (
 )
 from fanfold.schemas.events.event import Event, Say
 from fanfold.schemas.timestamps import Clock
+from fanfold.sealing.audit_trail import AuditTrail
+from fanfold.sealing.coordinator_border import CoordinatorBorder
+from fanfold.sealing.identity import Identity
+from fanfold.sealing.roster import RosterFile
+from fanfold.sealing.run_keys import RunKeys
 
 _NEWS = {
     ParticipantJoined: "joined",
@@ -36,12 +41,6 @@ def border_of(settings: CoordinatorSettings) -> CoordinatorsBorder:
                 "`fanfold identity DIR` and name them with --identity DIR"
             )
         return IN_CLEAR
-    # Loaded only where somebody asks for it.
-    from fanfold.sealing.coordinator_border import CoordinatorBorder  # noqa: PLC0415 - as said
-    from fanfold.sealing.identity import Identity  # noqa: PLC0415 - as said
-    from fanfold.sealing.roster import RosterFile  # noqa: PLC0415 - as said
-    from fanfold.sealing.run_keys import RunKeys  # noqa: PLC0415 - as said
-
     return CoordinatorBorder(
         Identity.read(settings.identity),
         roster=RosterFile(settings.roster or settings.identity),
@@ -62,8 +61,6 @@ def audited(settings: CoordinatorSettings, clock: Clock | None, say: Say) -> Say
     """Return what tells people, and writes into the audit trail who comes and goes."""
     if settings.identity is None or clock is None:
         return say
-    from fanfold.sealing.audit_trail import AuditTrail  # noqa: PLC0415 - as said
-
     trail = AuditTrail(settings.roster or settings.identity, clock, by="coordinator")
 
     def tell(event: Event) -> None:

@@ -131,28 +131,20 @@ class Answering:
         reason = rules.problem(wanted, set_digest, self._journal)
         if reason is None and wanted.seeds:
             reason = rules.not_approved(wanted, set_digest)
-        sum_of_seeds = None
-        if reason is None:
-            try:
-                sum_of_seeds = self._opened(wanted)
-            except SeedsError as error:
-                reason = str(error)
-        told: dict[str, Any] = {"run": run, "version": wanted.version, "keeper": rules.place}
-        if reason is not None or sum_of_seeds is None:
-            reason = reason or "nothing to tell"
-            self._journal.refuse(set_digest, updates_of(wanted), reason)
-            signature = self._signed(mask_seeds.refusal(run, set_digest, reason))
-            return (
-                MasksRefused(**told, set_digest=set_digest, reason=reason, signature=signature),
-                None,
-            )
+        if reason is not None:
+            return self._refused(wanted, set_digest, reason), None
+        try:
+            seeds = self._opened(wanted)
+        except SeedsError as error:
+            return self._refused(wanted, set_digest, str(error)), None
+        told = self._told(wanted)
         updates = updates_of(wanted)
         if any(self._journal.set_of(each) is None for each in updates):
             self._journal.promise(set_digest, updates)
         if not wanted.seeds:
             signature = self._signed(mask_seeds.approval(run, set_digest))
             return SetApproved(**told, set_digest=set_digest, signature=signature), None
-        words = sum_of_masks(sum_of_seeds, wanted.words)
+        words = sum_of_masks(seeds, wanted.words)
         digest = mask_seeds.digest_of(words)
         signature = self._signed(mask_seeds.answer(run, set_digest, wanted.seeds, digest))
         masks = Masks(
@@ -163,6 +155,18 @@ class Answering:
             signature=signature,
         )
         return masks, words
+
+    def _told(self, wanted: MasksWanted) -> dict[str, Any]:
+        return {"run": wanted.run, "version": wanted.version, "keeper": self._rules.place}
+
+    def _refused(self, wanted: MasksWanted, set_digest: str, reason: str) -> MasksRefused:
+        self._journal.refuse(set_digest, updates_of(wanted), reason)
+        return MasksRefused(
+            **self._told(wanted),
+            set_digest=set_digest,
+            reason=reason,
+            signature=self._signed(mask_seeds.refusal(wanted.run, set_digest, reason)),
+        )
 
     def _opened(self, wanted: MasksWanted) -> list[bytes]:
         """Return the seeds that are asked for, of all members.

@@ -6,6 +6,8 @@ from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.border import IN_CLEAR, Border
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.timestamps import Clock
+from fanfold.sealing.identity import Identity, PublicIdentity
+from fanfold.sealing.participant_border import ParticipantBorder
 
 
 def border_of(settings: ParticipantSettings, clock: Clock | None) -> Border:
@@ -29,10 +31,6 @@ def border_of(settings: ParticipantSettings, clock: Clock | None) -> Border:
         )
     if clock is None:
         raise ValueError("a sealed participant needs a clock")
-    # Loaded only where somebody asks for it.
-    from fanfold.sealing.identity import Identity, PublicIdentity  # noqa: PLC0415 - as said
-    from fanfold.sealing.participant_border import ParticipantBorder  # noqa: PLC0415 - as said
-
     is_line = ":" in pinned
     return ParticipantBorder(
         Identity.read(settings.identity),

@@ -17,6 +17,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -61,8 +62,18 @@ def from_fixed(sums: Tensor, plan: FixedPlan) -> Tensor:
 
 def add_fixed(total: Tensor, more: Tensor) -> None:
     """Add `more` to `total` in place, modulo 2^32; both int32, contiguous, of one shape."""
-    here = total.view(-1).numpy().view(np.uint32)
-    np.add(here, more.contiguous().view(-1).numpy().view(np.uint32), out=here)
+    here = words_of(total)
+    np.add(here, words_of(more.contiguous()), out=here)
+
+
+def words_of(integers: Tensor) -> npt.NDArray[np.uint32]:
+    """Return integers as words, which add modulo 2^32, in the same memory.
+
+    Args:
+        integers: int32, contiguous, of any shape.
+    """
+    assert integers.dtype == torch.int32
+    return integers.view(-1).numpy().view(np.uint32)
 
 
 def fixed_deltas(

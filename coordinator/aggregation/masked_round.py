@@ -7,15 +7,13 @@ answer for one set alone.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from fanfold.coordinator.aggregation.fixed_round import FixedRound
 from fanfold.coordinator.aggregation.refusals import Reason, Refusal
 from fanfold.coordinator.aggregation.round_aggregation import Accepted, Parts
 from fanfold.coordinator.aggregation.running_sum import DELTA, RunningSum
-from fanfold.schemas.fixed_point import EXAMPLES
+from fanfold.schemas.fixed_point import EXAMPLES, words_of
 from fanfold.schemas.keeper_messages import Member
 from fanfold.schemas.messages import FixedPlan, MaskPlan, Update
 from fanfold.sealing.identity import PublicIdentity
@@ -90,7 +88,7 @@ class MaskedRound(FixedRound):
         for name in self._order:
             if name not in self.sums:
                 continue
-            words = self.sums[name].view(-1).numpy().view(np.uint32)
+            words = words_of(self.sums[name])
             words -= masks[begin : begin + len(words)]
             begin += len(words)
 
@@ -115,9 +113,3 @@ class MaskedRound(FixedRound):
         self.members = [Member.model_validate(each) for each in document["members"]]
         self.is_closed = document["closed"]
         return super().restore(document, parts)
-
-
-def words_of(masks: Tensor) -> Words:
-    """Return the words of a sum of masks as it travels, int32."""
-    assert masks.dtype == torch.int32
-    return masks.contiguous().view(-1).numpy().view(np.uint32)

@@ -1,11 +1,12 @@
 """Learns the sum of the masks of a round from the keepers, and takes it from the sum of updates."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import structlog
 
-from fanfold.coordinator.aggregation.masked_round import MaskedRound, words_of
+from fanfold.coordinator.aggregation.masked_round import MaskedRound
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.unmasking.keepers_asked import KeepersAsked
@@ -13,6 +14,7 @@ from fanfold.schemas.chunking import Assembly, ChunkHeader
 from fanfold.schemas.errors import FanfoldError, MalformedMessageError
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.events.keeper import WaitingForKeepers
+from fanfold.schemas.fixed_point import words_of
 from fanfold.schemas.keeper_messages import (
     Approval,
     Masks,
@@ -41,6 +43,23 @@ class KeepersRefusedError(FanfoldError):
     """Raised when keepers do not tell the masks of a round, and none is left who could."""
 
 
+@dataclass(frozen=True, slots=True)
+class OpenSet:
+    """The set of updates whose masks are being learned.
+
+    Attributes:
+        wanted: what keepers are asked for, without seeds and approvals.
+        digest: of the set.
+        asked: whom, and what they said.
+        masks: those told so far, summed, [words].
+    """
+
+    wanted: MasksWanted
+    digest: str
+    asked: KeepersAsked
+    masks: Words
+
+
 class Unmasking:
     """Asks, and adds up what is told. Belongs to the coordinator's work thread."""
 
@@ -57,10 +76,7 @@ class Unmasking:
         self._rule = rule
         self._publisher = publisher
         self._say = say
-        self._asked: KeepersAsked | None = None
-        self._wanted: MasksWanted | None = None
-        self._digest = ""
-        self._masks: Words | None = None
+        self._open: OpenSet | None = None
         self._assemblies: dict[str, Assembly] = {}
         self._tell_at = math.inf
 
@@ -72,7 +88,7 @@ class Unmasking:
     @property
     def is_done(self) -> bool:
         """Whether the masks of all seeds are known."""
-        return self._asked is not None and self._asked.is_done
+        return self._open is not None and self._open.asked.is_done
 
     def close_set(self) -> None:
         """Let no update into the set any more; to be committed before keepers are asked."""
@@ -81,23 +97,26 @@ class Unmasking:
     def begin(self, now: float) -> None:
         """Ask for the masks of the set, as it is in the checkpoint."""
         rule = self._rule
-        self._wanted = MasksWanted(
+        wanted = MasksWanted(
             run=self._run.run_id,
             version=self._run.version,
             words=rule.num_words,
             members=sorted(rule.members, key=lambda member: member.participant),
         )
-        self._digest = mask_seeds.digest_of_set(self._wanted)
-        self._asked = KeepersAsked(len(rule.keepers), AGAIN_SECONDS)
-        self._masks = np.zeros(rule.num_words, np.uint32)
+        self._open = OpenSet(
+            wanted,
+            digest=mask_seeds.digest_of_set(wanted),
+            asked=KeepersAsked(len(rule.keepers), AGAIN_SECONDS),
+            masks=np.zeros(rule.num_words, np.uint32),
+        )
         self._assemblies.clear()
         self._tell_at = now + TELL_SECONDS
-        self._ask(now)
+        self._ask(self._open, now)
 
     @property
     def due_at(self) -> float:
         """When `tend` has something to do."""
-        return math.inf if self._asked is None else min(self._asked.due_at, self._tell_at)
+        return math.inf if self._open is None else min(self._open.asked.due_at, self._tell_at)
 
     def tend(self, now: float) -> None:
         """Ask again who is silent, and say who it is.
@@ -105,16 +124,17 @@ class Unmasking:
         Raises:
             KeepersRefusedError: if too few are left who could tell.
         """
-        if self._asked is None:
+        if self._open is None:
             return
-        if self._asked.is_refused:
-            self._give_up(self._asked)
-        self._ask(now)
+        asked = self._open.asked
+        if asked.is_refused:
+            self._give_up(asked)
+        self._ask(self._open, now)
         if now >= self._tell_at:
             self._tell_at = math.inf
             keepers = self._rule.keepers
-            silent = tuple(keepers[each].name for each in self._asked.silent)
-            needed = self._asked.needed
+            silent = tuple(keepers[each].name for each in asked.silent)
+            needed = asked.needed
             if len(keepers) - len(silent) < needed:
                 self._say(WaitingForKeepers(self._run.version + 1, silent=silent, needed=needed))
 
@@ -123,32 +143,30 @@ class Unmasking:
 
         What is no answer to what was asked is dropped: anybody may write to that queue.
         """
-        if self._asked is None:
+        if self._open is None:
             return
         try:
-            decoded = self._assembled(delivery, now)
+            decoded = self._assembled(self._open, delivery, now)
             if decoded is not None:
-                self._take_answer(decoded)
+                self._take_answer(self._open, decoded)
         except MalformedMessageError as error:
             log.warning("no answer of a keeper", reason=str(error), sender=delivery.user_id)
 
     def finish(self) -> None:
         """Take the masks from the sum, once all are known."""
-        assert self._masks is not None
-        self._rule.unmask(self._masks)
-        self._asked = self._wanted = self._masks = None
+        assert self._open is not None
+        self._rule.unmask(self._open.masks)
+        self._open = None
         self._assemblies.clear()
 
-    def _ask(self, now: float) -> None:
-        asked, wanted = self._asked, self._wanted
-        assert asked is not None
-        assert wanted is not None
+    def _ask(self, open_set: OpenSet, now: float) -> None:
+        asked = open_set.asked
         for keeper, seeds in asked.questions(now):
             approvals = tuple(asked.approvals.values()) if seeds else ()
-            request = wanted.model_copy(update={"seeds": seeds, "approvals": approvals})
+            request = open_set.wanted.model_copy(update={"seeds": seeds, "approvals": approvals})
             self._publisher.ask_keeper(self._rule.keepers[keeper].name, request)
 
-    def _assembled(self, delivery: Delivery, now: float) -> Decoded | None:
+    def _assembled(self, open_set: OpenSet, delivery: Delivery, now: float) -> Decoded | None:
         if delivery.kind not in KINDS:
             raise MalformedMessageError(f"{delivery.kind[:64]!r} is no answer of a keeper")
         limits = ReaderLimits(max_bytes=4 * self._rule.num_words + (64 << 10))
@@ -167,44 +185,41 @@ class Unmasking:
             self._assemblies[digest] = Assembly(header, limits)
         assembly = self._assemblies[digest]
         is_whole = assembly.add(header, delivery.body)
-        if self._asked is not None:
-            for keeper in range(len(self._rule.keepers)):
-                self._asked.heard(keeper, now)
+        for keeper in range(len(self._rule.keepers)):
+            open_set.asked.heard(keeper, now)
         if not is_whole:
             return None
         return self._assemblies.pop(digest).decode()
 
-    def _take_answer(self, decoded: Decoded) -> None:
-        answer, asked = decoded.message, self._asked
+    def _take_answer(self, open_set: OpenSet, decoded: Decoded) -> None:
+        answer, asked = decoded.message, open_set.asked
         assert isinstance(answer, SetApproved | Masks | MasksRefused)  # of these kinds
-        assert asked is not None
         run = self._run.run_id
-        if answer.set_digest != self._digest or answer.keeper >= len(self._rule.keepers):
+        if answer.set_digest != open_set.digest or answer.keeper >= len(self._rule.keepers):
             return
         match answer:
             case SetApproved():
-                self._check(answer, mask_seeds.approval(run, self._digest))
+                self._check(answer, mask_seeds.approval(run, open_set.digest))
                 asked.approved(Approval(keeper=answer.keeper, signature=answer.signature))
             case MasksRefused():
-                self._check(answer, mask_seeds.refusal(run, self._digest, answer.reason))
+                self._check(answer, mask_seeds.refusal(run, open_set.digest, answer.reason))
                 log.warning("a keeper refuses", keeper=answer.keeper, reason=answer.reason)
                 asked.refused(answer.keeper, answer.reason)
             case Masks():
-                self._take_masks(answer, decoded)
+                self._take_masks(open_set, answer, decoded)
 
-    def _take_masks(self, answer: Masks, decoded: Decoded) -> None:
-        assert self._asked is not None
-        assert self._masks is not None
+    def _take_masks(self, open_set: OpenSet, answer: Masks, decoded: Decoded) -> None:
+        masks = open_set.masks
         tensors = decode_tensors(decoded)
         form = [(entry.name, entry.dtype, entry.shape) for entry in decoded.entries]
-        if form != [("masks", "int32", (len(self._masks),))]:
+        if form != [("masks", "int32", (len(masks),))]:
             raise MalformedMessageError("masks of another form than was asked for")
-        words = words_of(tensors["masks"])
+        words = words_of(tensors["masks"].contiguous())
         digest = mask_seeds.digest_of(words)
-        statement = mask_seeds.answer(self._run.run_id, self._digest, answer.seeds, digest)
+        statement = mask_seeds.answer(self._run.run_id, open_set.digest, answer.seeds, digest)
         self._check(answer, statement)
-        if self._asked.told(answer.keeper, tuple(answer.seeds)):
-            self._masks += words
+        if open_set.asked.told(answer.keeper, tuple(answer.seeds)):
+            np.add(masks, words, out=masks)
 
     def _check(self, answer: SetApproved | Masks | MasksRefused, statement: bytes) -> None:
         keeper = self._rule.keepers[answer.keeper]
@@ -217,7 +232,7 @@ class Unmasking:
             f"{self._rule.keepers[keeper].name}: {reason}"
             for keeper, reason in sorted(asked.refusals.items())
         )
-        self._asked = self._wanted = self._masks = None
+        self._open = None
         raise KeepersRefusedError(
             f"the keepers do not tell the masks of round {number}, so its updates are lost and it "
             f"changes nothing ({reasons}); mend that and start again with the same --out"

@@ -170,7 +170,7 @@ def keeper(*, json: Json = False, credentials: CredentialsFile = None, **options
     """Keep the seeds of masks: tell sums over whole sets, and never those of a single update."""
     settings = read(KeeperSettings, options, credentials)
     from fanfold.keeper.assembly import serve  # noqa: PLC0415 - see above
-    from fanfold.keeper.observer import KeeperMetrics  # noqa: PLC0415 - see above
+    from fanfold.keeper.metrics import KeeperMetrics  # noqa: PLC0415 - see above
 
     logs.set_up(settings.log_format, federation=settings.federation)
     end_with_parent()

@@ -9,6 +9,7 @@ from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.learning.placement import place, sharers
 from fanfold.local.data_folders import COORDINATOR
 from fanfold.local.flags import flags_of
+from fanfold.local.keepers import keepers_folder
 from fanfold.local.settings import LocalSettings
 from fanfold.participant.settings import ExamplePrivacySettings
 
@@ -78,7 +79,7 @@ def participant_command(
         "connect_seconds": settings.connect_seconds,
         "reconnect_seconds": settings.reconnect_seconds,
         "log_format": settings.log_format,
-        "mask_identity": settings.out / "keepers" / name if settings.keepers else None,
+        "mask_identity": keepers_folder(settings) / name if settings.keepers else None,
     }
     if settings.sealed:
         flags["identity"] = keys_of(settings, name)

@@ -20,7 +20,7 @@ def with_keepers(settings: LocalSettings) -> LocalSettings:
         raise InvalidInputError("fanfold local makes keepers of its own; say how many: --keepers 1")
     if not settings.keepers:
         return settings
-    folder = folder_of(settings)
+    folder = keepers_folder(settings)
     names = [*_keeper_names(settings), *settings.names]
     made = {name: _identity(folder / name) for name in names}
     with changing(folder) as held:
@@ -31,14 +31,14 @@ def with_keepers(settings: LocalSettings) -> LocalSettings:
     return settings.model_copy(update={"masks": masks})
 
 
-def folder_of(settings: LocalSettings) -> Path:
+def keepers_folder(settings: LocalSettings) -> Path:
     """Return the folder of the keys, and of the roster."""
     return settings.out / "keepers"
 
 
 def keeper_commands(settings: LocalSettings) -> dict[str, list[str]]:
     """Return the arguments of `fanfold` that run the keepers, by name."""
-    folder, names = folder_of(settings), _keeper_names(settings)
+    folder, names = keepers_folder(settings), _keeper_names(settings)
     return {
         name: [
             "keeper",
