@@ -156,6 +156,10 @@ bench-memory: $(VENV)/.stamp-demo rabbitmq ## Measure the coordinator's memory f
 bench-updates: $(VENV)/.stamp-demo rabbitmq ## Measure updates per second in every mode
 	@$(BENCH).updates $(BENCH_FLAGS)
 
+.PHONY: bench-thousand
+bench-thousand: $(VENV)/.stamp-dev rabbitmq ## Measure a thousand participants on one broker beside 64, and kill the broker
+	@$(BENCH).thousand $(BENCH_FLAGS)
+
 .PHONY: bench-training
 bench-training: $(VENV)/.stamp-demo ## Measure the training loop against a plain one, on a GPU too where there is one
 	@$(BENCH).training $(BENCH_FLAGS)

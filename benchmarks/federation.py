@@ -11,12 +11,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from benchmarks.processes import Peaks, status
 from fanfold.access.broker_environment import BROKER_VARIABLE
@@ -76,8 +76,25 @@ class Federation:
             f"--count={self._participants}",
         )
 
-    def run(self, rounds: int, *flags: str, everybody: bool = True) -> Rounds:
+    def start_crowd(self, told: Path) -> None:
+        """Start participants that share one process (see `crowd`); what it prints goes to a file.
+
+        The file is made first, so that it can be read at once.
+        """
+        command = ("-m", "benchmarks.crowd", f"--federation={self._name}")
+        with told.open("wb") as output:
+            self._start(*command, f"--count={self._participants}", output=output)
+
+    def run(
+        self,
+        rounds: int,
+        *flags: str,
+        everybody: bool = True,
+        closed: Callable[[int], None] = lambda _number: None,
+    ) -> Rounds:
         """Start a new coordinator, which runs so many rounds from version 0.
+
+        `closed` is called after each round with its number, and may take its time.
 
         Raises:
             RuntimeError: if it fails, or if `everybody` is set and a round closes with fewer
@@ -98,9 +115,15 @@ class Federation:
                 text=True,
             )
             with ended(coordinator):
-                return self._listen(coordinator, everybody=everybody)
+                return self._listen(coordinator, everybody=everybody, closed=closed)
 
-    def _listen(self, coordinator: "subprocess.Popen[str]", *, everybody: bool) -> Rounds:
+    def _listen(
+        self,
+        coordinator: "subprocess.Popen[str]",
+        *,
+        everybody: bool,
+        closed: Callable[[int], None],
+    ) -> Rounds:
         """Read events until the coordinator ends, and take the time at each round's close."""
         assert coordinator.stdout is not None  # started with a pipe
         times, events = [], []
@@ -116,20 +139,21 @@ class Federation:
                 if everybody and event["updates"] != self._participants:
                     raise RuntimeError(f"a round closed without all participants: {event}")
                 peaks.look()
+                closed(event["round"])
         if coordinator.wait() != 0:
             raise RuntimeError("the coordinator failed")
         seconds = [end - begin for begin, end in pairwise(times)]
         largest = max(status(each.pid).get("VmHWM", 0) for each in self.processes)
         return Rounds(seconds, events, peaks, largest)
 
-    def _start(self, *command: str) -> None:
+    def _start(self, *command: str, output: IO[bytes] | int = subprocess.DEVNULL) -> None:
         self.processes.append(
             subprocess.Popen(
                 [sys.executable, *command],
                 env=self._environment,
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
+                stdout=output,
             )
         )
 

@@ -11,9 +11,9 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import typer
 
+from benchmarks.answers import NUM_EXAMPLES, Answers
 from fanfold.access.broker_environment import BROKER_VARIABLE
 from fanfold.local.parent_watch import end_with_parent
 from fanfold.participant.channel import ParticipantChannel
@@ -25,14 +25,12 @@ from fanfold.participant.version_receiver import VersionReceiver
 from fanfold.participant.worker_events import Activity, Answered, Failed, last_words
 from fanfold.schemas.chunking import cut
 from fanfold.schemas.events.event import Event
-from fanfold.schemas.message_codec import Decoded, Encoded, TensorBytes, encode
-from fanfold.schemas.messages import GlobalParameters, RunFinished, Update, UpdateRefused
+from fanfold.schemas.messages import RunFinished, UpdateRefused
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.transport import Connection, EventBuffer, Stop
 
 LIMITS = ReaderLimits(max_bytes=2 << 30)
-NUM_EXAMPLES = 10
 
 
 class IdentityWorker:
@@ -45,7 +43,7 @@ class IdentityWorker:
         self._participant = participant
         self._channel = channel
         self._event_buffer = event_buffer
-        self._delta = memoryview(b"")
+        self._answers = Answers()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="work")
         self.activity = Activity()
 
@@ -78,43 +76,12 @@ class IdentityWorker:
 
     def _work(self, version: Version) -> None:
         try:
-            encoded = self._update(version)
+            encoded = self._answers.to(version, self._participant)
             self._channel.publish_update(cut(encoded))
         except BaseException as error:  # raised again in the service's thread
             self._event_buffer.put_event(Failed(version, error, last_words(error)))
         else:
             self._event_buffer.put_event(Answered(version, encoded.num_bytes, None))
-
-    def _update(self, version: Version) -> Encoded:
-        assert version.assembly is not None  # the receiver returns whole versions only
-        decoded = version.assembly.decode()
-        message = decoded.message
-        assert isinstance(message, GlobalParameters)  # the receiver returns no other
-        update = Update(
-            run=message.run,
-            participant=self._participant,
-            base_version=message.version,
-            base_digest=version.digest,
-            num_examples=NUM_EXAMPLES,
-        )
-        return encode(update, self._deltas(decoded))
-
-    def _deltas(self, decoded: Decoded) -> list[TensorBytes]:
-        """Return deltas that share one block of small values, since 64 processes share memory."""
-        largest = max(entry.end - entry.begin for entry in decoded.entries)
-        if self._delta.nbytes < largest:
-            self._delta = memoryview(np.full(largest // 4, 1e-6, np.float32)).cast("B")
-        return [
-            TensorBytes(
-                name=entry.name,
-                dtype=entry.dtype,
-                shape=entry.shape,
-                kind="delta",
-                encoding="raw",
-                data=self._delta[: entry.end - entry.begin],
-            )
-            for entry in decoded.entries
-        ]
 
 
 def take_part(federation: str, name: str) -> None:

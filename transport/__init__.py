@@ -6,6 +6,7 @@ from fanfold.transport.connection import Connection
 from fanfold.transport.event_buffer import EventBuffer
 from fanfold.transport.event_reader import EventReader, StoppedError
 from fanfold.transport.events import (
+    Bindings,
     Blocked,
     Connected,
     ConnectionId,
@@ -28,6 +29,7 @@ from fanfold.transport.tls import client_context, connection_tls
 __all__ = [
     "Address",
     "Backoff",
+    "Bindings",
     "Blocked",
     "Connected",
     "Connection",

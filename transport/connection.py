@@ -1,16 +1,22 @@
 """A connection to the broker that any thread can use and that comes back when it is lost."""
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Self
-
-from pika.channel import Channel
 
 from fanfold.schemas.errors import InvalidInputError, PublishCancelledError
 from fanfold.transport.addresses import Address, Tls
 from fanfold.transport.event_buffer import EventBuffer
-from fanfold.transport.events import ConnectionId, Delivery, Outgoing, QueueState, Subscription
+from fanfold.transport.events import (
+    Bindings,
+    ConnectionId,
+    Delivery,
+    Outgoing,
+    QueueState,
+    Subscription,
+)
+from fanfold.transport.io.queue_operations import declaration, declarations
 from fanfold.transport.io.session import Session
 from fanfold.transport.pace import UNPACED, Paces
 
@@ -160,7 +166,7 @@ class Connection:
         *,
         arguments: Mapping[str, Any] | None = None,
         exclusive: bool = False,
-        bindings: Sequence[tuple[str, str]] = (),
+        bindings: Bindings = (),
     ) -> QueueState:
         """Make a queue, or find it as it is described. Durable, or exclusive to this connection.
 
@@ -173,27 +179,25 @@ class Connection:
             QueueDownError: if the queue lies on a node that is down; the connection goes with it.
             ConnectionLostError: if there is no connection, or it is lost meanwhile.
         """
+        ask = declaration(name, arguments=arguments or {}, exclusive=exclusive, bindings=bindings)
+        state: QueueState = self._session.ask_queue(name, partial(self._session.operate, ask))
+        return state
 
-        def declare(channel: Channel, answer: Callable[[Any], None]) -> None:
-            ask = partial(
-                channel.queue_declare,
-                name,
-                durable=not exclusive,
-                exclusive=exclusive,
-                arguments=dict(arguments or {}),
-            )
+    def declare_queues(
+        self,
+        queues: Mapping[str, Bindings],
+        *,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> list[QueueState]:
+        """Make many durable queues of the same kind, or find them, and bind them.
 
-            def bind(found: Any) -> None:
-                *others, (exchange, routing_key) = bindings
-                for each in others:
-                    channel.queue_bind(name, *each)  # without an answer: the last one's comes after
-                channel.queue_bind(name, exchange, routing_key, callback=lambda _: answer(found))
-
-            ask(callback=bind if bindings else answer)
-
-        answer = self._session.ask_queue(name, partial(self._session.operate, declare))
-        found = answer.method
-        return QueueState(found.queue, found.message_count, found.consumer_count)
+        One call for all: where there are a thousand, waiting for each by itself takes seconds. Each
+        has one binding at least. Raises as `declare_queue` does, for one of them; then others may
+        be there now.
+        """
+        ask = partial(self._session.operate, declarations(queues, arguments or {}))
+        states: list[QueueState] = self._session.ask_queue(next(iter(queues)), ask)
+        return states
 
     def delete_queue(self, name: str) -> None:
         """Delete a queue and what is in it; a queue that does not exist is fine."""

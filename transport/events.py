@@ -113,6 +113,10 @@ class Delivery:
     body: bytes = field(repr=False)
 
 
+Bindings: TypeAlias = Sequence[tuple[str, str]]
+"""Of a queue: pairs of exchange and routing key."""
+
+
 @dataclass(frozen=True, slots=True)
 class QueueState:
     """The broker's answer when a queue is declared."""
@@ -120,6 +124,11 @@ class QueueState:
     name: str
     num_ready: int
     num_consumers: int
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether nothing is in it, and nobody consumes it."""
+        return not self.num_ready and not self.num_consumers
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ class Rejections:
 
     def _is_known(self, login: str | None) -> bool:
         """Whether there is a queue in the name of this login."""
-        return login in self._channel.known
+        return login in self._channel.participants.known
 
     def _note(
         self, login: str | None, participant: str | None, base_version: int | None, refusal: Refusal

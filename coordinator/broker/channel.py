@@ -3,14 +3,14 @@
 The lock that only one can hold, the queues, and what is sent out.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
 
 from fanfold.coordinator.broker import queue_arguments
 from fanfold.coordinator.broker.dead_letter import dead_letter_of
+from fanfold.coordinator.broker.participant_queues import ParticipantQueues
 from fanfold.coordinator.broker.queue_maker import QueueMaker
 from fanfold.schemas.chunking import Chunk
 from fanfold.schemas.errors import NOT_FOUND, RESOURCE_LOCKED, RefusedByBrokerError, UnroutableError
@@ -86,7 +86,7 @@ class CoordinatorChannel:
             self._shared["x-delivery-limit"] = 1_000_000
         self._budget = {"x-max-length-bytes": results_bytes} if results_bytes else {}
         self._subscriptions: list[Subscription] = []
-        self._known: set[str] = set()
+        self.participants = ParticipantQueues(names, self._queues)
         self.window = 0
         """How many chunks of updates may be unacknowledged, once receiving has begun."""
 
@@ -208,39 +208,13 @@ class CoordinatorChannel:
             for connection in (self._consuming, self._publishing, self._administering)
         )
 
-    def admit(self, participant: str, *, version_bytes: int) -> bool:
-        """Make sure that the participant's queue is there, of the size of one version, and bound.
-
-        Returns:
-            Whether nothing that was published before can reach the participant: the queue is empty
-            and nobody consumes it, because it was made just now or lies abandoned.
-
-        Raises:
-            QueueDownError: if it lies on a node of the cluster that is down.
-        """
-        queue = self._names.participant_queue(participant)
-        bindings = (
-            (self._names.parameters_exchange, ""),
-            (self._names.resend_exchange, participant),
-        )
-        state = self._queues.fit(queue, version_bytes=version_bytes, bindings=bindings)
-        self._known.add(participant)
-        if state is None:  # somebody else's, who knows what it holds; sending twice does no harm
-            return True
-        return not state.num_ready and not state.num_consumers
-
-    @property
-    def known(self) -> AbstractSet[str]:
-        """Whose queue was seen to since this start, but for those who went: a live view."""
-        return self._known
-
     def publish(self, chunks: Sequence[Chunk]) -> None:
         """Send a message to everybody; nobody being there yet is no mistake."""
         self._publishing.publish(
             outgoing(chunks, self._names.parameters_exchange, "", mandatory=False)
         )
 
-    def resend(self, to: Sequence[str], chunks: Sequence[Chunk]) -> None:
+    def resend(self, to: tuple[str, ...], chunks: Sequence[Chunk]) -> None:
         """Send a message to one participant or to some, at once.
 
         Raises:
@@ -261,10 +235,6 @@ class CoordinatorChannel:
     def forget_outcome(self) -> None:
         """Remove how an earlier run ended: this one goes on."""
         self._administering.delete_queue(self._names.outcome_queue)
-
-    def forget(self, participants: Iterable[str]) -> None:
-        """Note whose queue is gone: until their next hello nothing can reach them."""
-        self._known.difference_update(participants)
 
     def dead_letter(self, delivery: Delivery, reason: str) -> Callable[[], None]:
         """Return how to keep a malformed message for a person.

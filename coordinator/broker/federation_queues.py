@@ -1,6 +1,6 @@
 """The federation's queues: those that all share, and one for each participant."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
@@ -13,6 +13,8 @@ WINDOW_VERSIONS = 64
 """So many whole updates may be unacknowledged; classic queues hold them on disk."""
 LEAST_WINDOW, LARGEST_WINDOW = 512, 65_535
 """In chunks. AMQP counts the window in 16 bits."""
+MOST_TOGETHER = 100
+"""Queues that are declared in one call: they have to be answered within its patience."""
 
 log = structlog.get_logger()
 
@@ -67,12 +69,10 @@ class FederationQueues:
             TransportError: if it was broken off.
         """
         self._channel.open(window=self._window)
-        for participant in sorted(self._presence.names | self._channel.known):
-            is_empty = self._admit(participant)
-            if is_empty is None:
+        participants = sorted(self._presence.names | self._channel.participants.known)
+        for begin in range(0, len(participants), MOST_TOGETHER):
+            if not self._admit_together(participants[begin : begin + MOST_TOGETHER]):
                 break
-            if is_empty:
-                self._emptied.add(participant)
         self._publisher.publish_if_due()
         emptied, self._emptied = frozenset(self._emptied), set()
         return emptied
@@ -97,7 +97,7 @@ class FederationQueues:
 
     def is_known(self, participant: str) -> bool:
         """Whether this coordinator saw to the queue, and has not forgotten it since."""
-        return participant in self._channel.known
+        return participant in self._channel.participants.known
 
     def welcome(self, participant: str) -> bool:
         """Give a queue to who says hello; False if it lies on a broker node that is down.
@@ -113,12 +113,35 @@ class FederationQueues:
 
     def forget_the_gone(self) -> None:
         """Who is no longer present is seen to again when it says hello."""
-        self._channel.forget(self._channel.known - self._presence.names)
+        self._channel.participants.forget_all_but(self._presence.names)
+
+    def _admit_together(self, participants: Sequence[str]) -> bool:
+        """Admit many, one by one where that is needed; False if one is out of reach."""
+        version_bytes = self._version_bytes()
+        try:
+            emptied = self._channel.participants.admit_together(
+                participants, version_bytes=version_bytes
+            )
+        except QueueDownError as error:
+            log.warning("out of reach", participants=len(participants), reason=str(error))
+            return False
+        if emptied is not None:
+            self._emptied |= emptied
+            return True
+        for participant in participants:
+            is_empty = self._admit(participant)
+            if is_empty is None:
+                return False
+            if is_empty:
+                self._emptied.add(participant)
+        return True
 
     def _admit(self, participant: str) -> bool | None:
         """Admit a participant: whether its queue is empty; None if it is out of reach."""
         try:
-            return self._channel.admit(participant, version_bytes=self._version_bytes())
+            return self._channel.participants.admit(
+                participant, version_bytes=self._version_bytes()
+            )
         except QueueDownError as error:
             log.warning("out of reach", participant=participant, reason=str(error))
         return None

@@ -122,7 +122,7 @@ class Publisher:
     @property
     def reachable(self) -> AbstractSet[str]:
         """Whose queue was seen to, and not forgotten since."""
-        return self._channel.known
+        return self._channel.participants.known
 
     def sent(self, event: Sent) -> bool:
         """Take note of what was sent, or what became of it instead.
@@ -143,7 +143,7 @@ class Publisher:
             case None:
                 pass
             case UnroutableError() if sending.to:
-                self._channel.forget(sending.to)
+                self._channel.participants.forget(sending.to)
             case QueueFullError() as refusal:  # an operator's policy; the deadline tries again
                 log.warning("a queue takes no more", reason=str(refusal))
             case RefusedByBrokerError(code=code) if code != NOT_FOUND:
@@ -278,8 +278,8 @@ class Publisher:
             self._submit(
                 partial(self._channel.publish, encoded_version.chunks), Sending(encoded_version)
             )
-            self._versions.sent(self._channel.known, encoded_version.version)
-            self.bytes_down += encoded_version.num_bytes * len(self._channel.known)
+            self._versions.sent(self._channel.participants.known, encoded_version.version)
+            self.bytes_down += encoded_version.num_bytes * len(self._channel.participants.known)
         else:
             self.send_again(sorted(self._sample))
 

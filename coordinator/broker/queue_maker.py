@@ -74,6 +74,30 @@ class QueueMaker:
         self._connection.delete_queue(queue)
         return self._find_or_make(queue, arguments, bindings)
 
+    def fit_together(
+        self, queues: Mapping[str, Sequence[tuple[str, str]]], *, version_bytes: int
+    ) -> Sequence[QueueState] | None:
+        """Do the same for many queues at once, by name with their bindings.
+
+        Returns:
+            None if one of them was not as it should be: then each has to be looked at by itself.
+        """
+        arguments = participant_queue_arguments(version_bytes=version_bytes)
+        try:
+            return self._connection.declare_queues(
+                queues, arguments={"x-queue-type": "classic", **arguments}
+            )
+        except QueueDownError:
+            self._wait_connected()
+            raise
+        except RefusedByBrokerError as refusal:
+            log.debug("queues have to be seen to one by one", broker_says=refusal.text)
+            return None
+
+    def _wait_connected(self) -> None:
+        with suppress(BrokerUnreachableError):  # then what is asked next fails, and is retried
+            self._connection.wait_connected(RECONNECT_SECONDS)
+
     def _is_ours(self, queue: str) -> bool:
         """Whether a queue has the arguments of ours for any version."""
         for room in (*self._former_rooms, *rooms()):
@@ -103,8 +127,7 @@ class QueueMaker:
                 queue, arguments={"x-queue-type": "classic", **arguments}, bindings=bindings
             )
         except QueueDownError:
-            with suppress(BrokerUnreachableError):  # then what is asked next fails, and is retried
-                self._connection.wait_connected(RECONNECT_SECONDS)
+            self._wait_connected()
             raise
         except RefusedByBrokerError as refusal:
             if refusal.code == NOT_FOUND and bindings:  # the queue or an exchange: one by one

@@ -125,5 +125,5 @@ class ServiceChannel:
         if participant is None:
             self._federation.publish(chunks)
             return
-        self._federation.admit(participant, version_bytes=0)
-        self._federation.resend(participant, chunks)
+        self._federation.participants.admit(participant, version_bytes=0)
+        self._federation.resend((participant,), chunks)

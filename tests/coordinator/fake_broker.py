@@ -5,7 +5,7 @@ fail.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +29,7 @@ from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.tensor_codec import encode_tensors
 from fanfold.schemas.timestamps import Clock as WallClock
 from fanfold.transport import (
+    Bindings,
     Connected,
     ConnectionId,
     Delivery,
@@ -123,6 +124,9 @@ class FakeConnection:
         for _ in bindings:
             self._ask(f"bind_queue {name}")
         return QueueState(name, num_ready=0, num_consumers=0)
+
+    def declare_queues(self, queues: Mapping[str, Bindings], **given: Any) -> list[QueueState]:
+        return [self.declare_queue(name, bindings=each, **given) for name, each in queues.items()]
 
     def delete_queue(self, name: str) -> None:
         self._ask(f"delete_queue {name}")

@@ -1,13 +1,13 @@
 """Facts about queues that are there already: those of ours are told from others without a word."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from fanfold.coordinator.broker.queue_arguments import participant_queue_arguments, room_for, rooms
 from fanfold.coordinator.broker.queue_maker import QueueMaker
 from fanfold.schemas.errors import RefusedByBrokerError
-from fanfold.transport import Connection, Outgoing, QueueState
+from fanfold.transport import Bindings, Connection, Outgoing, QueueState
 
 
 class Broker:
@@ -28,6 +28,18 @@ class Broker:
         if self.queues.setdefault(name, arguments) != arguments:
             raise RefusedByBrokerError(406, "les arguments diffèrent")
         return QueueState(name, num_ready=0, num_consumers=0)
+
+    def declare_queues(
+        self, queues: Mapping[str, Bindings], *, arguments: dict[str, object]
+    ) -> list[QueueState]:
+        calls = self.calls + 1
+        try:
+            return [
+                self.declare_queue(name, arguments=arguments, bindings=bindings)
+                for name, bindings in queues.items()
+            ]
+        finally:
+            self.calls = calls
 
     def bind_queue(self, queue: str, exchange: str, routing_key: str) -> None:
         if exchange == self.missing:
@@ -91,6 +103,23 @@ def test_a_queue_that_is_as_it_should_be_costs_one_call() -> None:
         assert maker.fit("one", version_bytes=50_000, bindings=[("x", "one"), ("y", "")])
     assert broker.calls == 2
     assert broker.bound == []  # in the same call
+
+
+def test_a_thousand_queues_cost_one_call() -> None:
+    """They are seen to when a connection comes back, and all are as they should be."""
+    broker = Broker()
+    queues = {f"queue-{index}": [("x", "")] for index in range(1000)}
+    states = QueueMaker(broker).fit_together(queues, version_bytes=50_000)
+    assert [each.name for each in states or ()] == list(queues)
+    assert broker.calls == 1
+
+
+def test_one_queue_that_is_not_as_it_should_be_has_each_looked_at_by_itself() -> None:
+    """The broker ends the call at the first that it refuses."""
+    broker = Broker()
+    QueueMaker(broker).fit("queue-1", version_bytes=10)
+    queues = {f"queue-{index}": [("x", "")] for index in range(3)}
+    assert QueueMaker(broker).fit_together(queues, version_bytes=50_000) is None
 
 
 def test_an_exchange_that_is_gone_is_no_queue_that_is_down() -> None:

@@ -123,7 +123,7 @@ def test_the_long_dead_are_forgotten(broker: FakeBroker) -> None:
     coordinator = broker.coordinator(rounds=2, min_participants=2)
     assert coordinator.run().is_finished
     assert [each["participant"] for each in broker.all("participant_silent")] == ["bob"]
-    assert coordinator._recovery._channel.known == {"ann"}
+    assert coordinator._recovery._channel.participants.known == {"ann"}
 
 
 def test_what_has_not_begun_to_go_out_is_taken_back_when_the_round_may_close(

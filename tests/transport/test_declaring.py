@@ -63,6 +63,31 @@ def test_a_binding_routes_by_its_key(connection: Connection, queue: str) -> None
     assert len(connection.event_buffer) == 0
 
 
+def test_many_queues_are_made_and_bound_in_one_call(connection: Connection, queue: str) -> None:
+    """Their states come in the order in which they were asked for."""
+    exchange, names = f"{queue}-fanout", [f"{queue}-{n}" for n in range(150)]
+    connection.declare_exchange(exchange, "fanout")
+    bindings = {key: [(exchange, "")] for key in names}
+    states = connection.declare_queues(bindings)
+    assert [(each.name, each.is_abandoned) for each in states] == [(name, True) for name in names]
+    connection.publish([Outgoing(exchange, "", b"1", "Letter", "1")])
+    assert [each.num_ready for each in connection.declare_queues(bindings)] == [1] * 150
+    for name in names:
+        connection.delete_queue(name)
+
+
+def test_one_of_many_with_other_arguments_is_refused(connection: Connection, queue: str) -> None:
+    """The next call finds the connection as it was."""
+    exchange, names = f"{queue}-fanout", [f"{queue}-{n}" for n in range(3)]
+    connection.declare_exchange(exchange, "fanout")
+    connection.declare_queue(names[1], arguments={"x-max-length": 3})
+    with pytest.raises(RefusedByBrokerError, match="406"):
+        connection.declare_queues({key: [(exchange, "")] for key in names})
+    assert connection.declare_queue(queue).num_ready == 0
+    for name in names:
+        connection.delete_queue(name)
+
+
 def test_binding_to_what_is_not_there_is_refused_with_404(
     connection: Connection, queue: str
 ) -> None:

@@ -1,0 +1,131 @@
+"""What a thousand participants on one broker cost, beside 64, and whether they all come back.
+
+Participants are light ones in one process (`crowd`), each with a connection and a queue of its own.
+In the middle of the second run the broker is killed and started again.
+"""
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from benchmarks.federation import Federation, Rounds, ended
+from benchmarks.results import Row, machine, quartiles, report
+from tests.nodes import BrokerNode
+
+MIB = 1 << 20
+MOST_RATIO = 1.3
+BACK_SECONDS = 60.0
+DEADLINE = "--deadline-seconds=600"
+
+
+@dataclass(slots=True)
+class Restart:
+    """Kills the broker after a round, and takes the time until everything is as before."""
+
+    node: BrokerNode
+    after_round: int
+    killed_at: float = 0.0
+    broker_seconds: float = 0.0
+    """From its end until it takes connections again."""
+    round_seconds: float = 0.0
+    """From its end until the round is closed that it interrupted."""
+
+    def closed(self, number: int) -> None:
+        """Take note of a round."""
+        if number == self.after_round:
+            self.killed_at = time.monotonic()
+            self.node.kill()
+            self.node.resume()
+            self.broker_seconds = time.monotonic() - self.killed_at
+        elif number == self.after_round + 1:
+            self.round_seconds = time.monotonic() - self.killed_at
+
+
+def back_seconds(told: Path) -> float:
+    """Return the seconds from the loss of the first connection until everybody heard again."""
+    _start, again = map(json.loads, told.read_text().splitlines())
+    seconds: float = again["seconds"]
+    return seconds
+
+
+def main(few: int = 64, many: int = 1000, rounds: int = 5, turns: int = 2) -> None:
+    """Compare rounds of few and of many participants, and restart the broker among many."""
+    title = f"{many} participants beside {few} ({machine()})"
+    small, large = list[Rounds](), list[Rounds]()
+    with (
+        BrokerNode.start() as node,
+        crowd(node, few, name="few") as (few_started, _),
+        crowd(node, many, name="many") as (many_started, told),
+    ):
+        for _ in range(turns):  # by turns, for what else the machine does changes
+            small.append(few_started.run(rounds * many // few // 2, DEADLINE))
+            large.append(many_started.run(rounds, DEADLINE))
+        restart = Restart(node, after_round=2)
+        many_started.run(5, DEADLINE, closed=restart.closed)
+        seconds_away = back_seconds(told)
+    rows = [
+        _beside(f"{many} participants beside {few}", large, small, many, few),
+        Row(
+            f"coordinator's peak RSS, {many} beside {few}",
+            max(run.peaks.peak for run in large) / MIB,
+            "MiB",
+            floor=max(run.peaks.peak for run in small) / MIB,
+            limit=f"x{MOST_RATIO}",
+        ),
+        Row(
+            f"broker killed among {many}: everybody hears again",
+            seconds_away,
+            "s",
+            floor=restart.broker_seconds,
+            limit=f"{BACK_SECONDS:g} s",
+        ),
+        Row(
+            "... and the round that it interrupted is closed",
+            restart.round_seconds,
+            "s",
+            floor=restart.broker_seconds,
+        ),
+    ]
+    report("bench-thousand", rows, title=title)
+    broken = [row.case for row in rows[:2] if (row.to_floor or 0) > MOST_RATIO]
+    broken += [row.case for row in rows[2:3] if row.ours > BACK_SECONDS]
+    if broken:
+        sys.exit(f"bench-thousand: more than is promised: {', '.join(broken)}")
+
+
+@contextmanager
+def crowd(node: BrokerNode, count: int, *, name: str) -> Iterator[tuple[Federation, Path]]:
+    """Start so many participants of a federation, and end them when the block ends."""
+    with tempfile.TemporaryDirectory() as folder:
+        told = Path(folder) / "told"
+        started = Federation(node.url, "benchmarks.identity:Small", count, name=name)
+        started.start_crowd(told)
+        with ended(started.processes[0]):
+            yield started, told
+
+
+def _beside(case: str, large: list[Rounds], small: list[Rounds], many: int, few: int) -> Row:
+    ours, floor = (
+        [seconds / count * 1e3 for run in runs for seconds in run.seconds]
+        for runs, count in ((large, many), (small, few))
+    )
+    return Row(
+        case,
+        statistics.median(ours),
+        "ms/participant",
+        floor=statistics.median(floor),
+        limit=f"x{MOST_RATIO}",
+        details={"ours": quartiles(ours), "floor": quartiles(floor)},
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)

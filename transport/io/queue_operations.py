@@ -1,0 +1,62 @@
+"""What `Connection` asks about queues, as operations for the I/O thread: one queue, or many."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from pika.channel import Channel
+
+from fanfold.transport.events import Bindings, QueueState
+from fanfold.transport.io.declarations import Operation
+
+
+def declaration(
+    name: str, *, arguments: Mapping[str, Any], exclusive: bool, bindings: Bindings
+) -> Operation:
+    """Return what declares a queue and binds it, if there are bindings."""
+
+    def declare(channel: Channel, answer: Callable[[QueueState], None]) -> None:
+        ask = partial(
+            channel.queue_declare,
+            name,
+            durable=not exclusive,
+            exclusive=exclusive,
+            arguments=dict(arguments),
+        )
+
+        def bind(found: Any) -> None:
+            *others, last = bindings
+            for each in others:
+                channel.queue_bind(name, *each)  # without an answer: the last one's comes after
+            channel.queue_bind(name, *last, callback=lambda _: answer(_state(found)))
+
+        ask(callback=bind if bindings else lambda found: answer(_state(found)))
+
+    return declare
+
+
+def declarations(queues: Mapping[str, Bindings], arguments: Mapping[str, Any]) -> Operation:
+    """Return what declares durable queues and binds them, without a wait between two of them."""
+
+    def declare(channel: Channel, answer: Callable[[list[QueueState]], None]) -> None:
+        states: list[QueueState] = []
+        last: tuple[str, ...] = ()
+        for name, bindings in queues.items():
+            channel.queue_declare(
+                name,
+                durable=True,
+                arguments=dict(arguments),
+                callback=lambda found: states.append(_state(found)),
+            )
+            for each in bindings:
+                last = (name, *each)
+                channel.queue_bind(*last)  # without an answer
+        # The last one once more: its answer comes after all that went before.
+        channel.queue_bind(*last, callback=lambda _: answer(states))
+
+    return declare
+
+
+def _state(found: Any) -> QueueState:
+    answer = found.method
+    return QueueState(answer.queue, answer.message_count, answer.consumer_count)
