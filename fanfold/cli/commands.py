@@ -17,6 +17,7 @@ from fanfold.check.settings import CheckSettings
 from fanfold.cli import access_commands, identity_commands, logs, run_commands, service_commands
 from fanfold.cli.help import GroupedCommand
 from fanfold.cli.options import options_of
+from fanfold.cli.showing import Json, view_of
 from fanfold.cli.signals import close_round_on_signal, end, end_now, exit_code, stop_on_signals
 from fanfold.coordinator.settings import CoordinatorSettings, RoundSettings
 from fanfold.keeper.settings import KeeperSettings
@@ -32,8 +33,7 @@ from fanfold.schemas.errors import FanfoldError, InvalidInputError, StoppedError
 from fanfold.schemas.events.event import Event
 from fanfold.schemas.events.participant import SlotClaimed
 from fanfold.simulation.settings import SimulationSettings
-from fanfold.views.live_view import LiveView
-from fanfold.views.view import Beside, JsonView, LinesView, View
+from fanfold.views.view import Beside, JsonView
 from fanfold.views.wall_clock import utc_now
 
 FAILED, WRONG_INPUT = 1, 2
@@ -44,7 +44,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # help texts hold colons and brackets that are no markup
     pretty_exceptions_enable=False,
 )
-Json = Annotated[bool, typer.Option("--json", help="One JSON object per line on standard output.")]
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="Start a new run, even if --out holds a checkpoint.")
 ]
@@ -87,7 +86,7 @@ def local(*, json: Json = False, fresh: Fresh = False, **options: Any) -> None:
 
     settings = read(LocalSettings, options | ({"resume": "no"} if fresh else {}))
     logs.set_up(settings.log_format)
-    view = _view(json, settings.log_format)
+    view = view_of(json=json, log_format=settings.log_format, is_live=True)
     is_read_by_people = not isinstance(view, JsonView)
     run(settings, view=view, shows_password=is_read_by_people, on_ready=stop_on_signals)
 
@@ -108,7 +107,7 @@ def coordinator(
     logs.set_up(settings.log_format, federation=settings.federation)
     end_with_parent()
     with ExitStack() as stack:
-        view = _view(json, settings.log_format)
+        view = view_of(json=json, log_format=settings.log_format, is_live=True)
         metrics = CoordinatorMetrics(federation=settings.federation, version=release())
         if settings.metrics_port is not None:
             stack.enter_context(Endpoint(settings.metrics_port, metrics))
@@ -145,7 +144,7 @@ def participant(*, json: Json = False, credentials: CredentialsFile = None, **op
     logs.set_up(settings.log_format, federation=settings.federation, participant=settings.id)
     end_with_parent()
     with ExitStack() as stack:
-        view = stack.enter_context(_view(json, settings.log_format, is_live=False))
+        view = stack.enter_context(view_of(json=json, log_format=settings.log_format))
         metrics = ParticipantMetrics(federation=settings.federation, version=release())
         if settings.metrics_port is not None:
             stack.enter_context(Endpoint(settings.metrics_port, metrics))
@@ -175,7 +174,7 @@ def keeper(*, json: Json = False, credentials: CredentialsFile = None, **options
     logs.set_up(settings.log_format, federation=settings.federation)
     end_with_parent()
     with ExitStack() as stack:
-        view = stack.enter_context(_view(json, settings.log_format, is_live=False))
+        view = stack.enter_context(view_of(json=json, log_format=settings.log_format))
         metrics = KeeperMetrics(federation=settings.federation, version=release())
         if settings.metrics_port is not None:
             stack.enter_context(Endpoint(settings.metrics_port, metrics))
@@ -210,7 +209,7 @@ def simulate(*, json: Json = False, **options: Any) -> None:
 
     settings = read(SimulationSettings, options)
     logs.set_up(settings.log_format)
-    view = _view(json, settings.log_format)
+    view = view_of(json=json, log_format=settings.log_format, is_live=True)
     simulated(settings, options, view=view, on_ready=stop_on_signals)
 
 
@@ -222,7 +221,7 @@ def replay(*, json: Json = False, **options: Any) -> None:
 
     settings = read(ReplaySettings, options)
     logs.set_up(settings.log_format)
-    with _view(json, settings.log_format, is_live=False) as view:
+    with view_of(json=json, log_format=settings.log_format) as view:
         replayed = replay_run(settings, say=view.say)
         view.say(replayed)
     if not replayed.agrees:
@@ -238,7 +237,7 @@ def check(*, json: Json = False, **options: Any) -> None:
     from fanfold.check.show import show  # noqa: PLC0415 - as above
 
     logs.set_up(settings.log_format)
-    with JsonView() if json else LinesView() as view:
+    with view_of(json=json) as view:
         report = check_task(settings, say=view.say)
         if json:
             view.say(report)
@@ -273,11 +272,3 @@ def main() -> None:
 def _fail(error: Exception, code: int) -> None:
     sys.stderr.write(f"fanfold: {error}\n")
     end(exit_code(code))
-
-
-def _view(json: bool, log_format: str, *, is_live: bool = True) -> View:
-    """Return what shows events: as JSON, as a table where there is a terminal, or in lines."""
-    if json or log_format == "json":
-        return JsonView(utc_now)
-    can_redraw = sys.stdout.isatty() and not Console().is_dumb_terminal
-    return LiveView(clock=utc_now) if is_live and can_redraw else LinesView(utc_now)

@@ -12,12 +12,12 @@ import typer
 from fanfold.api.reading import read
 from fanfold.cli.help import GroupedCommand
 from fanfold.cli.options import options_of
+from fanfold.cli.showing import Json, view_of
 from fanfold.cli.signals import exit_code, stop_on_signals
 from fanfold.page.settings import PageSettings
 from fanfold.report.settings import ReportSettings
 from fanfold.runs.settings import ExportSettings
 from fanfold.schemas.errors import InvalidInputError
-from fanfold.views.view import JsonView, LinesView
 
 
 def add_to(app: typer.Typer) -> None:
@@ -31,16 +31,14 @@ def add_to(app: typer.Typer) -> None:
 def export(
     run: Annotated[Path, typer.Argument(help="Folder that a run or simulation had as --out.")],
     *,
-    json: Annotated[
-        bool, typer.Option("--json", help="One JSON object per line on standard output.")
-    ] = False,
+    json: Json = False,
     **options: Any,
 ) -> None:
     """Write the history of a run, or of all runs below a folder, as a CSV or Parquet table."""
     from fanfold.runs.export import export as export_run  # noqa: PLC0415 - see above
 
     settings = read(ExportSettings, options)
-    with JsonView() if json else LinesView() as view:
+    with view_of(json=json) as view:
         view.say(export_run(run, settings))
 
 
@@ -48,16 +46,14 @@ def export(
 def report(
     run: Annotated[Path, typer.Argument(help="Folder that a run had as --out; it may go on.")],
     *,
-    json: Annotated[
-        bool, typer.Option("--json", help="One JSON object per line on standard output.")
-    ] = False,
+    json: Json = False,
     **options: Any,
 ) -> None:
     """Write a page, a picture and tables of a run: metrics, who gave what, what was refused."""
     from fanfold.report.report import report as write_report  # noqa: PLC0415 - see above
 
     settings = read(ReportSettings, options)
-    with JsonView() if json else LinesView() as view:
+    with view_of(json=json) as view:
         view.say(write_report(run, settings))
 
 
@@ -67,16 +63,14 @@ def page(
         Path, typer.Argument(help="Folder that a run had as --out, or that holds several of them.")
     ],
     *,
-    json: Annotated[
-        bool, typer.Option("--json", help="One JSON object per line on standard output.")
-    ] = False,
+    json: Json = False,
     **options: Any,
 ) -> None:
     """Show runs in a browser as they go: who is at work, late or refused, curves, models."""
     from fanfold.page.serving import serve  # noqa: PLC0415 - see above
 
     settings = read(PageSettings, options)
-    with JsonView() if json else LinesView() as view:
+    with view_of(json=json) as view:
         serve(folder, settings, say=view.say, on_ready=stop_on_signals)
     sys.exit(exit_code(0))
 

@@ -18,6 +18,7 @@ from fanfold.api.reading import read
 from fanfold.cli import logs
 from fanfold.cli.help import GroupedCommand
 from fanfold.cli.options import options_of
+from fanfold.cli.showing import Json, view_of
 from fanfold.cli.signals import exit_code, stop_on_signals
 from fanfold.coordinator.settings import RunSettings
 from fanfold.local.parent_watch import end_with_parent
@@ -26,14 +27,12 @@ from fanfold.operating.settings import OperatorSettings
 from fanfold.registry.models import parse_parent, parse_wanted
 from fanfold.schemas.operator_messages import Change, ChangeRun, ReadRuns, Request, SubmitRun
 from fanfold.serving.settings import ServeSettings
-from fanfold.views.view import JsonView, LinesView
 from fanfold.views.wall_clock import utc_now
 
 if TYPE_CHECKING:
     from fanfold.operating.client import OperatorClient
 
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Name of the run.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object per line on standard output.")]
 CredentialsFile = Annotated[
     Path | None,
     typer.Option(
@@ -63,8 +62,7 @@ def serve(*, json: Json = False, credentials: CredentialsFile = None, **options:
     logs.set_up(settings.log_format, federation=settings.federation)
     end_with_parent()
     with ExitStack() as stack:
-        is_json = json or settings.log_format == "json"
-        view = stack.enter_context(JsonView(utc_now) if is_json else LinesView(utc_now))
+        view = stack.enter_context(view_of(json=json, log_format=settings.log_format))
         metrics = ServiceMetrics(federation=settings.federation, version=release())
         if settings.metrics_port is not None:
             stack.enter_context(Endpoint(settings.metrics_port, metrics))

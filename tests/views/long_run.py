@@ -3,7 +3,7 @@
 import sys
 from datetime import UTC, datetime
 
-from fanfold.cli import commands
+from fanfold.cli.showing import view_of
 from fanfold.schemas.events.coordinator import ParticipantsLeftOut, RoundClosed, RunStarted, Waiting
 
 ROUNDS = 671
@@ -13,7 +13,7 @@ TOO_LARGE = "update norm above the limit: 3, 2 allowed; the coordinator's --max-
 
 def main() -> None:
     """Tell it all at one moment: the clock is no part of what is looked at."""
-    with commands._view(json=False, log_format="text") as view:
+    with view_of(json=False, is_live=True) as view:
         started = RunStarted("fanfold", run="1f", epoch=1, version=0, rounds=700, task="wards:Ward")
         view.say(started.at(NOON))
         for number in range(1, ROUNDS + 1):

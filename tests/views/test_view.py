@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fanfold.cli import commands
+from fanfold.cli.showing import view_of
 from fanfold.schemas.events.coordinator import (
     AllRefused,
     EndsEarly,
@@ -265,7 +265,7 @@ def test_log_lines_in_json_make_events_json_too(
     json: bool, log_format: str, kind: type[View]
 ) -> None:
     """Whoever collects the output of a container reads both with one program."""
-    assert type(commands._view(json, log_format)) is kind
+    assert type(view_of(json=json, log_format=log_format)) is kind
 
 
 def test_an_event_that_was_told_elsewhere_keeps_its_time(
