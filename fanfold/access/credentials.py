@@ -16,6 +16,10 @@ VARIABLE = "FANFOLD_CREDENTIALS"
 Role = Literal["participant", "coordinator", "operator"]
 
 
+_COMMANDS = {"operator": "submit"}
+"""The command that a file is for, where that is not called like the role."""
+
+
 class Credentials(BaseModel):
     """The broker, and the login for it. Paths are relative to the folder of the file."""
 
@@ -55,7 +59,7 @@ class Credentials(BaseModel):
             ) from None
         if role not in (None, found.role):
             raise InvalidInputError(
-                f"--credentials {path} is for `fanfold {found.role}`, "
+                f"--credentials {path} is for `fanfold {_COMMANDS.get(found.role, found.role)}`, "
                 f"and this is `fanfold {role}`; name the file that was made for it"
             )
         folder = path.parent

@@ -8,14 +8,14 @@ every run that a resident coordinator opens in the federation.
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
 
-from fanfold.access.credentials import Credentials
+from fanfold.access.credentials import Credentials, Role
 from fanfold.access.management import ManagementClient
 from fanfold.coordinator.broker.queue_arguments import participant_queue_arguments
 from fanfold.schemas.errors import FanfoldError, InvalidInputError
@@ -36,6 +36,8 @@ COORDINATOR_LIMITS = {
     "max-channels": 32 + 16 * MAX_OPEN_RUNS,
 }
 """Likewise; a coordinator has three connections."""
+OPERATOR_LIMITS = {"max-connections": 8, "max-channels": 32}
+"""An operator has one connection for each command that runs."""
 _RUN = r"(\.run\.[A-Za-z0-9_-]+)?"
 """Follows a federation's name in a pattern, for the names of its runs."""
 _PASSWORD_BYTES = 24
@@ -54,6 +56,20 @@ class Enrolment:
     certificate: Path | None = None
     """Log in with this client certificate, whose common name is the id, and no password."""
     key: Path | None = field(default=None, repr=False)
+
+    def enroll(self, login: str, role: Role) -> Credentials:
+        """Make a login of that role.
+
+        Raises:
+            InvalidInputError: if it cannot be one, or the broker has it already.
+            TransportError: if the management API refuses something; what was made is removed.
+        """
+        make: dict[Role, Callable[[str], Credentials]] = {
+            "participant": self.enroll_participant,
+            "coordinator": self.enroll_coordinator,
+            "operator": self.enroll_operator,
+        }
+        return make[role](login)
 
     def enroll_participant(self, participant: str) -> Credentials:
         """Make a participant's login, queue and bindings.
@@ -104,6 +120,32 @@ class Enrolment:
         try:
             return self._make_login(
                 login, role="coordinator", permissions=permissions, limits=COORDINATOR_LIMITS
+            )
+        except FanfoldError:
+            self.management.delete("users", login)
+            raise
+
+    def enroll_operator(self, login: str) -> Credentials:
+        """Make the login of an operator, who may ask `fanfold serve` for everything and no more.
+
+        Raises:
+            InvalidInputError: if the login cannot be one, or the broker has it already.
+            TransportError: if the management API refuses something; what was made is removed.
+        """
+        check_identifier("the login", login)
+        self._refuse_known(login)
+        names = self.names
+        own = re.escape(names.operator_queue(login, "x").removesuffix("x")) + "[0-9a-f]+"
+        try:
+            return self._make_login(
+                login,
+                role="operator",
+                permissions={
+                    "configure": f"^{own}$",
+                    "write": f"^({re.escape(names.requests_exchange)}|{own})$",
+                    "read": f"^({re.escape(names.answers_exchange)}|{own})$",
+                },
+                limits=OPERATOR_LIMITS,
             )
         except FanfoldError:
             self.management.delete("users", login)

@@ -19,6 +19,7 @@ from fanfold.schemas.names import FederationNames
 from fanfold.transport import client_context
 
 if TYPE_CHECKING:
+    from fanfold.access.credentials import Role
     from fanfold.access.management import ManagementClient
 
 MANAGEMENT_VARIABLE = "FANFOLD_MANAGEMENT_URL"
@@ -69,6 +70,12 @@ def enroll(
     coordinator: Annotated[
         bool, typer.Option("--coordinator", help="Enrol the coordinator instead.")
     ] = False,
+    operator: Annotated[
+        bool,
+        typer.Option(
+            "--operator", help="Enrol somebody who may submit, stop and pull runs instead."
+        ),
+    ] = False,
     management: ManagementUrl = None,
     federation: Federation = "fanfold",
     vhost: Vhost = None,
@@ -98,11 +105,16 @@ def enroll(
     public: PublicFile = None,
     roster: RosterFolder = None,
 ) -> None:
-    """Create a broker login for one participant (or the coordinator), and its credentials file."""
+    """Make a broker login for a participant, the coordinator or an operator, and its credentials.
+
+    A participant may take part and nothing else, an operator may ask `fanfold serve` and nothing
+    else, and the coordinator's login may do all of it in its federation.
+    """
     from fanfold.access.enrolment import Enrolment  # noqa: PLC0415 - see above
     from fanfold.access.vhosts import vhost_of, with_vhost  # noqa: PLC0415 - see above
 
-    if public is not None and (coordinator or participant is None or roster is None):
+    role = _role(coordinator=coordinator, operator=operator)
+    if public is not None and (role != "participant" or participant is None or roster is None):
         raise InvalidInputError(
             "--identity is a participant's, for the roster: fanfold enroll ID --identity FILE.pub "
             "--roster DIR"
@@ -132,8 +144,7 @@ def enroll(
     )
 
     def make_login(pinned: str | None) -> None:
-        make = enrolment.enroll_coordinator if coordinator else enrolment.enroll_participant
-        made = make(login).model_copy(update={"coordinator_identity": pinned})
+        made = enrolment.enroll(login, role).model_copy(update={"coordinator_identity": pinned})
         if str(path) == "-":
             sys.stdout.write(made.text() + "\n")
             return
@@ -149,6 +160,14 @@ def enroll(
         _enroll_keys(login, public, roster or Path(), make_login)
     if str(path) != "-":
         sys.stdout.write(f"{login} is enrolled in {federation}; its credentials are in {path}\n")
+
+
+def _role(*, coordinator: bool, operator: bool) -> "Role":
+    if coordinator and operator:
+        raise InvalidInputError("--coordinator and --operator are two logins; enrol one at a time")
+    if coordinator:
+        return "coordinator"
+    return "operator" if operator else "participant"
 
 
 def revoke(

@@ -151,7 +151,7 @@ EXAMPLES = {
     ),
     "enroll": (
         "fanfold enroll charite --identity charite.pub --roster coordinator-keys",
-        "fanfold enroll --coordinator --broker amqps://broker.example.org",
+        "fanfold enroll ada --operator --broker amqps://broker.example.org",
     ),
     "revoke": (
         "fanfold revoke charite --management https://admin@broker:15671 --ca-file ca.pem",

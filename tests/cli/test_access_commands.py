@@ -18,6 +18,7 @@ from fanfold.access.management import ManagementClient
 from fanfold.api.reading import read
 from fanfold.cli.commands import app
 from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.operating.settings import OperatorSettings
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.names import FederationNames
@@ -184,3 +185,15 @@ def test_the_only_vhost_of_an_administrator_need_not_be_named(
     (address,) = Credentials.read(tmp_path / "joe.credentials.json").brokers
     assert address.endswith(f"/{VHOST}")
     assert CliRunner().invoke(app, ["revoke", "joe"]).exit_code == 0
+
+
+def test_an_operator_is_enrolled_with_credentials_of_its_own(run: Run, tmp_path: Path) -> None:
+    """They open the commands of operators, and no service."""
+    assert "ada is enrolled in ward-9" in run("enroll", "ada", "--operator").output
+    path = tmp_path / "ada.credentials.json"
+    assert read(OperatorSettings, {}, path).federation == FEDERATION
+    with pytest.raises(InvalidInputError, match="is for `fanfold submit`"):
+        read(ParticipantSettings, {}, path, role="participant")
+    both = run("enroll", "eve", "--operator", "--coordinator")
+    assert "enrol one at a time" in str(both.exception)
+    run("revoke", "ada")
