@@ -54,8 +54,6 @@ from fanfold.schemas.events.event import Event, Say
 from fanfold.schemas.events.shared import OptionWithoutEffect
 from fanfold.schemas.tensor_codec import limits_for
 from fanfold.schemas.timestamps import Clock
-from fanfold.sealing.identity import PublicIdentity
-from fanfold.sealing.mask_seeds import in_order
 from fanfold.transport import EventBuffer, EventReader, Stop
 
 STOP_SECONDS = 5.0
@@ -170,9 +168,8 @@ def assemble(
     if settings.restored:
         store.checkpoint.check_there()
     masked = None
-    if settings.masks and settings.fixed is not None:
-        keepers = in_order(PublicIdentity.read(path) for path in settings.masks)
-        masked = MaskedRound(settings.fixed, keepers, kinds)
+    if channel.keepers and settings.fixed is not None:
+        masked = MaskedRound(settings.fixed, channel.keepers, kinds)
     run = RunState(
         run_id=secrets.token_hex(4),
         tensors=tensors,

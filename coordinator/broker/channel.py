@@ -23,6 +23,7 @@ from fanfold.schemas.names import (
     FederationNames,
     keeper_key,
 )
+from fanfold.sealing.identity import PublicIdentity
 from fanfold.transport import (
     Connection,
     ConnectionId,
@@ -53,7 +54,7 @@ class CoordinatorChannel:
         administering: Connection,
         shared_queues: str = "classic",
         results_bytes: int | None = None,
-        keepers: Sequence[str] = (),
+        keepers: Sequence[PublicIdentity] = (),
     ) -> None:
         """Use three connections.
 
@@ -69,9 +70,9 @@ class CoordinatorChannel:
             shared_queues: type of the queues that all participants share.
             results_bytes: disk budget of the results queue; participants back off when it is used
                 up.
-            keepers: names of the keepers of masks.
+            keepers: of masks, in their order.
         """
-        self._keepers = tuple(keepers)
+        self.keepers = tuple(keepers)
         self.holds_results = False
         """Whether updates stay at the broker, because the set of the round is closed."""
         self._names = names
@@ -123,7 +124,7 @@ class CoordinatorChannel:
         if not self.holds_results:
             self._subscribe(names.results_queue, window)
         self._subscribe(names.events_queue, EVENTS_WINDOW)
-        if self._keepers:
+        if self.keepers:
             self._subscribe(names.masks_queue, EVENTS_WINDOW)
 
     def _subscribe(self, queue: str, prefetch: int) -> None:
@@ -161,13 +162,13 @@ class CoordinatorChannel:
         self._declare_dead_letters()
         connection.bind_queue(names.results_queue, names.reports_exchange, UPDATE_KEY)
         connection.bind_queue(names.events_queue, names.reports_exchange, EVENT_KEY)
-        if self._keepers:
+        if self.keepers:
             self._queues.declare(names.masks_queue, {**self._shared, **queue_arguments.MASKS})
             connection.bind_queue(names.masks_queue, names.reports_exchange, MASKS_KEY)
-        for keeper in self._keepers:
-            queue = names.keeper_queue(keeper)
+        for keeper in self.keepers:
+            queue = names.keeper_queue(keeper.name)
             self._queues.declare(queue, {**self._shared, **queue_arguments.REQUESTS})
-            connection.bind_queue(queue, names.resend_exchange, keeper_key(keeper))
+            connection.bind_queue(queue, names.resend_exchange, keeper_key(keeper.name))
 
     def is_result(self, delivery: Delivery) -> bool:
         """Whether a delivery came through the results queue."""

@@ -4,6 +4,7 @@ from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.schemas.names import FederationNames
 from fanfold.sealing.identity import PublicIdentity
+from fanfold.sealing.mask_seeds import in_order
 from fanfold.transport import Connection, EventBuffer, connection_of, tls_of
 
 
@@ -27,6 +28,6 @@ def connect(
         administering=administering,
         shared_queues=settings.results_queue,
         results_bytes=settings.results_bytes,
-        keepers=[PublicIdentity.read(path).name for path in settings.masks],
+        keepers=in_order(PublicIdentity.read(path) for path in settings.masks),
     )
     return channel, (publishing, consuming, administering)

@@ -94,10 +94,9 @@ def _simulate(
         if out is not None:
             given["out"] = out
         settings = read(SimulationSettings, given)
-        num_runs = len(settings.modes) * len(settings.all_seeds or (0,))
-        if num_runs > 1 and not several:
+        if settings.num_runs > 1 and not several:
             raise InvalidInputError(
-                f"simulate returns one run, and there would be {num_runs}, of several modes or "
+                f"simulate returns one run, and there would be {settings.num_runs}, of several modes or "
                 "seeds; use compare"
             )
         for mode in settings.modes:

@@ -43,7 +43,7 @@ def conclude(
     groups = {mode: [list(records_of(path)) for path in paths] for mode, paths in histories.items()}
     metric = metric_of(groups, wanted_metric)
     compared = compare(groups, settings.axis, metric, seconds)
-    if compared is not None and sum(map(len, groups.values())) > 1:
+    if compared is not None and settings.num_runs > 1:
         say(compared)
     if settings.plot:
         picture = draw(groups, settings.axis, metric, settings.out, title=_title(settings))

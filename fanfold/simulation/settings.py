@@ -90,6 +90,11 @@ class SimulationSettings(BaseModel):
         return math.inf if self.simulated_hours is None else self.simulated_hours * HOUR_SECONDS
 
     @property
+    def num_runs(self) -> int:
+        """How many runs there will be: one of each mode and seed."""
+        return len(self.modes) * len(self.all_seeds or (None,))
+
+    @property
     def all_seeds(self) -> tuple[int, ...] | None:
         """The seeds of each mode's runs; None where `--seed` names the only one."""
         return None if self.seeds is None else numbers_of(self.seeds, "--seeds")

@@ -14,7 +14,7 @@ def without_effect(
     if settings.evaluate_seconds is not None:
         reasons["evaluate_every"] = "--evaluate-seconds is used instead"
     own = {}
-    if len(settings.modes) == 1 and len(settings.all_seeds or ()) < 2:  # noqa: PLR2004 - one run
+    if settings.num_runs == 1:
         own["compare"] = "there is one run, and nothing to compare it with"
     found = (
         chosen(settings, own)
