@@ -96,8 +96,8 @@ def _simulate(
         settings = read(SimulationSettings, given)
         if settings.num_runs > 1 and not several:
             raise InvalidInputError(
-                f"simulate returns one run, and there would be {settings.num_runs}, of several modes or "
-                "seeds; use compare"
+                f"simulate returns one run, and there would be {settings.num_runs}, of several "
+                "modes or seeds; use compare"
             )
         for mode in settings.modes:
             rounds_of(mode, settings, given)  # all mistakes, before there is a folder
