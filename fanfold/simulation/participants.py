@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fanfold.learning import local_device
+from fanfold.learning import TaskError, local_device
 from fanfold.participant.assembly import build_task
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.participant.trainer import TrainedUpdate, Trainer
@@ -96,6 +96,12 @@ class Participants:
             on_note=self._note,
         )
         trainer = Trainer(task, name, seed=share.seed)  # initialises private tensors
+        others = self._trainers.values()
+        if trainer.private_tensors and any(each.network is trainer.network for each in others):
+            raise TaskError(
+                f"`network` of {type(task).__name__} gives all participants one and the same "
+                "network, and some of its tensors are private; let it build a new one each time"
+            )
         if self._trainers:
             trainer.share_network(next(iter(self._trainers.values())))
         return trainer

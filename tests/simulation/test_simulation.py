@@ -5,6 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
@@ -14,7 +15,7 @@ from fanfold.api.round_rules import rounds_of
 from fanfold.coordinator.assembly import serve as serve_coordinator
 from fanfold.coordinator.persistence.history import read_history
 from fanfold.coordinator.settings import CoordinatorSettings
-from fanfold.learning import Task, TrainingPlan, named_tensors, seeded, training_seed
+from fanfold.learning import Task, TaskError, TrainingPlan, named_tensors, seeded, training_seed
 from fanfold.learning.digits import Digits
 from fanfold.participant.assembly import serve as serve_participant
 from fanfold.participant.settings import ParticipantSettings
@@ -251,6 +252,25 @@ def test_private_tensors_begin_as_in_the_service() -> None:
     real_ones = Trainer(OwnHead(num_partitions=2), name, seed=seed).private_tensors
     assert real_ones.keys() == simulated_ones.keys() != set()
     assert all(real_ones[key].equal(value) for key, value in simulated_ones.items())
+
+
+def test_one_network_for_all_is_refused_where_something_is_private() -> None:
+    """It would be everybody's."""
+    share = Share(f"{__name__}:OneForAll", None, "iid", 2, 0, "cpu")
+    participants = Participants(["ann", "bob"], share, lambda: False)
+    participants.num_examples(0)
+    with pytest.raises(TaskError, match="OneForAll gives all participants one and the same"):
+        participants.num_examples(1)
+
+
+class OneForAll(Line):
+    """A network of the module, of which a part stays private."""
+
+    shared = ("!bias",)
+    one = nn.Linear(2, 1)
+
+    def network(self) -> nn.Module:
+        return self.one
 
 
 class OwnHead(Digits):
