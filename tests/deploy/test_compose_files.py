@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import yaml
 from programs import program
+from pydantic import BaseModel
 
 from fanfold.api.reading import read
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.participant.settings import ParticipantSettings
+from fanfold.serving.settings import ServeSettings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -21,6 +23,7 @@ VARIANTS = {
     "compose.yaml": ["compose.yaml"],
     "compose.cluster.yaml": ["compose.yaml", "compose.cluster.yaml"],
     "compose.gpu.yaml": ["compose.yaml", "compose.gpu.yaml"],
+    "compose.service.yaml": ["compose.yaml", "compose.service.yaml"],
     "compose.tls.yaml": ["compose.yaml", "compose.tls.yaml"],
     "compose.public.yaml": ["compose.yaml", "compose.tls.yaml", "compose.public.yaml"],
     "compose.private.yaml": ["compose.private.yaml"],
@@ -63,12 +66,14 @@ def test_compose_itself_accepts_the_files(file: str) -> None:
 def test_our_services_understand_their_arguments(file: str, service: str) -> None:
     """What stands in a command are options that exist, with defaults that fit."""
     command = services_of(file).get(service, {}).get("command", [])
-    model = CoordinatorSettings if service == "coordinator" else ParticipantSettings
+    model: type[BaseModel] = ParticipantSettings
+    if service == "coordinator":
+        model = ServeSettings if file == "compose.service.yaml" else CoordinatorSettings
     shown = [re.sub(r"\$\{\w+:-(.*?)\}", r"\1", each) for each in command]
     options = dict(each.removeprefix("--").split("=", 1) for each in shown if "=" in each)
     assert {each for each in shown if "=" not in each} <= {"--no-restored"}
     given: dict[str, Any] = {name.replace("-", "_"): value for name, value in options.items()}
-    for name in given.keys() & {"shared_login"}:
+    for name in given.keys() & {"shared_login", "allow"}:
         given[name] = [given[name]]
 
     assert set(given) <= set(model.model_fields)

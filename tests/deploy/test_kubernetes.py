@@ -18,6 +18,7 @@ import yaml
 from fanfold.api.reading import read
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.participant.settings import ParticipantSettings
+from fanfold.serving.settings import ServeSettings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
@@ -107,7 +108,7 @@ def named_secrets(value: Any) -> Iterator[str]:
         yield from named_secrets(each)
 
 
-@pytest.mark.parametrize("overlay", ["demo", "production"])
+@pytest.mark.parametrize("overlay", ["demo", "production", "service"])
 def test_a_rendered_overlay_is_valid(overlay: str) -> None:
     """With its patches applied, and all of it in one namespace."""
     documents = rendered(overlay)
@@ -125,6 +126,26 @@ def test_the_demo_brings_every_secret_that_it_names() -> None:
     there = {each["metadata"]["name"] for each in documents if each["kind"] == "Secret"}
 
     assert set(named_secrets(documents)) == there
+
+
+def test_the_service_is_one_and_its_participants_allow_what_it_may_open() -> None:
+    """Each with options that exist, and values that fit."""
+    found = {
+        each["metadata"]["name"]: containers(each)[0]
+        for each in rendered("service")
+        if containers(each)
+    }
+    _, command, *flags = found["coordinator"]["command"]
+    given = options_of([*flags, *found["coordinator"]["args"]])
+    assert command == "serve"
+    assert read(ServeSettings, given | {"shared_login": [given["shared_login"]]})
+    given = options_of(found["participant"]["args"])
+    assert read(ParticipantSettings, given | {"allow": [given["allow"]]}).allow == ("digits",)
+
+
+def options_of(args: list[str]) -> dict[str, Any]:
+    options = dict(each.removeprefix("--").split("=", 1) for each in args)
+    return {name.replace("-", "_"): value for name, value in options.items()}
 
 
 def test_private_data_and_the_last_update_lie_on_volumes() -> None:
@@ -175,8 +196,7 @@ def test_our_services_run_with_as_few_rights_as_they_need(manifest: dict[str, An
 def test_our_services_understand_their_arguments(manifest: dict[str, Any]) -> None:
     """What the manifest gives on the command line are options that exist, with values that fit."""
     for container in containers(manifest):
-        options = dict(each.removeprefix("--").split("=", 1) for each in container["args"])
-        given = {name.replace("-", "_"): value for name, value in options.items()}
+        given = options_of(container["args"])
         if "shared_login" in given:
             given["shared_login"] = [given["shared_login"]]
         model = CoordinatorSettings if container["name"] == "coordinator" else ParticipantSettings

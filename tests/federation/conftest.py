@@ -35,11 +35,17 @@ class Service:
         self.said: list[tuple[str, dict[str, Any]]] = []
         self._changed = threading.Condition()
         ready: Future[Callable[[str], None]] = Future()
-        self.result = threads.submit(serve, settings, say=self._say, on_ready=ready.set_result)
+
+        def on_ready(stop: Callable[[str], None]) -> None:
+            self.stop = stop  # another one once a slot is claimed
+            if not ready.done():
+                ready.set_result(stop)
+
+        self.result = threads.submit(serve, settings, say=self._say, on_ready=on_ready)
         self.result.add_done_callback(
             lambda done: None if ready.done() else ready.set_exception(done.exception())
         )
-        self.stop = ready.result(PATIENCE_SECONDS)
+        ready.result(PATIENCE_SECONDS)
 
     def _say(self, event: Event) -> None:
         with self._changed:

@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 from fanfold.coordinator.admission.event_decoder import EVENT_LIMITS
 from fanfold.coordinator.broker.queue_arguments import participant_queue_arguments
 from fanfold.learning import task_sha256
+from fanfold.participant.assembly import serve as serve_participant
+from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.chunking import cut
 from fanfold.schemas.message_codec import decode, encode
 from fanfold.schemas.messages import Hello, Message
@@ -258,3 +260,27 @@ def test_a_participant_with_a_task_is_told_how_to_take_part_in_runs(
     resident.open(open_run("first"))
     (refused,) = ordinary.wait_for("message_refused")
     assert "start this participant with --allow TASK instead of --task" in refused["reason"]
+
+
+def test_a_replica_serves_runs_under_the_name_of_its_slot(
+    live: Any, resident: ResidentCoordinator, tmp_path: Path
+) -> None:
+    """And with its share of the data; the slot belongs to the federation, and not to a run."""
+    resident.enrol("slot-0")
+    settings = ParticipantSettings(
+        federation=live.name,
+        broker=(live.url,),
+        device="cpu",
+        slots=2,
+        allow=(TINY,),
+        state_dir=tmp_path / "state",
+    )
+    served = live.start(serve_participant, settings)
+    running = coordinator(live, "first")
+    resident.open(open_run("first"))
+    assert running.result.result(PATIENCE_SECONDS).is_finished
+    assert (tmp_path / "state/slot-0/first").exists()
+    assert {each["run"] for each in served.all("run_served")} == {"first"}
+    assert {each["participant"] for each in served.all("slot_claimed")} == {"slot-0"}
+    (first, *_) = running.all("round_closed")
+    assert first["examples"] == 5  # the first of two shares
