@@ -12,7 +12,7 @@ from typing import Literal
 from fanfold.page.live_run import LiveRun, Person
 from fanfold.report.charts import number
 from fanfold.report.page import duration
-from fanfold.report.run_data import RunData
+from fanfold.runs.run_data import RunData
 from fanfold.schemas.events.coordinator import Stopping
 
 Tone = Literal["good", "bad", "wait", "calm"]

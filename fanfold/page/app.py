@@ -30,7 +30,7 @@ from fanfold.page.headers import SecureHeaders
 from fanfold.page.screen import Screen, Seen
 from fanfold.page.templates import rendered
 from fanfold.page.watched_run import BEST, MODEL
-from fanfold.report.run_data import RunData
+from fanfold.runs.run_data import RunData
 from fanfold.schemas.errors import InvalidInputError
 
 STATIC = Path(__file__).parent / "static"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fanfold.report.charts import Chart, Points, chart, number
 from fanfold.report.page import clock_unit
-from fanfold.report.run_data import RunData
+from fanfold.runs.run_data import RunData
 
 MOST_POINTS = 400
 """Of one line: more than there are pixels for are left out evenly."""

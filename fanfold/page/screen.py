@@ -15,7 +15,7 @@ from fanfold.page.live_run import Person
 from fanfold.page.templates import rendered
 from fanfold.page.truth import truth
 from fanfold.page.watched_run import WatchedRun
-from fanfold.report.run_data import RunData
+from fanfold.runs.run_data import RunData
 
 CURVES_SECONDS = 1.0
 """Between two drawings of the curves."""

@@ -13,8 +13,8 @@ from fanfold.coordinator.persistence.history import HISTORY
 from fanfold.monitoring.event_log import EVENTS, EVENTS_BEFORE
 from fanfold.page.answers import Look
 from fanfold.page.live_run import LiveRun
-from fanfold.report.run_data import RunData
 from fanfold.runs.following import Follower
+from fanfold.runs.run_data import RunData
 from fanfold.schemas.events.event import UnknownEvent
 from fanfold.schemas.events.reading import event_of
 

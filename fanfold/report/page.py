@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fanfold.report.charts import Chart, Points, chart, number
-from fanfold.report.run_data import Participant, RunData
+from fanfold.runs.run_data import Participant, RunData
 
 MOST_LINES = 8
 """Participants in one chart: as many as there are colours."""

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fanfold.report.run_data import RunData
+from fanfold.runs.run_data import RunData
 
 MOST_METRICS = 4
 MOST_PARTICIPANTS = 12

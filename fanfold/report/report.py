@@ -5,9 +5,9 @@ from pathlib import Path
 
 from fanfold.report.page import page
 from fanfold.report.picture import draw
-from fanfold.report.run_data import read_run
 from fanfold.report.settings import ReportSettings
 from fanfold.runs.export import export
+from fanfold.runs.run_data import read_run
 from fanfold.runs.settings import ExportSettings, TableName
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.commands import ReportWritten

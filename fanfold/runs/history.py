@@ -1,6 +1,6 @@
 """What a run's folder tells of it: its rounds, and who gave what to them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any, Self, overload
 
 from fanfold.coordinator.persistence.history import HISTORY
 from fanfold.coordinator.persistence.records import records_of
+from fanfold.runs.run_data import gathered
 from fanfold.runs.tables import table_of
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.coordinator import RoundClosed
@@ -57,16 +58,18 @@ class History(Sequence[RoundClosed]):
                 f"there is no run in {folder}: it holds no {HISTORY}; of several runs name one's "
                 "own folder"
             )
-        rounds: list[RoundClosed] = []
-        updates: list[Mapping[str, Any]] = []
-        for record in records_of(folder / HISTORY):
-            if record["event"] == "round_closed":
-                closed = event_of(record.pop("event"), record)
-                if isinstance(closed, RoundClosed):
-                    rounds.append(closed)
-            elif record["event"] == "round":
-                updates.extend(record["updates"])
-        return cls(folder, rounds, _given(updates))
+        data = gathered(records_of(folder / HISTORY))
+        events = [
+            event_of("round_closed", {name: each[name] for name in each if name != "event"})
+            for each in data.rounds
+        ]
+        rounds = [each for each in events if isinstance(each, RoundClosed)]
+        participants = {
+            name: Participation(name, each.updates, each.examples, each.mean_staleness)
+            for name, each in data.participants.items()
+            if each.updates
+        }
+        return cls(folder, rounds, participants)
 
     @overload
     def __getitem__(self, index: int) -> RoundClosed: ...
@@ -97,18 +100,3 @@ class History(Sequence[RoundClosed]):
             return table
         table["time"] = pd.to_datetime(table["time"], format="ISO8601")
         return table.set_index("round")
-
-
-def _given(updates: Iterable[Mapping[str, Any]]) -> dict[str, Participation]:
-    by_participant: dict[str, list[Mapping[str, Any]]] = {}
-    for update in updates:
-        by_participant.setdefault(update["participant"], []).append(update)
-    return {
-        name: Participation(
-            name,
-            updates=len(given),
-            examples=given[-1]["num_examples"],
-            mean_staleness=sum(update["staleness"] for update in given) / len(given),
-        )
-        for name, given in sorted(by_participant.items())
-    }

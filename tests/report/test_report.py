@@ -13,7 +13,7 @@ from fanfold.cli.commands import main
 from fanfold.report import report as module
 from fanfold.report.charts import chart, ticks
 from fanfold.report.page import clock_unit, duration
-from fanfold.report.run_data import gathered
+from fanfold.runs.run_data import gathered
 
 
 def report(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:

@@ -1,4 +1,4 @@
-"""What a report tells, read from a run's history: plain values, nothing drawn yet."""
+"""What a run's history tells: its rounds, and what each participant gave; plain values."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
