@@ -21,6 +21,8 @@ from phase_notes import PhaseNote, watch
 
 import fanfold.coordinator.assembly
 import fanfold.coordinator.metrics
+import fanfold.keeper.assembly
+import fanfold.keeper.observer
 import fanfold.participant.assembly
 import fanfold.participant.metrics
 from fanfold.cli.commands import main as command_line
@@ -31,6 +33,8 @@ LOADED = [
         padded_task,
         fanfold.coordinator.metrics,
         fanfold.coordinator.assembly,
+        fanfold.keeper.assembly,
+        fanfold.keeper.observer,
         fanfold.participant.metrics,
         fanfold.participant.assembly,
     )

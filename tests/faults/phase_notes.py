@@ -18,6 +18,9 @@ from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.round_loop import Coordinator
+from fanfold.keeper.channel import KeeperChannel
+from fanfold.keeper.journal import Journal
+from fanfold.keeper.rules import Answering
 from fanfold.participant.training_worker import TrainingWorker
 from fanfold.participant.uploader import Uploader
 from fanfold.participant.version_receiver import VersionReceiver
@@ -88,6 +91,8 @@ def watch(note: PhaseNote, service: str) -> None:
     note.phase = "starting"
     if service == "coordinator":
         _watch_coordinator(note)
+    elif service == "keeper":
+        _watch_keeper(note)
     else:
         _watch_participant(note)
 
@@ -100,6 +105,12 @@ def _watch_coordinator(note: PhaseNote) -> None:
     _wrap(note, RunState, "close_round", "aggregating")
     _wrap(note, RunStore, "commit", "committing")
     _wrap(note, CoordinatorChannel, "acknowledge_up_to", "acknowledging", stays=True)
+
+
+def _watch_keeper(note: PhaseNote) -> None:
+    _wrap(note, Answering, "answer", "computing")
+    _wrap(note, Journal, "promise", "promising")
+    _wrap(note, KeeperChannel, "publish", "answering")
 
 
 def _watch_participant(note: PhaseNote) -> None:
