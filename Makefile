@@ -57,8 +57,9 @@ chaos: $(VENV)/.stamp-dev rabbitmq ## Kill, stop, cut off, delete and damage 101
 	@$(VENV)/bin/python tests/faults/chaos.py --kills 51 --disturbances 50 --seed 0 --report docs/chaos.md
 
 .PHONY: chaos-short
-chaos-short: $(VENV)/.stamp-dev rabbitmq ## The same with 9 kills and 8 other disturbances, none of them long
+chaos-short: $(VENV)/.stamp-dev rabbitmq ## The same with 9 kills and 8 other disturbances, none of them long, and 12 kills of a masked run
 	@$(VENV)/bin/python tests/faults/chaos.py --kills 9 --disturbances 8 --seed 1 --short
+	@FANFOLD_TEST_MASKED_KILLS=4 $(VENV)/bin/python -m pytest -q -m slow tests/faults/test_masked_kills.py
 
 .PHONY: federations
 federations: $(VENV)/.stamp-dev rabbitmq ## Whole federations as processes that are too long for `make test`

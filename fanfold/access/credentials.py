@@ -13,7 +13,7 @@ from fanfold.schemas.messages import Identifier
 from fanfold.storage.disk import create
 
 VARIABLE = "FANFOLD_CREDENTIALS"
-Role = Literal["participant", "coordinator", "operator"]
+Role = Literal["participant", "coordinator", "operator", "keeper"]
 
 
 _COMMANDS = {"operator": "submit"}

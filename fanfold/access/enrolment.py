@@ -38,6 +38,8 @@ COORDINATOR_LIMITS = {
 """Likewise; a coordinator has three connections."""
 OPERATOR_LIMITS = {"max-connections": 8, "max-channels": 32}
 """An operator has one connection for each command that runs."""
+KEEPER_LIMITS = {"max-connections": 4, "max-channels": 16}
+"""A keeper has two connections, and may reconnect before the broker closes the old ones."""
 _RUN = r"(\.run\.[A-Za-z0-9_-]+)?"
 """Follows a federation's name in a pattern, for the names of its runs."""
 _PASSWORD_BYTES = 24
@@ -57,8 +59,8 @@ class Enrolment:
     """Log in with this client certificate, whose common name is the id, and no password."""
     key: Path | None = field(default=None, repr=False)
 
-    def enroll(self, login: str, role: Role) -> Credentials:
-        """Make a login of that role.
+    def enroll(self, login: str, role: Role, *, keeper: str = "") -> Credentials:
+        """Make a login of that role; with that of a keeper, `keeper` is the name of its keys.
 
         Raises:
             InvalidInputError: if it cannot be one, or the broker has it already.
@@ -68,6 +70,7 @@ class Enrolment:
             "participant": self.enroll_participant,
             "coordinator": self.enroll_coordinator,
             "operator": self.enroll_operator,
+            "keeper": lambda login: self.enroll_keeper(login, keeper),
         }
         return make[role](login)
 
@@ -120,6 +123,33 @@ class Enrolment:
         try:
             return self._make_login(
                 login, role="coordinator", permissions=permissions, limits=COORDINATOR_LIMITS
+            )
+        except FanfoldError:
+            self.management.delete("users", login)
+            raise
+
+    def enroll_keeper(self, login: str, keeper: str) -> Credentials:
+        """Make the login of a keeper of masks, who may read its requests and send answers.
+
+        Args:
+            login: the broker login.
+            keeper: `PublicIdentity.name` of its keys, which names its queue.
+
+        Raises:
+            InvalidInputError: if the login cannot be one, or the broker has it already.
+            TransportError: if the management API refuses something; what was made is removed.
+        """
+        check_identifier("the login", login)
+        self._refuse_known(login)
+        names = self.names
+        permissions = {
+            "configure": "^$",
+            "write": self._here_and_in_runs(names.reports_exchange),
+            "read": self._here_and_in_runs(names.keeper_queue(keeper)),
+        }
+        try:
+            return self._make_login(
+                login, role="keeper", permissions=permissions, limits=KEEPER_LIMITS
             )
         except FanfoldError:
             self.management.delete("users", login)

@@ -76,6 +76,14 @@ def enroll(
             "--operator", help="Enrol somebody who may submit, stop and pull runs instead."
         ),
     ] = False,
+    keeper: Annotated[
+        Path | None,
+        typer.Option(
+            "--keeper",
+            metavar="KEEPER.pub",
+            help="Enrol a keeper of masks instead, whose public line this is.",
+        ),
+    ] = None,
     management: ManagementUrl = None,
     federation: Federation = "fanfold",
     vhost: Vhost = None,
@@ -105,15 +113,18 @@ def enroll(
     public: PublicFile = None,
     roster: RosterFolder = None,
 ) -> None:
-    """Make a broker login for a participant, the coordinator or an operator, and its credentials.
+    """Make a broker login for a participant, coordinator, operator or keeper, and its credentials.
 
     A participant may take part and nothing else, an operator may ask `fanfold serve` and nothing
-    else, and the coordinator's login may do all of it in its federation.
+    else, a keeper of masks may read its requests and answer, and the coordinator's login may do all
+    of it in its federation.
     """
     from fanfold.access.enrolment import Enrolment  # noqa: PLC0415 - see above
     from fanfold.access.vhosts import vhost_of, with_vhost  # noqa: PLC0415 - see above
+    from fanfold.sealing.identity import PublicIdentity  # noqa: PLC0415 - see above
 
-    role = _role(coordinator=coordinator, operator=operator)
+    role = _role(coordinator=coordinator, operator=operator, keeper=keeper is not None)
+    keeper_name = "" if keeper is None else PublicIdentity.read(keeper).name
     if public is not None and (role != "participant" or participant is None or roster is None):
         raise InvalidInputError(
             "--identity is a participant's, for the roster: fanfold enroll ID --identity FILE.pub "
@@ -125,9 +136,7 @@ def enroll(
             f"{participant} is on the roster; --management would make a broker login, too\n"
         )
         return
-    login = participant or ("coordinator" if coordinator else None)
-    if login is None:
-        raise InvalidInputError("name the participant: fanfold enroll ID, or --coordinator")
+    login = participant or _login(role, keeper_name)
     path = out or Path(f"{login}.credentials.json")
     if path.exists():
         raise InvalidInputError(f"{path} is there already; name another --out")
@@ -144,7 +153,8 @@ def enroll(
     )
 
     def make_login(pinned: str | None) -> None:
-        made = enrolment.enroll(login, role).model_copy(update={"coordinator_identity": pinned})
+        made = enrolment.enroll(login, role, keeper=keeper_name)
+        made = made.model_copy(update={"coordinator_identity": pinned})
         if str(path) == "-":
             sys.stdout.write(made.text() + "\n")
             return
@@ -162,12 +172,22 @@ def enroll(
         sys.stdout.write(f"{login} is enrolled in {federation}; its credentials are in {path}\n")
 
 
-def _role(*, coordinator: bool, operator: bool) -> "Role":
-    if coordinator and operator:
-        raise InvalidInputError("--coordinator and --operator are two logins; enrol one at a time")
-    if coordinator:
-        return "coordinator"
-    return "operator" if operator else "participant"
+def _login(role: "Role", keeper_name: str) -> str:
+    """Return the login of a role where none was named."""
+    logins: dict[Role, str] = {"coordinator": "coordinator", "keeper": f"keeper-{keeper_name}"}
+    if role not in logins:
+        raise InvalidInputError("name the participant: fanfold enroll ID, or --coordinator")
+    return logins[role]
+
+
+def _role(*, coordinator: bool, operator: bool, keeper: bool) -> "Role":
+    asked: dict[Role, bool] = {"coordinator": coordinator, "operator": operator, "keeper": keeper}
+    chosen = [role for role, is_asked in asked.items() if is_asked]
+    if len(chosen) > 1:
+        raise InvalidInputError(
+            f"{' and '.join(f'--{role}' for role in chosen)} are two logins; enrol one at a time"
+        )
+    return chosen[0] if chosen else "participant"
 
 
 def revoke(

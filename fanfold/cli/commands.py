@@ -167,7 +167,7 @@ def participant(*, json: Json = False, credentials: CredentialsFile = None, **op
 @options_of(KeeperSettings)
 def keeper(*, json: Json = False, credentials: CredentialsFile = None, **options: Any) -> None:
     """Keep the seeds of masks: tell sums over whole sets, and never those of a single update."""
-    settings = read(KeeperSettings, options, credentials)
+    settings = read(KeeperSettings, options, credentials, role="keeper")
     from fanfold.keeper.assembly import serve  # noqa: PLC0415 - see above
     from fanfold.keeper.metrics import KeeperMetrics  # noqa: PLC0415 - see above
 

@@ -151,6 +151,7 @@ EXAMPLES = {
     ),
     "enroll": (
         "fanfold enroll charite --identity charite.pub --roster coordinator-keys",
+        "fanfold enroll --keeper keeper.pub --broker amqps://broker.example.org",
         "fanfold enroll ada --operator --broker amqps://broker.example.org",
     ),
     "revoke": (

@@ -15,6 +15,10 @@ def with_login(node: BrokerNode, login: str) -> str:
     return str(node.management_url).replace("//", f"//{login}@")
 
 
+KEEPER, KEEPER_LOGIN = "00112233aabbccdd", "keeper-of-ward"
+"""Name of its keys, and its login."""
+
+
 class Place:
     """A federation in a vhost of its own, with alice, bob and a coordinator enrolled."""
 
@@ -35,6 +39,7 @@ class Place:
             self.alice: self.enrolment.enroll_participant(self.alice),
             self.bob: self.enrolment.enroll_participant(self.bob),
             self.chief: self.enrolment.enroll_coordinator(self.chief),
+            KEEPER_LOGIN: self.enrolment.enroll_keeper(KEEPER_LOGIN, KEEPER),
         }
 
     def url(self, login: str) -> str:

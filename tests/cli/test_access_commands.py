@@ -18,10 +18,12 @@ from fanfold.access.management import ManagementClient
 from fanfold.api.reading import read
 from fanfold.cli.commands import app
 from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.keeper.settings import KeeperSettings
 from fanfold.operating.settings import OperatorSettings
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.names import FederationNames
+from fanfold.sealing.identity import PUBLIC_FILE, Identity
 
 ROOT = Path(__file__).parents[2]
 FEDERATION, VHOST = "ward-9", "administration"
@@ -197,3 +199,18 @@ def test_an_operator_is_enrolled_with_credentials_of_its_own(run: Run, tmp_path:
     both = run("enroll", "eve", "--operator", "--coordinator")
     assert "enrol one at a time" in str(both.exception)
     run("revoke", "ada")
+
+
+def test_a_keeper_is_enrolled_by_its_public_line(run: Run, tmp_path: Path) -> None:
+    """Its login is called after its keys, as its queue is; its credentials open nothing else."""
+    keeper = Identity.generate()
+    keeper.write(tmp_path / "keys")
+    login = f"keeper-{keeper.public.name}"
+    told = run("enroll", "--keeper", str(tmp_path / "keys" / PUBLIC_FILE)).output
+    assert f"{login} is enrolled in ward-9" in told
+    path = tmp_path / f"{login}.credentials.json"
+    folders = dict.fromkeys(("identity", "roster", "state_dir"), tmp_path)
+    assert read(KeeperSettings, folders, path, role="keeper").federation == FEDERATION
+    with pytest.raises(InvalidInputError, match="is for `fanfold keeper`"):
+        read(ParticipantSettings, {}, path, role="participant")
+    run("revoke", login)

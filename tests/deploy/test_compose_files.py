@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from fanfold.api.reading import read
 from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.keeper.settings import KeeperSettings
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.serving.settings import ServeSettings
 
@@ -27,6 +28,8 @@ VARIANTS = {
     "compose.tls.yaml": ["compose.yaml", "compose.tls.yaml"],
     "compose.public.yaml": ["compose.yaml", "compose.tls.yaml", "compose.public.yaml"],
     "compose.private.yaml": ["compose.private.yaml"],
+    "compose.sealed.yaml": ["compose.private.yaml", "compose.sealed.yaml"],
+    "compose.keeper.yaml": ["compose.keeper.yaml"],
 }
 
 
@@ -52,6 +55,8 @@ def test_compose_itself_accepts_the_files(file: str) -> None:
     given = {
         "FANFOLD_CREDENTIALS_FILE": "/credentials",
         "FANFOLD_DATA": "/data",
+        "FANFOLD_IDENTITY": "/identity",
+        "FANFOLD_ROSTER": "/roster",
         "FANFOLD_PUBLIC_HOST": "broker.example",
     }
     done = subprocess.run(
@@ -61,14 +66,19 @@ def test_compose_itself_accepts_the_files(file: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("service", ["coordinator", "participant"])
+SETTINGS: dict[str, type[BaseModel]] = {
+    "coordinator": CoordinatorSettings,
+    "participant": ParticipantSettings,
+    "keeper": KeeperSettings,
+}
+
+
+@pytest.mark.parametrize("service", SETTINGS)
 @pytest.mark.parametrize("file", VARIANTS)
 def test_our_services_understand_their_arguments(file: str, service: str) -> None:
     """What stands in a command are options that exist, with defaults that fit."""
     command = services_of(file).get(service, {}).get("command", [])
-    model: type[BaseModel] = ParticipantSettings
-    if service == "coordinator":
-        model = ServeSettings if file == "compose.service.yaml" else CoordinatorSettings
+    model = ServeSettings if "service" in file and service == "coordinator" else SETTINGS[service]
     shown = [re.sub(r"\$\{\w+:-(.*?)\}", r"\1", each) for each in command]
     options = dict(each.removeprefix("--").split("=", 1) for each in shown if "=" in each)
     assert {each for each in shown if "=" not in each} <= {"--no-restored"}
@@ -78,8 +88,11 @@ def test_our_services_understand_their_arguments(file: str, service: str) -> Non
 
     assert set(given) <= set(model.model_fields)
     if command:
-        named = {} if service == "coordinator" or "slots" in given else {"id": "a"}
-        assert read(model, given | named)
+        named = {
+            "participant": {} if "slots" in given else {"id": "a"},
+            "keeper": {"state_dir": "state"},  # the image names it
+        }
+        assert read(model, given | named.get(service, {}))
 
 
 def test_replicas_that_share_a_gpu_leave_each_other_room() -> None:

@@ -14,9 +14,11 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from fanfold.api.reading import read
 from fanfold.coordinator.settings import CoordinatorSettings
+from fanfold.keeper.settings import KeeperSettings
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.serving.settings import ServeSettings
 
@@ -26,6 +28,11 @@ CRDS = Path(__file__).parent / "crds"
 OPERATORS = {"rabbitmq.com/v1beta1": "rabbitmq.com.yaml", "keda.sh/v1alpha1": "keda.sh.yaml"}
 """Kinds that a cluster learns from an operator, and where their schemas are."""
 KUSTOMIZE = "kustomize.config.k8s.io/v1beta1"
+SETTINGS: dict[str, type[BaseModel]] = {
+    "coordinator": CoordinatorSettings,
+    "participant": ParticipantSettings,
+    "keeper": KeeperSettings,
+}
 VERSIONS = ("1.30.0", "1.37.0")
 
 
@@ -199,7 +206,9 @@ def test_our_services_understand_their_arguments(manifest: dict[str, Any]) -> No
         given = options_of(container["args"])
         if "shared_login" in given:
             given["shared_login"] = [given["shared_login"]]
-        model = CoordinatorSettings if container["name"] == "coordinator" else ParticipantSettings
+        if container["name"] == "keeper":
+            given["state_dir"] = "state"  # the image names it
+        model = SETTINGS[container["name"]]
 
         assert set(given) <= set(model.model_fields)
         assert read(model, given)

@@ -80,10 +80,11 @@ def main() -> None:
             kinds=kinds,
             seed=arguments.seed,
         )
-        for leg, steps in zip(legs(arguments.seed), planned, strict=True):
+        for leg, steps in zip(legs(arguments.seed, folder), planned, strict=True):
             if arguments.leg not in (None, leg.federation):
                 continue
             place = folder / leg.federation
+            leg.make_keys()
             with (
                 closing(Disk(place / "coordinator-disk")) as out,
                 closing(Disk(place / "participant-disk")) as states,
@@ -119,7 +120,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--short", action="store_true", help="without what takes half a minute")
     parser.add_argument("--only", default="", help="only kinds with this in their name")
-    parser.add_argument("--leg", help="only this federation: chaos or top-k")
+    parser.add_argument("--leg", help="only this federation: chaos, top-k or sealed")
     parser.add_argument("--report", type=Path, help="write what happened to this Markdown file")
     parser.add_argument("--folder", type=Path, help="keep logs and the runs here")
     return parser.parse_args()

@@ -14,8 +14,9 @@ PHASES: dict[Victim, tuple[str, ...]] = {
     "participant": ("downloading", "training", "uploading"),
     "broker": (),
 }
-TOP_K_SHARE = 4
-"""One of this many kills and disturbances is carried out on the federation with top-k."""
+SHARE = 4
+"""One of this many kills and disturbances is carried out on the federation with top-k, and one on
+the sealed one."""
 LATE_SECONDS = 0.003
 """The longest time into its phase for an aimed kill; every second one is at its beginning."""
 
@@ -46,8 +47,8 @@ Step = Kill | Disturbance
 
 def plans(
     *, kills: int, kinds: Sequence[Kind], disturbances: int, seed: int
-) -> tuple[list[Step], list[Step]]:
-    """Draw what is done to the two federations, the one with top-k last.
+) -> tuple[list[Step], list[Step], list[Step]]:
+    """Draw what is done to the federations: the plain one, the one with top-k, the sealed one.
 
     As many kills of each victim, and every kind once before any comes twice.
     """
@@ -60,14 +61,17 @@ def plans(
     for _ in range(disturbances if kinds else 0):
         deck = deck or dice.sample(kinds, len(kinds))
         drawn.append(Disturbance(deck.pop(), dice.randrange(1 << 32)))
-    replayable = [each for each in drawn if each.kind.is_replayable]
-    top_k = replayable[: len(drawn) // TOP_K_SHARE]
-    share = len(kill_all) // TOP_K_SHARE
-    plain: list[Step] = [*kill_all[share:], *(each for each in drawn if each not in top_k)]
-    with_top_k: list[Step] = [*kill_all[:share], *top_k]
-    dice.shuffle(plain)
-    dice.shuffle(with_top_k)
-    return plain, with_top_k
+    share, most = len(kill_all) // SHARE, len(drawn) // SHARE
+    top_k = [each for each in drawn if each.kind.is_replayable][:most]
+    others = [each for each in drawn if each not in top_k]
+    planned: tuple[list[Step], list[Step], list[Step]] = (
+        [*kill_all[2 * share :], *others[most:]],
+        [*kill_all[:share], *top_k],
+        [*kill_all[share : 2 * share], *others[:most]],
+    )
+    for steps in planned:
+        dice.shuffle(steps)
+    return planned
 
 
 def _kill(victim: Victim, dice: random.Random) -> Kill:

@@ -39,7 +39,7 @@ def report(
             "",
             *_disturbances(outcome.disturbances, kinds),
             "",
-            "What was proved of both federations:",
+            "What was proved of all three federations:",
             "",
             "- Rounds: every one closed, in order, each once; none hung.",
             "- Each participant's update of each version counts at most once, and each that was",

@@ -2,6 +2,7 @@
 
 import os
 import random
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -161,7 +162,8 @@ def test_sums_of_a_masked_run_are_those_of_the_run_unmasked_whoever_is_killed(ru
     replayed = replay(
         ReplaySettings(out=run.out, num_partitions=PARTICIPANTS), say=lambda _event: None
     )
-    print(f"{dict(masked.killed)}, {replayed.rounds} rounds, {len(names)} updates")
+    told = f"{dict(masked.killed)}, {replayed.rounds} rounds, {len(names)} updates"
+    sys.stdout.write(f"{told}\n")
     assert replayed.agrees
     assert replayed.parameters_sha256 == ended_at
     assert replayed.updates == len(names) >= GOAL * KILLS
