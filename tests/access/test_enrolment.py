@@ -17,6 +17,7 @@ from fanfold.access.credentials import Credentials
 from fanfold.access.enrolment import PARTICIPANT_LIMITS
 from fanfold.access.management import ManagementClient
 from fanfold.schemas.errors import InvalidInputError, LoginRefusedError
+from fanfold.schemas.names import FederationNames
 from tests.access.enrolled import Place, with_login
 
 Channel = pika.adapters.blocking_connection.BlockingChannel

@@ -12,6 +12,7 @@ from tests.access.enrolled import KEEPER, KEEPER_LOGIN, Place
 
 Channel = pika.adapters.blocking_connection.BlockingChannel
 VHOST = "keepers"
+SIGNED = pika.BasicProperties(user_id=KEEPER_LOGIN)
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +30,13 @@ FORBIDDEN_TO_KEEPERS: dict[str, Callable[[Channel, Place], Any]] = {
     "read updates": lambda c, p: c.basic_get(p.names.results_queue),
     "read the answers of keepers": lambda c, p: c.basic_get(p.names.masks_queue),
     "publish false parameters": lambda c, p: c.basic_publish(
-        p.names.parameters_exchange, "", b"x", pika.BasicProperties(user_id=KEEPER_LOGIN)
+        p.names.parameters_exchange, "", b"x", SIGNED
     ),
     "ask another keeper": lambda c, p: c.basic_publish(
         p.names.resend_exchange,
         keeper_key("0" * 16),
         b"x",
-        pika.BasicProperties(user_id=KEEPER_LOGIN),
+        SIGNED,
     ),
     "answer in another's name": lambda c, p: c.basic_publish(
         p.names.reports_exchange, "masks", b"x", pika.BasicProperties(user_id=p.bob)
@@ -75,9 +76,7 @@ def test_a_keeper_reads_its_requests_and_answers(place: Place) -> None:
         channel.basic_consume(
             queue, lambda *parts: asked.append(parts[-1]), auto_ack=True, exclusive=True
         )
-        channel.basic_publish(
-            names.reports_exchange, "masks", b"a", pika.BasicProperties(user_id=KEEPER_LOGIN)
-        )
+        channel.basic_publish(names.reports_exchange, "masks", b"a", SIGNED)
         while not asked:
             keeper.process_data_events(1)
         assert chief.channel().basic_get(masks, auto_ack=True)[2] == b"a"
