@@ -236,6 +236,6 @@ def shown(name: str, value: Any) -> str:
         return decimal(value)
     if name in PRIVACY:
         return f"{value:.4g}"
-    if name == "runs":
+    if name == "runs" and not isinstance(value, int):
         return "; ".join(map(_run_in_words, value))
     return f"{value:.2f}" if isinstance(value, float) else printable(str(value))
