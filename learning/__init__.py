@@ -16,7 +16,7 @@ from fanfold.learning.errors import (
 from fanfold.learning.example_privacy import ExamplePrivacy
 from fanfold.learning.execution import Execution
 from fanfold.learning.huge_pages import use_huge_pages
-from fanfold.learning.measures import Metrics, accuracy, passes_of
+from fanfold.learning.measures import Metrics, accuracy, metrics_of, passes_of
 from fanfold.learning.network import FederatedNet
 from fanfold.learning.optimizers import load_optimizers, local_optimizer
 from fanfold.learning.outputs import main_output
@@ -97,6 +97,7 @@ __all__ = [
     "main_output",
     "make_task",
     "measure_all",
+    "metrics_of",
     "named_parameters",
     "named_tensors",
     "nest",

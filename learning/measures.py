@@ -113,7 +113,34 @@ def passes_of(history: Any) -> list[Metrics]:
             "the task's `fit` must return a list with one dict of metrics for each pass, or None, "
             f"and it returns {_described(history)}"
         )
-    return [dict(each) for each in history]
+    return [_numbers(each, "fit") for each in history]
+
+
+def metrics_of(measured: Any) -> Metrics:
+    """Return what a task's `evaluate` gives, as plain numbers.
+
+    Raises:
+        LearningError: if it is no dict of numbers.
+    """
+    if not isinstance(measured, Mapping):
+        raise LearningError(
+            "the task's `evaluate` must return a dict of numbers by name, and it returns "
+            f"{_described(measured)}"
+        )
+    return _numbers(measured, "evaluate")
+
+
+def _numbers(values: Mapping[Any, Any], method: str) -> Metrics:
+    numbers = {}
+    for name, value in values.items():
+        try:
+            numbers[str(name)] = float(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise LearningError(
+                f"the metric {name} that the task's `{method}` returns is {_described(value)}, and "
+                "must be a number"
+            ) from error
+    return numbers
 
 
 def _described(value: Any) -> str:

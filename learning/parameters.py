@@ -114,6 +114,11 @@ def shared_tensors(network: nn.Module, patterns: Sequence[str] = EVERYTHING) -> 
     Raises:
         TensorsError: if a pattern matches no tensor, or nothing is left to share.
     """
+    if isinstance(patterns, str):
+        raise TensorsError(
+            f"the task's `shared` is the text {patterns!r}, and must be a tuple of patterns: "
+            f"({patterns!r},)"
+        )
     own_table = getattr(unwrapped(network), "get_track_layers", None)
     tensors = named_tensors(network, own_table() if own_table else None)
     if not tensors:

@@ -57,7 +57,13 @@ def make_task(name: str, data_dir: Path | None, **arguments: Any) -> Task:
         TaskError: if there is no such task, or it cannot be made.
     """
     with stage("loading the task"), reading(data_dir):
-        return load_task(name)(data_dir=data_dir, **arguments)
+        task = load_task(name)(data_dir=data_dir, **arguments)
+    if not hasattr(task, "partition"):
+        raise TaskError(
+            f"`__init__` of {type(task).__name__} does not call `super().__init__(**arguments)`, "
+            "which takes the folder, the share and the seed"
+        )
+    return task
 
 
 def module_of(name: str) -> str:

@@ -89,7 +89,7 @@ def train(
         LearningError: if the dataset is empty, no parameter requires gradients, or there is no such
             optimizer.
     """
-    with prepared(network, execution, train=True) as device:
+    with prepared(network, execution, train=True) as device, torch.enable_grad():
         parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         if not parameters:
             raise LearningError("the network has no parameter that requires gradients")

@@ -17,6 +17,7 @@ from fanfold.learning import (
     build_network,
     complex_names,
     dataset_length,
+    metrics_of,
     named_parameters,
     named_tensors,
     passes_of,
@@ -161,7 +162,7 @@ class Trainer:
         metrics: Mapping[str, float] = {}
         if self._validation is not None:
             with stage("measuring the version"):
-                metrics = self._task.evaluate(self.network, self._validation)
+                metrics = metrics_of(self._task.evaluate(self.network, self._validation))
         if owed:
             base = _ahead(base, owed)
             self._apply(base, is_whole=frozen is None)
@@ -177,7 +178,7 @@ class Trainer:
             tensors=tensors,
             kinds=kinds,
             num_examples=self.num_examples,
-            metrics={name: float(value) for name, value in metrics.items()},
+            metrics=metrics,
             history=passes_of(history),
             seconds=monotonic() - began,
             steps=counted[0] or None,

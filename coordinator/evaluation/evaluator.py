@@ -19,6 +19,7 @@ from fanfold.coordinator.rounds.metric_watch import MetricWatch
 from fanfold.learning import (
     Task,
     TrainingAbandoned,
+    metrics_of,
     named_tensors,
     read_data,
     replace_tensors,
@@ -173,7 +174,7 @@ class Evaluator:
         try:
             shared = shared_tensors(self._network, self._task.shared)
             replace_tensors(shared, without_caches(tensors, shared))
-            metrics = self._task.evaluate(self._network, self._data)
+            metrics = metrics_of(self._task.evaluate(self._network, self._data))
         except TrainingAbandoned:
             return Evaluated(version, {}, tensors, failure="it was given up")
         except BaseException as error:  # noqa: BLE001 - told in words; no run hangs on it

@@ -32,6 +32,7 @@ from fanfold.learning import (
     loaded_beside,
     local_device,
     make_task,
+    metrics_of,
     named_tensors,
     read_data,
     replace_tensors,
@@ -257,7 +258,7 @@ def _evaluate(
     shared = shared_tensors(model.network, task.shared)
     replace_tensors(shared, without_caches(run.tensors, shared))
     with stage("evaluating"):
-        metrics = task.evaluate(model.network, data)
+        metrics = metrics_of(task.evaluate(model.network, data))
     return metrics, dataset_length(data), time.monotonic() - began
 
 

@@ -22,6 +22,7 @@ from fanfold.learning import (
     build_network,
     local_device,
     make_task,
+    metrics_of,
     named_tensors,
     read_data,
     replace_tensors,
@@ -250,7 +251,7 @@ def _evaluation(task: Task, say: Say) -> Evaluate | None:
         try:
             shared = shared_tensors(network, task.shared)
             replace_tensors(shared, without_caches(tensors, shared))
-            return task.evaluate(network, data)
+            return metrics_of(task.evaluate(network, data))
         except TrainingAbandoned:
             raise
         except Exception as error:  # noqa: BLE001 - told in words

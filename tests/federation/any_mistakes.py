@@ -131,3 +131,47 @@ class WithoutValues(Points):
     def network(self) -> nn.Module:
         with torch.device("meta"):
             return super().network()
+
+
+class Measures(Points):
+    """Evaluates in a way of its own, with tensors."""
+
+    def validation_data(self) -> Any:
+        return self.all_data()
+
+    def evaluate(self, network: nn.Module, data: Any) -> Any:
+        return {
+            name: torch.tensor(value) for name, value in super().evaluate(network, data).items()
+        }
+
+
+class MeasuresPairs(Measures):
+    """Likewise, and returns what nobody can read."""
+
+    def evaluate(self, network: nn.Module, data: Any) -> Any:
+        measured = super().evaluate(network, data)
+        return measured["loss"], measured["accuracy"]
+
+
+class MeasuresWords(Measures):
+    def evaluate(self, network: nn.Module, data: Any) -> Any:
+        return {**super().evaluate(network, data), "verdict": "good"}
+
+
+class TextShared(Points):
+    shared = "0.*"  # type: ignore[assignment]  # the mistake
+
+
+class WithoutSuper(Points):
+    """Whose own `__init__` forgets that of the class that it derives from."""
+
+    def __init__(self, data_dir: Any = None, **arguments: Any) -> None:
+        self.folder, self.arguments = data_dir, arguments
+
+
+class WithoutGradients(Points):
+    """Built where somebody has turned gradients off for good."""
+
+    def network(self) -> nn.Module:
+        torch.set_grad_enabled(mode=False)
+        return super().network()
