@@ -4,7 +4,7 @@ Each row learns, or a sentence says why not. Nothing hangs, ends in a traceback,
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,6 +162,13 @@ ROWS = [
     Row(d.Ranked),
     Row(d.Torchmetrics),
 ]
+
+
+@pytest.fixture(autouse=True)
+def gradients() -> Iterator[None]:
+    """Some task turns them off, which lasts as long as the thread."""
+    yield
+    torch.set_grad_enabled(mode=True)
 
 
 def check_trained(row: Row, tensors: dict[str, Tensor]) -> None:
