@@ -142,6 +142,7 @@ class Resident:
                 self._is_over = self._is_over and event.is_over
                 self._runs.ended(event)
                 self._tell_declined()
+                self._tell_waiting()
             case Stop():
                 self._stop(event)
             case _:
@@ -182,7 +183,10 @@ class Resident:
             return
         self._runs.follow(word)
         self._tell_declined()
-        if not self._runs.at_work:
+        self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        if not self._runs.at_work and self._reason is None:
             self._say(WaitingForRuns(self._settings.federation, len(self._runs.declined)))
 
     def _tell_declined(self) -> None:

@@ -44,6 +44,9 @@ class ResidentCoordinator:
         self._channel.queue_declare(names.events_queue, durable=True)
         self._channel.queue_bind(names.events_queue, names.reports_exchange, EVENT_KEY)
         self.heard: list[Message] = []
+        self._incoming = self._channel.consume(
+            names.events_queue, auto_ack=True, inactivity_timeout=PATIENCE_SECONDS
+        )
 
     def enrol(self, participant: str) -> None:
         queue = self.names.participant_queue(participant)
@@ -66,15 +69,12 @@ class ResidentCoordinator:
         for message in self.heard:
             if is_it(message):
                 return message
-        for method, properties, body in self._channel.consume(
-            self.names.events_queue, auto_ack=True, inactivity_timeout=PATIENCE_SECONDS
-        ):
+        for method, properties, body in self._incoming:
             assert method is not None, self.heard
             kind = properties.type
             self.heard.append(decode(memoryview(body), kind=kind, limits=EVENT_LIMITS).message)
             if is_it(self.heard[-1]):
                 break
-        self._channel.cancel()
         return self.heard[-1]
 
     def close(self) -> None:
@@ -125,8 +125,10 @@ def test_runs_are_served_one_after_the_other_without_a_restart(
         assert outcome.parameters_sha256 == parameters_sha256(load_file(outcome.model))
         resident.open()
         served.wait_until(lambda run=run: {"run": run} in served.all("run_left"))
+        served.wait_until(lambda: served.said[-1][0] == "waiting_for_runs")
         assert outcome.parameters_sha256 == alone(live, tmp_path / run, lr=lr)
     assert [each["run"] for each in served.all("run_served")] == ["first", "second"]
+    assert served.said[-1] == ("waiting_for_runs", {"federation": live.name, "declined": 0})
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("run ")] == []
     assert sorted(path.name for path in (tmp_path / "state").iterdir()) == []
 
