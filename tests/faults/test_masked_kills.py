@@ -140,6 +140,7 @@ class Masked:
         return self.run.finish(self.coordinator)
 
 
+@pytest.mark.timeout(1800)
 def test_sums_of_a_masked_run_are_those_of_the_run_unmasked_whoever_is_killed(run: Run) -> None:
     """Two of eight participants die in each round, and 20 kills hit the others in any phase.
 

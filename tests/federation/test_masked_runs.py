@@ -1,5 +1,6 @@
 """Facts about masked runs over the broker: what is computed, who is waited for, who is refused."""
 
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,10 +13,12 @@ from fanfold.coordinator.unmasking import unmasking
 from fanfold.coordinator.unmasking.unmasking import KeepersRefusedError
 from fanfold.keeper.assembly import serve as serve_keeper
 from fanfold.keeper.settings import KeeperSettings
+from fanfold.participant import masking
 from fanfold.runs.replay import replay
 from fanfold.runs.settings import ReplaySettings
 from fanfold.schemas.errors import InvalidInputError
-from fanfold.sealing.identity import PUBLIC_FILE, Identity
+from fanfold.sealing.identity import PRIVATE_FILE, PUBLIC_FILE, Identity
+from fanfold.sealing.mask_seeds import seal_seeds
 from fanfold.sealing.roster import changing
 from fanfold.views.wall_clock import utc_now
 
@@ -172,3 +175,44 @@ def test_a_participant_masks_for_the_keepers_that_its_owner_named_and_no_others(
     )
     with pytest.raises(InvalidInputError, match="asks for other keepers, and --masks trusts no"):
         wary.result.result(PATIENCE_SECONDS)
+
+
+def test_seeds_and_keys_stand_in_no_file_log_or_event(
+    masked: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: Any
+) -> None:
+    """Of participants and keepers, in hex and as bytes; seeds leave a participant sealed alone."""
+    seeds: list[bytes] = []
+
+    def recorded(*args: Any, **kwargs: Any) -> Any:
+        sealed, drawn = seal_seeds(*args, **kwargs)
+        seeds.extend(drawn)
+        return sealed, drawn
+
+    monkeypatch.setattr(masking, "seal_seeds", recorded)
+    made = masked(3)
+    services = [made.keeper(place) for place in range(3)]
+    coordinator = made.coordinator()
+    services += [coordinator, *made.participants()]
+    coordinator.result.result(PATIENCE_SECONDS)
+    folders = [*made.keepers, *(made.folder / f"p{index}" for index in range(2))]
+    keys = [
+        bytes.fromhex(secret)
+        for folder in folders
+        for secret in json.loads((folder / PRIVATE_FILE).read_bytes()).values()
+    ]
+    files = [
+        path.read_bytes()
+        for path in made.folder.parent.rglob("*")
+        if path.is_file() and path.name != PRIVATE_FILE
+    ]
+    told = [repr(service.said).encode() for service in services]
+    printed = "".join(capfd.readouterr()) + caplog.text
+    everything = b"\n".join([*files, *told, printed.encode()])
+    assert len(seeds) == 3 * 2 * 3
+    assert len(keys) == 2 * 5
+    assert b'"event":"set"' in everything  # the journals are among them
+    assert b"round_closed" in everything
+    found = [
+        each for each in seeds + keys if each in everything or each.hex().encode() in everything
+    ]
+    assert found == []

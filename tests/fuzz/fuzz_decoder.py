@@ -28,6 +28,8 @@ FINDINGS = ROOT / "runs" / "fuzz"
 GROWN = FINDINGS / "corpus"
 """Inputs that reached something new; `--keep` chooses among them for `CORPUS`."""
 MAX_INPUT_BYTES = 8192
+SEALED = b"\x7f"
+"""The first byte of an input that is read as a sealed message."""
 ROOM_BYTES = 64 << 20
 """Address space that a session without a guide has, beyond what its seeds took. The reader's limit
 is 1 MB: what a message only announces must not be taken, nor may anything pile up.
@@ -122,6 +124,8 @@ def try_one(data: bytes) -> None:
     """Use the first byte to choose what the rest attacks."""
     if data[:1] > b"\x7f":
         try_headers(data[1:])
+    elif data[:1] == SEALED:
+        fuzz_target.open_anything(data[1:])
     else:
         fuzz_target.decode_anything(data[1:])
 
@@ -130,8 +134,9 @@ def seeds() -> list[bytes]:
     """Return the kept corpus, messages of every encoding, and two that ask for too much."""
     kept = [path.read_bytes() for path in sorted(CORPUS.iterdir())]
     bodies = [*fuzz_target.corpus(), fuzz_target.bomb()]
+    sealed = [SEALED + body for body in fuzz_target.sealed_corpus()]
     announced = b"\xff" + bytes(2) + b"\1\4" + b"\xff\xff\xff\x0f" + bytes(2) + bytes(1024)
-    return [*kept, *(b"\0" + body for body in bodies), b"\xff" + bytes(64), announced]
+    return [*kept, *(b"\0" + body for body in bodies), *sealed, b"\xff" + bytes(64), announced]
 
 
 def mutated(chance: random.Random, pool: list[bytes]) -> bytes:
