@@ -6,6 +6,7 @@ both sides trust: it is as public as a telephone number, and must be as right.
 """
 
 import json
+import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.sealing.derivation import KEY_BYTES, derived
-from fanfold.storage.disk import create
+from fanfold.storage.disk import create, replacing
 
 PRIVATE_FILE, PUBLIC_FILE = "identity.json", "identity.pub"
 _PREFIX = "fanfold-identity-1:"
@@ -148,13 +149,9 @@ class Identity:
         Raises:
             InvalidInputError: if there is an identity already, or the folder cannot be written.
         """
-        document = {
-            "signing": self.signing.private_bytes_raw().hex(),
-            "agreement": self.agreement.private_bytes_raw().hex(),
-        }
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            create(folder / PRIVATE_FILE, json.dumps(document).encode() + b"\n")
+            create(folder / PRIVATE_FILE, self._content())
             public = folder / PUBLIC_FILE
             public.unlink(missing_ok=True)  # of keys that are gone
             create(public, self.public.text().encode() + b"\n", mode=0o644)
@@ -165,6 +162,31 @@ class Identity:
             ) from None
         except OSError as error:
             raise InvalidInputError(f"{folder} cannot be written: {error.strerror}") from None
+
+    def replace(self, folder: Path) -> None:
+        """Write it in place of the identity in a folder, whose keys are gone then.
+
+        The private file comes first: a crash in between leaves an old public line, which nobody
+        can use, and the next call mends it.
+
+        Raises:
+            InvalidInputError: if the folder cannot be written.
+        """
+        try:
+            with replacing(folder / PRIVATE_FILE) as file:
+                os.fchmod(file.fileno(), 0o600)  # before the content is there
+                file.write(self._content())
+            with replacing(folder / PUBLIC_FILE) as file:
+                file.write(self.public.text().encode() + b"\n")
+        except OSError as error:
+            raise InvalidInputError(f"{folder} cannot be written: {error.strerror}") from None
+
+    def _content(self) -> bytes:
+        document = {
+            "signing": self.signing.private_bytes_raw().hex(),
+            "agreement": self.agreement.private_bytes_raw().hex(),
+        }
+        return json.dumps(document).encode() + b"\n"
 
     @cached_property
     def public(self) -> PublicIdentity:

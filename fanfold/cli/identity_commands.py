@@ -57,24 +57,54 @@ def identity(
 
 
 def rotate(
-    participant: Annotated[str, typer.Argument(metavar="ID", help="Whose keys change.")],
+    participant: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Whose keys change.")
+    ] = None,
     *,
+    coordinator: Annotated[
+        bool,
+        typer.Option("--coordinator", help="Make other keys for the coordinator itself instead."),
+    ] = False,
     public: PublicFile = None,
     roster: RosterFolder = None,
 ) -> None:
-    """Put new keys of a participant on the roster; its old ones do not count any more."""
+    """Put new keys of a participant on the roster; its old ones do not count any more.
+
+    With --coordinator the coordinator's own keys change: start it again, and let everybody pin the
+    new identity.pub; nobody believes it before.
+    """
     from fanfold.sealing.identity import PublicIdentity  # noqa: PLC0415 - takes time to load
     from fanfold.sealing.roster import changing  # noqa: PLC0415 - likewise
 
-    if public is None or roster is None:
+    if coordinator and participant is None and public is None and roster is not None:
+        _rotate_own(roster)
+        return
+    if coordinator or participant is None or public is None or roster is None:
         raise InvalidInputError(
-            "name the new keys with --identity FILE.pub, and the roster with --roster DIR"
+            "name who has new keys, the keys with --identity FILE.pub, and the roster with "
+            "--roster DIR; or the roster alone, with --coordinator"
         )
     theirs = PublicIdentity.read(public)
     with changing(roster) as held:
         held[0] = held[0].rotate(participant, theirs)
         trail(roster).append("rotated", participant, fingerprint=theirs.fingerprint)
     sys.stdout.write(f"{participant} has other keys now; compare: {theirs.fingerprint}\n")
+
+
+def _rotate_own(roster: Path) -> None:
+    """Make other keys for the coordinator, in the folder of its roster."""
+    from fanfold.sealing.identity import PUBLIC_FILE, Identity  # noqa: PLC0415 - likewise
+    from fanfold.sealing.roster import changing  # noqa: PLC0415 - likewise
+
+    Identity.read(roster)  # there are some to be replaced
+    made = Identity.generate()
+    with changing(roster):
+        made.replace(roster)
+        trail(roster).append("rotated", "coordinator", fingerprint=made.public.fingerprint)
+    sys.stdout.write(
+        f"the coordinator has other keys now; start it again, hand {roster / PUBLIC_FILE} to "
+        f"everybody, and compare: {made.public.fingerprint}\n"
+    )
 
 
 def audit(

@@ -38,12 +38,12 @@ def test_the_version_is_the_distributions() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_ends_with_two_examples_that_are_understood(name: str) -> None:
+def test_help_ends_with_examples_that_are_understood(name: str) -> None:
     """Each option exists, and its value is one that it takes."""
     told = CliRunner().invoke(app, [name, "--help"]).output
     shown = told.partition("\nExamples:\n")[2].splitlines()
     assert [line.strip() for line in shown] == [*EXAMPLES[name]]
-    assert len(shown) == 2
+    assert len(shown) in (2, 3)  # as many as a screen has room for below the options
     for line in shown:
         program, command, *arguments = shlex.split(line)
         assert (program, command) == ("fanfold", name)

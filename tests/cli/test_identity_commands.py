@@ -12,7 +12,7 @@ from fanfold.access.credentials import Credentials
 from fanfold.cli.commands import app
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.sealing.audit_trail import checked_lines
-from fanfold.sealing.identity import PublicIdentity
+from fanfold.sealing.identity import Identity, PublicIdentity
 from fanfold.sealing.roster import read_roster
 
 Run = Callable[..., Any]
@@ -59,6 +59,24 @@ def test_what_is_missing_is_named(run: Run) -> None:
     assert isinstance(refused.exception, InvalidInputError)
     assert "--identity is a participant's" in str(refused.exception)
     assert "holds an identity already" in str(run("identity", "hub").exception)
+
+
+def test_the_coordinators_own_keys_change_in_place(run: Run, tmp_path: Path) -> None:
+    """The roster stays; both files hold the new keys, and the audit trail says so."""
+    run("identity", "anna")
+    run("enroll", "anna", "--identity", "anna")
+    before, members = Identity.read(tmp_path / "hub"), read_roster(tmp_path / "hub").members
+    told = run("rotate", "--coordinator").output
+    after = Identity.read(tmp_path / "hub")
+    assert after.public not in (before.public, None)
+    assert PublicIdentity.read(tmp_path / "hub") == after.public
+    assert after.public.fingerprint in told
+    assert (tmp_path / "hub" / "identity.json").stat().st_mode & 0o777 == 0o600
+    assert read_roster(tmp_path / "hub").members == members
+    last = list(checked_lines(tmp_path / "hub" / "audit.jsonl"))[-1].record
+    assert (last["event"], last["participant"]) == ("rotated", "coordinator")
+    refused = run("rotate", "anna", "--coordinator", "--identity", "anna")
+    assert "or the roster alone, with --coordinator" in str(refused.exception)
 
 
 @pytest.fixture
