@@ -75,7 +75,7 @@ walks: $(VENV)/.stamp-dev rabbitmq ## Walk as users do, from the README to what 
 
 .PHONY: page-tests
 page-tests: $(VENV)/.stamp-dev rabbitmq ## Watch whole federations on the page, in Chromium
-	@$(VENV)/bin/python -m pytest -m slow tests/page $(PYTEST_FLAGS)
+	@$(VENV)/bin/python -m pytest -m slow tests/page tests/serving/test_service_page.py $(PYTEST_FLAGS)
 
 .PHONY: faults
 faults: $(VENV)/.stamp-dev rabbitmq ## Whole federations whose broker, operators or participants misbehave, and one of 45 MB

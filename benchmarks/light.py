@@ -86,7 +86,7 @@ class IdentityWorker:
 
 def take_part(federation: str, name: str) -> None:
     """Run one participant until SIGTERM."""
-    settings = ParticipantSettings(federation=federation, id=name, progress_seconds=2.0)
+    settings = ParticipantSettings(id=name, progress_seconds=2.0)
     event_buffer = EventBuffer()
     urls = os.environ[BROKER_VARIABLE].split()
     consuming, publishing = (
@@ -96,7 +96,7 @@ def take_part(federation: str, name: str) -> None:
         for purpose in ("consumes", "publishes")
     )
     channel = ParticipantChannel(
-        FederationNames(federation), name, consuming=consuming, publishing=publishing
+        FederationNames.of(federation), name, consuming=consuming, publishing=publishing
     )
     participant = Participant(
         settings,

@@ -8,6 +8,8 @@ from fanfold.schemas.errors import InvalidInputError
 BROKER_VARIABLE = "FANFOLD_BROKER_URL"
 BROKER_FILE_VARIABLE = "FANFOLD_BROKER_URL_FILE"
 """Names a file with the URLs, the way containers get their secrets."""
+LOGIN_VARIABLE = "FANFOLD_MANAGEMENT_PASSWORD"
+"""The password of the login at the broker's management API."""
 
 
 def broker_of_the_environment() -> str:

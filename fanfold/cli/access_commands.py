@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fanfold.access.broker_environment import LOGIN_VARIABLE
 from fanfold.cli.help import ExampledCommand
 from fanfold.cli.identity_commands import PublicFile, RosterFolder, trail
 from fanfold.schemas.errors import InvalidInputError
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from fanfold.access.management import ManagementClient
 
 MANAGEMENT_VARIABLE = "FANFOLD_MANAGEMENT_URL"
-LOGIN_VARIABLE = "FANFOLD_MANAGEMENT_PASSWORD"
 
 ManagementUrl = Annotated[
     str | None,

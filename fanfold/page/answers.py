@@ -10,6 +10,7 @@ from statistics import median
 from typing import Literal
 
 from fanfold.page.live_run import LiveRun, Person
+from fanfold.registry.record import RunRecord
 from fanfold.report.charts import number
 from fanfold.report.page import duration
 from fanfold.runs.run_data import RunData
@@ -48,6 +49,8 @@ class Look:
     now: float
     generation: int = 0
     """How often another run took the folder."""
+    record: RunRecord | None = None
+    """What the registry says of it, where it is of one."""
 
     @property
     def rounds(self) -> int:
@@ -74,10 +77,14 @@ def answers(look: Look) -> tuple[Answer, ...]:
 
 def state_of(look: Look) -> str:
     """Return how a run stands, in one word or two."""
+    if look.record is not None and look.record.state != "open":
+        return look.record.state
     if look.is_alive:
         return "waiting" if look.live.waiting_for or look.live.round is None else "running"
     if look.is_over:
         return "finished"
+    if look.record is not None:
+        return "waiting"  # the service starts its coordinator
     return "stopped" if isinstance(look.live.end, Stopping) else "not running"
 
 
@@ -88,16 +95,34 @@ def _runs(look: Look) -> Answer:
         case "running":
             return Answer(question, "Yes", _open_round(look), "good")
         case "waiting":
-            what = live.waiting_for or ("a round to open" if live.heard_at else "its first events")
+            what = live.waiting_for or ("its next round" if look.is_alive else "its coordinator")
             return Answer(question, "It waits", f"for {what}", "wait")
         case "finished":
             why = f": {look.data.end}" if look.data.end else " after its last round"
             return Answer(question, "It is finished", f"it ended{why}", "calm")
+        case "queued" | "paused" | "stopping" | "failed" | "stopped" if look.record is not None:
+            return _registered(look.record)
         case "stopped":
             return Answer(question, "No, it was stopped", last, "wait")
         case _:
             how = "it ended without a word, as when it is killed; " if live.heard_at else ""
             return Answer(question, "No", f"no coordinator is at work here: {how}{last}", "bad")
+
+
+def _registered(record: RunRecord) -> Answer:
+    """Return whether a run goes on that waits in a registry, or is over there."""
+    question = "Does it run?"
+    match record.state:
+        case "queued":
+            more = f"its turn comes by priority, which is {record.priority}, then by age"
+            return Answer(question, "It is queued", more, "wait")
+        case "paused":
+            return Answer(question, "It is paused", record.reason or "somebody paused it", "wait")
+        case "failed":
+            return Answer(question, "No, it failed", record.reason or "no reason is known", "bad")
+        case _:
+            short = "It is being stopped" if record.state == "stopping" else "No, it was stopped"
+            return Answer(question, short, record.reason or "somebody stopped it", "wait")
 
 
 def _open_round(look: Look) -> str:
@@ -111,6 +136,8 @@ def _open_round(look: Look) -> str:
 def _how_far(look: Look) -> Answer:
     question = "How far is it?"
     wanted = look.data.settings.get("rounds")
+    if not wanted and look.record is not None:
+        wanted = look.record.settings.get("rounds")
     if not wanted:
         return Answer(question, f"Round {look.rounds}", "its settings are not known yet", "calm")
     short = f"{number(look.rounds)} of {number(wanted)} rounds"

@@ -111,7 +111,7 @@ class Page:
             name=screen.run.name,
             viewer=viewer,
             said=said,
-            may_act=self._operations is not None and viewer is not None,
+            may_act=self._operations is not None and viewer is not None and viewer.may_act,
         )
         said.clear()
         return HTMLResponse(text)
@@ -122,7 +122,8 @@ class Page:
         run = self._screen(request).run.name
         participant = form.get("participant", "")
         action = next((each for each in ACTIONS if each == form.get("action")), None)
-        if self._operations is None or (action is None and not participant):
+        is_known = action is not None or (form.get("action") == "revoke" and participant)
+        if self._operations is None or not is_known:
             raise HTTPException(400, "that cannot be done here")
         try:
             if action is None:

@@ -31,6 +31,11 @@ class Viewer:
     session: Session
 
     @property
+    def may_act(self) -> bool:
+        """Whether it is an operator."""
+        return self.role == "operator"
+
+    @property
     def token(self) -> str:
         """What forms of this viewer bring along."""
         return self.session.token
@@ -81,7 +86,7 @@ class Guard:
             NotLoggedInError: if nobody has logged in.
         """
         viewer, form = await self.own_form(request)
-        if viewer.role != "operator":
+        if not viewer.may_act:
             raise HTTPException(403, f"{viewer.name} is a viewer: ask an operator to do that")
         return viewer, form
 

@@ -9,12 +9,16 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+from fanfold.page.actions import BUTTONS, SHOWN
 from fanfold.page.answers import Look, answers, round_seconds, state_of
 from fanfold.page.curves import curves_of
 from fanfold.page.live_run import Person
 from fanfold.page.templates import rendered
 from fanfold.page.truth import truth
 from fanfold.page.watched_run import WatchedRun
+from fanfold.registry.details import lineage_of
+from fanfold.registry.record import Parent
+from fanfold.registry.registry import Registry
 from fanfold.runs.run_data import RunData
 
 CURVES_SECONDS = 1.0
@@ -96,6 +100,12 @@ class Screen:
         }
         return json.dumps(frame, separators=(",", ":"))
 
+    def _lineage(self, look: Look) -> list[Parent]:
+        """Return the versions that a run comes from, its parent's first."""
+        if look.record is None or look.record.parent is None:
+            return []
+        return list(lineage_of(Registry(self.run.folder.parent.parent), look.record))
+
     def _sections(self, look: Look) -> dict[str, str]:
         """Return HTML by the id of the element that shows it."""
         which = (look.generation, len(look.data.rounds))
@@ -103,7 +113,7 @@ class Screen:
             self._curves_at, self._curves_of = look.now, which
             name = look.data.run or self.run.name
             self._curves = rendered("curves.html.jinja", curves=curves_of({name: look.data}))
-        found = answers(look)
+        found, lineage = answers(look), self._lineage(look)
         return {
             "state": state_of(look),
             "truth": rendered("truth.html.jinja", facts=truth(look)),
@@ -111,8 +121,20 @@ class Screen:
             "status": " ".join(f"{each.question} {each.short}." for each in (found[0], found[2])),
             "curves": self._curves,
             "counts": rendered("counts.html.jinja", **_counts(look.data)),
+            "lineage": rendered("lineage.html.jinja", record=look.record, lineage=lineage),
+            "actions": rendered("actions.html.jinja", **_actions(look)),
             "models": rendered("models.html.jinja", run=self.run.name, models=self.run.models()),
         }
+
+
+def _actions(look: Look) -> dict[str, Any]:
+    """Return the buttons of a run as it stands, and whom one can revoke."""
+    state = "" if look.record is None else look.record.state
+    present = [each.name for each in look.live.people.values() if each.lane.open is not None]
+    return {
+        "buttons": [BUTTONS[each] for each in SHOWN.get(state, ())],
+        "participants": sorted(present) if state == "open" else [],
+    }
 
 
 def _counts(data: RunData) -> dict[str, Any]:

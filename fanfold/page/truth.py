@@ -18,7 +18,8 @@ class Fact:
 
 def truth(look: Look) -> list[Fact]:
     """Return the facts of a run, those of the open round only where it goes on."""
-    data, live, settings = look.data, look.live, look.data.settings
+    data, live = look.data, look.live
+    settings = data.settings or (look.record.settings if look.record else {})
     facts = [
         Fact("run", data.run or "-"),
         Fact("task", str(settings.get("task", "-"))),
@@ -36,5 +37,7 @@ def truth(look: Look) -> list[Fact]:
     last = data.rounds[-1] if data.rounds else {}
     if last.get("epsilon_zero_out") is not None:
         facts.append(Fact("epsilon", f"{last['epsilon_zero_out']:.3g} at {last['delta']:.0e}"))
+    if look.record is not None:
+        facts.append(Fact("submitted by", look.record.submitted_by))
     facts.append(Fact("participants", number(len(live.people) or len(data.participants))))
     return facts

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from fanfold.coordinator.persistence.history import HISTORY
 from fanfold.monitoring.event_log import EVENTS, EVENTS_BEFORE
 from fanfold.page.answers import Look
 from fanfold.page.live_run import LiveRun
+from fanfold.registry.record import RunRecord
+from fanfold.registry.registry import RECORD
 from fanfold.runs.following import Follower
 from fanfold.runs.run_data import RunData
 from fanfold.schemas.events.event import UnknownEvent
@@ -44,6 +48,9 @@ class WatchedRun:
         self.folder = folder
         self._clock = clock
         self._generation = 0
+        self._record: RunRecord | None = None
+        self._record_of = 0
+        """When what is known of the record was written."""
         self._begin()
 
     def _begin(self) -> None:
@@ -64,8 +71,29 @@ class WatchedRun:
             self._begin()
             self._generation += 1
             self._read()
-        is_alive = is_written(self.folder / EVENTS)
-        return Look(self._data, self._live, is_alive, self._clock(), self._generation)
+        return Look(
+            self._data,
+            self._live,
+            is_alive=is_written(self.folder / EVENTS),
+            now=self._clock(),
+            generation=self._generation,
+            record=self._registered(),
+        )
+
+    def _registered(self) -> RunRecord | None:
+        """Return what the registry of `fanfold serve` says of the run, where it is of one."""
+        path = self.folder / RECORD
+        try:
+            written = path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+        if written != self._record_of:
+            try:
+                self._record = RunRecord.model_validate_json(path.read_bytes())
+            except ValidationError:  # of another release: the folder says what there is
+                self._record = None
+            self._record_of = written
+        return self._record
 
     def models(self) -> list[Model]:
         """Return the models that can be taken away, the last one first."""

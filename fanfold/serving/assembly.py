@@ -16,6 +16,7 @@ from fanfold.schemas.timestamps import Clock
 from fanfold.serving.attendance import Attendance
 from fanfold.serving.channel import ServiceChannel
 from fanfold.serving.folder_lock import locked
+from fanfold.serving.page import page_of
 from fanfold.serving.requests import Requests
 from fanfold.serving.run_processes import RunProcesses
 from fanfold.serving.runs import Runs
@@ -97,7 +98,8 @@ def serve(
                 with consuming, publishing:
                     for connection in (consuming, publishing):
                         connection.wait_connected(settings.connect_seconds)
-                    service.run()
+                    with page_of(settings, event_buffer, say=say):
+                        service.run()
             finally:
                 processes.close()
     except (StoppedError, ConnectionClosedError):

@@ -96,7 +96,7 @@ class Requests:
             case SubmitRun():
                 return self._summary(self._submit(request, login)), None
             case ChangeRun():
-                return self._change(request, login), None
+                return self.change(request, login), None
             case ReadRuns(runs=[]):
                 return [self._summary(record) for record in self._runs.records.values()], None
             case ReadRuns():
@@ -157,7 +157,13 @@ class Requests:
             run=parent.run, version=model.version, parameters_sha256=model.parameters_sha256
         )
 
-    def _change(self, request: ChangeRun, login: str) -> dict[str, Any]:
+    def change(self, request: ChangeRun, login: str) -> dict[str, Any]:
+        """Let a run wait, go on or end, unless this was done before; return it in short.
+
+        Raises:
+            InvalidInputError: if that is not possible.
+            OSError: if the disk refuses.
+        """
         if request.request in self._runs.registry.removals():
             self._runs.remove(request.run, request=request.request)
             return {"run": request.run, "state": "removed"}

@@ -12,6 +12,7 @@ from fanfold.schemas.events.service import ServiceStarted
 from fanfold.schemas.run_messages import OpenRun
 from fanfold.serving.attendance import Attendance
 from fanfold.serving.channel import ServiceChannel
+from fanfold.serving.page import Asked
 from fanfold.serving.requests import Requests
 from fanfold.serving.run_processes import FromRun
 from fanfold.serving.runs import Runs
@@ -90,6 +91,8 @@ class Service:
                 self._channel.acknowledge(event)
                 if participant is not None:
                     self._try(lambda: self._channel.tell(self._runs.open, participant))
+            case Asked():
+                event.settle(self._requests)
             case Connected() | Disconnected():
                 self._try_at = self._reader.now
             case SubscriptionLost() if self._channel.is_lost(event.subscription):

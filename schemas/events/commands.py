@@ -115,6 +115,14 @@ class PageServed(Event):
 
 
 @dataclass(frozen=True)
+class PageLoginMade(Event):
+    """The page of a service has a first login, an operator's; the file holds its password."""
+
+    user: str
+    password_file: str
+
+
+@dataclass(frozen=True)
 class ReportWritten(Event):
     """A report of a run was written."""
 

@@ -153,7 +153,8 @@ def test_an_operator_acts_and_is_told_what_came_of_it(connect: Connect, notes: N
         form["action"] = "stop"
         answer = client.post("/runs/first/do", data=form, follow_redirects=True)
         assert "only a run that is not over can be" in answer.text
-        client.post("/runs/first/do", data={"token": form["token"], "participant": "cork"})
+        form = {"token": form["token"], "action": "revoke", "participant": "cork"}
+        client.post("/runs/first/do", data=form)
     assert notes.asked == [("first", "pause", "ada"), ("cork", "revoke", "ada")]
 
 

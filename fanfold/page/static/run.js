@@ -20,7 +20,7 @@ function show(frame) {
     if (id === 'state' || id === 'status') {
       byId(id).textContent = html;
       byId(id).dataset.state = html;
-    } else {
+    } else if (byId(id) !== null) {  // actions are there for operators alone
       byId(id).innerHTML = html;
     }
   }
