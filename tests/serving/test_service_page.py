@@ -89,8 +89,7 @@ def test_a_run_of_64_is_watched_and_operated(
     browser.wait_for(f"{SHORT}[0]?.textContent === 'Yes'", 60)
 
     late = [lateness(served, browser) for _ in range(5)]
-    assert min(late) < 1.0  # seconds: the machine may be busy once
-    print(f"from the disk to the screen: {sorted(late)} s")  # noqa: T201 - what was measured
+    assert min(late) < 1.0, late  # seconds; the machine may be busy once
 
     press(browser, "pause")
     browser.wait_for("document.querySelector('.said')?.textContent.includes('big pauses')")
