@@ -42,7 +42,7 @@ def page(served: ServedFederation) -> str:
     users = served.folder / "users.json"
     set_user(users, "ada", "operator", PASSWORD)
     set_user(users, "bo", "viewer", PASSWORD)
-    served.serve("--page-port=0", f"--page-users={users}", "--require-login")
+    served.serve("--page-port=0", f"--page-users={users}")
     log = served.folder / "serve.log"
     served.wait_for(lambda: '"page_served"' in log.read_text())
     line = next(each for each in log.read_text().splitlines() if '"page_served"' in each)
