@@ -22,6 +22,8 @@ from rich.console import Console
 
 from fanfold.access.management import ManagementClient
 from fanfold.local.broker_node import BrokerNode
+from fanfold.page.server import PageServer
+from fanfold.page.settings import PageSettings
 from fanfold.schemas.events.reading import read_event
 from fanfold.schemas.names import UPDATE_KEY, FederationNames
 from fanfold.transport import Connection, Outgoing
@@ -52,6 +54,7 @@ def main() -> None:
             with a_federation(node, Path(folder)) as participants:
                 bring_about_something_to_see(node, participants[SLOW_SITE])
                 picture_the_management_ui(browser)
+                picture_the_page(browser, Path(folder) / "run")
     for picture in sorted(IMAGES.glob("*.png")):
         sys.stdout.write(f"{picture.name} {picture.stat().st_size // 1000} kB\n")
 
@@ -149,6 +152,21 @@ def picture_the_management_ui(browser: Browser) -> None:
     read_a_message(browser, IMAGES / "message.png")
     show_queue(browser, names.dead_letters_queue)
     read_a_message(browser, IMAGES / "dead-letter.png")
+
+
+def picture_the_page(browser: Browser, run: Path) -> None:
+    """Take a picture of a run's page on a desk, and of another in the dark on a telephone."""
+    with PageServer(run, PageSettings.model_validate({"port": 0})) as server:
+        browser.open(server.url)
+        browser.wait_for("document.querySelectorAll('#lanes tbody tr').length === 4")
+        time.sleep(6)  # lanes show what happens meanwhile
+        for name, width, height, scheme in (
+            ("page.png", 1280, 860, "light"),
+            ("page-phone.png", 390, 860, "dark"),
+        ):
+            browser.emulate(width, height, scheme=scheme)
+            time.sleep(1)
+            browser.picture(IMAGES / name)
 
 
 def show_queue(browser: Browser, queue: str) -> None:

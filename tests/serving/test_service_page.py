@@ -100,7 +100,7 @@ def test_a_run_of_64_is_watched_and_operated(
     press(browser, "close-round")
     browser.wait_for("document.querySelector('.said')?.textContent.includes('closes its round')")
     press(browser, "revoke")
-    browser.wait_for("document.querySelector('.note[role=alert]')?.textContent.includes('light-0')")
+    browser.wait_for("document.querySelector('.note:not(#lost)')?.textContent.includes('light-0')")
     press(browser, "stop")
     served.wait_for_state("big", "stopped")
     browser.wait_for("document.querySelector('#models a[download]')", 60)
