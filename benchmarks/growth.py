@@ -27,6 +27,12 @@ class Line:
         """How much the line rises from the first value to the last."""
         return self.slope * self.minutes
 
+    def verdict(self, tolerance: float) -> str:
+        """Return `flat`, `grows`, or `unsure`: too much of a rise, but perhaps an accident."""
+        if self.grows(tolerance):
+            return "grows"
+        return "unsure" if self.gain > tolerance else "flat"
+
     def grows(self, tolerance: float) -> bool:
         """Whether it rises by more than `tolerance`, in the value's unit, and not by accident."""
         return self.gain > tolerance and self.slope > ERRORS * self.error

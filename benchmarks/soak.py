@@ -33,8 +33,8 @@ MIB = 1 << 20
 LOOK_SECONDS = 5.0
 SETTLES = 0.25
 """This part of the run comes first and does not count: caches fill, and memory is laid out."""
-LOGS = {"history.jsonl", "events.jsonl"}
-"""Files to which every round adds a line."""
+LOGS = {"history.jsonl", "events.jsonl", "events-before.jsonl"}
+"""Files to which every round adds lines, and what they were called before."""
 TOLERANCES = {
     "anonymous memory, MiB": 4.0,
     "RSS, MiB": 4.0,
@@ -193,7 +193,7 @@ def page(soak: Soak, lines: dict[str, Line], title: str) -> str:
     """Return what was seen as a page."""
     rows = "".join(
         f"| {name} | {line.mean:.6g} | {line.slope:+.3g} ± {line.error:.2g} | {line.gain:+.3g} "
-        f"| {TOLERANCES[name]:g} | {'**grows**' if line.grows(TOLERANCES[name]) else 'flat'} |\n"
+        f"| {TOLERANCES[name]:g} | {line.verdict(TOLERANCES[name])} |\n"
         for name, line in lines.items()
     )
     return (
@@ -201,7 +201,8 @@ def page(soak: Soak, lines: dict[str, Line], title: str) -> str:
         f"{soak.num_restarts} participants started anew, killed or asked to leave before.\n\n"
         "What the coordinator uses, and a straight line through it: its slope beside the slope's\n"
         "standard error, and what it rises by within the run. The first quarter does not count.\n"
-        "A quantity grows if it rises by more than is allowed, and by three errors.\n\n"
+        "A quantity grows if it rises by more than is allowed, and by three errors; if by\n"
+        "fewer, a longer run has to tell.\n\n"
         "| | mean | slope a minute | within the run | allowed | |\n"
         f"| --- | ---: | ---: | ---: | ---: | --- |\n{rows}"
     )

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from benchmarks.growth import line_through
+from benchmarks.growth import Line, line_through
 
 MINUTES = [index / 12 for index in range(240)]
 
@@ -38,6 +38,16 @@ def test_what_leaks_grows(alike: float) -> None:
     for seed in range(100):
         values = [a + b for a, b in zip(noise(seed, alike), leak, strict=True)]
         assert line_through(MINUTES, values).grows(0.5)
+
+
+@pytest.mark.parametrize(
+    ("slope", "error", "verdict"),
+    [(0.5, 0.1, "flat"), (3.0, 0.5, "grows"), (3.0, 1.7, "unsure"), (-3.0, 0.1, "flat")],
+)
+def test_a_rise_may_be_too_much_and_unsure(slope: float, error: float, verdict: str) -> None:
+    """Of 4 that are allowed within seven minutes; a longer run tells."""
+    line = Line(mean=400.0, slope=slope, error=error, minutes=7.0)
+    assert line.verdict(4.0) == verdict
 
 
 def test_a_rise_that_is_allowed_is_no_growth() -> None:
