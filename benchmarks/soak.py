@@ -173,16 +173,19 @@ def _run(soak: Soak, minutes: float, participants: int, every: float) -> None:
     soak.minutes.clear()
     soak.seen.clear()
     began = time.monotonic()
-    next_look = began
+    next_look, next_end = began, began + every
     while (now := time.monotonic()) < began + minutes * 60:
         if coordinator.poll() is not None:
             sys.exit(f"soak: the coordinator ended with {coordinator.returncode}")
-        if now >= began + (soak.num_restarts + 1) * every:
-            soak.num_restarts += 1
-            index = soak.dice.randrange(participants)
-            present[index].send_signal(soak.dice.choice((signal.SIGKILL, signal.SIGTERM)))
-            present[index].wait()
-            present[index] = soak.participant(index, participants)
+        for index, process in enumerate(present):  # who was asked to leave finishes its training
+            if process.poll() is not None:
+                soak.num_restarts += 1
+                present[index] = soak.participant(index, participants)
+        if now >= next_end:
+            next_end += every
+            soak.dice.choice(present).send_signal(
+                soak.dice.choice((signal.SIGKILL, signal.SIGTERM))
+            )
         if now >= next_look:
             next_look += LOOK_SECONDS
             soak.look(coordinator, (now - began) / 60)
