@@ -15,6 +15,7 @@ What a task imports:
 - `TrainingPlan`: how a participant trains, as plain values.
 - `Partition`: a way to divide one dataset among participants, for experiments on one machine.
 - `HFTask`: a task that tunes a model of transformers with LoRA; needs `fanfold[hf]`.
+- `OverAll`: a metric of whole evaluations, from a function such as scikit-learn's.
 - `Client`: one participant without any messaging.
 - `TrackedModule`: a network whose layers can be read, replaced and trained by name.
 - `FederatedNet`: the default network, a small one for images of 28x28.
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from fanfold.learning import (
         Client,
         FederatedNet,
+        OverAll,
         Partition,
         Task,
         TaskError,
@@ -56,6 +58,7 @@ __all__ = [
     "FederatedNet",
     "Folding",
     "HFTask",
+    "OverAll",
     "Partition",
     "Run",
     "Task",

@@ -20,6 +20,7 @@ PUBLIC = {
     "FederatedNet": "fanfold.learning.network",
     "Folding": "fanfold.coordinator.aggregation.aggregator",
     "HFTask": "fanfold.learning.hugging_face",
+    "OverAll": "fanfold.learning.whole_metrics",
     "Partition": "fanfold.learning.partition",
     "Run": "fanfold.runs.run",
     "Task": "fanfold.learning.task",

@@ -7,15 +7,14 @@ docs/simulation.md and examples/custom_aggregator say is used, in an empty folde
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib import image
+
+from tests.walks.commands import fanfold, of_name
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -71,21 +70,6 @@ BAND = np.array([210, 228, 240])
 """The first line's blue with a fifth of its strength, on white."""
 
 
-def fanfold(folder: Path, *arguments: str) -> list[dict[str, Any]]:
-    """Type a command in her folder, and return the events that it told."""
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    ended = subprocess.run(
-        [sys.executable, "-m", "fanfold", *arguments, "--json"],
-        cwd=folder,
-        env=environment | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    return [json.loads(line) for line in ended.stdout.splitlines()]
-
-
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Her folder, with her task and her rule, both checked and simulated with five seeds."""
@@ -106,9 +90,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def events_of(study: Path, name: str, event: str) -> list[dict[str, Any]]:
-    return [
-        each for each in json.loads((study / f"{name}.json").read_text()) if each["event"] == event
-    ]
+    return of_name(json.loads((study / f"{name}.json").read_text()), event)
 
 
 def test_her_rule_withstands_what_the_mean_does_not(study: Path) -> None:
@@ -145,11 +127,7 @@ def test_her_rule_is_the_median_that_fanfold_has(study: Path) -> None:
         "runs/built-in",
         "--no-plot",
     ]
-    (theirs,) = [
-        each
-        for each in fanfold(study, "simulate", *flags)
-        if each["event"] == "simulation_finished"
-    ]
+    (theirs,) = of_name(fanfold(study, "simulate", *flags), "simulation_finished")
     hers = {
         each["seed"]: each["parameters_sha256"]
         for each in events_of(study, "median", "simulation_finished")
