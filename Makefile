@@ -63,11 +63,14 @@ chaos-short: $(VENV)/.stamp-dev rabbitmq ## The same with 9 kills and 8 other di
 	@$(VENV)/bin/python tests/faults/chaos.py --kills 9 --disturbances 8 --seed 1 --short
 	@FANFOLD_TEST_MASKED_KILLS=4 $(VENV)/bin/python -m pytest -q -m slow tests/faults/test_masked_kills.py
 
+# Slow tests that have a target of their own; every other one is part of `make federations`.
+OWN_TARGET := tests/walks tests/hostile tests/containers tests/packaging tests/page tests/serving \
+	$(addprefix tests/faults/test_,broker_faults.py coming_and_going.py kept_whole.py masked_kills.py) \
+	$(addprefix tests/examples/test_,foreign.py language_models.py) tests/local/test_resnet.py
+
 .PHONY: federations
 federations: $(VENV)/.stamp-dev rabbitmq ## Whole federations as processes that are too long for `make test`
-	@$(VENV)/bin/python -m pytest -n 2 --dist worksteal -m slow tests/federation tests/api tests/examples/test_recipes.py tests/examples/test_every_example.py tests/cli tests/sealing tests/test_secrets.py \
-		tests/local/test_federation.py tests/local/test_own_modules.py \
-		tests/faults/test_replay.py tests/faults/test_crash_points.py tests/simulation/test_scale_page.py $(PYTEST_FLAGS)
+	@$(VENV)/bin/python -m pytest -n 2 --dist worksteal -m slow tests $(OWN_TARGET:%=--ignore=%) $(PYTEST_FLAGS)
 
 .PHONY: walks
 walks: $(VENV)/.stamp-dev rabbitmq ## Walk as users do, from the README to what each came for (the operator: make containers)

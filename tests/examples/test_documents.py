@@ -44,6 +44,7 @@ def reader(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_readmes_task_trains_in_a_federation(reader: Path, broker_url: str) -> None:
     """Two participants, two rounds, and the held-out data beside the private one."""
     generator = torch.Generator().manual_seed(0)

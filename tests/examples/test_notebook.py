@@ -24,6 +24,7 @@ def test_the_notebook_has_at_most_15_lines_of_the_readers_own() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the kernel's own packages
+@pytest.mark.slow
 def test_the_notebook_defines_simulates_plots_loads_and_predicts(tmp_path: Path) -> None:
     """Of 20 participants the held-out accuracy is high, and a point inside is told from one out."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)

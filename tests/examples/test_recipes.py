@@ -66,6 +66,7 @@ TOLD = {
 
 
 @pytest.mark.parametrize("recipe", TOLD)
+@pytest.mark.slow
 def test_a_recipe_in_one_process(recipe: str, tmp_path: Path) -> None:
     assert re.fullmatch(TOLD[recipe], "\n".join(cook(recipe, tmp_path)))
 

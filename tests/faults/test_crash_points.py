@@ -68,6 +68,7 @@ def test_participants_stay_for_the_next_run(run: Run, reference: str) -> None:
     assert run.finish(coordinator) == reference
 
 
+@pytest.mark.slow
 def test_no_room_for_the_checkpoint_pauses_the_run(run: Run, reference: str) -> None:
     """It says why, acknowledges nothing, and goes on when there is room."""
     for index in range(2):

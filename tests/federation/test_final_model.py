@@ -70,6 +70,7 @@ def looked_at(live: Any, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.slow
 def test_status_says_that_a_run_is_over(live: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """With version and accuracy, to everybody who looks; until a coordinator starts again."""
     coordinator = live.coordinator("Tiny", rounds=2)

@@ -60,6 +60,7 @@ def test_nothing_is_left_however_the_parent_ends(then: str, ending: signal.Signa
 def test_data_survive_a_kill(broker_node: BrokerNode) -> None:
     """A killed node comes back on the same port with the same vhosts."""
     url = broker_node.create_vhost("survivor")
+    broker_node.sync_declarations()
     pid = broker_node.pid
     broker_node.kill()
     broker_node.resume()

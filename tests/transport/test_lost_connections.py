@@ -35,6 +35,7 @@ def test_a_killed_broker_loses_no_chunk_of_a_publish(
     """Killed in the middle of 400 chunks: all arrive, some twice, under the same ids, in order."""
     connection = open_connection(window_bytes=8 * CHUNK_BYTES)
     connection.declare_queue(queue)
+    broker_node.sync_declarations()
     killed = threading.Event()
 
     def chunks() -> Iterator[Outgoing]:
@@ -89,6 +90,7 @@ def test_a_forced_close_is_followed_by_a_new_connection(
     assert again.message_id == delivery.message_id
 
 
+@pytest.mark.slow
 def test_a_question_in_flight_fails_with_its_connection(
     broker_node: BrokerNode, open_connection: OpenConnection, queue: str
 ) -> None:
