@@ -53,7 +53,7 @@ class RareDigit(Digits):
 
 
 def curve(
-    mode: str, seed: int, seconds: float, *, lr: float, momentum: float, goal: int
+    mode: str, seed: int, seconds: float, *, lr: float, momentum: float, steps: int, goal: int
 ) -> list[Point]:
     """Simulate one run, and return what its versions were worth."""
     with TemporaryDirectory() as folder:
@@ -78,6 +78,7 @@ def curve(
                 seed=seed,
                 lr=lr,
                 momentum=momentum,
+                steps=steps,
                 max_staleness=200,
                 threads=1,
             )
@@ -119,10 +120,12 @@ def draw(curves: dict[str, list[Point]], picture: Path) -> None:
 
 
 def main(
+    *,
     seeds: Annotated[int, typer.Option(help="Seeds, from 0.")] = 3,
-    seconds: Annotated[float, typer.Option(help="Simulated seconds of each run.")] = 180.0,
-    lr: Annotated[float, typer.Option(help="Learning rate of local training.")] = 0.02,
-    momentum: Annotated[float, typer.Option(help="Of local training.")] = 0.9,
+    seconds: Annotated[float, typer.Option(help="Simulated seconds of each run.")] = 150.0,
+    lr: Annotated[float, typer.Option(help="Learning rate of local training.")] = 0.1,
+    momentum: Annotated[float, typer.Option(help="Of local training.")] = 0.0,
+    steps: Annotated[int, typer.Option(help="Local steps between two exchanges.")] = 1,
     goal: Annotated[int, typer.Option(help="Updates that close a round, in both modes.")] = 3,
 ) -> None:
     """Train both modes, print the medians, and draw the curves of the first seed."""
@@ -132,7 +135,8 @@ def main(
     drawn: dict[str, list[Point]] = {}
     for seed in range(seeds):
         curves = {
-            mode: curve(mode, seed, seconds, lr=lr, momentum=momentum, goal=goal) for mode in times
+            mode: curve(mode, seed, seconds, lr=lr, momentum=momentum, steps=steps, goal=goal)
+            for mode in times
         }
         drawn = drawn or curves
         best = max(curves["buffered"], key=lambda point: point[1])
