@@ -11,7 +11,7 @@ from fanfold.registry.models import parse_parent, parse_wanted
 from fanfold.registry.record import RunRecord, State
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.operator_messages import Change
-from tests.registry.test_registry import NOON, record
+from tests.registry.test_run_registry import NOON, record
 
 CHANGES: tuple[Change, ...] = get_args(Change)
 STATES: tuple[State, ...] = get_args(State)

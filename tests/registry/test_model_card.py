@@ -13,7 +13,7 @@ from fanfold.registry.models import model_of
 from fanfold.registry.record import Parent
 from fanfold.registry.registry import Registry
 from fanfold.schemas.errors import InvalidInputError
-from tests.registry.test_registry import record
+from tests.registry.test_run_registry import record
 from tests.report.report_history import a_round, at, closed, update, write
 
 SHA = "ab" * 32

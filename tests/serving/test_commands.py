@@ -5,7 +5,7 @@ from pathlib import Path
 from fanfold.registry.record import Parent
 from fanfold.serving.commands import PARENT_FILE, coordinator_command
 from fanfold.serving.settings import ServeSettings
-from tests.registry.test_registry import record
+from tests.registry.test_run_registry import record
 
 
 def test_a_coordinator_gets_the_options_that_were_given_and_no_password(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fanfold.registry.record import State
 from fanfold.schemas.events.coordinator import RunFinished
 from fanfold.serving.ends import MOST_FAILURES, SIGNALLED, Ending, after
-from tests.registry.test_registry import NOON, record
+from tests.registry.test_run_registry import NOON, record
 
 FINISHED = RunFinished(rounds=3, accuracy=0.5, model="m", parameters_sha256="ab")
 
