@@ -14,6 +14,7 @@ SOAK_FLAGS ?=
 
 DOCKER_BUILD_FLAGS ?=
 FUZZ_CASES ?= 1000000
+export KILLS ?= 30
 BROKER_IMAGE ?= rabbitmq:4-management
 
 .DEFAULT_GOAL := help
@@ -79,6 +80,10 @@ walks: $(VENV)/.stamp-dev rabbitmq ## Walk as users do, from the README to what 
 .PHONY: page-tests
 page-tests: $(VENV)/.stamp-dev rabbitmq ## Watch whole federations on the page, in Chromium
 	@$(VENV)/bin/python -m pytest -m slow tests/page tests/serving/test_service_page.py $(PYTEST_FLAGS)
+
+.PHONY: service
+service: $(VENV)/.stamp-dev rabbitmq ## Runs of fanfold serve while everything is killed KILLS times (30)
+	@$(VENV)/bin/python -m pytest -m slow tests/serving --ignore tests/serving/test_service_page.py $(PYTEST_FLAGS)
 
 .PHONY: faults
 faults: $(VENV)/.stamp-dev rabbitmq ## Whole federations whose broker, operators or participants misbehave, and one of 45 MB

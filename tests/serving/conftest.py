@@ -33,15 +33,15 @@ class ServedFederation:
         log = self.folder / "serve.log"
         self.wait_for(lambda: '"event": "service_started"' in log.read_text())
 
-    def participant(self, index: int, num: int, *flags: str) -> None:
+    def participant(self, index: int, num: int, *flags: str, name: str | None = None) -> None:
         """Start one that allows the tiny task, or what the flags name."""
         allowed = () if any(flag.startswith("--allow") for flag in flags) else (f"--allow={TASK}",)
-        state = self.folder / f"state-p{index}"
+        name = name or f"p{index}"
         self._start(
-            f"p{index}",
+            name,
             "participant",
-            *(f"--id=p{index}", f"--partition-index={index}", f"--num-partitions={num}"),
-            *(f"--state-dir={state}", "--device=cpu", "--reconnect-seconds=0.5"),
+            *(f"--id={name}", f"--partition-index={index}", f"--num-partitions={num}"),
+            *(f"--state-dir={self.folder / name}", "--device=cpu", "--reconnect-seconds=0.5"),
             *("--progress-seconds=0.5", *allowed, *flags),
         )
 

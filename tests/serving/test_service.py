@@ -4,10 +4,16 @@ import json
 import os
 import signal
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from conftest import TASK
+from nodes import BrokerNode
 from safetensors.torch import load_file
 
+from fanfold.access.enrolment import Enrolment
+from fanfold.access.management import ManagementClient
+from fanfold.schemas.names import FederationNames
 from fanfold.schemas.tensor_codec import parameters_sha256
 
 
@@ -128,3 +134,48 @@ def test_a_service_that_is_killed_leaves_no_coordinator_and_goes_on(served: Any)
     served.ask("stop", "open")
     served.wait_for_state("open", "stopped")
     served.wait_for_state("queued", "finished")
+
+
+@pytest.mark.slow
+def test_only_an_operator_can_ask_and_a_participant_is_refused_by_the_broker(
+    served: Any, broker_node: BrokerNode
+) -> None:
+    """With the real logins that `fanfold enroll` makes; the same file serves every command."""
+    served.serve()
+    vhost = urlsplit(served.url).path.removeprefix("/")
+    login = f"//{broker_node.user}:{broker_node.password}@"
+    enrolment = Enrolment(
+        ManagementClient(str(broker_node.management_url).replace("//", login)),
+        FederationNames(served.name),
+        vhost=vhost,
+        brokers=(f"amqp://127.0.0.1:{urlsplit(broker_node.url).port}/{vhost}",),
+    )
+    name = served.name[-8:]
+    files = {}
+    for role, make in (
+        ("operator", enrolment.enroll_operator),
+        ("participant", enrolment.enroll_participant),
+    ):
+        files[role] = served.folder / f"{role}.json"
+        made = make(f"{role}-{name}")
+        (url,) = made.options({})["broker"]
+        made.write(files[role])
+        code, said = served.try_to("submit", f"--task={TASK}", f"--name={role}", url=url)
+        if role == "operator":
+            assert (code, json.loads(said)["submitted_by"]) == (0, f"operator-{name}")
+            continue
+        for command in (
+            ["submit", f"--task={TASK}"],
+            ["stop", "operator"],
+            ["pull", "operator", f"--out={served.folder / 'stolen.safetensors'}"],
+            ["runs"],
+        ):
+            code, said = served.try_to(*command, url=url)
+            assert (code, "this login is no operator of the federation" in said) == (2, True), said
+    assert served.record("operator")["state"] == "open"
+    (told,) = served.ask("runs", f"--credentials={files['operator']}")
+    assert told["run"] == "operator"
+    code, said = served.try_to("runs", f"--credentials={files['participant']}")
+    assert (code, "is for `fanfold participant`" in said) == (2, True)
+    for role in files:
+        enrolment.revoke(f"{role}-{name}")

@@ -1,0 +1,90 @@
+"""Several runs at once, on the same participants, while everything is killed again and again."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from conftest import ROOT, ServedFederation
+from nodes import BrokerNode
+from safetensors.torch import load_file
+
+from fanfold.schemas.tensor_codec import parameters_sha256
+
+KILLS = int(os.environ.get("KILLS", "30"))
+"""`make service KILLS=6` is a short version."""
+TASK = "tests.federation.tiny_tasks:Slow"
+PARTICIPANTS = 4
+RUNS = {
+    "plain": ("--lr=0.02",),
+    "averaged": ("--lr=0.1", "--epochs=2", "--server-optimizer=sgd:lr=0.7,momentum=0.5"),
+    "proximal": ("--lr=0.05", "--epochs=3", "--proximal-mu=0.1", "--momentum=0"),
+}
+SAME = (
+    f"--task={TASK}",
+    f"--rounds={3 * KILLS}",
+    f"--min-participants={PARTICIPANTS}",
+    "--encoding=fixed",  # sums that do not depend on the order in which updates arrive
+)
+
+
+def alone(served: ServedFederation, run: str) -> str:
+    """Return the hash of a run that has a federation of its own, and is left in peace."""
+    out = served.folder / f"alone-{run}"
+    names = [f"--broker={served.url}", f"--federation={served.name}-{run}", f"--out={out}"]
+    command = ["local", f"--participants={PARTICIPANTS}", *SAME, *RUNS[run], *names, "--device=cpu"]
+    subprocess.run([sys.executable, "-m", "fanfold", *command], cwd=ROOT, check=True)
+    return parameters_sha256(load_file(out / "model.safetensors"))
+
+
+def versions(served: ServedFederation) -> int:
+    """How many rounds of all runs are closed."""
+    paths = served.registry.glob("runs/*/history.jsonl")
+    return sum(path.read_text().count('"event":"round",') for path in paths)
+
+
+def kill(served: ServedFederation, node: BrokerNode, victim: str) -> None:
+    """Kill one process, and start it again if nobody else does."""
+    if victim == "broker":
+        node.kill()
+        node.resume()
+    elif victim in RUNS:
+        coordinators = served.coordinators()
+        if victim in coordinators:
+            os.kill(coordinators[victim], signal.SIGKILL)
+    else:
+        served.kill(victim)
+        served.again(victim)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_runs_that_share_participants_are_each_what_they_are_alone_whatever_is_killed(
+    served: Any, broker_node: BrokerNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Service, coordinators, participants and the broker; what is pulled has the run's hash."""
+    monkeypatch.setenv("SLOW_SECONDS", "0.1")
+    served.serve(f"--parallel-runs={len(RUNS)}")
+    names = [f"participant-{index}" for index in range(PARTICIPANTS)]
+    for index, name in enumerate(names):
+        served.participant(index, PARTICIPANTS, f"--allow={TASK}", name=name)
+    for run, flags in RUNS.items():
+        served.ask("submit", f"--name={run}", *SAME, *flags)
+    draw = random.Random(0)  # which, not whether
+    victims = ["serve", *names, *RUNS, *["serve", *RUNS], "broker"]
+    for _ in range(KILLS):
+        before = versions(served)
+        served.wait_for(lambda before=before: versions(served) > before)
+        assert any(served.record(run)["state"] == "open" for run in RUNS)
+        kill(served, broker_node, draw.choice(victims))
+    for run in RUNS:
+        finished = served.wait_for_state(run, "finished", "failed")
+        out = served.folder / f"{run}.safetensors"
+        served.ask("pull", run, f"--out={out}")
+        hashes = {finished["parameters_sha256"], parameters_sha256(load_file(out))}
+        assert hashes == {alone(served, run)}, run
+        updates = [each["updates"] for each in served.state(run)["participants"]]
+        assert updates == [3 * KILLS] * PARTICIPANTS
