@@ -11,7 +11,7 @@ NOTHING = "-"
 
 
 def show_runs(runs: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Show a row for each run."""
+    """Show a row for each run, and below them why some are where they are."""
     if not runs:
         console.print("no run yet; `fanfold submit` puts one into the queue")
         return
@@ -25,12 +25,14 @@ def show_runs(runs: Sequence[Mapping[str, Any]], console: Console) -> None:
             each["parent"],
             each["priority"] or None,
             each["submitted_by"],
-            each["reason"],
         )
         for each in runs
     )
-    head = ("run", "state", "version", "accuracy", "task", "from", "priority", "by", "why")
-    console.print(_table(head, rows))
+    head = ("run", "state", "version", "accuracy", "task", "from", "priority", "by")
+    console.print(_table(head, rows, whole=("state", "version", "accuracy", "priority")))
+    for each in runs:
+        if each["reason"]:  # a sentence, for which no column is wide enough
+            console.print(Text(state_sentence(each)))
 
 
 def show_run(run: Mapping[str, Any], console: Console) -> None:
@@ -87,10 +89,11 @@ def _newest(rounds: Sequence[Mapping[str, Any]], name: str) -> Any:
     return next((value for value in values if value is not None), None)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]], whole: Sequence[str] = ()) -> Table:
+    """Return a table whose columns are broken where the terminal is narrow, but for some."""
     table = Table(box=None, pad_edge=False, show_header=any(head))
     for title in head:
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", no_wrap=title in whole)
     for row in rows:
         table.add_row(*(Text(_text(value)) for value in row))
     return table
