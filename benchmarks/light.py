@@ -25,7 +25,7 @@ from fanfold.participant.version_receiver import VersionReceiver
 from fanfold.participant.worker_events import Activity, Answered, Failed, last_words
 from fanfold.schemas.chunking import cut
 from fanfold.schemas.events.event import Event
-from fanfold.schemas.messages import RunFinished, UpdateRefused
+from fanfold.schemas.messages import UpdateRefused
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.transport import Connection, EventBuffer, Stop
@@ -56,12 +56,6 @@ class IdentityWorker:
 
     def keep_final(self, version: Version) -> None:
         """Do nothing: a benchmark has no use for a model."""
-
-    def newer(self, version: Version) -> None:
-        """Do nothing: what was begun is finished."""
-
-    def run_over(self, note: RunFinished) -> None:
-        """Do nothing: the next run may come."""
 
     def let_go(self) -> None:
         """Do nothing: there is no state folder to let go of."""

@@ -27,7 +27,6 @@ from fanfold.participant.worker_events import (
     Failed,
     FinalTaken,
     Forgotten,
-    GivenUp,
     Told,
     Training,
     last_words,
@@ -37,7 +36,7 @@ from fanfold.schemas.events.event import Event
 from fanfold.schemas.events.participant import StateDirTaken, StateIsOlder
 from fanfold.schemas.events.shared import DiskFull, DiskRefuses
 from fanfold.schemas.message_codec import Encoded
-from fanfold.schemas.messages import RunFinished, UpdateRefused
+from fanfold.schemas.messages import UpdateRefused
 from fanfold.storage.disk import is_full_disk, until_there_is_room
 
 log = structlog.get_logger()
@@ -46,10 +45,6 @@ DISK_PAUSE_SECONDS = 5.0
 STATE_PAUSE_SECONDS = 1.0
 LAST_SECONDS = 0.5
 """How long to wait for work that is done and only has to report it."""
-
-
-class NotWantedError(Exception):
-    """Raised when a version is not to be answered any more."""
 
 
 class AnsweringWorker(ABC):
@@ -101,7 +96,6 @@ class AnsweringWorker(ABC):
 
         Raises:
             TrainingAbandoned: if told to stop.
-            NotWantedError: if the version is not to be answered any more.
         """
 
     @abstractmethod
@@ -131,14 +125,6 @@ class AnsweringWorker(ABC):
     def let_go(self) -> None:
         """Leave the state folder to another process, once the work in hand is done."""
         self._orders.put(None)
-
-    def newer(self, version: Version) -> None:
-        """Do nothing about a newer version: what was begun is finished."""
-        del version
-
-    def run_over(self, note: RunFinished) -> None:
-        """Do nothing about the end of a run: the next one may come."""
-        del note
 
     def abandon(self) -> None:
         """End the training between two batches, and an upload wherever it is."""
@@ -185,8 +171,6 @@ class AnsweringWorker(ABC):
                 is_confirmed = self._uploader.upload(encoded)
         except TrainingAbandoned:
             self._deliver(Abandoned(version))
-        except NotWantedError:
-            self._deliver(GivenUp(version))
         except BaseException as error:  # noqa: BLE001 - raised again in the service's thread
             self._deliver(Failed(version, error, _last_words(error)))
         else:

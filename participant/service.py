@@ -19,7 +19,6 @@ from fanfold.participant.worker_events import (
     Failed,
     FinalTaken,
     Forgotten,
-    GivenUp,
     Told,
     Worker,
     last_words,
@@ -65,7 +64,6 @@ class Participant:
         membership: publishes what the participant says of itself.
         say: called with what a person should know.
         clock: seconds that only grow.
-        looks_ahead: hear of what follows while a version is in work: one chunk of it.
     """
 
     def __init__(
@@ -79,7 +77,6 @@ class Participant:
         membership: Membership,
         say: Say,
         clock: Callable[[], float] = time.monotonic,
-        looks_ahead: bool = False,
     ) -> None:
         self._settings = settings
         self._channel = channel
@@ -97,7 +94,6 @@ class Participant:
             worker=worker,
             say=say,
             clock=clock,
-            looks_ahead=looks_ahead,
         )
         self._at_work: Version | None = None
         self._answered: Version | None = None
@@ -175,10 +171,6 @@ class Participant:
             case Abandoned() | Forgotten():
                 self._at_work = None
                 self._receiver.forget_answer()
-            case GivenUp():
-                self._at_work = None
-                self._receiver.answer()
-                self._receiver.forget_answer()
             case FinalTaken():
                 self._say(event.told)
                 if event.version is self._receiver.final:
@@ -226,8 +218,6 @@ class Participant:
             if coming is not None:
                 self._subscriber.make_room(coming)
         self._keep_final()
-        if self._at_work is not None and self._receiver.incoming is not None:
-            self._worker.newer(self._receiver.incoming)
 
     def _keep_final(self) -> None:
         """Have the last model of a run kept, as soon as it is whole."""
@@ -241,7 +231,6 @@ class Participant:
             case RunFinished():
                 held = self._receiver.held
                 self._receiver.forget_run(note.run)
-                self._worker.run_over(note)
                 self._say(RunOver(note.run, note.version, note.reason, note.accuracy))
                 if self._settings.once and held is not None and held.run == note.run:
                     self._leave("the run is finished")

@@ -21,8 +21,6 @@ from fanfold.schemas.events.participant import IdTaken, QueueDown, WaitingForCoo
 from fanfold.transport import Backoff
 
 SUBSCRIBES_AGAIN = Backoff(0.1, 5.0)
-MOST_WINDOW = 65_535
-"""In chunks: AMQP counts the prefetch in 16 bits."""
 LOOK_SECONDS = 1.0
 """Between two looks whether the worker does something new, which is reported at once."""
 
@@ -64,7 +62,6 @@ class Subscriber:
         worker: lets the state folder go when another process has the id.
         say: called with what a person should know.
         clock: seconds that only grow.
-        looks_ahead: let one chunk more come than a version has, of what follows it.
     """
 
     def __init__(
@@ -77,7 +74,6 @@ class Subscriber:
         worker: AtWork,
         say: Say,
         clock: Callable[[], float],
-        looks_ahead: bool = False,
     ) -> None:
         self._settings = settings
         self._channel = channel
@@ -88,7 +84,6 @@ class Subscriber:
         self._clock = clock
         self._window = 1
         """Chunks that may be unacknowledged: those of one version, once one was seen."""
-        self._chunks_ahead = int(looks_ahead)
         self._failures = 0
         self._next_try = clock()
         self._next_progress = clock() + settings.progress_seconds
@@ -143,9 +138,8 @@ class Subscriber:
         Raises:
             RefusedByBrokerError: if we may not read our queue any more.
         """
-        needed = min(incoming.num_chunks + self._chunks_ahead, MOST_WINDOW)
-        if needed > self._window:
-            self._window = needed
+        if incoming.num_chunks > self._window:
+            self._window = incoming.num_chunks
             self._subscribe()
             if not self._channel.is_subscribed:
                 self._receiver.disconnected()

@@ -1,4 +1,4 @@
-"""The events between the service and its training worker; importing them needs no torch."""
+"""Events between the service and the worker that answers versions; they need no torch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from fanfold.schemas.errors import FanfoldError
 from fanfold.schemas.events.event import Event
 from fanfold.schemas.events.participant import UpdateSent
 from fanfold.schemas.events.shared import TrainingNote
-from fanfold.schemas.messages import RunFinished, UpdateRefused
+from fanfold.schemas.messages import UpdateRefused
 
 
 class Training(Protocol):
@@ -59,13 +59,6 @@ class Answered:
 @dataclass(frozen=True, slots=True)
 class Abandoned:
     """The work was told to stop before the update was confirmed."""
-
-    version: Version
-
-
-@dataclass(frozen=True, slots=True)
-class GivenUp:
-    """A version is not to be answered any more: nobody wants it."""
 
     version: Version
 
@@ -159,12 +152,6 @@ class Worker(Protocol):
 
     def keep_final(self, version: Version) -> None:
         """Keep the last model of a run."""
-
-    def newer(self, version: Version) -> None:
-        """Take note that a newer version than the one in work has begun to arrive."""
-
-    def run_over(self, note: RunFinished) -> None:
-        """Take note that a run is over."""
 
     def let_go(self) -> None:
         """Leave the state folder to who holds the id now, once the work in hand is done."""
