@@ -112,6 +112,7 @@ def alone(live: Any, tmp_path: Path, task: str = "Tiny", **options: Any) -> str:
     return str(running.result.result(PATIENCE_SECONDS).parameters_sha256)
 
 
+@pytest.mark.slow
 def test_runs_are_served_one_after_the_other_without_a_restart(
     live: Any, resident: ResidentCoordinator, tmp_path: Path
 ) -> None:
@@ -133,6 +134,7 @@ def test_runs_are_served_one_after_the_other_without_a_restart(
     assert sorted(path.name for path in (tmp_path / "state").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_several_runs_at_once_are_each_what_they_are_alone(
     live: Any, resident: ResidentCoordinator, tmp_path: Path
 ) -> None:

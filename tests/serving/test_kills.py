@@ -8,11 +8,11 @@ import sys
 from typing import Any
 
 import pytest
-from conftest import ROOT, ServedFederation
 from nodes import BrokerNode
 from safetensors.torch import load_file
 
 from fanfold.schemas.tensor_codec import parameters_sha256
+from tests.serving.served import ROOT, ServedFederation
 
 KILLS = int(os.environ.get("KILLS", "30"))
 """`make service KILLS=6` is a short version."""

@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import TASK
 from nodes import BrokerNode
 from safetensors.torch import load_file
 
@@ -15,6 +14,7 @@ from fanfold.access.enrolment import Enrolment
 from fanfold.access.management import ManagementClient
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.tensor_codec import parameters_sha256
+from tests.serving.served import TASK
 
 
 @pytest.mark.slow

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import ROOT, ServedFederation
 from programs import program
 
 from fanfold.page.users import set_user
+from tests.serving.served import ROOT, ServedFederation
 
 sys.path.insert(0, str(ROOT / "docs"))
 from browser import Browser
