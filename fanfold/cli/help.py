@@ -1,4 +1,4 @@
-"""The help of commands: options in groups, two examples at the end, in plain text."""
+"""The help of commands: options in groups, examples at the end, in plain text."""
 
 from typing import Any
 
@@ -178,7 +178,7 @@ EXAMPLES = {
 
 
 class ExampledCommand(GivenOnceCommand):
-    """A command whose help ends with two examples."""
+    """A command whose help ends with examples."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the examples as they are typed, one on each line."""
