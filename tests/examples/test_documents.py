@@ -92,6 +92,7 @@ READERS_OWN = {
     "radiology.py",
     "dp-sgd.json",
     "DIR/identity.json",
+    "identity.json",
     "charite.credentials.json",
     "benchmarks/results/TARGET.json",
     "run-keys.json",
