@@ -1,18 +1,16 @@
 """The settings of a participant: one frozen object, a sentence per field."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fanfold.participant.open_runs.allowed import Allowed
+from fanfold.schemas.client_settings import Positive, ServiceSettings
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.keeper_messages import check_keepers
 from fanfold.schemas.messages import FederationName, Identifier
 from fanfold.schemas.names import FederationNames
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
 
 UNCLAIMED = "unclaimed"
 """The id of a replica that has not claimed a slot yet."""
@@ -78,7 +76,7 @@ class ExamplePrivacySettings(SpeedSettings):
         return self
 
 
-class ParticipantSettings(ExamplePrivacySettings):
+class ParticipantSettings(ExamplePrivacySettings, ServiceSettings):
     """One participant."""
 
     federation: FederationName = Field("fanfold", description="Name of the federation.")
@@ -91,18 +89,6 @@ class ParticipantSettings(ExamplePrivacySettings):
         description="Instead of --task: take part in every run of this task that `fanfold serve` "
         "opens; TASK@sha256:HASH allows this code alone, see `fanfold check`; repeatable.",
     )
-    broker: tuple[str, ...] = Field(
-        (),
-        repr=False,
-        description="Broker URL, amqp://user:password@host:port/vhost; repeatable.",
-    )
-    ca_file: Path | None = Field(
-        None, description="PEM file of the CAs to trust with amqps://; the system's by default."
-    )
-    certificate: Path | None = Field(
-        None, description="PEM file of a client certificate; the login if a URL has no password."
-    )
-    key: Path | None = Field(None, description="PEM file of the certificate's key.")
     data: Path | None = Field(None, description="Folder of the private data, given to the task.")
     slots: int | None = Field(
         None,
@@ -175,17 +161,8 @@ class ParticipantSettings(ExamplePrivacySettings):
         ge=10_000,
         description="Most bytes per second up, and as many down, for a line that others share.",
     )
-    connect_seconds: Positive = Field(
-        30.0, description="Seconds for which to try to reach the broker at the start."
-    )
-    reconnect_seconds: Positive = Field(
-        60.0, description="Longest pause in seconds between two attempts to reach the broker."
-    )
     metrics_port: int | None = Field(
         None, ge=0, le=65_535, description="Port of /metrics, /health and /ready; none by default."
-    )
-    log_format: Literal["text", "json"] = Field(
-        "text", description="Format of log lines: text for people, json for programs."
     )
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from fanfold.coordinator.settings.coordinator_settings import (
     HostedRoundSettings,
 )
 from fanfold.coordinator.settings.host_settings import HostSettings, IdentitySettings
-from fanfold.coordinator.settings.round_settings import Positive, RoundSettings
+from fanfold.coordinator.settings.round_settings import RoundSettings
 from fanfold.coordinator.settings.run_settings import RunSettings
 from fanfold.coordinator.settings.training_settings import TrainingSettings
 
@@ -14,7 +14,6 @@ __all__ = [
     "HostSettings",
     "HostedRoundSettings",
     "IdentitySettings",
-    "Positive",
     "RoundSettings",
     "RunSettings",
     "TrainingSettings",

@@ -6,31 +6,17 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from fanfold.coordinator.settings.checks import TRACK
-from fanfold.coordinator.settings.round_settings import Positive
+from fanfold.schemas.client_settings import Positive, ServiceSettings
 from fanfold.schemas.messages import FederationName
 
 
-class HostSettings(BaseModel):
+class HostSettings(ServiceSettings):
     """The place of a federation: its broker, its logins, its limits."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     federation: FederationName = Field("fanfold", description="Name of the federation.")
-    broker: tuple[str, ...] = Field(
-        (),
-        repr=False,
-        description="Broker URL, amqp://user:password@host:port/vhost; repeatable.",
-    )
     shared_login: tuple[str, ...] = Field(
         (), description="Broker login that participants share, under any id; repeatable."
     )
-    ca_file: Path | None = Field(
-        None, description="PEM file of the CAs to trust with amqps://; the system's by default."
-    )
-    certificate: Path | None = Field(
-        None, description="PEM file of a client certificate; the login if a URL has no password."
-    )
-    key: Path | None = Field(None, description="PEM file of the certificate's key.")
     max_participants: int = Field(
         10_000, ge=1, description="Most participants that may use one shared login."
     )
@@ -46,16 +32,6 @@ class HostSettings(BaseModel):
         30.0, description="Longest time in seconds that an update waits for its commit."
     )
     commit_updates: int = Field(256, ge=1, description="Most updates that wait for a commit.")
-    heartbeat_seconds: int = Field(60, ge=1, description="AMQP heartbeat.")
-    chunk_bytes: int = Field(
-        4 << 20, ge=1 << 10, lt=16 << 20, description="Largest body of one message, in bytes."
-    )
-    connect_seconds: Positive = Field(
-        30.0, description="Seconds for which to try to reach the broker at the start."
-    )
-    reconnect_seconds: Positive = Field(
-        60.0, description="Longest pause in seconds between two attempts to reach the broker."
-    )
     results_queue: Literal["classic", "quorum"] = Field(
         "classic",
         description="Type of the queues that the coordinator reads; quorum queues survive the loss "
@@ -68,9 +44,6 @@ class HostSettings(BaseModel):
         (),
         description="Experiment tracker that gets settings and metrics: mlflow:FOLDER, "
         "mlflow:http://HOST:PORT, wandb or wandb:PROJECT; repeatable.",
-    )
-    log_format: Literal["text", "json"] = Field(
-        "text", description="Format of log lines: text for people, json for programs."
     )
 
 

@@ -29,9 +29,8 @@ from fanfold.coordinator.settings.checks import (
 )
 from fanfold.coordinator.settings.evaluation_settings import EvaluationSettings
 from fanfold.coordinator.settings.training_settings import TrainingSettings
+from fanfold.schemas.client_settings import Positive
 from fanfold.schemas.messages import FixedPlan
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class RoundSettings(TrainingSettings, EvaluationSettings):

@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 from fanfold.coordinator.aggregation.fixed_settings import fixed_plan, is_fixed
 from fanfold.coordinator.aggregation.privacy_settings import PrivacySettings, privacy_settings
 from fanfold.coordinator.rounds.closing_rule import RoundPolicy
-from fanfold.coordinator.settings.round_settings import Positive, RoundSettings
+from fanfold.coordinator.settings.round_settings import RoundSettings
+from fanfold.schemas.client_settings import Positive
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.keeper_messages import check_keepers
 from fanfold.schemas.messages import FixedPlan

@@ -5,9 +5,10 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from fanfold.coordinator.settings import HostedRoundSettings, Positive
+from fanfold.coordinator.settings import HostedRoundSettings
 from fanfold.local.data_folders import participants_of
 from fanfold.participant.settings import ExamplePrivacySettings
+from fanfold.schemas.client_settings import Positive
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.keeper_messages import KEEPER_COUNTS
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fanfold.coordinator.rounds.closing_rule import Mode
-from fanfold.coordinator.settings import Positive
 from fanfold.coordinator.settings.checks import TRACK
+from fanfold.schemas.client_settings import Positive
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.simulation.numbers import numbers_of
 
