@@ -116,17 +116,9 @@ class Enrolment:
             InvalidInputError: if the login cannot be one, or the broker has it already.
             TransportError: if the management API refuses something; what was made is removed.
         """
-        check_identifier("the login", login)
-        self._refuse_known(login)
         everything = f"^{re.escape(self.names.federation)}\\..*$"
         permissions = {"configure": everything, "write": everything, "read": everything}
-        try:
-            return self._make_login(
-                login, role="coordinator", permissions=permissions, limits=COORDINATOR_LIMITS
-            )
-        except FanfoldError:
-            self.management.delete("users", login)
-            raise
+        return self._make_or_remove(login, "coordinator", permissions, COORDINATOR_LIMITS)
 
     def enroll_keeper(self, login: str, keeper: str) -> Credentials:
         """Make the login of a keeper of masks, who may read its requests and send answers.
@@ -139,21 +131,12 @@ class Enrolment:
             InvalidInputError: if the login cannot be one, or the broker has it already.
             TransportError: if the management API refuses something; what was made is removed.
         """
-        check_identifier("the login", login)
-        self._refuse_known(login)
-        names = self.names
         permissions = {
             "configure": "^$",
-            "write": self._here_and_in_runs(names.reports_exchange),
-            "read": self._here_and_in_runs(names.keeper_queue(keeper)),
+            "write": self._here_and_in_runs(self.names.reports_exchange),
+            "read": self._here_and_in_runs(self.names.keeper_queue(keeper)),
         }
-        try:
-            return self._make_login(
-                login, role="keeper", permissions=permissions, limits=KEEPER_LIMITS
-            )
-        except FanfoldError:
-            self.management.delete("users", login)
-            raise
+        return self._make_or_remove(login, "keeper", permissions, KEEPER_LIMITS)
 
     def enroll_operator(self, login: str) -> Credentials:
         """Make the login of an operator, who may ask `fanfold serve` for everything and no more.
@@ -162,24 +145,15 @@ class Enrolment:
             InvalidInputError: if the login cannot be one, or the broker has it already.
             TransportError: if the management API refuses something; what was made is removed.
         """
-        check_identifier("the login", login)
-        self._refuse_known(login)
+        check_identifier("the login", login)  # before it names a queue
         names = self.names
         own = re.escape(names.operator_queue(login, "x").removesuffix("x")) + "[0-9a-f]+"
-        try:
-            return self._make_login(
-                login,
-                role="operator",
-                permissions={
-                    "configure": f"^{own}$",
-                    "write": f"^({re.escape(names.requests_exchange)}|{own})$",
-                    "read": f"^({re.escape(names.answers_exchange)}|{own})$",
-                },
-                limits=OPERATOR_LIMITS,
-            )
-        except FanfoldError:
-            self.management.delete("users", login)
-            raise
+        permissions = {
+            "configure": f"^{own}$",
+            "write": f"^({re.escape(names.requests_exchange)}|{own})$",
+            "read": f"^({re.escape(names.answers_exchange)}|{own})$",
+        }
+        return self._make_or_remove(login, "operator", permissions, OPERATOR_LIMITS)
 
     def revoke(self, login: str) -> None:
         """Close the connections of a login made by `fanfold enroll`; remove it and its queue.
@@ -239,8 +213,20 @@ class Enrolment:
         path = ("bindings", self.vhost, "e", exchange, "q", queue)
         self.management.post(*path, body={"routing_key": key})
 
+    def _make_or_remove(
+        self, login: str, role: Role, permissions: dict[str, str], limits: dict[str, int]
+    ) -> Credentials:
+        """Make a login that the broker does not have yet, or leave nothing of it."""
+        check_identifier("the login", login)
+        self._refuse_known(login)
+        try:
+            return self._make_login(login, role=role, permissions=permissions, limits=limits)
+        except FanfoldError:
+            self.management.delete("users", login)
+            raise
+
     def _make_login(
-        self, login: str, *, role: Any, permissions: dict[str, str], limits: dict[str, int]
+        self, login: str, *, role: Role, permissions: dict[str, str], limits: dict[str, int]
     ) -> Credentials:
         """Make a login, then its permissions and limits: until it has them, it can do nothing."""
         password = None if self.certificate else secrets.token_urlsafe(_PASSWORD_BYTES)
