@@ -26,26 +26,19 @@ from fanfold.participant.worker_events import (
 from fanfold.schemas.errors import ConnectionClosedError, MalformedMessageError
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.events.participant import Leaving, OwnUpdateRefused, RunOver
-from fanfold.schemas.events.shared import BrokerAccepts, MessageRefused
+from fanfold.schemas.events.shared import MessageRefused
 from fanfold.schemas.messages import Message, RunFinished, UpdateRefused
 from fanfold.schemas.run_messages import OpenRuns
 from fanfold.transport import (
-    Blocked,
-    Connected,
     Delivery,
-    Disconnected,
-    Ended,
     EventBuffer,
     Stop,
-    SubscriptionLost,
-    Unblocked,
 )
 
 OF_A_RESIDENT = (
     "`fanfold serve` opens runs in this federation; to take part in them, start this participant "
     "with --allow TASK instead of --task"
 )
-log = structlog.get_logger()
 
 
 class Participant:
@@ -182,23 +175,7 @@ class Participant:
             case Stop():
                 self._stop(event)
             case _:
-                self._notice(event)
-
-    def _notice(self, event: object) -> None:
-        """Handle an event of a connection."""
-        match event:
-            case Connected() if self._channel.is_mine(event.connection):
-                self._subscriber.connected()
-            case SubscriptionLost() if self._channel.is_current(event.subscription):
-                log.warning("subscription lost", reason=event.text)
-                self._subscriber.lost()
-            case Disconnected() if self._channel.is_mine(event.connection):
-                log.warning("connection lost", reason=event.reason)
-                self._subscriber.lost()
-            case Blocked() | Unblocked():
-                self._say(BrokerAccepts(isinstance(event, Unblocked)))
-            case Ended():
-                raise event.error
+                self._subscriber.notice(event)
 
     def _fail(self, failed: Failed) -> None:
         self._at_work = None

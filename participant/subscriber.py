@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 from typing import Protocol
 
+import structlog
+
 from fanfold.participant.channel import ParticipantChannel
 from fanfold.participant.membership import Membership
 from fanfold.participant.settings import ParticipantSettings
@@ -18,7 +20,18 @@ from fanfold.schemas.errors import (
 )
 from fanfold.schemas.events.event import Event, Say
 from fanfold.schemas.events.participant import IdTaken, QueueDown, WaitingForCoordinator
-from fanfold.transport import Backoff
+from fanfold.schemas.events.shared import BrokerAccepts
+from fanfold.transport import (
+    Backoff,
+    Blocked,
+    Connected,
+    Disconnected,
+    Ended,
+    SubscriptionLost,
+    Unblocked,
+)
+
+log = structlog.get_logger()
 
 SUBSCRIBES_AGAIN = Backoff(0.1, 5.0)
 LOOK_SECONDS = 1.0
@@ -122,11 +135,27 @@ class Subscriber:
         else:
             self._told_phase = "waiting"
 
-    def connected(self) -> None:
-        """There is a connection again: subscribe at once."""
-        self._next_try, self._failures = self._clock(), 0
+    def notice(self, event: object) -> None:
+        """Take note of an event of a connection.
 
-    def lost(self) -> None:
+        Raises:
+            Exception: that with which the connection has ended.
+        """
+        match event:
+            case Connected() if self._channel.is_mine(event.connection):
+                self._next_try, self._failures = self._clock(), 0
+            case SubscriptionLost() if self._channel.is_current(event.subscription):
+                log.warning("subscription lost", reason=event.text)
+                self._lost()
+            case Disconnected() if self._channel.is_mine(event.connection):
+                log.warning("connection lost", reason=event.reason)
+                self._lost()
+            case Blocked() | Unblocked():
+                self._say(BrokerAccepts(isinstance(event, Unblocked)))
+            case Ended():
+                raise event.error
+
+    def _lost(self) -> None:
         """Note that the subscription has ended: unacknowledged messages are delivered again."""
         self._channel.lost()
         self._receiver.disconnected()

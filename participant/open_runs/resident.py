@@ -4,8 +4,6 @@ import math
 import time
 from collections.abc import Callable
 
-import structlog
-
 from fanfold.participant.channel import ParticipantChannel
 from fanfold.participant.membership import Membership
 from fanfold.participant.open_runs.run_thread import RunEnded, Said
@@ -18,27 +16,19 @@ from fanfold.schemas.chunking import Assembly, ChunkHeader
 from fanfold.schemas.errors import MalformedMessageError
 from fanfold.schemas.events.event import InRun, Say
 from fanfold.schemas.events.participant import Leaving, RunOver, WaitingForRuns
-from fanfold.schemas.events.shared import BrokerAccepts, MessageRefused
+from fanfold.schemas.events.shared import MessageRefused
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.run_messages import OpenRuns
 from fanfold.transport import (
-    Blocked,
-    Connected,
     Delivery,
-    Disconnected,
-    Ended,
     EventBuffer,
     Stop,
-    SubscriptionLost,
-    Unblocked,
 )
 
 LIMITS = ReaderLimits(max_bytes=64 << 10)
 """OpenRuns is small."""
 ENDING_SECONDS = 3 * ABANDON_SECONDS
 """How long the threads of runs may take to end, beyond the grace time."""
-
-log = structlog.get_logger()
 
 
 class NothingHeld:
@@ -146,23 +136,7 @@ class Resident:
             case Stop():
                 self._stop(event)
             case _:
-                self._notice(event)
-
-    def _notice(self, event: object) -> None:
-        """Handle an event of the connection."""
-        match event:
-            case Connected() if self._channel.is_mine(event.connection):
-                self._subscriber.connected()
-            case SubscriptionLost() if self._channel.is_current(event.subscription):
-                log.warning("subscription lost", reason=event.text)
-                self._subscriber.lost()
-            case Disconnected() if self._channel.is_mine(event.connection):
-                log.warning("connection lost", reason=event.reason)
-                self._subscriber.lost()
-            case Blocked() | Unblocked():
-                self._say(BrokerAccepts(isinstance(event, Unblocked)))
-            case Ended():
-                raise event.error
+                self._subscriber.notice(event)
 
     def _take(self, delivery: Delivery) -> None:
         """Follow the word of the resident coordinator; the last one holds."""
