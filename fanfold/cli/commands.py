@@ -17,7 +17,7 @@ from fanfold.check.settings import CheckSettings
 from fanfold.cli import access_commands, identity_commands, logs, run_commands, service_commands
 from fanfold.cli.help import GroupedCommand
 from fanfold.cli.options import options_of
-from fanfold.cli.showing import Json, view_of
+from fanfold.cli.showing import Json, view_of, watched
 from fanfold.cli.signals import close_round_on_signal, end, end_now, exit_code, stop_on_signals
 from fanfold.coordinator.settings import CoordinatorSettings, RoundSettings
 from fanfold.keeper.settings import KeeperSettings
@@ -142,12 +142,8 @@ def participant(*, json: Json = False, credentials: CredentialsFile = None, **op
     from fanfold.participant.metrics import ParticipantMetrics  # noqa: PLC0415 - see above
 
     logs.set_up(settings.log_format, federation=settings.federation, participant=settings.id)
-    end_with_parent()
-    with ExitStack() as stack:
-        view = stack.enter_context(view_of(json=json, log_format=settings.log_format))
-        metrics = ParticipantMetrics(federation=settings.federation, version=release())
-        if settings.metrics_port is not None:
-            stack.enter_context(Endpoint(settings.metrics_port, metrics))
+    metrics = ParticipantMetrics(federation=settings.federation, version=release())
+    with watched(settings, metrics, json=json) as view:
 
         def say(event: Event) -> None:
             if isinstance(event, SlotClaimed):  # from here on the participant has an id
@@ -172,12 +168,8 @@ def keeper(*, json: Json = False, credentials: CredentialsFile = None, **options
     from fanfold.keeper.metrics import KeeperMetrics  # noqa: PLC0415 - see above
 
     logs.set_up(settings.log_format, federation=settings.federation)
-    end_with_parent()
-    with ExitStack() as stack:
-        view = stack.enter_context(view_of(json=json, log_format=settings.log_format))
-        metrics = KeeperMetrics(federation=settings.federation, version=release())
-        if settings.metrics_port is not None:
-            stack.enter_context(Endpoint(settings.metrics_port, metrics))
+    metrics = KeeperMetrics(federation=settings.federation, version=release())
+    with watched(settings, metrics, json=json) as view:
         serve(
             settings, say=view.say, on_ready=stop_on_signals, wall_clock=utc_now, observer=metrics
         )

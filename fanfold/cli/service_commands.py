@@ -6,7 +6,7 @@ Commands import what they need only when they run, so that `--help` answers at o
 import json as json_text
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,11 +18,10 @@ from fanfold.api.reading import read
 from fanfold.cli import logs
 from fanfold.cli.help import GroupedCommand
 from fanfold.cli.options import options_of
-from fanfold.cli.showing import Json, view_of
+from fanfold.cli.showing import Json, watched
 from fanfold.cli.signals import exit_code, stop_on_signals
 from fanfold.coordinator.settings import RunSettings
-from fanfold.local.parent_watch import end_with_parent
-from fanfold.monitoring.endpoint import Endpoint, release
+from fanfold.monitoring.endpoint import release
 from fanfold.operating.settings import OperatorSettings
 from fanfold.registry.models import parse_parent, parse_wanted
 from fanfold.schemas.operator_messages import Change, ChangeRun, ReadRuns, Request, SubmitRun
@@ -60,12 +59,8 @@ def serve(*, json: Json = False, credentials: CredentialsFile = None, **options:
     from fanfold.serving.metrics import ServiceMetrics  # noqa: PLC0415 - see above
 
     logs.set_up(settings.log_format, federation=settings.federation)
-    end_with_parent()
-    with ExitStack() as stack:
-        view = stack.enter_context(view_of(json=json, log_format=settings.log_format))
-        metrics = ServiceMetrics(federation=settings.federation, version=release())
-        if settings.metrics_port is not None:
-            stack.enter_context(Endpoint(settings.metrics_port, metrics))
+    metrics = ServiceMetrics(federation=settings.federation, version=release())
+    with watched(settings, metrics, json=json) as view:
         serve_runs(
             settings,
             say=view.say,
