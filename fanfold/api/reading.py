@@ -56,7 +56,8 @@ def _mistakes(error: ValidationError) -> list[str]:
         if mistake["type"] == "missing":
             by_option[option] = f"{option} is missing"
         elif mistake["type"] == "value_error":  # raised by a check here, with a whole sentence
-            by_option[option] = f"{option}: {context['error']}"
+            sentence = str(context["error"])
+            by_option[option] = f"{option}: {sentence}" if name else sentence
         else:
             words = mistake["msg"].removeprefix("Input should be ")
             if mistake["type"] == "string_pattern_mismatch":

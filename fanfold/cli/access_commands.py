@@ -176,7 +176,10 @@ def _login(role: "Role", keeper_name: str) -> str:
     """Return the login of a role where none was named."""
     logins: dict[Role, str] = {"coordinator": "coordinator", "keeper": f"keeper-{keeper_name}"}
     if role not in logins:
-        raise InvalidInputError("name the participant: fanfold enroll ID, or --coordinator")
+        raise InvalidInputError(
+            "name the participant: fanfold enroll ID; an operator takes --operator, too. "
+            "The coordinator needs no ID: --coordinator"
+        )
     return logins[role]
 
 

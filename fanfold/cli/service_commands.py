@@ -24,6 +24,7 @@ from fanfold.coordinator.settings import RunSettings
 from fanfold.monitoring.endpoint import release
 from fanfold.operating.settings import OperatorSettings
 from fanfold.registry.models import parse_parent, parse_wanted
+from fanfold.schemas.names import check_identifier
 from fanfold.schemas.operator_messages import Change, ChangeRun, ReadRuns, Request, SubmitRun
 from fanfold.serving.settings import ServeSettings
 from fanfold.views.wall_clock import utc_now
@@ -31,7 +32,13 @@ from fanfold.views.wall_clock import utc_now
 if TYPE_CHECKING:
     from fanfold.operating.client import OperatorClient
 
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="Name of the run.")]
+
+def _run_name(text: str) -> str:
+    """Refuse what can be no name before anything is sent."""
+    return check_identifier("the run's name", text)
+
+
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="Name of the run.", parser=_run_name)]
 CredentialsFile = Annotated[
     Path | None,
     typer.Option(
@@ -76,7 +83,13 @@ def submit(
     *,
     json: Json = False,
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of the run; by default one is made up.")
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="Name of the run; by default one is made up.",
+            parser=_run_name,
+        ),
     ] = None,
     begin_from: Annotated[
         str | None,
@@ -147,7 +160,9 @@ def show(
 @options_of(OperatorSettings)
 def compare(
     run: RunName,
-    other: Annotated[str, typer.Argument(metavar="RUN", help="Name of the other run.")],
+    other: Annotated[
+        str, typer.Argument(metavar="RUN", help="Name of the other run.", parser=_run_name)
+    ],
     *,
     json: Json = False,
     credentials: CredentialsFile = None,

@@ -7,6 +7,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.names import check_identifier
 from fanfold.schemas.operator_messages import Wanted
 
 FILES = {"last": "model.safetensors", "best": "best.safetensors"}
@@ -79,8 +80,8 @@ def parse_parent(text: str) -> tuple[str, Wanted]:
     Raises:
         InvalidInputError: if it names none.
     """
-    run, _, version = text.partition("@")
-    return run, parse_wanted(version or "last")
+    run, at, version = text.partition("@")
+    return check_identifier("the run's name", run), parse_wanted(version if at else "last")
 
 
 def _read(path: Path) -> ModelFile | None:

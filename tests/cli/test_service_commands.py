@@ -1,0 +1,36 @@
+"""What `fanfold submit` and its like refuse before they ask anybody."""
+
+import pytest
+from typer.testing import CliRunner
+
+from fanfold.cli.commands import app
+
+NAMES = "the run's name '.*' must be 1 to 64 letters, digits, '_' or '-'"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("submit", "--name", "a b"),
+        ("submit", "--from", "../x@best"),
+        ("show", "b/c"),
+        ("compare", "first", "no name"),
+        ("pull", "a.b"),
+        ("pause", ""),
+    ],
+)
+def test_what_can_be_no_name_is_refused_before_anything_is_sent(arguments: tuple[str, ...]) -> None:
+    """There is no broker here: whoever asks it first waits, and fails with another sentence."""
+    ended = CliRunner().invoke(app, [*arguments, "--broker", "amqp://127.0.0.1:1"])
+    with pytest.raises(Exception, match=NAMES):
+        raise ended.exception or AssertionError(ended.output)
+
+
+def test_a_version_that_is_not_named_is_no_version() -> None:
+    ended = CliRunner().invoke(app, ["submit", "--from", "first@"])
+    assert str(ended.exception) == "'' is no version; name last, best or a number"
+
+
+def test_a_mistake_of_several_options_is_a_sentence_of_its_own() -> None:
+    ended = CliRunner().invoke(app, ["participant", "--id=a", "--task=digits", "--allow=digits"])
+    assert str(ended.exception) == "--allow replaces --task; leave one of the two out"
