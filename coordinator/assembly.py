@@ -27,10 +27,11 @@ from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.broker.recovery import Recovery
 from fanfold.coordinator.committer import Committer
 from fanfold.coordinator.evaluation.evaluator import Evaluator
-from fanfold.coordinator.evaluation.run_result import BEST, RunResult
+from fanfold.coordinator.evaluation.run_result import RunResult
 from fanfold.coordinator.event_loop import CloseRound, EventLoop
 from fanfold.coordinator.observer import Observer, Unobserved
 from fanfold.coordinator.persistence.disk_retry import DiskRetry
+from fanfold.coordinator.persistence.model_names import BEST
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.reporter import Reporter
 from fanfold.coordinator.round_loop import Coordinator

@@ -9,15 +9,12 @@ from fanfold.coordinator.aggregation.refusals import in_words
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.evaluation.evaluator import Evaluator
 from fanfold.coordinator.evaluation.model_files import write_model
+from fanfold.coordinator.persistence.model_names import BEST, DIGEST, MODEL
 from fanfold.coordinator.rounds.left_out import LeftOut
 from fanfold.coordinator.rounds.reports import RoundReports
 from fanfold.schemas.events.coordinator import ModelUnchanged, RunFinished
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.tensor_codec import parameters_sha256
-
-MODEL, BEST = "model.safetensors", "best.safetensors"
-DIGEST = "parameters_sha256"
-"""In the metadata of the last model's file: the digest of its parameters."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from fanfold.coordinator.persistence.history import (
 )
 from fanfold.coordinator.persistence.history_chain import Committed, DamagedHistoryError
 from fanfold.coordinator.persistence.kept_tensors import KeptTensors
+from fanfold.coordinator.persistence.model_names import BEST, MODEL
 from fanfold.coordinator.persistence.pending_acks import DueAcks, PendingAcks
 from fanfold.coordinator.persistence.spool import Spool, SpoolFile
 from fanfold.schemas.errors import InvalidInputError
@@ -168,7 +169,7 @@ class RunStore:
 
     def _remove(self, history: Path, say: Say) -> None:
         """Remove the files of an earlier run, and report it; the epoch stays, so that it grows."""
-        results = [self.folder / name for name in ("model.safetensors", "best.safetensors")]
+        results = [self.folder / name for name in (MODEL, BEST)]
         left = [*self.checkpoint.paths, *(path for path in results if path.exists())]
         if history.stat().st_size:
             left.append(history)

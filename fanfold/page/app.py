@@ -22,6 +22,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 import fanfold.report
+from fanfold.coordinator.persistence.model_names import BEST, MODEL
 from fanfold.page.actions import ACTIONS, DONE, Operations
 from fanfold.page.catalogue import Catalogue
 from fanfold.page.curves import MOST_RUNS, curves_of
@@ -29,7 +30,6 @@ from fanfold.page.guard import Guard, NotLoggedInError, to_login
 from fanfold.page.headers import SecureHeaders
 from fanfold.page.screen import Screen, Seen
 from fanfold.page.templates import rendered
-from fanfold.page.watched_run import BEST, MODEL
 from fanfold.runs.run_data import RunData
 from fanfold.schemas.errors import InvalidInputError
 
@@ -98,7 +98,8 @@ class Page:
         listed = await asyncio.to_thread(self._catalogue.listed)
         if len(listed) == 1:
             return RedirectResponse(f"/runs/{quote(listed[0].name)}", status_code=303)
-        text = rendered("runs.html.jinja", runs=listed, viewer=viewer)
+        folder = self._catalogue.folder
+        text = rendered("runs.html.jinja", runs=listed, viewer=viewer, folder=folder)
         return HTMLResponse(text)
 
     async def run(self, request: Request) -> Response:

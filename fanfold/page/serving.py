@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fanfold.page.settings import PageSettings
 from fanfold.schemas.errors import InvalidInputError
-from fanfold.schemas.events.commands import PageServed
+from fanfold.schemas.events.commands import PageAwaitsRun, PageServed
 from fanfold.schemas.events.event import Say
 
 
@@ -37,8 +37,12 @@ def serve(
         )
     ended = threading.Event()
     with served(folder, settings) as url:
+        from fanfold.page.catalogue import Catalogue  # noqa: PLC0415 - its packages are an extra
+
         on_ready(lambda _reason: ended.set())
         say(PageServed(url))
+        if not Catalogue(folder).names():
+            say(PageAwaitsRun(str(folder)))
         ended.wait()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from fanfold.coordinator.persistence.history import HISTORY
+from fanfold.coordinator.persistence.model_names import BEST, MODEL
 from fanfold.monitoring.event_log import EVENTS, EVENTS_BEFORE
 from fanfold.page.answers import Look
 from fanfold.page.live_run import LiveRun
@@ -21,8 +22,6 @@ from fanfold.runs.following import Follower
 from fanfold.runs.run_data import RunData
 from fanfold.schemas.events.event import UnknownEvent
 from fanfold.schemas.events.reading import event_of
-
-MODEL, BEST = "model.safetensors", "best.safetensors"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from fanfold.coordinator.persistence.model_names import BEST, DIGEST, MODEL
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.names import check_identifier
 from fanfold.schemas.operator_messages import Wanted
 
-FILES = {"last": "model.safetensors", "best": "best.safetensors"}
-"""Of each kind of version; see `fanfold.coordinator.evaluation.run_result`."""
+FILES = {"last": MODEL, "best": BEST}
+"""Of each kind of version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def _read(path: Path) -> ModelFile | None:
             path,
             version=int(metadata["version"]),
             num_bytes=path.stat().st_size,
-            parameters_sha256=metadata.get("parameters_sha256"),
+            parameters_sha256=metadata.get(DIGEST),
         )
     except (OSError, SafetensorError, KeyError, ValueError):
         return None  # not written yet, or by something else

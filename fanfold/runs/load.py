@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fanfold.coordinator.evaluation.run_result import MODEL
+from fanfold.coordinator.persistence.model_names import MODEL
 from fanfold.learning import TensorsError, replace_tensors, walk
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.storage import safetensors_file

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from fanfold.coordinator.evaluation.run_result import BEST, DIGEST, MODEL
 from fanfold.coordinator.persistence.history import HISTORY
+from fanfold.coordinator.persistence.model_names import BEST, DIGEST, MODEL
 from fanfold.coordinator.persistence.records import records_of
 from fanfold.runs.history import History, Participation
 from fanfold.runs.load import load

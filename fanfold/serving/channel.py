@@ -7,7 +7,7 @@ from fanfold.schemas.chunking import cut
 from fanfold.schemas.message_codec import Encoded, encode
 from fanfold.schemas.names import REQUEST_KEY, FederationNames
 from fanfold.schemas.run_messages import OpenRun, OpenRuns
-from fanfold.transport import Connection, ConnectionId, Delivery, Subscription, outgoing
+from fanfold.transport import Connection, Delivery, Subscription, outgoing
 
 OPERATIONS_LENGTH = 10_000
 OPERATIONS: dict[str, object] = {
@@ -96,10 +96,6 @@ class ServiceChannel:
     def is_lost(self, subscription: Subscription) -> bool:
         """Whether nothing comes any more on one of the subscriptions that should be there."""
         return subscription is self._requests or self._federation.is_current(subscription)
-
-    def consumes_on(self, connection: ConnectionId) -> bool:
-        """Whether this is the connection that holds the lock and receives."""
-        return self._federation.holds_lock(connection)
 
     def acknowledge(self, delivery: Delivery) -> None:
         """Acknowledge one delivery."""

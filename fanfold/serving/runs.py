@@ -1,6 +1,6 @@
 """The runs of a service: what their records say is what becomes of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -60,9 +60,9 @@ class Runs:
         self._start_at: dict[str, float] = {}
 
     @property
-    def records(self) -> dict[str, RunRecord]:
-        """All runs by name, in the order of their submission."""
-        return dict(sorted(self._records.items(), key=lambda item: item[1].number))
+    def records(self) -> Mapping[str, RunRecord]:
+        """All runs by name, in the order of their submission: a new one is put at the end."""
+        return self._records
 
     @property
     def due_at(self) -> float:
@@ -74,7 +74,7 @@ class Runs:
         """What participants are told: the runs that are open, and whose task is known."""
         return [
             OpenRun(run=record.run, task=record.task, task_sha256=record.task_sha256)
-            for record in self.records.values()
+            for record in self._records.values()
             if record.state == "open" and record.task_sha256 is not None
         ]
 
@@ -110,7 +110,7 @@ class Runs:
 
     def begin(self) -> None:
         """Go on where an earlier service ended."""
-        for record in self.records.values():
+        for record in list(self._records.values()):
             self._follow(record)
         self.open_next()
 
@@ -165,7 +165,7 @@ class Runs:
 
     def here_again(self, participant: str) -> None:
         """Forget what a participant declined before: it was started anew, and says it again."""
-        for record in self.records.values():
+        for record in list(self._records.values()):
             if participant in record.declined and not record.is_over:
                 left = {who: why for who, why in record.declined.items() if who != participant}
                 self.put(record.model_copy(update={"declined": left}))

@@ -12,8 +12,8 @@ from torch import Tensor
 from fanfold.coordinator.aggregation import fixed_settings
 from fanfold.coordinator.aggregation.run_state import DivergedError
 from fanfold.coordinator.evaluation.model_files import write_model
-from fanfold.coordinator.evaluation.run_result import BEST, DIGEST, MODEL
 from fanfold.coordinator.persistence.history import HISTORY, History, started
+from fanfold.coordinator.persistence.model_names import BEST, DIGEST, MODEL
 from fanfold.coordinator.rounds.closing_rule import Mode
 from fanfold.coordinator.settings import RoundSettings
 from fanfold.learning import (

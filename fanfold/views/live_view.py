@@ -10,6 +10,7 @@ from rich.text import Text
 from fanfold.schemas.events.commands import (
     BrokerKept,
     Compared,
+    PageAwaitsRun,
     PageServed,
     ParticipantExited,
     PlotWritten,
@@ -111,6 +112,7 @@ LASTING = (
     RunFinished,
     BrokerKept,
     PageServed,
+    PageAwaitsRun,
     SimulationFinished,
     PlotWritten,
     OptionWithoutEffect,

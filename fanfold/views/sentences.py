@@ -46,6 +46,9 @@ SENTENCES = {
     "model_unchanged": "after {rounds} rounds nothing was learned; is --lr too small for it?",
     "option_without_effect": "{option} has no effect: {reason}",
     "page_login_made": "log in at the page as {user}; the password is in {password_file}",
+    "page_awaits_run": (
+        "no run is in {folder} yet, nor in a folder below: the page shows one as soon as it begins"
+    ),
     "page_served": "the page is at {url} until Ctrl-C",
     "report_written": "the report of {rounds} rounds is in {page}",
     "exported": "{rows} rows are in {file}",

@@ -115,6 +115,13 @@ class PageServed(Event):
 
 
 @dataclass(frozen=True)
+class PageAwaitsRun(Event):
+    """There is no run yet where the page looks for them."""
+
+    folder: str
+
+
+@dataclass(frozen=True)
 class PageLoginMade(Event):
     """The page of a service has a first login, an operator's; the file holds its password."""
 

@@ -159,6 +159,22 @@ def test_the_command_tells_the_address_and_ends_with_ctrl_c(runs: Path) -> None:
             assert process.wait(30) == 130
 
 
+def test_a_folder_without_a_run_says_what_the_page_waits_for(tmp_path: Path) -> None:
+    """At the terminal and on the page."""
+    command = [sys.executable, "-m", "fanfold", "page", str(tmp_path), "--port=0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        served, waits = process.stdout.readline(), process.stdout.readline()
+        url = next(word for word in served.split() if word.startswith("http"))
+        text = httpx.get(url, timeout=30).text
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(30) == 130
+
+    words = "yet, nor in a folder below"
+    assert f" no run is in {tmp_path} {words}: the page shows one as soon as" in waits
+    assert f"No run is in <code>{tmp_path}</code> {words}" in text
+
+
 def test_a_folder_that_is_none_is_one_sentence(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "fanfold", "page", str(tmp_path / "typo")]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

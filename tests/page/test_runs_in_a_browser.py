@@ -32,6 +32,23 @@ def browser() -> Iterator[Any]:
         yield opened
 
 
+def test_runs_appear_in_the_list_as_they_begin(browser: Any, tmp_path: Path) -> None:
+    """What is chosen stays chosen; a single run is shown at once."""
+    with PageServer(tmp_path, PageSettings(port=0)) as server:
+        browser.open(server.url)
+        browser.wait_for("document.querySelector('#runs td.soft')")
+        a_slow_site(tmp_path / "first")
+        browser.wait_for("location.pathname === '/runs/first'")
+        a_slow_site(tmp_path / "second")
+        browser.open(server.url)
+        browser.wait_for("document.querySelectorAll('#runs input').length === 2")
+        browser.run("document.querySelector('#runs input[value=first]').checked = true")
+        a_slow_site(tmp_path / "third")
+        browser.wait_for("document.querySelectorAll('#runs input').length === 3")
+        assert browser.run("return document.querySelector('#runs input:checked').value") == "first"
+        browser.open("about:blank")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
     folder = a_slow_site(tmp_path_factory.mktemp("runs") / "scans")
