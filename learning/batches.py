@@ -69,12 +69,16 @@ def resident(dataset: Dataset[Any], device: torch.device, limit_bytes: int) -> D
     Args:
         dataset: map-style, with a length.
         device: where the tensors shall be.
-        limit_bytes: larger data stays where it is, unless the device is the CPU.
+        limit_bytes: larger data stays where it is, unless the device is the CPU; so does data for
+            which the device, or this process's fraction of it, has no memory left.
     """
     tensors = dataset_tensors(dataset)
     if tensors is None or (device.type != "cpu" and num_bytes(tensors) > limit_bytes):
         return dataset
-    return TensorDataset(*(tensor.to(device) for tensor in tensors))
+    try:
+        return TensorDataset(*(tensor.to(device) for tensor in tensors))
+    except torch.OutOfMemoryError:  # its batches go there one by one
+        return dataset
 
 
 def in_memory(dataset: Dataset[Any], limit_bytes: int = 2 * 2**30) -> Dataset[Any]:

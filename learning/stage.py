@@ -11,6 +11,10 @@ import torch
 from fanfold.learning.errors import LearningError, TaskFailedError, TrainingAbandoned
 
 _NOT_THE_USERS = (Path(torch.__file__).parent, Path(__file__).parents[1])
+_NEEDS_LESS_MEMORY = (
+    "; a smaller --batch-size or --autocast needs less, a larger --device-memory-fraction allows "
+    "more, and fewer participants leave more of the device to each"
+)
 _STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
 
 
@@ -31,6 +35,8 @@ def stage(doing: str) -> Iterator[None]:
     except Exception as error:
         lines = str(error).strip().splitlines()
         what = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        if isinstance(error, torch.OutOfMemoryError):
+            what += _NEEDS_LESS_MEMORY
         where = users_line(traceback.extract_tb(error.__traceback__))
         raise TaskFailedError(f"{doing} failed{where}: {what}") from error
 

@@ -92,9 +92,9 @@ class Trainer:
         """As built: a buffer that has another shape later is a cache that follows the data."""
         device, limit_bytes = task.execution.device, task.execution.resident_bytes
         if device is not None:
-            self.network.to(device)
-            # Another `fit` may ask its dataset for more than examples, and a `collate` takes one
-            # after the other, which is slow on a device.
+            with stage(f"moving the network to {device}"):
+                self.network.to(device)
+            # Another `fit` may ask for more than examples; a `collate` takes one after the other.
             if type(task).fit is Task.fit and type(task).collate is Task.collate:
                 self._data = resident(self._data, device, limit_bytes)
 

@@ -4,8 +4,19 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from torch import Tensor
+from torch.utils.data import TensorDataset
 
-from fanfold.learning import DeviceError, device, limit_device_memory, local_device, to_device
+from fanfold.learning import (
+    DeviceError,
+    TaskFailedError,
+    device,
+    limit_device_memory,
+    local_device,
+    resident,
+    to_device,
+)
+from fanfold.learning.stage import stage
 
 Machine = Callable[[str | None], None]
 CPU = torch.device("cpu")
@@ -111,3 +122,26 @@ def test_a_fraction_out_of_range_is_refused(fraction: float) -> None:
     """Above 0, at most 1."""
     with pytest.raises(DeviceError, match="above 0 and at most 1"):
         limit_device_memory(CPU, fraction)
+
+
+class Homebound(Tensor):
+    """A tensor for which no device has memory."""
+
+    def to(self, *_args: object, **_options: object) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 180.00 MiB.")
+
+
+def test_data_for_which_the_device_has_no_memory_stays_where_it_is() -> None:
+    """A participant with a fraction of a device trains all the same, batch by batch."""
+    inputs = torch.zeros(3, 4).as_subclass(Homebound)
+    data = TensorDataset(inputs, torch.zeros(3))
+    assert resident(data, torch.device("cuda"), 2**30) is data
+
+
+def test_no_memory_left_is_said_with_the_options_that_help() -> None:
+    """Torch's first line says how much was missing."""
+    with (
+        pytest.raises(TaskFailedError, match=r"180.00 MiB\.; .*--batch-size.*--device-memory-fr"),
+        stage("training"),
+    ):
+        torch.zeros(1).as_subclass(Homebound).to("cuda")
