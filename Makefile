@@ -15,6 +15,7 @@ SOAK_FLAGS ?=
 DOCKER_BUILD_FLAGS ?=
 FUZZ_CASES ?= 1000000
 export KILLS ?= 30
+export SERVICE_REPORT ?=
 BROKER_IMAGE ?= rabbitmq:4-management
 
 .DEFAULT_GOAL := help
@@ -82,7 +83,7 @@ page-tests: $(VENV)/.stamp-dev rabbitmq ## Watch whole federations on the page, 
 	@$(VENV)/bin/python -m pytest -m slow tests/page tests/serving/test_service_page.py $(PYTEST_FLAGS)
 
 .PHONY: service
-service: $(VENV)/.stamp-dev rabbitmq ## Runs of fanfold serve while everything is killed KILLS times (30)
+service: $(VENV)/.stamp-dev rabbitmq ## Runs of fanfold serve while everything is killed KILLS times (30), told in SERVICE_REPORT
 	@$(VENV)/bin/python -m pytest -m slow tests/serving --ignore tests/serving/test_service_page.py $(PYTEST_FLAGS)
 
 .PHONY: faults

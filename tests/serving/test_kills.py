@@ -5,17 +5,23 @@ import random
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+from kills_report import Kills
 from nodes import BrokerNode
 from safetensors.torch import load_file
 
+from benchmarks.results import machine
 from fanfold.schemas.tensor_codec import parameters_sha256
 from tests.serving.served import ROOT, ServedFederation
 
 KILLS = int(os.environ.get("KILLS", "30"))
 """`make service KILLS=6` is a short version."""
+REPORT = os.environ.get("SERVICE_REPORT")
+"""A file for what happened, such as docs/service.md."""
 TASK = "tests.federation.tiny_tasks:Slow"
 PARTICIPANTS = 4
 RUNS = {
@@ -46,18 +52,24 @@ def versions(served: ServedFederation) -> int:
     return sum(path.read_text().count('"event":"round",') for path in paths)
 
 
-def kill(served: ServedFederation, node: BrokerNode, victim: str) -> None:
-    """Kill one process, and start it again if nobody else does."""
+def kill(served: ServedFederation, node: BrokerNode, victim: str) -> str | None:
+    """Kill one process, and start it again if nobody else does; return what it was.
+
+    None for the coordinator of a run that has none at the moment.
+    """
     if victim == "broker":
         node.kill()
         node.resume()
-    elif victim in RUNS:
+        return "the broker"
+    if victim in RUNS:
         coordinators = served.coordinators()
-        if victim in coordinators:
-            os.kill(coordinators[victim], signal.SIGKILL)
-    else:
-        served.kill(victim)
-        served.again(victim)
+        if victim not in coordinators:
+            return None
+        os.kill(coordinators[victim], signal.SIGKILL)
+        return "a coordinator"
+    served.kill(victim)
+    served.again(victim)
+    return "the service" if victim == "serve" else "a participant"
 
 
 @pytest.mark.slow
@@ -74,12 +86,16 @@ def test_runs_that_share_participants_are_each_what_they_are_alone_whatever_is_k
     for run, flags in RUNS.items():
         served.ask("submit", f"--name={run}", *SAME, *flags)
     draw = random.Random(0)  # which, not whether
+    kills = Kills(machine(), PARTICIPANTS, 3 * KILLS)
+    began = time.monotonic()
     victims = ["serve", *names, *RUNS, *["serve", *RUNS], "broker"]
-    for _ in range(KILLS):
+    while kills.victims.total() < KILLS:
         before = versions(served)
         served.wait_for(lambda before=before: versions(served) > before)
         assert any(served.record(run)["state"] == "open" for run in RUNS)
-        kill(served, broker_node, draw.choice(victims))
+        if killed := kill(served, broker_node, draw.choice(victims)):
+            kills.victims[killed] += 1
+    kills.seconds, kills.versions = time.monotonic() - began, versions(served)
     for run in RUNS:
         finished = served.wait_for_state(run, "finished", "failed")
         out = served.folder / f"{run}.safetensors"
@@ -88,3 +104,6 @@ def test_runs_that_share_participants_are_each_what_they_are_alone_whatever_is_k
         assert hashes == {alone(served, run)}, run
         updates = [each["updates"] for each in served.state(run)["participants"]]
         assert updates == [3 * KILLS] * PARTICIPANTS
+        kills.hashes[run] = finished["parameters_sha256"]
+    if REPORT:
+        Path(REPORT).write_text(kills.page(RUNS))
