@@ -31,6 +31,7 @@ from fanfold.coordinator.evaluation.run_result import RunResult
 from fanfold.coordinator.event_loop import CloseRound, EventLoop
 from fanfold.coordinator.observer import Observer, Unobserved
 from fanfold.coordinator.persistence.disk_retry import DiskRetry
+from fanfold.coordinator.persistence.kept_versions import KeepRule, KeptVersions
 from fanfold.coordinator.persistence.model_names import BEST
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.reporter import Reporter
@@ -250,6 +251,7 @@ def assemble(
         store=store,
         evaluator=evaluator,
         disk_retry=disk_retry,
+        kept_versions=KeptVersions(settings.out, KeepRule.parse(settings.keep_versions)),
         say=say,
         task_sha256=task_sha256_if_any(settings.task),
     )

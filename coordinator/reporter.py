@@ -13,6 +13,8 @@ from fanfold.coordinator.evaluation.run_result import (
 )
 from fanfold.coordinator.persistence.disk_retry import DiskRetry
 from fanfold.coordinator.persistence.history import started
+from fanfold.coordinator.persistence.kept_versions import KeptVersions
+from fanfold.coordinator.persistence.model_names import DIGEST
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.rounds.closing_rule import OpenRound
 from fanfold.coordinator.rounds.federation_state import FederationState
@@ -28,6 +30,7 @@ from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.schemas.events.coordinator import EndsEarly, RunStarted
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.events.shared import EvaluationFailed
+from fanfold.schemas.tensor_codec import parameters_sha256
 
 
 class Reporter:
@@ -41,6 +44,7 @@ class Reporter:
         store: RunStore,
         evaluator: Evaluator,
         disk_retry: DiskRetry,
+        kept_versions: KeptVersions,
         say: Say,
         task_sha256: str | None = None,
     ) -> None:
@@ -50,6 +54,7 @@ class Reporter:
         self._store = store
         self._evaluator = evaluator
         self._disk_retry = disk_retry
+        self._kept_versions = kept_versions
         self.say = say
         self._task_sha256 = task_sha256
         self._reports = RoundReports()
@@ -74,9 +79,9 @@ class Reporter:
             self._left_out.restore(document["left_out"])
         if "watch" in document:  # likewise
             self._evaluator.watch.restore(document["watch"])
-        self._evaluation_is_due = self._reports.restore(
-            document["reports"], version=self._state.run.version
-        )
+        version = self._state.run.version
+        self._evaluation_is_due = self._reports.restore(document["reports"], version=version)
+        self._disk_retry.until_done(lambda: self._kept_versions.load(version))
 
     def record_start(self) -> None:
         """Write down under which settings we go on; durable with the next commit."""
@@ -158,6 +163,11 @@ class Reporter:
         if closed.number == 1:
             tell_if_unchanged(run, self.say)
 
+    def keep_version(self) -> None:
+        """Keep the current version's model where that is wanted; readers find it once committed."""
+        if self._kept_versions.wants(self._state.run.version):
+            self._disk_retry.until_done(self._keep_version)
+
     def evaluate_if_due(self) -> None:
         """Have the current version evaluated where its round asks for it."""
         if self._evaluation_is_due:
@@ -203,7 +213,12 @@ class Reporter:
             self.say(event)
 
     def committed(self) -> None:
-        """Take note that the rounds so far are committed: they may be told."""
+        """Take note that the rounds so far are committed: they may be told.
+
+        Raises:
+            OSError: if the disk refuses; it can be tried again.
+        """
+        self._kept_versions.committed(self._state.run.version)
         self._reports.committed()
 
     def tell(self) -> None:
@@ -237,6 +252,13 @@ class Reporter:
     def close(self) -> None:
         """Give up what is being evaluated."""
         self._evaluator.close()
+
+    def _keep_version(self) -> None:
+        run, form = self._state.run, self._evaluator.form
+        digest = parameters_sha256(form.whole(run.tensors))
+        metadata = {"run": run.run_id, "version": str(run.version), DIGEST: digest}
+        with self._store.ours():
+            self._kept_versions.put(run.version, form.state(run.tensors), metadata)
 
     def _write_models(self, result: RunResult) -> None:
         with self._store.ours():

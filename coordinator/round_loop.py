@@ -208,6 +208,7 @@ class Coordinator:
         self._reporter.record(closed, contributions, traffic, seconds=seconds)
         self._state.sampling.draw(self._state.presence.names, self._run.version + 1)
         self._committer.round_closed()
+        self._reporter.keep_version()
 
     # -- the parts of a round
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fanfold.coordinator.aggregation.model_form import ModelForm
 from fanfold.coordinator.evaluation.model_files import write_model
+from fanfold.coordinator.persistence.model_names import DIGEST
 from fanfold.coordinator.rounds.metric_watch import MetricWatch
 from fanfold.learning import (
     Task,
@@ -26,7 +27,7 @@ from fanfold.learning import (
     shared_tensors,
     without_caches,
 )
-from fanfold.schemas.tensor_codec import num_bytes
+from fanfold.schemas.tensor_codec import num_bytes, parameters_sha256
 
 MOST_PENDING_BYTES = 256 << 20
 """Most bytes of versions that wait to be evaluated; one may always wait."""
@@ -144,7 +145,8 @@ class Evaluator:
         """
         if self.watch.is_best(evaluated.metrics):
             numbers = {name: str(value) for name, value in evaluated.metrics.items()}
-            metadata = {**numbers, "version": str(evaluated.version)}
+            digest = parameters_sha256(self.form.whole(evaluated.tensors))
+            metadata = {**numbers, "version": str(evaluated.version), DIGEST: digest}
             write_model(self._best, self.form, evaluated.tensors, metadata)
         self.watch.take(evaluated.version, evaluated.metrics)
         self.last = evaluated

@@ -86,8 +86,7 @@ def write_models(run: RunState, evaluator: Evaluator, result: RunResult) -> None
     Raises:
         OSError: if the disk refuses; it can be tried again.
     """
-    metadata = {"run": run.run_id, "version": str(run.version)}
-    model, digest = result.model, {DIGEST: result.parameters_sha256}
-    write_model(model, evaluator.form, run.tensors, metadata | digest)
+    metadata = {"run": run.run_id, "version": str(run.version), DIGEST: result.parameters_sha256}
+    write_model(result.model, evaluator.form, run.tensors, metadata)
     if evaluator.watch.best is None:
-        write_model(model.with_name(BEST), evaluator.form, run.tensors, metadata)
+        write_model(result.model.with_name(BEST), evaluator.form, run.tensors, metadata)

@@ -25,7 +25,7 @@ from fanfold.coordinator.persistence.history import (
 )
 from fanfold.coordinator.persistence.history_chain import Committed, DamagedHistoryError
 from fanfold.coordinator.persistence.kept_tensors import KeptTensors
-from fanfold.coordinator.persistence.model_names import BEST, MODEL
+from fanfold.coordinator.persistence.model_names import BEST, MODEL, VERSIONS
 from fanfold.coordinator.persistence.pending_acks import DueAcks, PendingAcks
 from fanfold.coordinator.persistence.spool import Spool, SpoolFile
 from fanfold.schemas.errors import InvalidInputError
@@ -177,6 +177,7 @@ class RunStore:
             say(RunRemoved(str(self.folder), files=tuple(sorted(path.name for path in left))))
         for path in left:
             path.unlink()
+        shutil.rmtree(self.folder / VERSIONS, ignore_errors=True)
         history.touch()
 
     @property

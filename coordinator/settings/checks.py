@@ -62,11 +62,18 @@ def _check_track(spec: str) -> None:
     )
 
 
+def _check_keep_versions(text: str) -> None:
+    from fanfold.coordinator.persistence.kept_versions import KeepRule  # noqa: PLC0415 - torch: not for --help
+
+    KeepRule.parse(text)
+
+
 SERVER_OPTIMIZER = checked(_check_server_optimizer)
 AGGREGATOR = checked(_check_aggregator)
 MIXING = checked(_check_mixing)
 STALENESS = checked(parse_staleness)
 METRIC = checked(parse_metric)
+KEEP_VERSIONS = checked(_check_keep_versions)
 TRACK = checked(_check_track)
 LR_SCHEDULE = checked(parse_schedule)
 ENCODING = checked(check_encoding)

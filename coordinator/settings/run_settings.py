@@ -3,13 +3,14 @@
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from fanfold.coordinator.aggregation.fixed_settings import fixed_plan, is_fixed
 from fanfold.coordinator.aggregation.privacy_settings import PrivacySettings, privacy_settings
 from fanfold.coordinator.rounds.closing_rule import RoundPolicy
+from fanfold.coordinator.settings.checks import KEEP_VERSIONS
 from fanfold.coordinator.settings.round_settings import RoundSettings
 from fanfold.schemas.client_settings import Positive
 from fanfold.schemas.errors import InvalidInputError
@@ -68,6 +69,11 @@ class RunSettings(RoundSettings):
         False,
         description="Send the last model to all participants, who keep it in their --state-dir as "
         "final.safetensors.",
+    )
+    keep_versions: Annotated[str, KEEP_VERSIONS] = Field(
+        "0",
+        description="Versions whose models are kept beside the last and the best one, in the "
+        "folder versions: all, every:K, or a number for the newest ones.",
     )
 
     @property

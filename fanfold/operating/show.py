@@ -8,6 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 NOTHING = "-"
+MOST_KEPT_SHOWN = 10
+"""Of the kept versions; `--json` has more."""
 
 
 def show_runs(runs: Sequence[Mapping[str, Any]], console: Console) -> None:
@@ -63,10 +65,11 @@ def show_run(run: Mapping[str, Any], console: Console) -> None:
         console.print(_table(head, rows))
     if run["declined"]:
         console.print(_table(("does not take part", "because"), run["declined"].items()))
-    if run["models"]:
+    if run["models"] or run["kept_versions"]:
+        kept = [("kept", each) for each in run["kept_versions"][:MOST_KEPT_SHOWN]]
         rows = (
             (kind, each["version"], each["bytes"], each["parameters_sha256"])
-            for kind, each in run["models"].items()
+            for kind, each in [*run["models"].items(), *kept]
         )
         console.print(_table(("model", "version", "bytes", "parameters_sha256"), rows))
 

@@ -22,7 +22,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 import fanfold.report
-from fanfold.coordinator.persistence.model_names import BEST, MODEL
+from fanfold.coordinator.persistence.model_names import BEST, MODEL, SUFFIX
 from fanfold.page.actions import ACTIONS, DONE, Operations
 from fanfold.page.catalogue import Catalogue
 from fanfold.page.curves import MOST_RUNS, curves_of
@@ -30,6 +30,7 @@ from fanfold.page.guard import Guard, NotLoggedInError, to_login
 from fanfold.page.headers import SecureHeaders
 from fanfold.page.screen import Screen, Seen
 from fanfold.page.templates import rendered
+from fanfold.registry.models import kept_path
 from fanfold.runs.run_data import RunData
 from fanfold.schemas.errors import InvalidInputError
 
@@ -80,6 +81,7 @@ class Page:
                 Route("/static/look.css", look),
                 Mount("/static", StaticFiles(directory=STATIC)),
                 Route("/runs/{name:path}/stream", self.stream),
+                Route("/runs/{name:path}/versions/{version:int}.safetensors", self.model),
                 Route("/runs/{name:path}/{file}.safetensors", self.model),
                 Route("/runs/{name:path}/do", self.act, methods=["POST"]),
                 Route("/runs/{name:path}", self.run),
@@ -187,9 +189,12 @@ class Page:
         """Send a model's file."""
         self._guard.viewer(request)
         screen = self._screen(request)
-        name = f"{request.path_params['file']}.safetensors"
+        version = request.path_params.get("version")
+        name = f"{request.path_params.get('file', version)}{SUFFIX}"
         path = screen.run.folder / name
-        if name not in (MODEL, BEST) or not path.is_file():
+        if version is not None:
+            path = kept_path(screen.run.folder, version)
+        if (version is None and name not in (MODEL, BEST)) or not path.is_file():
             raise HTTPException(404, f"the run {screen.run.name} has no {name} yet")
         return FileResponse(path, filename=f"{screen.run.name.replace('/', '-')}-{name}")
 

@@ -12,16 +12,20 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from fanfold.coordinator.persistence.history import HISTORY
-from fanfold.coordinator.persistence.model_names import BEST, MODEL
+from fanfold.coordinator.persistence.model_names import BEST, MODEL, SUFFIX, VERSIONS
 from fanfold.monitoring.event_log import EVENTS, EVENTS_BEFORE
 from fanfold.page.answers import Look
 from fanfold.page.live_run import LiveRun
+from fanfold.registry.models import kept_versions
 from fanfold.registry.record import RunRecord
 from fanfold.registry.registry import RECORD
 from fanfold.runs.following import Follower
 from fanfold.runs.run_data import RunData
 from fanfold.schemas.events.event import UnknownEvent
 from fanfold.schemas.events.reading import event_of
+
+MOST_KEPT = 50
+"""Kept versions that are offered, the newest ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,9 @@ class WatchedRun:
         self._record: RunRecord | None = None
         self._record_of = 0
         """When what is known of the record was written."""
+        self._kept: list[int] = []
+        self._kept_changed = 0
+        """When the folder of the kept versions was changed, as far as is known."""
         self._begin()
 
     def _begin(self) -> None:
@@ -95,12 +102,24 @@ class WatchedRun:
         return self._record
 
     def models(self) -> list[Model]:
-        """Return the models that can be taken away, the last one first."""
+        """Return the models that can be taken away: the last, the best, and the newest kept."""
         found = []
-        for name, what in ((MODEL, "the last version"), (BEST, "the best version")):
+        kept = [(f"{VERSIONS}/{each}{SUFFIX}", f"version {each}") for each in self._kept_versions()]
+        for name, what in ((MODEL, "the last version"), (BEST, "the best version"), *kept):
             with suppress(FileNotFoundError):
                 found.append(Model(name, what, (self.folder / name).stat().st_size))
         return found
+
+    def _kept_versions(self) -> list[int]:
+        """Return the newest versions that are kept; the folder is read when it has changed."""
+        try:
+            changed = (self.folder / VERSIONS).stat().st_mtime_ns
+        except FileNotFoundError:
+            return []
+        if changed != self._kept_changed:
+            self._kept = kept_versions(self.folder)[:MOST_KEPT]
+            self._kept_changed = changed
+        return self._kept
 
     def _read(self) -> None:
         for told in self._events.news():

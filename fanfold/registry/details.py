@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fanfold.coordinator.persistence.history import HISTORY
-from fanfold.registry.models import models_of
+from fanfold.registry.models import ModelFile, kept_models, models_of
 from fanfold.registry.record import Parent, RunRecord
 from fanfold.registry.registry import Registry
 from fanfold.runs.history import History
@@ -37,7 +37,8 @@ def details_of(registry: Registry, record: RunRecord) -> dict[str, Any]:
 
     The keys are those of `RunRecord`, and `version` (the newest that is told), `closed_rounds`
     (documents of `round_closed`), `participants` (what each gave), `models` (by kind: file,
-    version, bytes, parameters_sha256) and `lineage` (the nearest ancestor first).
+    version, bytes, parameters_sha256), `kept_versions` (the same of others, the newest first) and
+    `lineage` (the nearest ancestor first).
     """
     folder = registry.folder_of(record.run)
     history = history_of(folder)
@@ -49,16 +50,18 @@ def details_of(registry: Registry, record: RunRecord) -> dict[str, Any]:
         "participants": []
         if history is None
         else [asdict(each) for each in history.participants.values()],
-        "models": {
-            kind: {
-                "file": model.path.name,
-                "version": model.version,
-                "bytes": model.num_bytes,
-                "parameters_sha256": model.parameters_sha256,
-            }
-            for kind, model in models_of(folder).items()
-        },
+        "models": {kind: _model(model) for kind, model in models_of(folder).items()},
+        "kept_versions": [_model(model) for model in kept_models(folder)],
         "lineage": [each.model_dump(mode="json") for each in lineage_of(registry, record)],
+    }
+
+
+def _model(model: ModelFile) -> dict[str, Any]:
+    return {
+        "file": model.path.name,
+        "version": model.version,
+        "bytes": model.num_bytes,
+        "parameters_sha256": model.parameters_sha256,
     }
 
 

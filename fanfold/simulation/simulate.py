@@ -203,11 +203,13 @@ def _finish(
 ) -> SimulationResult:
     tensors = federation.run.tensors
     digest = parameters_sha256(federation.form.whole(tensors))
-    metadata = {"run": federation.run.run_id, "version": str(federation.version)}
-    write_model(folder / MODEL, federation.form, tensors, metadata | {DIGEST: digest})
+    run, form = federation.run.run_id, federation.form
+    metadata = {"run": run, "version": str(federation.version), DIGEST: digest}
+    write_model(folder / MODEL, form, tensors, metadata)
     if recorder.best is not None:
         metadata["version"] = str(recorder.watch.best_version)
-    write_model(folder / BEST, federation.form, recorder.best or tensors, metadata)
+        metadata[DIGEST] = parameters_sha256(form.whole(recorder.best))
+    write_model(folder / BEST, form, recorder.best or tensors, metadata)
     outcome = SimulationResult(
         is_finished=is_finished,
         rounds=federation.version,

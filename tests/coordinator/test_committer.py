@@ -20,6 +20,7 @@ from fanfold.coordinator.committer import Committer
 from fanfold.coordinator.evaluation.evaluator import Evaluator
 from fanfold.coordinator.observer import Unobserved
 from fanfold.coordinator.persistence.disk_retry import DISK_PAUSE_SECONDS, DiskRetry
+from fanfold.coordinator.persistence.kept_versions import KeepRule, KeptVersions
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.reporter import Reporter
 from fanfold.coordinator.rounds.federation_state import FederationState
@@ -70,6 +71,7 @@ class Start:
                 store=self.store,
                 evaluator=self.evaluator,
                 disk_retry=disk_retry,
+                kept_versions=KeptVersions(folder, KeepRule.parse("0")),
                 say=self._say,
             ),
             disk_retry=disk_retry,

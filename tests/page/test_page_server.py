@@ -159,6 +159,21 @@ def test_the_command_tells_the_address_and_ends_with_ctrl_c(runs: Path) -> None:
             assert process.wait(30) == 130
 
 
+def test_kept_versions_are_offered_and_sent(page: httpx.Client, runs: Path) -> None:
+    """The newest first, as they come to be; nothing else of the folder."""
+    folder = runs / "first" / "versions"
+    folder.mkdir()
+    for version in (9, 10):
+        (folder / f"{version}.safetensors").write_bytes(b"a version")
+    (folder / "11.uncommitted").write_bytes(b"not yet")
+    models = frames(page, "first", 1)[0]["sections"]["models"]
+    assert models.index("versions/10.safetensors") < models.index("versions/9.safetensors")
+    assert "11" not in models
+    assert page.get("/runs/first/versions/9.safetensors").content == b"a version"
+    assert page.get("/runs/first/versions/11.safetensors").status_code == 404
+    assert page.get("/runs/first/versions/11.uncommitted").status_code == 404
+
+
 def test_a_folder_without_a_run_says_what_the_page_waits_for(tmp_path: Path) -> None:
     """At the terminal and on the page."""
     command = [sys.executable, "-m", "fanfold", "page", str(tmp_path), "--port=0"]

@@ -93,3 +93,21 @@ def test_a_version_that_was_not_kept_is_refused_with_those_that_are(registry: Re
     (registry.folder_of("first") / "model.safetensors").unlink()
     with pytest.raises(InvalidInputError, match=r"has no model 'last': best \(version 1\) so far"):
         card_of(registry, "last")
+
+
+def test_a_kept_version_is_found_and_more_are_named_in_short(registry: Registry) -> None:
+    folder = registry.folder_of("first")
+    (folder / "versions").mkdir()
+    for version in range(3, 13):
+        metadata = {"version": str(version), "parameters_sha256": f"{version:064x}"}
+        save_file({"w": torch.zeros(2)}, folder / "versions" / f"{version}.safetensors", metadata)
+    model = model_of("first", folder, 7)
+    assert (model.version, model.parameters_sha256) == (7, f"{7:064x}")
+    listed = details_of(registry, registry.read("first"))["kept_versions"]
+    assert [each["version"] for each in listed] == list(range(12, 2, -1))
+    with pytest.raises(
+        InvalidInputError,
+        match=r"best \(version 1\), of those before 12, 11, 10, 9, 8, 7, 6, 5 and 2 more; a run "
+        r"that is submitted with --keep-versions keeps more",
+    ):
+        model_of("first", folder, 99)

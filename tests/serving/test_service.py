@@ -89,6 +89,33 @@ def test_a_run_waits_goes_on_and_ends_as_it_is_told(served: Any) -> None:
 
 
 @pytest.mark.slow
+def test_any_version_that_is_kept_is_pulled_and_begun_from(served: Any) -> None:
+    """Also in a run that is open, and after its coordinator was killed."""
+    served.serve()
+    served.participant(0, 1)
+    served.submit("kept", "--rounds=100000", "--keep-versions=every:2")
+    served.wait_for_version("kept", 4)
+    os.kill(served.coordinators()["kept"], signal.SIGKILL)
+    served.wait_for_version("kept", 7)
+    out = served.folder / "two.safetensors"
+    (card,) = served.ask("pull", "kept", "--version=2", f"--out={out}")
+    assert (card["version"], card["rounds"]) == (2, 2)
+    assert parameters_sha256(load_file(out)) == card["parameters_sha256"]
+    code, said = served.try_to("pull", "kept", "--version=3", f"--out={out}")
+    assert (code, "keeps no model of version 3: it has" in said) == (2, True)
+    assert "--keep-versions" in said
+    kept = {each["version"]: each for each in served.state("kept")["kept_versions"]}
+    assert {2, 4, 6} <= kept.keys()
+    assert not any(version % 2 for version in kept)
+
+    served.submit("child", "--from=kept@2", "--rounds=1")
+    served.ask("stop", "kept")
+    served.wait_for_state("child", "finished")
+    parent = served.record("child")["parent"]
+    assert parent == {"run": "kept", "version": 2, "parameters_sha256": card["parameters_sha256"]}
+
+
+@pytest.mark.slow
 def test_a_participant_that_does_not_allow_a_task_is_heard_by_who_submitted_it(served: Any) -> None:
     served.serve()
     served.participant(0, 1, "--allow=digits")
