@@ -35,8 +35,8 @@ def stage(doing: str) -> Iterator[None]:
     except Exception as error:
         lines = str(error).strip().splitlines()
         what = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-        if isinstance(error, torch.OutOfMemoryError):
-            what += _NEEDS_LESS_MEMORY
+        if isinstance(error, torch.OutOfMemoryError):  # its figures of the device fill a screen
+            what = what.partition(" GPU ")[0].rstrip(".") + _NEEDS_LESS_MEMORY
         where = users_line(traceback.extract_tb(error.__traceback__))
         raise TaskFailedError(f"{doing} failed{where}: {what}") from error
 
