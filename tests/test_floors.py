@@ -32,7 +32,7 @@ FRONT_DOOR: dict[str, set[str]] = {
     "check": set(),
     "simulation": set(),
     "runs": {"simulation"},
-    "registry": {"runs"},
+    "registry": {"runs", "monitoring"},
     "serving": {"access", "api", "local", "page", "registry"},
     "operating": {"registry"},
     "report": {"runs"},

@@ -143,6 +143,7 @@ EXAMPLES = {
     ),
     "export": (
         "fanfold export runs/first --format csv",
+        "fanfold export registry/runs/first --mlflow runs/mlflow",
         "fanfold export runs/simulation --format parquet --table updates --out updates.parquet",
     ),
     "check": (

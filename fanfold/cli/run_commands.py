@@ -34,12 +34,16 @@ def export(
     json: Json = False,
     **options: Any,
 ) -> None:
-    """Write the history of a run, or of all runs below a folder, as a CSV or Parquet table."""
+    """Write a run's history as a CSV or Parquet table, or the run with its models into MLflow."""
+    from fanfold.registry.mlflow_export import export_to_mlflow  # noqa: PLC0415 - see above
     from fanfold.runs.export import export as export_run  # noqa: PLC0415 - see above
 
     settings = read(ExportSettings, options)
     with view_of(json=json) as view:
-        view.say(export_run(run, settings))
+        if settings.mlflow is None:
+            view.say(export_run(run, settings))
+        else:
+            view.say(export_to_mlflow(run, settings.mlflow))
 
 
 @options_of(ReportSettings)

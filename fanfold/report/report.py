@@ -40,7 +40,10 @@ def report(run: Path, settings: ReportSettings) -> ReportWritten:
             f"{folder} cannot be written to ({error.strerror}); name another folder with --out"
         ) from None
     tables = [
-        export(run, ExportSettings(format="csv", table=table, out=folder / f"{table}.csv")).file
+        export(
+            run,
+            ExportSettings(format="csv", table=table, out=folder / f"{table}.csv", mlflow=None),
+        ).file
         for table in TABLES
     ]
     return ReportWritten(

@@ -1,9 +1,11 @@
 """The settings of commands that read a run's folder."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fanfold.schemas.errors import InvalidInputError
 
 TableName = Literal["rounds", "updates"]
 """A row for each round, or for each update."""
@@ -50,3 +52,16 @@ class ExportSettings(BaseModel):
     out: Path | None = Field(
         None, description="File to write; by default rounds.csv or its like in the run's folder."
     )
+    mlflow: str | None = Field(
+        None,
+        description="Write into MLflow instead, settings, metrics, models and lineage: a folder "
+        "for its database and files, or http://HOST:PORT of a tracking server.",
+    )
+
+    @model_validator(mode="after")
+    def _a_table_or_mlflow(self) -> Self:
+        table = self.model_fields_set & {"format", "table", "out"}
+        if self.mlflow is not None and table:
+            names = " and ".join(f"--{name}" for name in sorted(table))
+            raise InvalidInputError(f"--mlflow writes no table; leave {names} out")
+        return self

@@ -108,6 +108,19 @@ class Exported(Event):
 
 
 @dataclass(frozen=True)
+class ExportedToMlflow(Event):
+    """A run was written into MLflow."""
+
+    mlflow: str
+    """The folder, or the server."""
+    mlflow_run: str
+    """Its id there."""
+    rounds: int
+    models: int
+    """Files: the last version and the best one, as far as they are there."""
+
+
+@dataclass(frozen=True)
 class PageServed(Event):
     """The page is there, until Ctrl-C."""
 
