@@ -51,7 +51,9 @@ SENTENCES = {
     ),
     "page_served": "the page is at {url} until Ctrl-C",
     "report_written": "the report of {rounds} rounds is in {page}",
-    "exported_to_mlflow": "{rounds} rounds and {models} models are in {mlflow}, as run {mlflow_run}",
+    "exported_to_mlflow": (
+        "{rounds} rounds and {models} models are in {mlflow}, as run {mlflow_run}"
+    ),
     "exported": "{rows} rows are in {file}",
     "compared": "{metric} at {place}: {runs}",
     "plot_written": "the plot is in {plot}",
