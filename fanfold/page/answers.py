@@ -9,7 +9,8 @@ from datetime import datetime
 from statistics import median
 from typing import Literal
 
-from fanfold.page.live_run import LiveRun, Person
+from fanfold.page.lateness import Late, late_ones
+from fanfold.page.live_run import LiveRun
 from fanfold.registry.record import RunRecord
 from fanfold.report.charts import number
 from fanfold.report.page import duration
@@ -17,8 +18,6 @@ from fanfold.runs.run_data import RunData
 from fanfold.schemas.events.coordinator import Stopping
 
 Tone = Literal["good", "bad", "wait", "calm"]
-SLOW = 1.5
-"""So many times as long as the others usually take is slow."""
 MOST_NAMED = 3
 TREND = 5
 """Over so many evaluations a metric is said to rise or fall."""
@@ -168,12 +167,9 @@ def _holds_up(look: Look) -> Answer:
     gone = [name for name in look.live.people if _is_gone(look.live, name)]
     said = [f"{name} ({look.live.people[name].trouble})" for name in sorted(gone)]
     owing = [look.live.people[name] for name in look.live.members if _owes(look, name)]
-    slow = sorted(
-        (each for each in owing if _lateness(look, each) > SLOW),
-        key=lambda each: -_lateness(look, each),
-    )
+    slow = late_ones(look.live, owing, now=look.now)
     if slow:
-        said = [_slow(look, each) for each in slow] + said
+        said = [_slow(each) for each in slow] + said
         short = _named([each.name for each in slow])
         return Answer(question, short, _named(said), "bad")
     if said:
@@ -194,32 +190,10 @@ def _owes(look: Look, name: str) -> bool:
     return person is not None and person.lane.is_at_work
 
 
-def _lateness(look: Look, person: Person) -> float:
-    """Return how long it works on its version, in what the others usually take."""
-    others = [
-        median(each.seconds)
-        for each in look.live.people.values()
-        if each.seconds and each is not person
-    ]
-    span = _work_began(person)
-    if not others or span is None:
-        return 0.0
-    usual = max(median(others), 0.5)
-    return (look.now - span) / usual
-
-
-def _work_began(person: Person) -> float | None:
-    last = person.lane.open
-    if last is None:
-        return None
-    return min(each.begin for each in person.lane.spans if each.version == last.version)
-
-
-def _slow(look: Look, person: Person) -> str:
-    began = _work_began(person) or look.now
+def _slow(late: Late) -> str:
     return (
-        f"{person.name} works on its version for {duration(look.now - began)}, "
-        f"{_lateness(look, person):.1f} times as long as others take"
+        f"{late.name} works on its version for {duration(late.seconds)}, "
+        f"{late.times:.1f} times as long as others take"
     )
 
 

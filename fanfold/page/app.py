@@ -28,7 +28,7 @@ from fanfold.page.catalogue import Catalogue
 from fanfold.page.curves import MOST_RUNS, curves_of
 from fanfold.page.guard import Guard, NotLoggedInError, to_login
 from fanfold.page.headers import SecureHeaders
-from fanfold.page.screen import Screen, Seen
+from fanfold.page.screen import LOOK_SECONDS, Screen, Seen
 from fanfold.page.templates import rendered
 from fanfold.registry.models import kept_path
 from fanfold.runs.run_data import RunData
@@ -36,8 +36,6 @@ from fanfold.schemas.errors import InvalidInputError
 
 STATIC = Path(__file__).parent / "static"
 LOOK = Path(fanfold.report.__file__).parent / "look.css"
-LOOK_SECONDS = 0.25
-"""Between two looks at a run's files, while somebody looks at it."""
 BEAT_LOOKS = 40
 """After so many without news something is sent: so a connection that is gone is noticed."""
 MOST_VIEWERS = 64

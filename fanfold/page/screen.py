@@ -6,6 +6,8 @@ spans of their lanes as values, which the page draws.
 
 import json
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +25,12 @@ from fanfold.runs.run_data import RunData
 
 CURVES_SECONDS = 1.0
 """Between two drawings of the curves."""
+LOOK_SECONDS = 0.25
+"""Between two looks at a run's files, while somebody looks at it."""
+MOST_SHARE = 0.02
+"""Of the time, for looks: a coordinator may need the processor."""
+LONGEST_SECONDS = 0.6
+"""Between two looks nevertheless: an event is to be on the screen within a second."""
 DOING = {"download": "gets", "train": "trains on", "upload": "sends its update of"}
 
 
@@ -30,20 +38,50 @@ DOING = {"download": "gets", "train": "trains on", "upload": "sends its update o
 class Seen:
     """What one browser has been sent."""
 
+    serial: int = 0
+    """Of the newest moment that it knows."""
     generation: int = -1
     change: int = -1
     note: int = 0
     sections: dict[str, str] = field(default_factory=dict)
 
 
-class Screen:
-    """One run as its viewers see it. Any thread may call `news`, one at a time."""
+@dataclass(slots=True)
+class Moment:
+    """A run as all browsers are shown it, until the next look."""
 
-    def __init__(self, run: WatchedRun) -> None:
-        """Look at nothing yet."""
+    serial: int
+    at: float
+    """On the clock of looks."""
+    look: Look
+    sections: dict[str, str]
+    change: int
+    """The number of the newest change: a list of runs may read on before all are shown it."""
+    note: int
+    """The number of the newest note."""
+    frames: dict[int, str | None] = field(default_factory=dict)
+    """What a browser lacks, by the serial of what it knows."""
+
+
+class Screen:
+    """One run as its viewers see it. Any thread may call `news`, one at a time.
+
+    However many look, the run's files are read, and what is new is worked out, once for all of
+    them; and less often where that takes long, so that it costs no more than a share of the time.
+
+    Args:
+        run: whose files are read.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, run: WatchedRun, clock: Callable[[], float] = time.monotonic) -> None:
         self.run = run
+        self._clock = clock
         self._lock = threading.Lock()
         self._curves, self._curves_at, self._curves_of = "", 0.0, (-1, -1)
+        self._moment: Moment | None = None
+        self._cost_seconds = 0.0
+        """What the newest moment has cost so far."""
 
     def look(self) -> Look:
         """Return how the run stands.
@@ -61,44 +99,34 @@ class Screen:
             OSError: if the run's files cannot be read.
         """
         with self._lock:
-            look = self.run.look()
-            is_new = seen.generation != look.generation
-            if is_new:
-                seen.generation, seen.change, seen.note = look.generation, -1, 0
-                seen.sections = {}
-            sections = self._sections(look)
-            frame: dict[str, Any] = {
-                "sections": {
-                    name: html for name, html in sections.items() if seen.sections.get(name) != html
-                },
-                "people": [
-                    _row(each) for each in look.live.people.values() if each.changed > seen.change
-                ],
-                "spans": {
-                    each.name: spans
-                    for each in look.live.people.values()
-                    if each.lane.changed > seen.change and (spans := each.lane.since(seen.change))
-                },
-                "notes": [
-                    [each.serial, round(each.time, 1), each.text, each.is_bad]
-                    for each in look.live.notes
-                    if each.serial > seen.note
-                ],
-            }
-            has_news = any(frame.values())
-            seen.sections, seen.change = sections, look.live.change
-            seen.note = look.live.notes[-1].serial if look.live.notes else 0
-        if not has_news and not is_new:
-            return None
-        newest = look.live.round.version if look.live.round else look.rounds
-        frame |= {
-            "is_new": is_new,
-            "now": look.now if look.is_alive else (look.live.heard_at or look.ended_at),
-            "is_alive": look.is_alive,
-            "version": newest,
-            "round_seconds": round_seconds(look.data),
-        }
-        return json.dumps(frame, separators=(",", ":"))
+            began = self._clock()
+            moment = self._moment_now(began)
+            if seen.serial not in moment.frames:
+                moment.frames[seen.serial] = _frame(moment, seen)
+                self._cost_seconds += self._clock() - began
+            frame = moment.frames[seen.serial]
+            seen.serial, seen.generation = moment.serial, moment.look.generation
+            seen.sections, seen.change, seen.note = moment.sections, moment.change, moment.note
+            return frame
+
+    def _moment_now(self, now: float) -> Moment:
+        """Return the run as it is shown now: as it is, or was a moment ago."""
+        before = self._moment
+        if before is not None:
+            pause = max(LOOK_SECONDS, self._cost_seconds / MOST_SHARE)
+            if now < before.at + min(pause, LONGEST_SECONDS):
+                return before
+        look = self.run.look()
+        self._moment = Moment(
+            serial=1 if before is None else before.serial + 1,
+            at=now,
+            look=look,
+            sections=self._sections(look),
+            change=look.live.change,
+            note=look.live.notes[-1].serial if look.live.notes else 0,
+        )
+        self._cost_seconds = self._clock() - now
+        return self._moment
 
     def _lineage(self, look: Look) -> list[Parent]:
         """Return the versions that a run comes from, its parent's first."""
@@ -125,6 +153,39 @@ class Screen:
             "actions": rendered("actions.html.jinja", **_actions(look)),
             "models": rendered("models.html.jinja", run=self.run.name, models=self.run.models()),
         }
+
+
+def _frame(moment: Moment, seen: Seen) -> str | None:
+    """Return what a browser lacks of a moment that knows what it has seen; None for nothing."""
+    look, sections = moment.look, moment.sections
+    live = look.live
+    is_new = seen.generation != look.generation
+    known = {} if is_new else seen.sections
+    change, note = (-1, 0) if is_new else (seen.change, seen.note)
+    frame: dict[str, Any] = {
+        "sections": {name: html for name, html in sections.items() if known.get(name) != html},
+        "people": [_row(each) for each in live.people.values() if each.changed > change],
+        "spans": {
+            each.name: spans
+            for each in live.people.values()
+            if each.lane.changed > change and (spans := each.lane.since(change))
+        },
+        "notes": [
+            [each.serial, round(each.time, 1), each.text, each.is_bad]
+            for each in live.notes
+            if note < each.serial <= moment.note
+        ],
+    }
+    if not is_new and not any(frame.values()):
+        return None
+    frame |= {
+        "is_new": is_new,
+        "now": look.now if look.is_alive else (live.heard_at or look.ended_at),
+        "is_alive": look.is_alive,
+        "version": live.round.version if live.round else look.rounds,
+        "round_seconds": round_seconds(look.data),
+    }
+    return json.dumps(frame, separators=(",", ":"))
 
 
 def _actions(look: Look) -> dict[str, Any]:

@@ -1,0 +1,99 @@
+"""Facts about what browsers are sent: the same to all, worked out once."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_folder import Folder, a_slow_site
+
+from fanfold.page.lateness import median_without
+from fanfold.page.screen import LONGEST_SECONDS, LOOK_SECONDS, Screen, Seen
+from fanfold.page.watched_run import WatchedRun
+from fanfold.schemas.events.coordinator import ParticipantJoined
+
+
+class Clock:
+    """Goes on when it is told to, and by so much at each look at it."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+        self.step = 0.0
+
+    def __call__(self) -> float:
+        self.seconds += self.step
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return a_slow_site(tmp_path / "scans")
+
+
+@pytest.fixture
+def screen(folder: Folder, clock: Clock) -> Screen:
+    return Screen(WatchedRun("scans", folder.path), clock)
+
+
+def people(frame: str | None) -> list[str]:
+    told: dict[str, Any] = json.loads(frame or "{}")
+    return [each["name"] for each in told.get("people", [])]
+
+
+def test_all_viewers_are_sent_the_same_and_each_what_it_lacks(
+    screen: Screen, folder: Folder, clock: Clock
+) -> None:
+    first, second, late = Seen(), Seen(), Seen()
+    assert screen.news(first) is screen.news(second)
+    folder.tell(ParticipantJoined("emden", "cpu"))
+    assert screen.news(first) is None  # not before the next look
+    clock.seconds += LOOK_SECONDS
+    frame = screen.news(first)
+    assert people(frame) == ["emden"]
+    assert screen.news(second) is frame
+    assert screen.news(second) is None
+    assert people(screen.news(late)) == ["aarhus", "bergen", "cork", "dresden", "emden"]
+
+
+def test_what_a_list_of_runs_has_read_is_still_news_for_a_viewer(
+    screen: Screen, folder: Folder, clock: Clock
+) -> None:
+    """Once, and no note twice."""
+    seen, other = Seen(), Seen()
+    screen.news(seen)
+    folder.tell(ParticipantJoined("emden", "cpu"))
+    screen.look()
+    notes = [json.loads(screen.news(other) or "{}")["notes"]]
+    clock.seconds += LOOK_SECONDS
+    assert people(screen.news(seen)) == ["emden"]
+    notes.append(json.loads(screen.news(other) or "{}")["notes"])
+    serials = [each[0] for some in notes for each in some]
+    assert serials == list(range(1, len(serials) + 1))
+
+
+def test_a_look_that_takes_long_is_taken_less_often(
+    screen: Screen, folder: Folder, clock: Clock
+) -> None:
+    """Yet in time for an event to be shown within a second."""
+    seen = Seen()
+    clock.step = 0.02  # for each of the looks at the clock
+    screen.news(seen)
+    clock.step = 0.0
+    folder.tell(ParticipantJoined("emden", "cpu"))
+    clock.seconds += 2 * LOOK_SECONDS
+    assert screen.news(seen) is None
+    clock.seconds += LONGEST_SECONDS - 2 * LOOK_SECONDS
+    assert people(screen.news(seen)) == ["emden"]
+
+
+@pytest.mark.parametrize(
+    ("value", "median"), [(1.0, 3.0), (3.0, 2.0), (None, 2.5), (4.0, 2.0), (2.0, 3.0)]
+)
+def test_what_others_take_leaves_one_out(value: float | None, median: float) -> None:
+    assert median_without([1.0, 2.0, 3.0, 4.0], value) == median
+    assert median_without([5.0], 5.0) is None
