@@ -176,6 +176,10 @@ bench-updates: $(VENV)/.stamp-demo rabbitmq ## Measure updates per second in eve
 bench-thousand: $(VENV)/.stamp-dev rabbitmq ## Measure a thousand participants on one broker beside 64, and kill the broker
 	@$(BENCH).thousand $(BENCH_FLAGS)
 
+.PHONY: bench-viewers
+bench-viewers: $(VENV)/.stamp-dev rabbitmq ## Measure what three open pages cost a round among 64
+	@$(BENCH).viewers $(BENCH_FLAGS)
+
 .PHONY: bench-training
 bench-training: $(VENV)/.stamp-demo ## Measure the training loop against a plain one, on a GPU too where there is one
 	@$(BENCH).training $(BENCH_FLAGS)

@@ -91,19 +91,21 @@ class Federation:
         *flags: str,
         everybody: bool = True,
         closed: Callable[[int], None] = lambda _number: None,
+        out: Path | None = None,
     ) -> Rounds:
         """Start a new coordinator, which runs so many rounds from version 0.
 
-        `closed` is called after each round with its number, and may take its time.
+        `closed` is called after each round with its number, and may take its time. Its files go
+        into `out`, or into a folder that is removed afterwards.
 
         Raises:
             RuntimeError: if it fails, or if `everybody` is set and a round closes with fewer
                 updates than there are participants.
         """
-        with tempfile.TemporaryDirectory() as out:
+        with tempfile.TemporaryDirectory() as own:
             command = [
                 *(sys.executable, "-m", "fanfold", "coordinator", "--json"),
-                *(f"--federation={self._name}", f"--task={self._task}", f"--out={out}"),
+                *(f"--federation={self._name}", f"--task={self._task}", f"--out={out or own}"),
                 *(f"--rounds={rounds}", f"--min-participants={self._participants}", *flags),
             ]
             coordinator = subprocess.Popen(

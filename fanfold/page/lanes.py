@@ -5,6 +5,7 @@ Plain values; times are seconds since 1970.
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Literal
 
 Phase = Literal["download", "train", "upload", "wait"]
@@ -70,6 +71,11 @@ class Lane:
         """Whether it has a version that it has not answered."""
         return self.open is not None and self.open.phase in WORK
 
+    def of_version(self, version: int) -> list[Span]:
+        """Return the newest spans of work on a version, or of waiting with it, oldest first."""
+        since = takewhile(lambda each: each.version >= version, reversed(self.spans))
+        return [each for each in since if each.version == version][::-1]
+
     def begin(self, phase: Phase, version: int, *, at: float, change: int) -> None:
         """End what goes on, and begin something else; the same goes on as it was."""
         if self.open is not None:
@@ -90,7 +96,7 @@ class Lane:
         """
         if self.is_at_work and self.open is not None and self.open.version == base_version:
             self._end(at, change)
-        work = [each for each in self.spans if each.version == base_version and each.phase in WORK]
+        work = [each for each in self.of_version(base_version) if each.phase in WORK]
         for each in work:
             each.staleness, each.changed = staleness, change
             each.is_refused = staleness is None

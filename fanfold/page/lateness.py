@@ -3,7 +3,6 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from statistics import median
 
 from fanfold.page.live_run import LiveRun, Person
@@ -57,5 +56,4 @@ def work_began(person: Person) -> float | None:
     last = person.lane.open
     if last is None:
         return None
-    spans = takewhile(lambda each: each.version == last.version, reversed(person.lane.spans))
-    return min(each.begin for each in spans)
+    return person.lane.of_version(last.version)[0].begin

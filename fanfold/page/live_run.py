@@ -218,7 +218,7 @@ class LiveRun:
         self._answer(person, event.base_version, None, at)
 
     def _answer(self, person: Person, base: int, staleness: int | None, at: float) -> None:
-        begun = [each.begin for each in person.lane.spans if each.version == base]
+        begun = [each.begin for each in person.lane.of_version(base)]
         if begun:
             person.seconds.append(at - min(begun))
         person.lane.answer(base, staleness, at=at, change=self.change)

@@ -27,7 +27,7 @@ CURVES_SECONDS = 1.0
 """Between two drawings of the curves."""
 LOOK_SECONDS = 0.25
 """Between two looks at a run's files, while somebody looks at it."""
-MOST_SHARE = 0.02
+MOST_SHARE = 0.01
 """Of the time, for looks: a coordinator may need the processor."""
 LONGEST_SECONDS = 0.6
 """Between two looks nevertheless: an event is to be on the screen within a second."""
