@@ -33,7 +33,7 @@ FRONT_DOOR: dict[str, set[str]] = {
     "simulation": set(),
     "runs": {"simulation"},
     "registry": {"runs", "monitoring"},
-    "serving": {"access", "api", "local", "page", "registry"},
+    "serving": {"access", "api", "local", "monitoring", "page", "registry"},
     "operating": {"registry"},
     "report": {"runs"},
     "monitoring": {"access"},

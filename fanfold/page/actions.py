@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
+from fanfold.page.queues import Queues
+
 Action = Literal["pause", "go-on", "close-round", "stop"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 SHOWN: dict[str, tuple[Action, ...]] = {
@@ -47,6 +49,9 @@ class Operations(Protocol):
         Raises:
             InvalidInputError: if that is refused, in words.
         """
+
+    def queues(self, run: str) -> Queues | None:
+        """Return what of a run lies at the broker, at once; None where it is not known (yet)."""
 
     def revoke(self, participant: str, *, who: str) -> None:
         """Take a participant's rights at the broker away.

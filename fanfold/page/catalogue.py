@@ -1,13 +1,14 @@
 """The runs below a folder, each opened when somebody asks for it."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from fanfold.coordinator.persistence.history import HISTORY
 from fanfold.page.answers import state_of
+from fanfold.page.queues import Queues
 from fanfold.page.screen import Screen
 from fanfold.page.watched_run import WatchedRun
 from fanfold.registry.registry import RECORD
@@ -35,9 +36,15 @@ class Catalogue:
     The folder itself is called by its own name, those below it by their way from there.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Open nothing yet; the folder may come to be later."""
+    def __init__(
+        self, folder: Path, queues: Callable[[str], Queues | None] = lambda _run: None
+    ) -> None:
+        """Open nothing yet; the folder may come to be later.
+
+        `queues` tells what of a run lies at the broker, where somebody knows.
+        """
         self.folder = folder
+        self._queues = queues
         self._screens: dict[str, Screen] = {}
         self._lock = threading.Lock()
 
@@ -59,7 +66,9 @@ class Catalogue:
                 folder = self._folder(name)
                 if folder is None:
                     return None
-                self._screens[name] = Screen(WatchedRun(name, folder))
+                self._screens[name] = Screen(
+                    WatchedRun(name, folder), queues=lambda: self._queues(name)
+                )
             return self._screens[name]
 
     def listed(self) -> list[Listed]:

@@ -15,6 +15,7 @@ from fanfold.page.actions import BUTTONS, SHOWN
 from fanfold.page.answers import Look, answers, round_seconds, state_of
 from fanfold.page.curves import curves_of
 from fanfold.page.live_run import Person
+from fanfold.page.queues import Queues
 from fanfold.page.templates import rendered
 from fanfold.page.truth import truth
 from fanfold.page.watched_run import WatchedRun
@@ -72,10 +73,18 @@ class Screen:
     Args:
         run: whose files are read.
         clock: seconds that only grow.
+        queues: tells, at once, what of the run lies at the broker, where somebody knows.
     """
 
-    def __init__(self, run: WatchedRun, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        run: WatchedRun,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        queues: Callable[[], Queues | None] = lambda: None,
+    ) -> None:
         self.run = run
+        self._queues = queues
         self._clock = clock
         self._lock = threading.Lock()
         self._curves, self._curves_at, self._curves_of = "", 0.0, (-1, -1)
@@ -149,6 +158,9 @@ class Screen:
             "status": " ".join(f"{each.question} {each.short}." for each in (found[0], found[2])),
             "curves": self._curves,
             "counts": rendered("counts.html.jinja", **_counts(look.data)),
+            "queues": rendered(
+                "queues.html.jinja", queues=self._queues() if look.is_alive else None
+            ),
             "lineage": rendered("lineage.html.jinja", record=look.record, lineage=lineage),
             "actions": rendered("actions.html.jinja", **_actions(look)),
             "models": rendered("models.html.jinja", run=self.run.name, models=self.run.models()),

@@ -54,7 +54,7 @@ class PageServer:
         port = self._socket.getsockname()[1]
         self.url = f"{'https' if is_secure else 'http'}://{settings.host}:{port}/"
         page = Page(
-            Catalogue(folder),
+            Catalogue(folder) if operations is None else Catalogue(folder, operations.queues),
             guard=Guard(users, is_secure=is_secure),
             operations=operations,
             is_ending=lambda: self._server.should_exit,

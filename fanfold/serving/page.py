@@ -1,6 +1,5 @@
 """The service's page: who may use it, and how what its operators ask reaches the service."""
 
-import os
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -8,11 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from fanfold.access.broker_environment import LOGIN_VARIABLE
 from fanfold.access.enrolment import Enrolment
-from fanfold.access.management import ManagementClient, parts_of
-from fanfold.access.vhosts import vhost_of
 from fanfold.page.actions import Action
+from fanfold.page.queues import Queues
 from fanfold.page.serving import check_packages
 from fanfold.page.settings import PageSettings
 from fanfold.page.users import set_user
@@ -21,10 +18,11 @@ from fanfold.schemas.events.commands import PageLoginMade, PageServed
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.operator_messages import ChangeRun
+from fanfold.serving.broker_queues import BrokerQueues, management_of
 from fanfold.serving.requests import Requests
 from fanfold.serving.settings import ServeSettings
 from fanfold.storage.disk import create
-from fanfold.transport import EventBuffer, client_context
+from fanfold.transport import EventBuffer
 
 USERS, PASSWORD = "page-users.json", "page-password"
 """In the folder of the registry, where nobody names another file."""
@@ -66,6 +64,7 @@ class PageOperations:
     def __init__(self, settings: ServeSettings, event_buffer: EventBuffer) -> None:
         self._settings = settings
         self._event_buffer = event_buffer
+        self._queues = BrokerQueues(settings)
 
     def do(self, run: str, action: Action, *, who: str) -> None:
         """Have the service do it.
@@ -91,21 +90,21 @@ class PageOperations:
             InvalidInputError: if the management API is not named, or refuses.
         """
         del who  # the broker's own log names the administrator
-        url = self._settings.page_management
-        if url is None:
+        if self._settings.page_management is None:
             raise InvalidInputError(
                 f"fanfold serve has no --page-management; on a machine with the administrator's "
                 f"login use: fanfold revoke {participant} --management URL"
             )
-        parts = parts_of(url)
-        login = (parts.username or "", parts.password or os.environ.get(LOGIN_VARIABLE, ""))
-        tls = client_context(ca_file=self._settings.ca_file) if parts.scheme == "https" else None
         try:
-            api = ManagementClient(url, login=login, tls=tls)
+            api, vhost = management_of(self._settings)
             names = FederationNames(self._settings.federation)
-            Enrolment(api, names, vhost=vhost_of(api)).revoke(participant)
+            Enrolment(api, names, vhost=vhost).revoke(participant)
         except TransportError as error:
             raise InvalidInputError(f"the management API refuses: {error}") from None
+
+    def queues(self, run: str) -> Queues | None:
+        """Return what of a run lies at the broker."""
+        return self._queues.of(run)
 
 
 @contextmanager

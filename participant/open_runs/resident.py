@@ -115,6 +115,10 @@ class Resident:
         return self._is_over and not self._runs.at_work
 
     @property
+    def _is_leaving(self) -> bool:
+        return self._reason is not None
+
+    @property
     def _has_left(self) -> bool:
         return self._reason is not None and (
             not self._runs.at_work or self._clock() >= self._give_up_at
@@ -180,7 +184,7 @@ class Resident:
 
     def _seconds_to_next_duty(self) -> float:
         duties = (
-            self._subscriber.next_duty_at,
+            math.inf if self._is_leaving else self._subscriber.next_duty_at,
             self._runs.next_duty_at,
             self._tell_at,
             self._give_up_at,
@@ -188,7 +192,8 @@ class Resident:
         return max(0.0, min(duties) - self._clock())
 
     def _do_duties(self) -> None:
-        self._subscriber.do_duties()
+        if not self._is_leaving:  # nothing more is to be heard, and the connection may be closed
+            self._subscriber.do_duties()
         self._runs.do_duties()
         if self._clock() >= self._tell_at:
             self._tell_declined()

@@ -19,6 +19,7 @@ from fanfold.api.reading import read
 from fanfold.page import users
 from fanfold.page.actions import Action
 from fanfold.page.guard import local_way
+from fanfold.page.queues import Queues
 from fanfold.page.server import PageServer
 from fanfold.page.sessions import SESSION_SECONDS, Attempts, Sessions
 from fanfold.page.settings import PageSettings
@@ -38,6 +39,9 @@ class Notes:
         if action == "stop":
             raise InvalidInputError("the run first is finished; only a run that is not over can be")
         self.asked.append((run, action, who))
+
+    def queues(self, run: str) -> Queues | None:
+        return None
 
     def revoke(self, participant: str, *, who: str) -> None:
         self.asked.append((participant, "revoke", who))

@@ -51,6 +51,11 @@ class ServedFederation:
         self._processes[name].kill()
         self._processes[name].wait(PATIENCE_SECONDS)
 
+    def stop(self, name: str) -> int:
+        """Ask a process to end, and return its exit code."""
+        self._processes[name].terminate()
+        return self._processes[name].wait(PATIENCE_SECONDS)
+
     def coordinators(self) -> dict[str, int]:
         """Process ids of the coordinators of open runs, by run."""
         marker = f"--federation={self.name}.run.".encode()
