@@ -2,8 +2,8 @@
 
 Writes into FOLDER what services read from files: `definitions.json` (the template beside this
 script, with salted hashes), `coordinator-url` and `participant-url` (broker URLs), the UI's
-`operator-password` and `monitoring-password`, and `erlang-cookie`. A folder that has them already
-is left as it is. Needs Python's standard library only.
+`operator-password` and `monitoring-password`, the `page-password` of `fanfold serve`, and
+`erlang-cookie`. What is there already is left as it is. Needs Python's standard library only.
 """
 
 import json
@@ -38,6 +38,7 @@ def main() -> None:
         urls = (f"{scheme}://{name}:{passwords[name]}@{host}/fanfold" for host in hosts)
         write(folder / f"{name}-url", " ".join(urls), 0o400, SERVICE_USER)
     kept(folder / "erlang-cookie", 0o444)
+    kept(folder / "page-password")
 
 
 def kept(path: Path, mode: int = 0o400) -> str:

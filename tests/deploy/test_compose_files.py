@@ -2,11 +2,14 @@
 
 import os
 import re
+import ssl
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from programs import program
@@ -15,6 +18,8 @@ from pydantic import BaseModel
 from fanfold.api.reading import read
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.keeper.settings import KeeperSettings
+from fanfold.page.server import PageServer
+from fanfold.page.settings import PageSettings
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.serving.settings import ServeSettings
 
@@ -125,3 +130,34 @@ def test_the_image_asks_for_extras_that_there_are() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert asked
     assert set(asked) <= project["optional-dependencies"].keys()
+
+
+def test_the_page_of_the_service_gets_a_certificate_and_a_login(tmp_path: Path) -> None:
+    """By the script that stands in the file; a second start changes nothing, and both are used."""
+    secrets, page = tmp_path / "secrets", tmp_path / "page"
+    page.mkdir()
+    subprocess.run([sys.executable, DEPLOY / "rabbitmq" / "make_secrets.py", secrets], check=True)
+    (script,) = services_of("compose.service.yaml")["page-login"]["command"]
+    for there, here in (("/run/fanfold-page", page), ("/run/fanfold/", f"{secrets}/")):
+        script = script.replace(there, str(here))
+    script = script.replace("$$", "$").replace("chown 10001", "ls")
+    environment = os.environ | {
+        "PAGE_HOSTS": "localhost 127.0.0.1",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    for _ in range(2):
+        subprocess.run(["sh", "-ec", script], env=environment, check=True)
+    settings = PageSettings(
+        port=0,
+        host="0.0.0.0",  # noqa: S104 - as in the container, where only a published port leads
+        users=page / "users.json",
+        certificate=page / "page.pem",
+        key=page / "page-key.pem",
+    )
+    trusted = ssl.create_default_context(cafile=page / "ca.pem")
+    password = (secrets / "page-password").read_text()
+    with PageServer(tmp_path, settings) as server:
+        url = server.url.replace("0.0.0.0", "localhost")  # noqa: S104 - as above
+        with httpx.Client(base_url=url, verify=trusted) as client:
+            answer = client.post("/login", data={"name": "operator", "password": password})
+            assert (answer.status_code, answer.headers["location"]) == (303, "/")
