@@ -147,9 +147,11 @@ def test_the_page_of_the_service_gets_a_certificate_and_a_login(tmp_path: Path) 
     }
     for _ in range(2):
         subprocess.run(["sh", "-ec", script], env=environment, check=True)
+    command = services_of("compose.service.yaml")["coordinator"]["command"]
+    (host,) = [each.removeprefix("--page-host=") for each in command if "--page-host=" in each]
     settings = PageSettings(
         port=0,
-        host="0.0.0.0",  # noqa: S104 - as in the container, where only a published port leads
+        host=host,
         users=page / "users.json",
         certificate=page / "page.pem",
         key=page / "page-key.pem",
@@ -157,7 +159,7 @@ def test_the_page_of_the_service_gets_a_certificate_and_a_login(tmp_path: Path) 
     trusted = ssl.create_default_context(cafile=page / "ca.pem")
     password = (secrets / "page-password").read_text()
     with PageServer(tmp_path, settings) as server:
-        url = server.url.replace("0.0.0.0", "localhost")  # noqa: S104 - as above
+        url = server.url.replace(host, "localhost")
         with httpx.Client(base_url=url, verify=trusted) as client:
             answer = client.post("/login", data={"name": "operator", "password": password})
             assert (answer.status_code, answer.headers["location"]) == (303, "/")
