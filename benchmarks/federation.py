@@ -67,6 +67,13 @@ class Federation:
                 *(flag.format(id=f"participant-{index}") for flag in flags),
             )
 
+    def start_keeper(self, folder: Path) -> None:
+        """Start a keeper of masks with the identity and the roster in a folder."""
+        self._start(
+            *("-m", "fanfold", "keeper", f"--federation={self._name}"),
+            *(f"--identity={folder}", f"--roster={folder}", f"--state-dir={folder}/state"),
+        )
+
     def start_light(self) -> None:
         """Start participants without torch (see `light`)."""
         self._start(
@@ -169,14 +176,20 @@ def federation(
     kind: Literal["real", "light"],
     name: str = "bench",
     flags: tuple[str, ...] = (),
+    keeper: Path | None = None,
 ) -> Iterator[Federation]:
-    """Start participants, and end them when the block ends, also after an exception."""
+    """Start participants, and end them when the block ends, also after an exception.
+
+    Where there is a `keeper`, that is a folder with its identity and its roster.
+    """
     with ExitStack() as stack:
         started = Federation(url, task, participants, name=name)
         if kind == "real":
             started.start_real(*flags)
         else:
             started.start_light()
+        if keeper is not None:
+            started.start_keeper(keeper)
         for process in started.processes:
             stack.enter_context(ended(process))
         yield started

@@ -1,47 +1,47 @@
-"""What masks cost: rounds with 100 MB and 4 participants, plain and masked, in one run each."""
-
-import json
-import subprocess
-import sys
-from pathlib import Path
-from statistics import median
-from tempfile import TemporaryDirectory
+"""What masks cost: masked rounds with 100 MB and 4 participants beside plain ones, in turns."""
 
 import typer
 
-from benchmarks.results import Row, machine, report
+from benchmarks.federation import broker, federation
+from benchmarks.results import machine, report
+from benchmarks.sealed import PARTICIPANTS, compare, keys
+from fanfold.sealing.identity import PUBLIC_FILE
 
-CASES = {"plain": (), "masked": ("--keepers=1",)}
-MOST = 1.5
-"""A masked round may take so many times as long as a plain one."""
-
-
-def seconds_of_rounds(folder: Path, rounds: int, flags: tuple[str, ...]) -> float:
-    """Return the median seconds of a round, without the first one."""
-    command = [
-        *(sys.executable, "-m", "fanfold", "local", "--json", "--participants=4"),
-        *("--task=benchmarks.identity:Large", f"--rounds={rounds}", f"--out={folder}", *flags),
-    ]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    lines = map(json.loads, (folder / "history.jsonl").read_text().splitlines())
-    seconds = [each["seconds"] for each in lines if each["event"] == "round_closed"]
-    return float(median(seconds[1:]))
+TASK = "benchmarks.identity:Large"
+CASE = "100 MB, 4 participants, masked by one keeper, against plain"
 
 
-def main(rounds: int = 5) -> None:
-    """Compare masked rounds with plain ones."""
-    with TemporaryDirectory() as folder:
-        plain, masked = (
-            seconds_of_rounds(Path(folder) / name, rounds, flags) for name, flags in CASES.items()
-        )
-    row = Row(
-        "100 MB, 4 participants, masked by one keeper, against plain",
-        ours=masked,
-        floor=plain,
-        unit="s",
-        limit=f"floor x{MOST}",
-    )
-    report("bench-masked", [row], title=f"Masks ({machine()})")
+def main(turns: int = 3, rounds: int = 4) -> None:
+    """Compare masked rounds with plain ones of the same model, over the same broker.
+
+    The owner of the roster, `hub`, is the keeper.
+    """
+    with keys() as folder, broker() as url:
+        hub = folder / "hub"
+        masks = f"--masks={hub / PUBLIC_FILE}"
+        own = f"--mask-identity={folder}/{{id}}"
+        with (
+            federation(url, TASK, PARTICIPANTS, kind="real", name="plain") as plain,
+            federation(
+                url,
+                TASK,
+                PARTICIPANTS,
+                kind="real",
+                name="masked",
+                flags=(masks, own),
+                keeper=hub,
+            ) as masked,
+        ):
+            row = compare(
+                plain,
+                masked,
+                (masks, "--encoding=fixed"),
+                case=CASE,
+                limit="plain x1.5",
+                rounds=rounds,
+                turns=turns,
+            )
+    report("bench-masked", [row], title=f"Masked rounds beside plain ones ({machine()})")
 
 
 if __name__ == "__main__":

@@ -36,20 +36,30 @@ def keys() -> Iterator[Path]:
 
 def compare(
     plain: Federation,
-    sealed: Federation,
-    hub: Path,
+    guarded: Federation,
+    flags: tuple[str, ...],
     *,
     case: str,
     limit: str,
     rounds: int,
     turns: int,
 ) -> Row:
-    """Measure both in turns; the first round of each turn is left out."""
+    """Measure both in turns; the first round of each turn is left out.
+
+    Args:
+        plain: without any protection.
+        guarded: the same with some.
+        flags: of the coordinator of the guarded one.
+        case: what the row is called.
+        limit: what is promised.
+        rounds: of each turn.
+        turns: of each federation.
+    """
     ours: list[float] = []
     theirs: list[float] = []
     for _ in range(turns):
         theirs += plain.run(rounds + 1).seconds
-        ours += sealed.run(rounds + 1, f"--identity={hub}").seconds
+        ours += guarded.run(rounds + 1, *flags).seconds
     return Row(
         case,
         ours=statistics.median(ours),
@@ -80,9 +90,9 @@ def main(turns: int = 3) -> None:
                 ),
             ) as sealed,
         ):
-            hub = folder / "hub"
+            flags = (f"--identity={folder}/hub",)
             rows.append(
-                compare(plain, sealed, hub, case=case, limit=limit, rounds=rounds, turns=turns)
+                compare(plain, sealed, flags, case=case, limit=limit, rounds=rounds, turns=turns)
             )
     report("bench-sealed", rows, title=f"Sealed rounds beside plain ones ({machine()})")
 

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from fanfold.participant.trainer import TrainedUpdate
 from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.fixed_point import words_of
 from fanfold.schemas.messages import GlobalParameters, MaskSeeds
 from fanfold.sealing.identity import Identity, PublicIdentity
 from fanfold.sealing.mask_seeds import in_order, seal_seeds
-from fanfold.sealing.masks import add_mask, flat
+from fanfold.sealing.masks import add_mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,7 @@ class Masking:
         """Return an update in fixed point with masks on it, and their sealed seeds.
 
         Call it once for each version, as what it returns is kept: other seeds make another update.
+        The masks are added in place: what `trained` held is used up.
 
         Raises:
             InvalidInputError: if the coordinator names other keepers, or none.
@@ -59,24 +59,19 @@ class Masking:
                 f"the coordinator asks for {asked}, and --masks trusts no others; start both with "
                 "the same keepers"
             )
-        arrays = [tensor.numpy() for tensor in trained.tensors.values()]
-        words = flat(arrays)
+        integers = {name: tensor.contiguous() for name, tensor in trained.tensors.items()}
+        words = [words_of(tensor) for tensor in integers.values()]
         sealed, seeds = seal_seeds(
             self.keepers,
             self.identity,
             run=message.run,
             participant=self.participant,
             base_version=message.version,
-            words=len(words),
+            words=sum(map(len, words)),
         )
         for seed in seeds:
             add_mask(words, seed)
-        masked = torch.from_numpy(words.view("i4"))
-        tensors, end = {}, 0
-        for name, tensor in trained.tensors.items():
-            begin, end = end, end + tensor.numel()
-            tensors[name] = masked[begin:end].reshape(tensor.shape)
-        return replace(trained, tensors=tensors, num_examples=1, metrics={}, steps=None), sealed
+        return replace(trained, tensors=integers, num_examples=1, metrics={}, steps=None), sealed
 
 
 def refuse_masks(message: GlobalParameters) -> None:

@@ -14,7 +14,7 @@ Shapes: tensors keep those of the parameters; all on the CPU.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,12 @@ from fanfold.schemas.messages import FixedPlan
 
 EXAMPLES = ".examples"
 """The row that tells n, where updates are weighed; no parameter has such a name."""
-_BLOCK = 1 << 17
-"""Values that are converted at a time: they stay in the processor's cache as float64."""
+_BLOCK = 1 << 15
+"""Values that are converted at a time: they stay in the processor's cache as float64.
+
+torch gives more of them to several threads, which then wait for each other after every operation:
+a hundred times longer than they work, where other processes want the same cores.
+"""
 
 
 def to_fixed(values: Tensor, plan: FixedPlan, factor: float) -> Tensor:
@@ -42,11 +46,11 @@ def to_fixed(values: Tensor, plan: FixedPlan, factor: float) -> Tensor:
         int32, of the same shape.
     """
     result = torch.empty(values.shape, dtype=torch.int32)
-    flat, target = values.detach().reshape(-1), result.view(-1)
+    target = result.view(-1)
     scale = factor * 2.0**plan.bits
-    for begin in range(0, flat.numel(), _BLOCK):
-        block = torch.mul(flat[begin : begin + _BLOCK].double(), scale).round_()
-        target[begin : begin + _BLOCK] = block.clamp_(-plan.largest, plan.largest)
+    for begin, block in _float64_blocks(values):
+        block.mul_(scale).round_().clamp_(-plan.largest, plan.largest)
+        target[begin : begin + len(block)] = block
     return result
 
 
@@ -57,7 +61,11 @@ def from_fixed(sums: Tensor, plan: FixedPlan) -> Tensor:
         sums: int32.
         plan: bits, and N.
     """
-    return sums.double().mul_(plan.examples * 2.0**-plan.bits)
+    result = torch.empty(sums.shape, dtype=torch.float64)
+    target = result.view(-1)
+    for begin, block in _float64_blocks(sums):
+        torch.mul(block, plan.examples * 2.0**-plan.bits, out=target[begin : begin + len(block)])
+    return result
 
 
 def add_fixed(total: Tensor, more: Tensor) -> None:
@@ -91,7 +99,7 @@ def fixed_deltas(
     Raises:
         InvalidInputError: if a value is not finite: no integer says so.
     """
-    norms = [torch.linalg.vector_norm(each, dtype=torch.float64) for each in deltas.values()]
+    norms = [_norm(each) for each in deltas.values()]
     norm = float(torch.linalg.vector_norm(torch.stack(norms))) if norms else 0.0
     if not math.isfinite(norm):
         raise InvalidInputError(
@@ -114,3 +122,22 @@ def fixed_deltas(
     if plan.examples > 1:
         integers[EXAMPLES] = torch.tensor(counted, dtype=torch.int32)
     return integers
+
+
+def _norm(values: Tensor) -> Tensor:
+    """Return the L2 norm as a float64 scalar."""
+    norms = [torch.linalg.vector_norm(block) for _, block in _float64_blocks(values)]
+    norm: Tensor = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
+    return norm
+
+
+def _float64_blocks(values: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Yield blocks of the flat values as float64, and where each begins.
+
+    A block may be changed, and is good until the next one is asked for.
+    """
+    flat = values.detach().reshape(-1)
+    scratch = torch.empty(min(flat.numel(), _BLOCK), dtype=torch.float64)
+    for begin in range(0, max(1, flat.numel()), _BLOCK):
+        block = flat[begin : begin + _BLOCK]
+        yield begin, scratch[: len(block)].copy_(block)

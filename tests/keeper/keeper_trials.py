@@ -53,7 +53,7 @@ class Federation:
         )
         masked = clear.copy()
         for secret in secrets:
-            add_mask(masked, secret)
+            add_mask([masked], secret)
         member = Member(participant=who, base_version=version, seeds=seeds)
         self.sent[who, version] = (clear, masked, member)
         return member

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fanfold.sealing.masks import add_mask, flat, sum_of_masks
+from fanfold.sealing.masks import add_mask, sum_of_masks
 
 UPDATES = {
     "a": ((0.5, -0.25, 1, 0), (0x10, 0x11, 0x12)),
@@ -29,10 +29,10 @@ def test_the_vector_of_the_protocol(sent: dict[str, tuple[int, ...]], num_seeds:
     total = np.zeros(4, np.uint32)
     seeds = []
     for name, (values, own) in UPDATES.items():
-        words = flat([np.array([round(value * 65536) for value in values], np.int32)])
+        words = np.array([round(value * 65536) for value in values], np.int32).view(np.uint32)
         for byte in own[:num_seeds]:
             seeds.append(bytes([byte]) * 32)
-            add_mask(words, seeds[-1])
+            add_mask([words], seeds[-1])
         assert tuple(words.tolist()) == sent[name]
         total += words
     total -= sum_of_masks(seeds, 4)
@@ -42,14 +42,29 @@ def test_the_vector_of_the_protocol(sent: dict[str, tuple[int, ...]], num_seeds:
 def test_a_mask_that_is_added_can_be_taken_away() -> None:
     """Over several blocks of the generator, and where the last one is not whole."""
     words = np.arange(600_001, dtype=np.uint32)
-    add_mask(words, bytes(range(32)))
+    add_mask([words], bytes(range(32)))
     assert len(np.unique(words)) > 599_000  # no block is used twice
     words -= sum_of_masks([bytes(range(32))], len(words))
     assert np.array_equal(words, np.arange(600_001, dtype=np.uint32))
 
 
-def test_words_are_those_of_the_tensors_one_after_the_other() -> None:
-    """In C order, also where a tensor is a view of another one."""
-    matrix = np.arange(6, dtype=np.int32).reshape(2, 3)
-    words = flat([matrix.T, np.array(-1, np.int32)])
-    assert words.tolist() == [0, 3, 1, 4, 2, 5, 2**32 - 1]
+def test_a_mask_goes_on_from_one_tensor_to_the_next() -> None:
+    """Wherever its words are divided, in the middle of a block of the generator too."""
+    whole = np.zeros(200_000, np.uint32)
+    add_mask([whole], bytes(range(32)))
+    pieces = [np.zeros(length, np.uint32) for length in (1, 0, 70_001, 2, 129_996)]
+    add_mask(pieces, bytes(range(32)))
+    assert np.array_equal(np.concatenate(pieces), whole)
+
+
+@pytest.mark.parametrize("cores", [1, 2, 7, 64])
+def test_the_sum_is_the_same_however_many_threads_share_it(
+    cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The part of each begins where the generator would have come to."""
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    seeds = [bytes([byte]) * 32 for byte in range(3)]
+    alone = np.zeros(600_001, np.uint32)
+    for seed in seeds:
+        add_mask([alone], seed)
+    assert np.array_equal(sum_of_masks(seeds, len(alone)), alone)
