@@ -72,9 +72,10 @@ class CrowdMember:
         self._in_doubt: dict[int, Version | None] = {}
         """What is not confirmed yet, by delivery tag: the version that it answers, if any."""
         self._next_tag = 1
+        address = Address.parse(url)
         self._reconnector = Reconnector(
             loop,
-            [Address.parse(url)],
+            lambda: [address],
             parameters_of=partial(
                 Address.parameters,
                 heartbeat_seconds=HEARTBEAT_SECONDS,

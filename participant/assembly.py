@@ -53,10 +53,12 @@ def serve(
     on_ready: OnReady,
     observer: Observer | None = None,
     wall_clock: Clock | None = None,
+    reread: Callable[[], ParticipantSettings] | None = None,
 ) -> bool:
     """Run one participant until it is told to leave; `observer` sees what happens.
 
-    A sealed one needs a `wall_clock`, by which its starts are told apart.
+    A sealed one needs a `wall_clock`, by which its starts are told apart. `reread` returns the
+    settings with the credentials of now; it is asked before each attempt to connect again.
 
     Returns:
         False if the task trains on, because it does not ask whether it should stop.
@@ -72,6 +74,7 @@ def serve(
         observer or Unobserved(),
         wall_clock,
         Paces.of(settings.max_bytes_per_second),
+        reread,
     )
     if settings.slots is None:
         return _take_part_or_stay(settings, host, say=say, on_ready=on_ready)
@@ -102,6 +105,7 @@ class Host:
     observer: Observer
     wall_clock: Clock | None
     paces: Paces
+    reread: Callable[[], ParticipantSettings] | None
 
 
 def _take_part_or_stay(
@@ -126,6 +130,7 @@ def _take_part_or_stay(
         settings,
         take_part_in,
         tls=host.tls,
+        reread=host.reread,
         say=say,
         on_ready=on_ready,
         observer=host.observer,
@@ -192,6 +197,7 @@ def take_part(
             f"{settings.id} {does}",
             event_buffer=event_buffer,
             tls=host.tls,
+            reread=host.reread,
             properties=properties,
             paces=host.paces,
         )

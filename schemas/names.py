@@ -15,6 +15,7 @@ DEAD_LETTER_KEY, OUTCOME_KEY = ".dead-letters", ".outcome"
 """On the resend exchange, which participants cannot write to; no participant has such an id."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_FURTHER_LOGIN = re.compile(r"([A-Za-z0-9_-]{1,64})\.([2-9]|[1-9][0-9]{1,5})")
 _RUN = ".run."
 """Between the name of a federation and that of an open run, which is a federation of its own."""
 
@@ -40,6 +41,21 @@ def check_identifier(what: str, value: str) -> str:
             f"{what} {value!r} must be 1 to 64 letters, digits, '_' or '-'; choose another name"
         )
     return value
+
+
+def owner_of(login: str) -> str:
+    """Return whose broker login this is: `anna`, and after a rotation `anna.2`, are both anna's.
+
+    No id has a dot, so no login is two people's.
+    """
+    further = _FURTHER_LOGIN.fullmatch(login)
+    return login if further is None else further[1]
+
+
+def login_number(login: str) -> int:
+    """Return which login of its owner this is: 1 for `anna`, 2 for `anna.2`."""
+    further = _FURTHER_LOGIN.fullmatch(login)
+    return 1 if further is None else int(further[2])
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,14 @@ class Address:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The way to a broker: its nodes, who we are there, and TLS."""
+
+    addresses: tuple[Address, ...]
+    tls: Tls | None
+
+
 def is_loopback(host: str) -> bool:
     """Whether a name or an address is that of our own machine."""
     try:

@@ -1,12 +1,12 @@
 """A connection to the broker that any thread can use and that comes back when it is lost."""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Self
 
 from fanfold.schemas.errors import InvalidInputError, PublishCancelledError
-from fanfold.transport.addresses import Address, Tls
+from fanfold.transport.addresses import Access, Address, Tls
 from fanfold.transport.event_buffer import EventBuffer
 from fanfold.transport.events import (
     Bindings,
@@ -26,15 +26,14 @@ DEFAULT_WINDOW_BYTES = 16 * 1024 * 1024
 class Connection:
     """One AMQP connection, owned by one I/O thread.
 
-    Threads: every public method may be called from any thread except the I/O thread, and none of
-    them touches pika: they post to the I/O thread, which owns connection, channels and timers, and
-    which never runs code of the caller. `acknowledge` returns at once; `publish` and whatever asks
-    the broker something block the calling thread until the broker has answered.
+    Threads: every public method may be called from any thread except the I/O thread, and touches no
+    pika: it posts to the I/O thread, which owns connection, channels and timers, and runs no code
+    of the caller but `access_anew`. Except `acknowledge`, they block until the broker has answered.
 
     What happens comes out of `event_buffer`, in order: deliveries, and the events in
-    `fanfold.transport.events`. Once the broker is lost it connects again by itself, but it
-    declares and subscribes nothing by itself: on `Connected` the caller runs its own procedure.
-    Only `publish` lives through reconnects, by sending again what was not confirmed.
+    `fanfold.transport.events`. Once the broker is lost it connects again by itself, but declares
+    and subscribes nothing: on `Connected` the caller does. Only `publish` lives through reconnects,
+    by sending again what was not confirmed.
 
     Closing, in this order: stop consuming, let a running `publish` finish, send the last
     acknowledgements, close the channels, close the connection, end the thread.
@@ -49,10 +48,10 @@ class Connection:
         urls: brokers of one cluster, `amqp://` or `amqps://`; one of them is enough.
         name: what the management UI calls the connection.
         event_buffer: where deliveries and events go; connections may share one.
-        client_properties: more that the management UI is to show.
-        heartbeat_seconds: a peer silent for so long is dead; 30 to 60 suits the open internet. A
-            URL with `?heartbeat=` has its own.
+        client_properties: more that the management UI shows.
+        heartbeat_seconds: a peer silent for so long is dead; a URL with `?heartbeat=` has its own.
         tls: for `amqps://`; None verifies with the system's CAs.
+        access_anew: returns addresses and TLS as they are now, asked before connecting again.
         window_bytes: how much `publish` sends ahead of the broker's confirmations.
         max_backoff_seconds: the longest pause between attempts to connect.
         paces: how fast bytes may come and go; connections may share them.
@@ -70,6 +69,7 @@ class Connection:
         client_properties: Mapping[str, str] | None = None,
         heartbeat_seconds: int = 60,
         tls: Tls | None = None,
+        access_anew: Callable[[], Access] | None = None,
         window_bytes: int = DEFAULT_WINDOW_BYTES,
         max_backoff_seconds: float = 60.0,
         paces: Paces = UNPACED,
@@ -82,11 +82,11 @@ class Connection:
         self._tags = itertools.count(1)
         self._session = Session(
             self.id,
-            [Address.parse(url) for url in urls],
+            Access(tuple(map(Address.parse, urls)), tls),
+            access_anew=access_anew,
             event_buffer=self.event_buffer,
             heartbeat_seconds=heartbeat_seconds,
             client_properties=client_properties or {},
-            tls=tls,
             window_bytes=window_bytes,
             max_backoff_seconds=max_backoff_seconds,
             paces=paces,

@@ -98,7 +98,8 @@ class Delivery:
         redelivered: whether the broker delivered it before; reading it in the UI sets this, too.
         kind: the AMQP property `type`, empty if missing.
         message_id: empty if missing.
-        user_id: the sender's login, checked by the broker; None if the sender left it out.
+        user_id: whose login sent it, checked by the broker: `anna` for `anna` and `anna.2`; None if
+            the sender left it out.
         headers: the small scalars among those received, nothing else checked.
         body: the bytes.
     """

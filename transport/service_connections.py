@@ -1,10 +1,10 @@
 """The connections of a service to its broker, all made in the same way from its settings."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
-from fanfold.transport.addresses import Tls
+from fanfold.transport.addresses import Access, Address, Tls
 from fanfold.transport.connection import DEFAULT_WINDOW_BYTES, Connection
 from fanfold.transport.event_buffer import EventBuffer
 from fanfold.transport.pace import UNPACED, Paces
@@ -57,6 +57,15 @@ def tls_of(settings: BrokerSettings) -> Tls | None:
     )
 
 
+def access_of(settings: BrokerSettings) -> Access:
+    """Return the way to the broker that the settings name.
+
+    Raises:
+        InvalidInputError: if an address or a file cannot be used.
+    """
+    return Access(tuple(map(Address.parse, settings.broker)), tls_of(settings))
+
+
 def connection_of(
     settings: BrokerSettings,
     role: Literal["coordinator", "participant", "keeper", "service"],
@@ -64,6 +73,7 @@ def connection_of(
     *,
     event_buffer: EventBuffer,
     tls: Tls | None,
+    reread: Callable[[], BrokerSettings] | None = None,
     properties: Mapping[str, str] | None = None,
     paces: Paces = UNPACED,
 ) -> Connection:
@@ -75,6 +85,7 @@ def connection_of(
         purpose: part of the connection's name, which the management UI shows.
         event_buffer: receives its events.
         tls: what `tls_of` returned.
+        reread: returns the settings as they are now, asked before every attempt to connect again.
         properties: further client properties for the management UI.
         paces: how fast bytes may come and go.
     """
@@ -90,6 +101,7 @@ def connection_of(
         heartbeat_seconds=settings.heartbeat_seconds,
         max_backoff_seconds=settings.reconnect_seconds,
         tls=tls,
+        access_anew=None if reread is None else lambda: access_of(reread()),
         window_bytes=paces.sent_ahead(DEFAULT_WINDOW_BYTES),
         paces=paces,
     )

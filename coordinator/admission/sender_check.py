@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from fanfold.coordinator.aggregation.refusals import Reason, Refusal
 from fanfold.schemas.border import IN_CLEAR, Border
 from fanfold.schemas.chunk_header import ChunkHeader
+from fanfold.schemas.names import owner_of
 
 
 class SenderCheck:
@@ -19,8 +20,11 @@ class SenderCheck:
     def __init__(
         self, shared_logins: AbstractSet[str] = frozenset(), border: Border = IN_CLEAR
     ) -> None:
-        """Accept any participant's id from `shared_logins`, if the border believes it."""
-        self._shared_logins = frozenset(shared_logins)
+        """Accept any participant's id from `shared_logins`, if the border believes it.
+
+        As everywhere behind the transport, all logins of one owner are one.
+        """
+        self._shared_logins = frozenset(map(owner_of, shared_logins))
         self.border = border
 
     def forgery(self, header: ChunkHeader) -> Refusal | None:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fanfold.schemas.errors import InvalidInputError
-from fanfold.schemas.names import check_identifier
+from fanfold.schemas.names import check_identifier, owner_of
 from fanfold.storage.disk import create
 
 DAYS_OF_CA = 3650
@@ -93,7 +93,7 @@ class Authority:
         Raises:
             InvalidInputError: if a login cannot have this name.
         """
-        check_identifier("the login", login)
+        check_identifier("the login", owner_of(login))
         return self._issue(login, login, ExtendedKeyUsageOID.CLIENT_AUTH)
 
     def _issue(

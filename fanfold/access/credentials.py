@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.messages import Identifier
+from fanfold.schemas.names import owner_of
 from fanfold.storage.disk import create
 
 VARIABLE = "FANFOLD_CREDENTIALS"
@@ -27,8 +28,8 @@ class Credentials(BaseModel):
 
     role: Role
     federation: Identifier
-    login: Identifier
-    """The broker login, which is also the id of an enrolled participant."""
+    login: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}(\.[0-9]{1,6})?$")
+    """The broker login: an enrolled participant's id, or `ID.2` and so on after a rotation."""
     password: SecretStr | None = None
     """None if a client certificate is used to log in."""
     brokers: tuple[str, ...] = Field(min_length=1)
@@ -98,7 +99,7 @@ class Credentials(BaseModel):
         """
         ours: dict[str, Any] = {"federation": self.federation}
         if self.role == "participant":
-            ours["id"] = self.login
+            ours["id"] = owner_of(self.login)
             if self.coordinator_identity is not None:
                 ours["coordinator_identity"] = self.coordinator_identity
         for name, value in ours.items():

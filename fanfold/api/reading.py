@@ -1,6 +1,6 @@
 """Settings from options, with every mistake in one sentence."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,6 +44,28 @@ def read(
         return model(**given)
     except ValidationError as error:
         raise InvalidInputError("; ".join(_mistakes(error))) from None
+
+
+def rereading(
+    settings: Settings, options: Mapping[str, Any], credentials: Path | None, *, role: Role
+) -> Callable[[], Settings] | None:
+    """Return a function that reads the same once more; None without a credentials file.
+
+    It raises InvalidInputError if that file cannot be used now, or is for somebody else.
+    """
+    if credentials is None:
+        return None
+
+    def reread() -> Settings:
+        found = read(type(settings), options, credentials, role=role)
+        if any(getattr(found, name) != getattr(settings, name) for name in ("federation", "id")):
+            raise InvalidInputError(
+                f"--credentials {credentials} is for another participant or federation now; start "
+                "again to take part as that one"
+            )
+        return found
+
+    return reread
 
 
 def _mistakes(error: ValidationError) -> list[str]:

@@ -3,8 +3,6 @@
 Commands import what they need only when they run, so that `--help` answers at once.
 """
 
-import getpass
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,48 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fanfold.access.broker_environment import LOGIN_VARIABLE
 from fanfold.cli.help import ExampledCommand
-from fanfold.cli.identity_commands import PublicFile, RosterFolder, trail
+from fanfold.cli.identity_commands import PublicFile, RosterFolder, note_login, trail
+from fanfold.cli.management_options import (
+    CaFile,
+    Federation,
+    InsecureHttp,
+    ManagementUrl,
+    Vhost,
+    is_named,
+    management_of,
+)
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.names import FederationNames
-from fanfold.transport import client_context
 
 if TYPE_CHECKING:
-    from fanfold.access.credentials import Role
-    from fanfold.access.management import ManagementClient
-
-MANAGEMENT_VARIABLE = "FANFOLD_MANAGEMENT_URL"
-
-ManagementUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--management",
-        metavar="URL",
-        help="The broker's management API, http(s)://admin@host:15672; the password from the URL, "
-        f"from {LOGIN_VARIABLE}, or asked for. Also {MANAGEMENT_VARIABLE}.",
-    ),
-]
-Federation = Annotated[str, typer.Option("--federation", help="Name of the federation.")]
-Vhost = Annotated[
-    str | None,
-    typer.Option(
-        "--vhost",
-        help="Virtual host of the federation; by default the one in the broker's URL, or the only "
-        "one that the administrator has rights in, or /.",
-    ),
-]
-InsecureHttp = Annotated[
-    bool,
-    typer.Option(
-        "--insecure-http",
-        help="Send passwords unencrypted to a management API on another machine.",
-    ),
-]
-CaFile = Annotated[
-    Path | None,
-    typer.Option("--ca-file", help="PEM file of the CAs to trust; also named in the credentials."),
-]
+    from fanfold.access.credentials import Credentials, Role
 
 
 def add_to(app: typer.Typer) -> None:
@@ -112,6 +84,14 @@ def enroll(
     ] = None,
     public: PublicFile = None,
     roster: RosterFolder = None,
+    rotate: Annotated[
+        bool,
+        typer.Option(
+            "--rotate",
+            help="Make another login, ID.2, for who has one: both are valid until `fanfold revoke "
+            "ID --old`.",
+        ),
+    ] = False,
 ) -> None:
     """Make a broker login for a participant, coordinator, operator or keeper, and its credentials.
 
@@ -122,25 +102,20 @@ def enroll(
     from fanfold.access.enrolment import Enrolment  # noqa: PLC0415 - see above
     from fanfold.access.vhosts import vhost_of, with_vhost  # noqa: PLC0415 - see above
     from fanfold.sealing.identity import PublicIdentity  # noqa: PLC0415 - see above
+    from fanfold.sealing.roster import read_roster  # noqa: PLC0415 - see above
 
     role = _role(coordinator=coordinator, operator=operator, keeper=keeper is not None)
     keeper_name = "" if keeper is None else PublicIdentity.read(keeper).name
-    if public is not None and (role != "participant" or participant is None or roster is None):
-        raise InvalidInputError(
-            "--identity is a participant's, for the roster: fanfold enroll ID --identity FILE.pub "
-            "--roster DIR"
-        )
-    if public is not None and not (management or os.environ.get(MANAGEMENT_VARIABLE)):
+    if public is not None:
+        _check_keys(participant, role, roster, rotate=rotate)
+    if public is not None and not is_named(management):
         _enroll_keys(participant or "", public, roster or Path(), lambda _pinned: None)
         sys.stdout.write(
             f"{participant} is on the roster; --management would make a broker login, too\n"
         )
         return
-    login = participant or _login(role, keeper_name)
-    path = out or Path(f"{login}.credentials.json")
-    if path.exists():
-        raise InvalidInputError(f"{path} is there already; name another --out")
-    api = _management(management, ca_file, insecure_http=insecure_http)
+    owner = participant or _login(role, keeper_name)
+    api = management_of(management, ca_file, insecure_http=insecure_http)
     place = vhost_of(api, broker or (), vhost)
     enrolment = Enrolment(
         api,
@@ -152,24 +127,56 @@ def enroll(
         key=key,
     )
 
+    login = enrolment.next_login(owner, role, keeper=keeper_name) if rotate else owner
+    path = out or Path(f"{login}.credentials.json")
+    if path.exists():
+        raise InvalidInputError(f"{path} is there already; name another --out")
+
     def make_login(pinned: str | None) -> None:
         made = enrolment.enroll(login, role, keeper=keeper_name)
-        made = made.model_copy(update={"coordinator_identity": pinned})
-        if str(path) == "-":
-            sys.stdout.write(made.text() + "\n")
-            return
         try:
-            made.write(path)
-        except InvalidInputError:
-            enrolment.revoke(login)  # its password would be lost with the file
+            _hand_over(made.model_copy(update={"coordinator_identity": pinned}), path, roster)
+        except InvalidInputError:  # its password would be lost with the file
+            (enrolment.remove if rotate else enrolment.revoke)(login)
             raise
 
-    if public is None:
-        make_login(None)
-    else:
+    if public is not None:
         _enroll_keys(login, public, roster or Path(), make_login)
+    else:
+        is_member = roster is not None and owner in read_roster(roster).members
+        make_login(PublicIdentity.read(roster).text() if roster and is_member else None)
     if str(path) != "-":
-        sys.stdout.write(f"{login} is enrolled in {federation}; its credentials are in {path}\n")
+        sys.stdout.write(
+            f"{owner} has another login, {login}; its credentials are in {path}. Put them where "
+            f"the earlier ones are, then: fanfold revoke {owner} --old\n"
+            if rotate
+            else f"{login} is enrolled in {federation}; its credentials are in {path}\n"
+        )
+
+
+def _check_keys(
+    participant: str | None, role: "Role", roster: Path | None, *, rotate: bool
+) -> None:
+    """Refuse keys that go with nothing."""
+    if role != "participant" or participant is None or roster is None:
+        raise InvalidInputError(
+            "--identity is a participant's, for the roster: fanfold enroll ID --identity FILE.pub "
+            "--roster DIR"
+        )
+    if rotate:
+        raise InvalidInputError(
+            "--rotate makes another broker login, and the keys stay; leave out --identity, or give "
+            f"{participant} other keys with `fanfold rotate {participant} --identity FILE.pub`"
+        )
+
+
+def _hand_over(made: "Credentials", path: Path, roster: Path | None) -> None:
+    """Write the credentials, and into the audit trail that they were made."""
+    if str(path) == "-":
+        sys.stdout.write(made.text() + "\n")
+    else:
+        made.write(path)
+    note_login(roster, "login made", made.login, role=made.role)
 
 
 def _login(role: "Role", keeper_name: str) -> str:
@@ -202,20 +209,36 @@ def revoke(
     ca_file: CaFile = None,
     insecure_http: InsecureHttp = False,
     roster: RosterFolder = None,
+    old: Annotated[
+        bool,
+        typer.Option(
+            "--old", help="Remove only the logins before the newest, which `enroll --rotate` made."
+        ),
+    ] = False,
 ) -> None:
     """Take a participant off the roster, close its connections, remove its login and its queue."""
     from fanfold.access.enrolment import Enrolment  # noqa: PLC0415 - see above
     from fanfold.access.vhosts import vhost_of  # noqa: PLC0415 - see above
+    from fanfold.sealing.roster import read_roster  # noqa: PLC0415 - see above
 
-    if roster is not None:
-        _revoke_keys(participant, roster)
-        sys.stdout.write(f"{participant} is off the roster; the next version has another key\n")
-        if not (management or os.environ.get(MANAGEMENT_VARIABLE)):
+    has_login = is_named(management)
+    if roster is not None and not old:
+        if participant in read_roster(roster).members or not has_login:
+            _revoke_keys(participant, roster)
+            sys.stdout.write(f"{participant} is off the roster; the next version has another key\n")
+        if not has_login:
             return
-    api = _management(management, ca_file, insecure_http=insecure_http)
+    api = management_of(management, ca_file, insecure_http=insecure_http)
     enrolment = Enrolment(api, FederationNames(federation), vhost=vhost_of(api, given=vhost))
-    enrolment.revoke(participant)
-    sys.stdout.write(f"{participant} is revoked: its login and its queue are gone\n")
+    if old:
+        *gone, newest = enrolment.revoke_old(participant)
+        told = f"{' and '.join(gone)} can log in no more; {participant} goes on with {newest}"
+    else:
+        gone = enrolment.revoke(participant)
+        told = f"{participant} is revoked: its login and its queue are gone"
+    for login in gone:
+        note_login(roster, "login removed", login)
+    sys.stdout.write(f"{told}\n")
 
 
 def _enroll_keys(
@@ -263,25 +286,3 @@ def certificates(
         made += authority.issue_client(login)
     for path in (folder / "ca.pem", *made):
         sys.stdout.write(f"{path}\n")
-
-
-def _management(
-    url: str | None, ca_file: Path | None, *, insecure_http: bool
-) -> "ManagementClient":
-    """Take the password from the URL or the environment, or ask for it at the terminal."""
-    from fanfold.access.management import ManagementClient, parts_of  # noqa: PLC0415 - see above
-
-    url = url or os.environ.get(MANAGEMENT_VARIABLE)
-    if not url:
-        raise InvalidInputError(
-            f"name the management API with --management or {MANAGEMENT_VARIABLE}"
-        )
-    parts = parts_of(url)
-    login = None
-    if parts.username and not parts.password:
-        password = os.environ.get(LOGIN_VARIABLE)
-        if password is None and sys.stdin.isatty():
-            password = getpass.getpass(f"Password of {parts.username} at {parts.host}: ")
-        login = (parts.username, password or "")
-    tls = client_context(ca_file=ca_file) if parts.scheme == "https" else None
-    return ManagementClient(url, login=login, tls=tls, insecure_http=insecure_http)

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from fanfold.access import credentials as credentials_file
-from fanfold.api.reading import read
+from fanfold.api.reading import read, rereading
 from fanfold.check.settings import CheckSettings
 from fanfold.cli import access_commands, identity_commands, logs, run_commands, service_commands
 from fanfold.cli.help import GroupedCommand
@@ -151,7 +151,12 @@ def participant(*, json: Json = False, credentials: CredentialsFile = None, **op
             view.say(event)
 
         is_over = serve(
-            settings, say=say, on_ready=stop_on_signals, observer=metrics, wall_clock=utc_now
+            settings,
+            say=say,
+            on_ready=stop_on_signals,
+            observer=metrics,
+            wall_clock=utc_now,
+            reread=rereading(settings, options, credentials, role="participant"),
         )
     code = exit_code(0)
     if not is_over:

@@ -153,11 +153,12 @@ EXAMPLES = {
     "enroll": (
         "fanfold enroll charite --identity charite.pub --roster coordinator-keys",
         "fanfold enroll --keeper keeper.pub --broker amqps://broker.example.org",
-        "fanfold enroll ada --operator --broker amqps://broker.example.org",
+        "fanfold enroll charite --rotate",
     ),
     "revoke": (
         "fanfold revoke charite --management https://admin@broker:15671 --ca-file ca.pem",
         "fanfold revoke charite --federation scans --vhost hospitals",
+        "fanfold revoke charite --old",
     ),
     "identity": (
         "fanfold identity keys",

@@ -10,6 +10,7 @@ import typer
 
 from fanfold.cli.help import ExampledCommand
 from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.names import owner_of
 from fanfold.views.wall_clock import utc_now
 
 if TYPE_CHECKING:
@@ -131,6 +132,18 @@ def audit(
     sys.stdout.write(
         f"{number} lines, each of which follows from the one before; the last hash is {chain}\n"
     )
+
+
+def note_login(roster: Path | None, event: str, login: str, **details: str) -> None:
+    """Write into the audit trail, if a roster is named, that a login was made or removed."""
+    if roster is None:
+        return
+    try:
+        trail(roster).append(event, owner_of(login), login=login, **details)
+    except OSError as error:
+        raise InvalidInputError(
+            f"--roster {roster} cannot be written ({error.strerror}); name another folder"
+        ) from None
 
 
 def trail(roster: Path) -> "AuditTrail":

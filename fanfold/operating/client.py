@@ -23,7 +23,7 @@ from fanfold.schemas.errors import (
     UnroutableError,
 )
 from fanfold.schemas.message_codec import encode
-from fanfold.schemas.names import REQUEST_KEY, FederationNames
+from fanfold.schemas.names import REQUEST_KEY, FederationNames, owner_of
 from fanfold.schemas.operator_messages import Request, RequestAnswered
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.transport import (
@@ -141,7 +141,7 @@ class OperatorClient:
         """Ask once; None if the connection is lost meanwhile, or time is up."""
         connection, key = self._connection, secrets.token_hex(16)
         connection.wait_connected(max(0.1, give_up_at - time.monotonic()))
-        queue = self._names.operator_queue(connection.login, key)
+        queue = self._names.operator_queue(owner_of(connection.login), key)
         connection.declare_queue(queue, arguments={"x-queue-type": "classic"}, exclusive=True)
         connection.bind_queue(queue, self._names.answers_exchange, key)
         subscription = connection.subscribe(queue, prefetch=WINDOW, exclusive=True)

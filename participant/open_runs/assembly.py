@@ -37,6 +37,7 @@ def serve_open_runs(
     take_part: TakePart,
     *,
     tls: Tls | None,
+    reread: Callable[[], ParticipantSettings] | None = None,
     say: Say,
     on_ready: Callable[[Callable[[str], None]], None],
     observer: Observer,
@@ -47,6 +48,7 @@ def serve_open_runs(
         settings: with what is allowed.
         take_part: in one run.
         tls: what `tls_of` returned.
+        reread: returns the settings with the credentials of now.
         say: called with what a person should know.
         on_ready: is given the function that stops the participant.
         observer: sees what happens.
@@ -68,6 +70,7 @@ def serve_open_runs(
         f"{settings.id} hears of runs",
         event_buffer=event_buffer,
         tls=tls,
+        reread=reread,
         properties={"participant": settings.id, "device": device},
     )
     channel = ParticipantChannel(

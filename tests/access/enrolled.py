@@ -36,10 +36,10 @@ class Place:
         suffix = federation[-6:]
         self.alice, self.bob, self.chief = f"alice-{suffix}", f"bob-{suffix}", f"chief-{suffix}"
         self.credentials = {
-            self.alice: self.enrolment.enroll_participant(self.alice),
-            self.bob: self.enrolment.enroll_participant(self.bob),
-            self.chief: self.enrolment.enroll_coordinator(self.chief),
-            KEEPER_LOGIN: self.enrolment.enroll_keeper(KEEPER_LOGIN, KEEPER),
+            self.alice: self.enrolment.enroll(self.alice),
+            self.bob: self.enrolment.enroll(self.bob),
+            self.chief: self.enrolment.enroll(self.chief, "coordinator"),
+            KEEPER_LOGIN: self.enrolment.enroll(KEEPER_LOGIN, "keeper", keeper=KEEPER),
         }
 
     def url(self, login: str) -> str:

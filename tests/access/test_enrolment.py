@@ -14,8 +14,8 @@ import pytest
 from nodes import BrokerNode
 
 from fanfold.access.credentials import Credentials
-from fanfold.access.enrolment import PARTICIPANT_LIMITS
 from fanfold.access.management import ManagementClient
+from fanfold.access.rights import PARTICIPANT_LIMITS
 from fanfold.schemas.errors import InvalidInputError, LoginRefusedError
 from fanfold.schemas.names import FederationNames
 from tests.access.enrolled import Place, with_login
@@ -224,7 +224,7 @@ def test_a_coordinator_can_do_nothing_outside_its_federation(place: Place) -> No
 
 def test_revoking_ends_connections_and_removes_login_and_queue(place: Place) -> None:
     carol = "carol-revoked"
-    place.credentials[carol] = place.enrolment.enroll_participant(carol)
+    place.credentials[carol] = place.enrolment.enroll(carol)
     in_a_run = in_run(place).participant_queue(carol)
     with place.connect(place.chief) as chief:
         chief.channel().queue_declare(in_a_run, durable=True)
@@ -241,8 +241,8 @@ def test_revoking_ends_connections_and_removes_login_and_queue(place: Place) -> 
 
 
 def test_a_login_that_is_not_ours_is_neither_replaced_nor_removed(place: Place) -> None:
-    with pytest.raises(InvalidInputError, match="already"):
-        place.enrolment.enroll_participant(place.node.user)
+    with pytest.raises(InvalidInputError, match="not made by `fanfold enroll`; choose another id"):
+        place.enrolment.enroll(place.node.user)
     with pytest.raises(InvalidInputError, match="not made by `fanfold enroll`"):
         place.enrolment.revoke(place.node.user)
 

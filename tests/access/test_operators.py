@@ -25,7 +25,7 @@ def place(broker_node: BrokerNode) -> Iterator[Place]:
     broker_node.create_vhost(VHOST)
     built = Place(broker_node, VHOST, FEDERATION)
     for login in (ADA, EVE):
-        built.credentials[login] = built.enrolment.enroll_operator(login)
+        built.credentials[login] = built.enrolment.enroll(login, "operator")
     names = built.names
     with built.connect(built.chief) as connection:
         channel = connection.channel()
@@ -100,7 +100,7 @@ def test_a_participant_that_asks_is_told_that_it_is_no_operator(place: Place) ->
 
 
 def test_a_revoked_operator_is_gone(place: Place) -> None:
-    place.credentials["max-ward-9"] = place.enrolment.enroll_operator("max-ward-9")
+    place.credentials["max-ward-9"] = place.enrolment.enroll("max-ward-9", "operator")
     place.enrolment.revoke("max-ward-9")
     with pytest.raises(pika.exceptions.AMQPError):
         place.connect("max-ward-9")

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from fanfold.access.credentials import Credentials
 from fanfold.access.management import ManagementClient
-from fanfold.api.reading import read
+from fanfold.api.reading import read, rereading
 from fanfold.cli.commands import app
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.keeper.settings import KeeperSettings
@@ -86,6 +86,42 @@ def test_a_file_is_for_the_command_that_it_was_made_for(run: Run, tmp_path: Path
         run("revoke", login)
 
 
+def test_a_file_is_read_again_for_the_same_participant_alone(run: Run, tmp_path: Path) -> None:
+    """Its other login is taken; a file that is another's now, or damaged, is refused in words."""
+    for login in ("olga", "pia"):
+        run("enroll", login)
+    path = tmp_path / "olga.credentials.json"
+    settings = read(ParticipantSettings, {}, path, role="participant")
+    reread = rereading(settings, {}, path, role="participant")
+    assert reread is not None
+    assert run("enroll", "olga", "--rotate").exit_code == 0
+    (tmp_path / "olga.2.credentials.json").replace(path)
+    assert reread().id == "olga"
+    assert "//olga.2:" in reread().broker[0]
+    assert "olga.2" not in settings.broker[0]
+    (tmp_path / "pia.credentials.json").replace(path)
+    with pytest.raises(InvalidInputError, match="for another participant or federation now"):
+        reread()
+    path.write_text("{")
+    with pytest.raises(InvalidInputError, match="is not a file that `fanfold enroll` made"):
+        reread()
+    for login in ("olga", "pia"):
+        run("revoke", login)
+
+
+def test_keys_and_logins_are_replaced_by_commands_of_their_own(run: Run, tmp_path: Path) -> None:
+    """And a login that is made for nothing is removed: its password would be in no file."""
+    refused = run("enroll", "quin", "--rotate", "--identity", "k.pub", "--roster", "hub")
+    assert "give quin other keys with `fanfold rotate quin" in str(refused.exception)
+    assert "leave out --rotate" in str(run("enroll", "quin", "--rotate").exception)
+    run("enroll", "quin")
+    (tmp_path / "empty").mkdir()
+    lost = run("enroll", "quin", "--rotate", "--out", "empty/nowhere/file")
+    assert "cannot be written" in str(lost.exception)
+    assert "no earlier login of 'quin'" in str(run("revoke", "quin", "--old").exception)
+    assert run("revoke", "quin").exit_code == 0
+
+
 def test_a_failed_enrolment_leaves_a_queue_that_was_there(
     run: Run, management: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,7 +129,7 @@ def test_a_failed_enrolment_leaves_a_queue_that_was_there(
     api, names = ManagementClient(management), FederationNames(FEDERATION)
     api.put("queues", VHOST, names.participant_queue("cleo"), body={"durable": True})
     # What the broker says to a limit that is no number.
-    monkeypatch.setattr("fanfold.access.enrolment.PARTICIPANT_LIMITS", {"max-connections": "many"})
+    monkeypatch.setattr("fanfold.access.rights.PARTICIPANT_LIMITS", {"max-connections": "many"})
 
     assert run("enroll", "cleo").exception is not None
     assert run("enroll", "dora").exception is not None

@@ -25,6 +25,7 @@ import pika
 import pytest
 from nodes import BrokerNode
 
+from fanfold.access.credentials import Role
 from fanfold.access.enrolment import Enrolment
 from fanfold.access.management import ManagementClient
 from fanfold.coordinator.admission.rate_limits import (
@@ -106,9 +107,9 @@ def train(node: BrokerNode, folder: Path, name: str, *, hostile: bool) -> Traine
     honest = [f"honest-{number}" for number in range(HONEST)]
     files = {}
     for login in [*honest, "mallory", "chief"]:
-        enroll = enrolment.enroll_coordinator if login == "chief" else enrolment.enroll_participant
         files[login] = folder / f"{name}-{login}.json"
-        enroll(login).write(files[login])
+        role: Role = "coordinator" if login == "chief" else "participant"
+        enrolment.enroll(login, role).write(files[login])
     with contextlib.ExitStack() as stack:
         log = stack.enter_context((folder / f"{name}.log").open("w"))
         coordinator = spawn(

@@ -10,6 +10,7 @@ import pytest
 from nodes import BrokerNode
 from safetensors.torch import load_file
 
+from fanfold.access.credentials import Role
 from fanfold.access.enrolment import Enrolment
 from fanfold.access.management import ManagementClient
 from fanfold.schemas.names import FederationNames
@@ -179,12 +180,10 @@ def test_only_an_operator_can_ask_and_a_participant_is_refused_by_the_broker(
     )
     name = served.name[-8:]
     files = {}
-    for role, make in (
-        ("operator", enrolment.enroll_operator),
-        ("participant", enrolment.enroll_participant),
-    ):
+    roles: tuple[Role, ...] = ("operator", "participant")
+    for role in roles:
         files[role] = served.folder / f"{role}.json"
-        made = make(f"{role}-{name}")
+        made = enrolment.enroll(f"{role}-{name}", role)
         (url,) = made.options({})["broker"]
         made.write(files[role])
         code, said = served.try_to("submit", f"--task={TASK}", f"--name={role}", url=url)

@@ -15,7 +15,7 @@ from fanfold.schemas.errors import (
     LoginRefusedError,
 )
 from fanfold.transport import Connected, Connection, EventBuffer, safe_url
-from fanfold.transport.addresses import Address
+from fanfold.transport.addresses import Access, Address
 from fanfold.transport.backoff import Backoff
 
 
@@ -99,6 +99,30 @@ def test_one_living_broker_of_several_is_enough(broker_url: str, free_port: int)
         event = event_buffer.get(1)
         assert isinstance(event, Connected)
         assert event.connection is connection.id
+
+
+def test_the_way_to_the_broker_is_looked_up_before_every_further_attempt(
+    broker_url: str, free_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What cannot be used is told and changes nothing; what can be used is taken at once."""
+    answers: list[Access | InvalidInputError] = [
+        Access((Address.parse(broker_url),), None),
+        InvalidInputError("the file is half written"),
+    ]
+
+    def access() -> Access:
+        answer = answers.pop()
+        if isinstance(answer, InvalidInputError):
+            raise answer
+        return answer
+
+    dead = f"amqp://127.0.0.1:{free_port}"
+    with Connection([dead], name="test", access_anew=access) as connection:
+        connection.wait_connected(30)
+        assert connection.url_without_password == safe_url(broker_url)
+        assert connection.logins == {Address.parse(broker_url).login}
+    assert "with the credentials of before: the file is half written" in caplog.text
+    assert answers == []
 
 
 def test_a_connection_without_an_address_says_how_to_give_one() -> None:

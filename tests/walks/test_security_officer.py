@@ -268,7 +268,7 @@ def test_a_login_may_configure_nothing_and_read_only_its_own_queue() -> None:
     management, names = Recorded(), FederationNames("ward")
     asked: Any = management
     enrolment = Enrolment(asked, names, brokers=("amqps://broker.example",))
-    enrolment.enroll_participant("anna")
+    enrolment.enroll("anna")
     rights = management.made["permissions", "/", "anna"]
     assert rights["configure"] == "^$"
     assert re.search(rights["write"], names.reports_exchange)

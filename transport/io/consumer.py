@@ -9,6 +9,7 @@ from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker
 
 from fanfold.schemas.errors import NOT_FOUND, ConnectionLostError
+from fanfold.schemas.names import owner_of
 from fanfold.transport.errors import translate
 from fanfold.transport.events import Delivery, Subscription
 
@@ -119,7 +120,7 @@ class Consumer:
                 redelivered=method.redelivered,
                 kind=_text(properties.type),
                 message_id=_text(properties.message_id),
-                user_id=_text(properties.user_id) or None,
+                user_id=owner_of(_text(properties.user_id)) or None,
                 headers=small_scalars(properties.headers or {}),
                 body=body,
             )

@@ -42,7 +42,7 @@ class Reconnector:
 
     Args:
         loop: the I/O thread's.
-        addresses: the brokers.
+        addresses: returns the brokers, asked before every attempt.
         parameters_of: returns what pika needs to connect to one of them.
         connected: called with an open connection and its address.
         disconnected: called with the reason when it is closed.
@@ -54,7 +54,7 @@ class Reconnector:
     def __init__(
         self,
         loop: IOLoop,
-        addresses: Sequence[Address],
+        addresses: Callable[[], Sequence[Address]],
         *,
         parameters_of: Callable[[Address], pika.ConnectionParameters],
         connected: Callable[[pika.SelectConnection, Address], None],
@@ -68,7 +68,9 @@ class Reconnector:
         self._finished = finished
         # A generator of its own: a draw from the module's would change a seeded training.
         self._random = random.Random()
-        self._addresses = self._random.sample(addresses, len(addresses))  # over the brokers
+        self._addresses_now = addresses
+        self._addresses: Sequence[Address] = ()
+        self._in_turn: Sequence[Address] = ()
         self._parameters_of = parameters_of
         self._backoff = Backoff(_FIRST_RETRY_SECONDS, max_backoff_seconds)
         self._connection: pika.SelectConnection | None = None
@@ -89,7 +91,11 @@ class Reconnector:
         """Try the next broker of the list."""
         if self._stopping:
             return
-        address = self._addresses[self._tries % len(self._addresses)]
+        addresses = self._addresses_now()
+        if addresses != self._addresses:
+            self._addresses = addresses
+            self._in_turn = self._random.sample(addresses, len(addresses))  # over the brokers
+        address = self._in_turn[self._tries % len(self._in_turn)]
         self._tries += 1
         self._connection = pika.SelectConnection(
             self._parameters_of(address),
@@ -154,7 +160,7 @@ class Reconnector:
     def _retry(self) -> None:
         """Try each broker of the list once, then pause."""
         self._failures += 1
-        rounds, place = divmod(self._failures - 1, len(self._addresses))
+        rounds, place = divmod(self._failures - 1, len(self._in_turn))
         pause = 0.0
         if place == 0:
             pause = self._backoff.seconds(rounds + 1, self._random.random())

@@ -1,16 +1,22 @@
 """The parts of a `Connection`: successive TCP connections, their channels and subscriptions."""
 
+import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
 
 import pika
 
-from fanfold.schemas.errors import BrokerUnreachableError, ConnectionLostError, QueueDownError
-from fanfold.transport.addresses import Address, Tls
+from fanfold.schemas.errors import (
+    BrokerUnreachableError,
+    ConnectionLostError,
+    InvalidInputError,
+    QueueDownError,
+)
+from fanfold.transport.addresses import Access, Address
 from fanfold.transport.errors import describe, refused_connection
 from fanfold.transport.event_buffer import EventBuffer
 from fanfold.transport.events import (
@@ -35,6 +41,7 @@ from fanfold.transport.io.subscriptions import Subscriptions
 from fanfold.transport.pace import Paces
 
 _T = TypeVar("_T")
+_logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 20.0
 """A queue whose node runs answers in milliseconds, after much disk work in seconds."""
@@ -47,16 +54,16 @@ class Session:
     Args:
         connection_id: the id in events.
         event_buffer: receives events and deliveries.
-        addresses: brokers of one cluster.
+        access: to the brokers of one cluster.
+        access_anew: returns it as it is now, asked before every attempt but the first; None if it
+            stays as it is.
         heartbeat_seconds: as for `Connection`, likewise the rest.
         client_properties: in addition to name and version.
-        tls: None for the system's certificates.
         window_bytes: how much is sent ahead of confirmations.
         max_backoff_seconds: the longest pause between attempts.
         paces: how fast bytes may come and go.
 
     Attributes:
-        addresses: as given.
         address: where the connection goes, or went last; the first one before there was one.
         heartbeats: of each address, in seconds.
         connected: whether there is a connection now.
@@ -68,12 +75,12 @@ class Session:
     def __init__(
         self,
         connection_id: ConnectionId,
-        addresses: Sequence[Address],
+        access: Access,
         *,
+        access_anew: Callable[[], Access] | None,
         event_buffer: EventBuffer,
         heartbeat_seconds: int,
         client_properties: Mapping[str, str],
-        tls: Tls | None,
         window_bytes: int,
         max_backoff_seconds: float,
         paces: Paces,
@@ -83,21 +90,22 @@ class Session:
         self._connection_id = connection_id
         self._event_buffer = event_buffer
         self._paces = paces
-        self.addresses = addresses
-        self.address = addresses[0]
-        self.heartbeats = [each.heartbeat_seconds or heartbeat_seconds for each in addresses]
+        self._access = access
+        self._access_anew = access_anew
+        self._is_first_attempt = True
+        self.address = access.addresses[0]
+        self.heartbeats = [each.heartbeat_seconds or heartbeat_seconds for each in self.addresses]
         self.connected = False
         self._changed = threading.Condition()
         self.io = IOThread(connection_id.name, self._event_buffer, ended=self._on_ended)
         self._reconnector = Reconnector(
             self.io.loop,
-            addresses,
-            parameters_of=partial(
-                Address.parameters,
+            self._addresses_now,
+            parameters_of=lambda address: address.parameters(
                 heartbeat_seconds=heartbeat_seconds,
                 client_properties=connection_properties(connection_id.name)
                 | dict(client_properties),
-                tls=tls,
+                tls=self._access.tls,
             ),
             connected=self._on_connected,
             disconnected=self._on_disconnected,
@@ -113,6 +121,11 @@ class Session:
             name=connection_id.name,
             patience_seconds=min(self.heartbeats) / 3,
         )
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Of the brokers, as they are now."""
+        return self._access.addresses
 
     @property
     def blocked(self) -> bool:
@@ -172,6 +185,16 @@ class Session:
             self.io.join()
 
     # The rest belongs to the I/O thread.
+
+    def _addresses_now(self) -> tuple[Address, ...]:
+        """Look whether we have another login by now; one that cannot be used changes nothing."""
+        if self._access_anew is not None and not self._is_first_attempt:
+            try:
+                self._access = self._access_anew()
+            except InvalidInputError as error:
+                _logger.warning("connecting with the credentials of before: %s", error)
+        self._is_first_attempt = False
+        return self.addresses
 
     def _drop(self, dropped: Future[None]) -> None:
         self.connected = False  # at once: a caller that waits for a connection must not get this

@@ -1,0 +1,75 @@
+"""A participant that goes on training while its login is replaced and the earlier one removed."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from nodes import BrokerNode
+from typer.testing import CliRunner
+
+from fanfold.cli.commands import app
+from fanfold.sealing.audit_trail import checked_lines
+from tests.federation.conftest import LiveFederation, Process, Service
+
+ANNA = "anna-rotates"
+
+
+@pytest.fixture
+def access(
+    live: LiveFederation, broker_node: BrokerNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    """Type a command of access as its administrator, in an empty folder with an audit trail."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FANFOLD_ROSTER", "hub")
+    login = f"//{broker_node.user}:{broker_node.password}@"
+    address = str(broker_node.management_url).replace("//", login)
+    monkeypatch.setenv("FANFOLD_MANAGEMENT_URL", address)
+    broker = urlsplit(live.url)
+
+    def run(*arguments: str) -> str:
+        place = ["--federation", live.name, "--vhost", broker.path[1:]]
+        made = ["--broker", f"amqp://{broker.hostname}:{broker.port}{broker.path}"]
+        more = [*place, *made] if arguments[0] == "enroll" else place
+        ended = CliRunner().invoke(app, [*arguments, *more])
+        assert ended.exit_code == 0, ended.exception
+        return ended.output
+
+    CliRunner().invoke(app, ["identity", "hub"])
+    yield run
+    run("revoke", ANNA)
+
+
+def goes_on(participant: Process, coordinator: Service) -> None:
+    """Read what it says until it has trained a version that there is not yet."""
+    coming = len(coordinator.all("round_closed")) + 3
+    participant.wait_for("update_sent", version=coming)
+
+
+def test_training_goes_on_while_a_login_is_replaced(
+    live: LiveFederation, broker_node: BrokerNode, access: Any, tmp_path: Path
+) -> None:
+    """No restart, no round without it, and each step stands in the audit trail with its time."""
+    access("enroll", ANNA)
+    coordinator = live.coordinator("Tiny", rounds=10_000, min_participants=1, require_login=True)
+    file = tmp_path / f"{ANNA}.credentials.json"
+    anna = live.process("participant", "Tiny", f"--credentials={file}", "--reconnect-seconds=0.5")
+    anna.wait_for("update_sent", version=3)
+
+    assert "has another login, anna-rotates.2" in access("enroll", ANNA, "--rotate")
+    goes_on(anna, coordinator)
+    (tmp_path / f"{ANNA}.2.credentials.json").replace(file)
+    goes_on(anna, coordinator)
+    assert "anna-rotates can log in no more" in access("revoke", ANNA, "--old")
+    goes_on(anna, coordinator)
+    code, told = anna.terminate()
+    assert code == 0
+    assert "connection lost" in told
+    assert not [each for each in coordinator.all("update_refused") if "speak" in each["reason"]]
+    trail = [line.record for line in checked_lines(tmp_path / "hub" / "audit.jsonl")]
+    assert [(each["event"], each["login"]) for each in trail] == [
+        ("login made", ANNA),
+        ("login made", f"{ANNA}.2"),
+        ("login removed", ANNA),
+    ]
+    assert all(each["time"].endswith("Z") for each in trail)
