@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from browser import Browser
+from picture_service import picture_the_service
 from rich.console import Console
 
 from fanfold.access.management import ManagementClient
@@ -55,6 +56,7 @@ def main() -> None:
                 bring_about_something_to_see(node, participants[SLOW_SITE])
                 picture_the_management_ui(browser)
                 picture_the_page(browser, Path(folder) / "run")
+            picture_the_service(browser, node, Path(folder) / "service", IMAGES)
     for picture in sorted(IMAGES.glob("*.png")):
         sys.stdout.write(f"{picture.name} {picture.stat().st_size // 1000} kB\n")
 

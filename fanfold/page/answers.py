@@ -21,7 +21,7 @@ Tone = Literal["good", "bad", "wait", "calm"]
 MOST_NAMED = 3
 TREND = 5
 """Over so many evaluations a metric is said to rise or fall."""
-LEVEL = 0.002
+LEVEL = 0.01
 """A change that is a smaller part of the metric is none."""
 
 
@@ -168,6 +168,8 @@ def _holds_up(look: Look) -> Answer:
     said = [f"{name} ({look.live.people[name].trouble})" for name in sorted(gone)]
     owing = [look.live.people[name] for name in look.live.members if _owes(look, name)]
     slow = late_ones(look.live, owing, now=look.now)
+    if len(slow) + len(gone) > MOST_NAMED:
+        return Answer(question, *_many(look.live, slow, sorted(gone)), "bad")
     if slow:
         said = [_slow(each) for each in slow] + said
         short = _named([each.name for each in slow])
@@ -180,8 +182,24 @@ def _holds_up(look: Look) -> Answer:
     return Answer(question, "Nobody", more, "good")
 
 
+def _many(live: LiveRun, slow: Sequence[Late], gone: Sequence[str]) -> tuple[str, str]:
+    """Return how many hold a run up, and of whom to hear first."""
+    names = {each.name for each in slow} | set(gone)
+    said = [_slow(slow[0])] if slow else [f"{gone[0]} ({live.people[gone[0]].trouble})"]
+    if len(slow) > 1:
+        said.append(f"{len(slow) - 1} more are slow")
+    if gone and slow:
+        said.append(f"{len(gone)} are silent, or were refused")
+    elif len(gone) > 1:
+        said.append(f"and {len(gone) - 1} more")
+    return f"{len(names)} of {len(live.people)} participants", "; ".join(said)
+
+
 def _is_gone(live: LiveRun, name: str) -> bool:
+    """Whether nothing comes of somebody who is expected to answer."""
     person = live.people[name]
+    if person.trouble.startswith("refused") and person.lane.is_at_work:
+        return name in live.refused  # else it works on a newer version by now
     return bool(person.trouble) and not person.trouble.startswith("left")
 
 

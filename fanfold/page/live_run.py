@@ -198,6 +198,8 @@ class LiveRun:
             return
         if phase == "wait" and person.lane.is_at_work:
             return  # the report was made before the version that went out meanwhile
+        if any(each.staleness is not None for each in person.lane.of_version(event.version)):
+            return  # the update came before the report of its upload
         person.lane.begin(phase, event.version, at=at, change=self.change)
         person.step, person.steps = event.step, event.steps
 

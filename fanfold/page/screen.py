@@ -33,6 +33,8 @@ MOST_SHARE = 0.01
 LONGEST_SECONDS = 0.6
 """Between two looks nevertheless: an event is to be on the screen within a second."""
 DOING = {"download": "gets", "train": "trains on", "upload": "sends its update of"}
+DID = {"download": "was to get", "train": "trained on", "upload": "was sending its update of"}
+"""What somebody did when the coordinator ended."""
 
 
 @dataclass(slots=True)
@@ -43,6 +45,7 @@ class Seen:
     """Of the newest moment that it knows."""
     generation: int = -1
     change: int = -1
+    is_alive: bool = False
     note: int = 0
     sections: dict[str, str] = field(default_factory=dict)
 
@@ -115,6 +118,7 @@ class Screen:
                 self._cost_seconds += self._clock() - began
             frame = moment.frames[seen.serial]
             seen.serial, seen.generation = moment.serial, moment.look.generation
+            seen.is_alive = moment.look.is_alive
             seen.sections, seen.change, seen.note = moment.sections, moment.change, moment.note
             return frame
 
@@ -176,7 +180,11 @@ def _frame(moment: Moment, seen: Seen) -> str | None:
     change, note = (-1, 0) if is_new else (seen.change, seen.note)
     frame: dict[str, Any] = {
         "sections": {name: html for name, html in sections.items() if known.get(name) != html},
-        "people": [_row(each) for each in live.people.values() if each.changed > change],
+        "people": [
+            _row(each, is_alive=look.is_alive)
+            for each in live.people.values()
+            if each.changed > change or seen.is_alive != look.is_alive
+        ],
         "spans": {
             each.name: spans
             for each in live.people.values()
@@ -222,7 +230,7 @@ def _counts(data: RunData) -> dict[str, Any]:
     }
 
 
-def _row(person: Person) -> dict[str, Any]:
+def _row(person: Person, *, is_alive: bool) -> dict[str, Any]:
     """Return one participant as the table shows it."""
     span = person.lane.open
     if span is None:
@@ -230,9 +238,10 @@ def _row(person: Person) -> dict[str, Any]:
         if person.trouble.startswith("left"):
             kind = "away"
     elif span.phase == "wait":
-        kind, words = "wait", "waits"
+        kind, words = "wait", "waits" if is_alive else "waited"
     else:
-        kind, words = span.phase, f"{DOING[span.phase]} version {span.version}"
+        does = DOING if is_alive else DID
+        kind, words = span.phase, f"{does[span.phase]} version {span.version}"
         if span.phase == "train" and person.steps:
             words += f", step {person.step} of {person.steps}"
     if span is not None and person.trouble:
@@ -241,7 +250,7 @@ def _row(person: Person) -> dict[str, Any]:
         "name": person.name,
         "kind": kind,
         "words": words,
-        "since": None if span is None else round(span.begin, 2),
+        "since": None if span is None or not is_alive else round(span.begin, 2),
         "updates": person.updates,
         "staleness": person.staleness,
         "device": person.device,

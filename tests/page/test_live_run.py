@@ -8,7 +8,8 @@ from run_folder import BEGAN, Folder, a_slow_site
 from fanfold.page.answers import Look, answers, state_of
 from fanfold.page.live_run import LiveRun
 from fanfold.page.watched_run import WatchedRun
-from fanfold.schemas.events.coordinator import RunFinished, Stopping, Waiting
+from fanfold.schemas.events.coordinator import ParticipantSilent, RunFinished, Stopping, Waiting
+from fanfold.schemas.events.live import ParticipantProgress, RoundOpened
 
 
 def look_at(folder: Folder) -> Look:
@@ -81,6 +82,43 @@ def test_the_four_answers_of_a_round_that_is_held_up(tmp_path: Path) -> None:
     assert (
         better.more == "accuracy 0.6000, the best is 0.6000 of version 2; +0.1000 since version 1"
     )
+
+
+def test_of_many_who_hold_a_round_up_the_slowest_is_named_and_the_others_counted(
+    tmp_path: Path,
+) -> None:
+    folder = Folder(tmp_path)
+    sites = tuple(f"site-{index}" for index in range(9))
+    folder.start()
+    folder.tell(RoundOpened(1, 0, 9, 1, 600.0, participants=sites))
+    folder.seconds += 2
+    for site in sites:
+        folder.count(site, 0)
+    folder.close(1, *sites)
+    folder.tell(RoundOpened(2, 1, 9, 1, 600.0, participants=None))
+    folder.seconds += 2
+    for site in sites[:4]:
+        folder.count(site, 1)
+    folder.tell(ParticipantSilent("site-0", 2))
+    folder.seconds += 8
+    with folder.log:
+        holds = answers(look_at(folder))[2]
+    assert holds.short == "6 of 12 participants"
+    assert holds.more == (
+        "site-4 works on its version for 10 s, 5.0 times as long as others take; 4 more are slow; "
+        "1 are silent, or were refused"
+    )
+
+
+def test_a_report_that_comes_after_its_update_changes_nothing(tmp_path: Path) -> None:
+    """It would look as if its participant were still at work on what is counted."""
+    folder = Folder(tmp_path)
+    folder.start()
+    folder.open(1)
+    folder.seconds += 2
+    folder.count("cork", 0)
+    folder.tell(ParticipantProgress("cork", 0, "uploading", 0, 0))
+    assert spans(look_at(folder).live, "cork")[-1][0] == "wait"
 
 
 def test_a_run_that_was_killed_is_told_from_one_that_was_stopped(tmp_path: Path) -> None:

@@ -91,6 +91,22 @@ def test_a_look_that_takes_long_is_taken_less_often(
     assert people(screen.news(seen)) == ["emden"]
 
 
+def test_what_somebody_did_is_told_as_past_once_the_coordinator_is_gone(
+    screen: Screen, folder: Folder, clock: Clock
+) -> None:
+    """To viewers who looked before, and although no event says that it was killed."""
+    seen = Seen()
+
+    def words() -> str:
+        told = json.loads(screen.news(seen) or "{}")["people"]
+        return next(str(each["words"]) for each in told if each["name"] == "cork")
+
+    with folder.log:
+        assert words().startswith("trains on version 2")
+    clock.seconds += LOOK_SECONDS
+    assert words().startswith("trained on version 2")
+
+
 @pytest.mark.parametrize(
     ("value", "median"), [(1.0, 3.0), (3.0, 2.0), (None, 2.5), (4.0, 2.0), (2.0, 3.0)]
 )
