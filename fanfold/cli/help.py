@@ -128,6 +128,7 @@ EXAMPLES = {
     "replay": (
         "fanfold replay --out runs/first",
         "fanfold replay --out runs/scans --partition-of charite=0 --partition-of uke=1",
+        "fanfold replay --out runs/scans --data scans/charite --data scans/uke",
     ),
     "report": (
         "fanfold report runs/first",

@@ -7,10 +7,10 @@ from typing import Any
 
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.learning.placement import place, sharers
-from fanfold.local.data_folders import COORDINATOR
 from fanfold.local.flags import flags_of
 from fanfold.local.keepers import keepers_folder
 from fanfold.local.settings import LocalSettings
+from fanfold.participant.data_folders import COORDINATOR
 from fanfold.participant.settings import ExamplePrivacySettings
 
 

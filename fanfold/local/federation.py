@@ -14,13 +14,13 @@ from fanfold.learning import accelerators, local_device, local_optimizer
 from fanfold.local.broker_node import BrokerNode
 from fanfold.local.child_process import ChildProcess, ProcessEnded
 from fanfold.local.commands import coordinator_command, participant_command
-from fanfold.local.data_folders import COORDINATOR
 from fanfold.local.keepers import keeper_commands, with_keepers
 from fanfold.local.parent_watch import VARIABLE as END_WITH_PARENT
 from fanfold.local.settings import LocalSettings
 from fanfold.page.serving import served
 from fanfold.page.settings import PageSettings
 from fanfold.participant.assembly import build_task
+from fanfold.participant.data_folders import COORDINATOR
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.errors import FederationFailedError, InvalidInputError, StoppedError
 from fanfold.schemas.events.commands import (

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from fanfold.local.commands import keys_of
-from fanfold.local.data_folders import COORDINATOR
 from fanfold.local.settings import LocalSettings
+from fanfold.participant.data_folders import COORDINATOR
 from fanfold.sealing.audit_trail import AuditTrail
 from fanfold.sealing.identity import PRIVATE_FILE, Identity
 from fanfold.sealing.roster import changing

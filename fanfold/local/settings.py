@@ -6,7 +6,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from fanfold.coordinator.settings import HostedRoundSettings
-from fanfold.local.data_folders import participants_of
+from fanfold.participant.data_folders import participants_of, share_of
 from fanfold.participant.settings import ExamplePrivacySettings
 from fanfold.schemas.client_settings import Positive
 from fanfold.schemas.errors import InvalidInputError
@@ -83,14 +83,9 @@ class LocalSettings(HostedRoundSettings, ExamplePrivacySettings):
 
     def share_of(self, index: int) -> dict[str, Any]:
         """Return the settings of `ParticipantSettings` that say which data a participant has."""
-        if self._has_own_folders:
-            return {"data": self.data[index]}
-        return {
-            "data": self.data[0] if self.data else None,
-            "partition": self.partition,
-            "partition_index": index,
-            "num_partitions": self.participants,
-        }
+        return share_of(
+            index, self.data, partition=self.partition, num_partitions=self.participants
+        )
 
     @property
     def _has_own_folders(self) -> bool:

@@ -9,8 +9,7 @@ Not so with private tensors or top-k (their state is part of the input), nor wit
 nor on a GPU without deterministic algorithms: such a run is refused or does not agree.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from fanfold.coordinator.settings import RoundSettings
 from fanfold.learning import load_task
 from fanfold.participant.fixed_update import fixed_update
 from fanfold.runs.settings import ReplaySettings
+from fanfold.runs.shares import participants_by_data
 from fanfold.schemas.encodings import Encoding
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.commands import Replayed, RoundReplayed
@@ -81,7 +81,7 @@ def replay(settings: ReplaySettings, *, say: Say) -> Replayed:
             "such a run cannot be replayed"
         )
     rules = RoundSettings.model_validate(records[0]["settings"])
-    names = _by_partition(_participants(records), settings)
+    names = participants_by_data(records, settings)
     share = Share(
         rules.task, settings.data, settings.partition, len(names), rules.seed, settings.device
     )
@@ -252,34 +252,6 @@ def _recorded(folder: Path) -> tuple[int, dict[str, Tensor], Committed]:
     }
     document = checkpoint.document
     return document["run"]["version"], tensors, committed_in(document)
-
-
-def _participants(records: Iterable[Mapping[str, Any]]) -> set[str]:
-    return {
-        update["participant"]
-        for record in records
-        if record["event"] == "round"
-        for update in record["updates"]
-    }
-
-
-def _by_partition(participants: set[str], settings: ReplaySettings) -> list[str]:
-    """Return the participants by their share of the data: as given, else by the ids' numbers."""
-    told = {
-        name: part for name, _, part in (item.rpartition("=") for item in settings.partition_of)
-    }
-    index: dict[int, str] = {}
-    for name in sorted(participants):
-        digits = told.get(name) or (re.search(r"\d+$", name) or [""])[0]
-        if not digits.isdecimal() or int(digits) in index:
-            raise InvalidInputError(
-                f"which part of the data {name} had is not known; say --partition-of {name}=0"
-            )
-        index[int(digits)] = name
-    count = settings.num_partitions or max(index, default=0) + 1
-    if max(index, default=0) >= count:
-        raise InvalidInputError(f"{index[max(index)]} is not one of {count} partitions")
-    return [index.get(part, f"nobody-{part}") for part in range(count)]
 
 
 def _received(encoded: Encoded) -> Decoded:

@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from fanfold.participant.data_folders import participants_of
 from fanfold.schemas.errors import InvalidInputError
 
 TableName = Literal["rounds", "updates"]
@@ -29,13 +30,29 @@ class ReplaySettings(BaseModel):
         description="Which share a participant had, such as alice=0; repeatable. By default the "
         "number at the end of its id.",
     )
-    data: Path | None = Field(None, description="Folder of the data, given to the task.")
+    data: tuple[Path, ...] = Field(
+        (),
+        description="Folder of the data, given to the task. Repeatable, as for `fanfold local`: "
+        "then each is that of the participant which is named after it.",
+    )
     device: str | None = Field(
         None, description="Device to train on; the local accelerator by default."
     )
     log_format: Literal["text", "json"] = Field(
         "text", description="Format of log lines: text for people, json for programs."
     )
+
+    @model_validator(mode="after")
+    def _folders_or_shares(self) -> Self:
+        if len(self.data) > 1:
+            shares = self.model_fields_set & {"partition", "num_partitions", "partition_of"}
+            if shares:
+                names = " and ".join(f"--{name.replace('_', '-')}" for name in sorted(shares))
+                raise InvalidInputError(
+                    f"with several --data each participant has its own folder; leave {names} out"
+                )
+            participants_of(self.data)
+        return self
 
 
 class ExportSettings(BaseModel):

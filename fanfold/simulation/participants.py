@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fanfold.learning import TaskError, local_device
 from fanfold.participant.assembly import build_task
+from fanfold.participant.data_folders import share_of
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.participant.trainer import TrainedUpdate, Trainer
 from fanfold.schemas.messages import TrainingPlan
@@ -16,14 +18,29 @@ from fanfold.schemas.messages import TrainingPlan
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The task, and how its data is divided among the participants."""
+    """The task, and how its data is divided among the participants.
+
+    Attributes:
+        task: its name.
+        data: one folder, which is divided, or none; or several, each of which is one participant's.
+        partition: how it is divided; so likewise the number of parts, and the seed.
+    """
 
     task: str
-    data: Path | None
+    data: tuple[Path, ...]
     partition: str
     num_partitions: int
     seed: int
     device: str | None
+
+    def of(self, participant: int) -> dict[str, Any]:
+        """Return the settings of `ParticipantSettings` that say which data a participant has."""
+        return share_of(
+            participant,
+            self.data,
+            partition=self.partition,
+            num_partitions=self.num_partitions,
+        )
 
 
 class Participants:
@@ -78,15 +95,7 @@ class Participants:
         share, name = self._share, self._names[participant]
         task = build_task(
             ParticipantSettings.model_validate(
-                {
-                    "id": name,
-                    "task": share.task,
-                    "data": share.data,
-                    "partition": share.partition,
-                    "partition_index": participant,
-                    "num_partitions": share.num_partitions,
-                    "seed": share.seed,
-                }
+                {"id": name, "task": share.task, "seed": share.seed, **share.of(participant)}
             )
         )
         task.execution = replace(

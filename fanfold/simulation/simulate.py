@@ -132,7 +132,7 @@ def simulate(
     )
     share = Share(
         rounds.task,
-        settings.data,
+        () if settings.data is None else (settings.data,),
         settings.partition,
         settings.participants,
         rounds.seed,

@@ -247,7 +247,7 @@ def test_private_tensors_begin_as_in_the_service() -> None:
     """As the run's seed and the participant's name decide."""
     name, seed = "participant-0", 5
     task = f"{__name__}:OwnHead"
-    share = Share(task, None, "iid", 2, seed, "cpu")
+    share = Share(task, (), "iid", 2, seed, "cpu")
     simulated_ones = Participants([name], share, lambda: False)._trainer(0).private_tensors
     real_ones = Trainer(OwnHead(num_partitions=2), name, seed=seed).private_tensors
     assert real_ones.keys() == simulated_ones.keys() != set()
@@ -256,7 +256,7 @@ def test_private_tensors_begin_as_in_the_service() -> None:
 
 def test_one_network_for_all_is_refused_where_something_is_private() -> None:
     """It would be everybody's."""
-    share = Share(f"{__name__}:OneForAll", None, "iid", 2, 0, "cpu")
+    share = Share(f"{__name__}:OneForAll", (), "iid", 2, 0, "cpu")
     participants = Participants(["ann", "bob"], share, lambda: False)
     participants.num_examples(0)
     with pytest.raises(TaskError, match="OneForAll gives all participants one and the same"):

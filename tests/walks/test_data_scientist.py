@@ -145,6 +145,14 @@ def test_the_model_is_good(walk: Walk) -> None:
     assert last["metrics"]["auc"] > 0.95
 
 
+def test_the_run_can_be_repeated_from_her_folders(walk: Walk) -> None:
+    """To the same parameters, bit for bit."""
+    (replayed,) = of_name(
+        fanfold(walk.folder, "replay", "--out", "runs/tumours", *FOLDERS), "replayed"
+    )
+    assert replayed["agrees"]
+
+
 def test_it_predicts_in_plain_pytorch(walk: Walk) -> None:
     """Without Fanfold, and as well as the coordinator said."""
     (walk.folder / "predict.py").write_text(PREDICTION)

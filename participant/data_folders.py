@@ -1,8 +1,9 @@
-"""Participants that are named after the folders of their data."""
+"""Which data each of several participants has: a share of one folder, or a folder of its own."""
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from fanfold.schemas.errors import InvalidInputError
 
@@ -35,3 +36,24 @@ def participants_of(folders: Sequence[Path]) -> tuple[str, ...]:
             )
         found[name] = folder
     return tuple(found)
+
+
+def share_of(
+    index: int, data: Sequence[Path], *, partition: str, num_partitions: int
+) -> dict[str, Any]:
+    """Return the settings of `ParticipantSettings` that say which data a participant has.
+
+    Args:
+        index: of the participant.
+        data: one folder, which is divided, or none; or several, one of each participant.
+        partition: how it is divided.
+        num_partitions: into how many shares.
+    """
+    if len(data) > 1:
+        return {"data": data[index]}
+    return {
+        "data": data[0] if data else None,
+        "partition": partition,
+        "partition_index": index,
+        "num_partitions": num_partitions,
+    }

@@ -7,8 +7,8 @@ import pytest
 
 from fanfold.api.reading import read
 from fanfold.local.commands import coordinator_settings, participant_command
-from fanfold.local.data_folders import participants_of
 from fanfold.local.settings import LocalSettings
+from fanfold.participant.data_folders import participants_of
 from fanfold.schemas.errors import InvalidInputError
 
 
