@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
+import structlog
+
 from fanfold.operating.settings import OperatorSettings
 from fanfold.schemas.chunking import Assembly, ChunkHeader, cut
 from fanfold.schemas.errors import (
@@ -37,6 +39,8 @@ from fanfold.transport import (
     connection_tls,
     outgoing,
 )
+
+log = structlog.get_logger()
 
 LIMITS = ReaderLimits(max_bytes=1 << 30)
 """Of an answer: a long history, never a whole model."""
@@ -118,22 +122,40 @@ class OperatorClient:
         request_id = secrets.token_hex(16)
         give_up_at = time.monotonic() + self._settings.answer_seconds
         problem = "the request lies at the broker, and is done once `fanfold serve` is there"
+        absent: RefusedByBrokerError | None = None
         while time.monotonic() < give_up_at:
             try:
                 answer = self._try(make, request_id, give_up_at)
             except _MAY_PASS as error:
-                problem = str(error)
-                self._event_buffer.find(Stop, TRY_SECONDS)
+                problem, absent = str(error), None
+                self._wait()
             except ConnectionClosedError:
                 raise StoppedError("stopped before the answer came") from None
             except RefusedByBrokerError as refusal:
-                raise InvalidInputError(self._in_words(refusal)) from None
+                if refusal.code != NOT_FOUND:
+                    raise InvalidInputError(self._in_words(refusal)) from None
+                if absent is None:
+                    log.warning("waiting for fanfold serve", reason=self._in_words(refusal))
+                absent = refusal
+                self._wait()
             else:
                 if answer is not None:
                     return answer
+                absent = None
+        if absent is not None:
+            raise InvalidInputError(self._in_words(absent))
         raise NoAnswerError(
             f"no answer within {self._settings.answer_seconds:g} s (--answer-seconds): {problem}"
         )
+
+    def _wait(self) -> None:
+        """Wait before the next try.
+
+        Raises:
+            StoppedError: if somebody calls `stop` meanwhile.
+        """
+        if self._event_buffer.find(Stop, TRY_SECONDS) is not None:
+            raise StoppedError("stopped before the answer came")
 
     def _try(
         self, make: Callable[[dict[str, str]], Request], request_id: str, give_up_at: float

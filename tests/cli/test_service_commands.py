@@ -1,5 +1,9 @@
 """What `fanfold submit` and its like refuse before they ask anybody."""
 
+import subprocess
+import sys
+import time
+
 import pytest
 from typer.testing import CliRunner
 
@@ -34,3 +38,19 @@ def test_a_version_that_is_not_named_is_no_version() -> None:
 def test_a_mistake_of_several_options_is_a_sentence_of_its_own() -> None:
     ended = CliRunner().invoke(app, ["participant", "--id=a", "--task=digits", "--allow=digits"])
     assert str(ended.exception) == "--allow replaces --task; leave one of the two out"
+
+
+def test_who_asks_before_there_is_a_service_waits_and_says_so(
+    broker_url: str, federation: str
+) -> None:
+    """And is told what to do when the time is over."""
+    command = [sys.executable, "-m", "fanfold", "runs", f"--broker={broker_url}"]
+    command += [f"--federation={federation}", "--answer-seconds=3"]
+    began = time.monotonic()
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert time.monotonic() - began >= 3
+    nobody = f"no `fanfold serve` has opened the federation {federation!r} on this broker yet"
+    waits, *_, refused = ended.stderr.splitlines()
+    assert "waiting for fanfold serve" in waits
+    assert refused.startswith(f"fanfold: {nobody}; start one, or name another --federation")
