@@ -20,7 +20,7 @@ from fanfold.schemas.events.coordinator import Stopping
 Tone = Literal["good", "bad", "wait", "calm"]
 MOST_NAMED = 3
 TREND = 5
-"""Over so many evaluations a metric is said to rise or fall."""
+"""So many evaluations, at most, are held against as many before them."""
 LEVEL = 0.01
 """A change that is a smaller part of the metric is none."""
 
@@ -229,12 +229,12 @@ def _better(look: Look) -> Answer:
     if len(values) == 1:
         short = f"{name} {values[-1]:.4f}"
         return Answer(question, short, "so far one version is measured", "calm")
-    first = max(0, len(values) - 1 - TREND)
-    before = values[first]
-    change = (values[-1] - before) if rises else (before - values[-1])
-    since = look.data.rounds[metrics[name][first][0]]["version"]
-    sentence = f"{told}; {values[-1] - before:+.4f} since version {since}"
-    if abs(change) < LEVEL * max(abs(before), abs(values[-1])):
+    few = min(TREND, len(values) // 2)  # in the middle, for single versions go up and down
+    before, now = median(values[-2 * few : -few]), median(values[-few:])
+    change = (now - before) if rises else (before - now)
+    since = "since the one before" if few == 1 else f"in the last {few} beside {few} before"
+    sentence = f"{told}; {now - before:+.4f} {since}"
+    if abs(change) < LEVEL * max(abs(before), abs(now)):
         return Answer(question, "It stays level", sentence, "calm")
     if change > 0:
         return Answer(question, "Yes", sentence, "good")

@@ -34,6 +34,9 @@ SENTENCES = {
         "updates are integers in steps of 2^-{bits}: shortened to a length of {clip}, up to "
         "{updates} in a round, weights {weights}"
     ),
+    "participant_joined": "{participant} has joined",
+    "update_refused": "the update of {participant} on version {base_version} is refused: {reason}",
+    "stopping": "the coordinator stops: {reason}",
     "run_finished": "finished after {rounds} rounds, accuracy {accuracy}; the model is in {model}",
     "simulation_finished": (
         "{mode}, seed {seed}: {rounds} rounds, {updates} updates in {simulated_seconds} simulated "
@@ -205,6 +208,8 @@ def _completed(event: Event, text: str, values: Mapping[str, str]) -> str:
 def _values(told: Mapping[str, Any]) -> dict[str, str]:
     """Return the fields as people read them, and whose accuracy it is."""
     values = {name: shown(name, value) for name, value in told.items()}
+    if told.get("participant") is None and told.get("login") is not None:
+        values["participant"] = f"the login {values['login']}"
     if told.get("measured_by") == "participants" and told["accuracy"] is not None:
         values["accuracy"] += " (participants' mean)"
     return values

@@ -79,8 +79,8 @@ def test_the_four_answers_of_a_round_that_is_held_up(tmp_path: Path) -> None:
         "bergen (refused: norm 9 is above --max-update-norm 5); dresden (silent since round 3)"
     )
     assert (better.short, better.tone) == ("Yes", "good")
-    assert (
-        better.more == "accuracy 0.6000, the best is 0.6000 of version 2; +0.1000 since version 1"
+    assert better.more == (
+        "accuracy 0.6000, the best is 0.6000 of version 2; +0.1000 since the one before"
     )
 
 
@@ -119,6 +119,24 @@ def test_a_report_that_comes_after_its_update_changes_nothing(tmp_path: Path) ->
     folder.count("cork", 0)
     folder.tell(ParticipantProgress("cork", 0, "uploading", 0, 0))
     assert spans(look_at(folder).live, "cork")[-1][0] == "wait"
+
+
+@pytest.mark.parametrize(
+    ("values", "short"),
+    [
+        ([0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.93, 0.94, 0.95], "Yes"),
+        ([*[0.96, 0.97, 0.965, 0.97, 0.975], *[0.97, 0.96, 0.967, 0.972, 0.95]], "It stays level"),
+        ([0.9, 0.9, 0.9, 0.9, 0.9, 0.8, 0.8, 0.8, 0.8, 0.9], "No, worse"),
+    ],
+)
+def test_one_version_that_is_worse_is_no_trend(
+    values: list[float], short: str, tmp_path: Path
+) -> None:
+    folder = Folder(tmp_path)
+    folder.start()
+    for number, value in enumerate(values, 1):
+        folder.close(number, "cork", accuracy=value)
+    assert answers(look_at(folder))[3].short == short
 
 
 def test_a_run_that_was_killed_is_told_from_one_that_was_stopped(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_stream_begins_with_everything_and_goes_on_with_what_changes(
     assert not second["is_new"]
     assert [each["name"] for each in second["people"]] == ["emden"]
     assert second["spans"].keys() == {"emden"}
-    assert [each[2] for each in second["notes"]] == ["participant joined: participant emden"]
+    assert [each[2] for each in second["notes"]] == ["emden has joined"]
 
 
 def test_what_participants_say_of_themselves_is_text(page: httpx.Client, runs: Path) -> None:

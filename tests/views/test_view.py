@@ -274,4 +274,4 @@ def test_an_event_that_was_told_elsewhere_keeps_its_time(
     """Such as one of the coordinator, which `fanfold local` passes on."""
     with LinesView(at_noon) as shown:
         shown.say(Stopping("test", time=datetime(2026, 3, 1, tzinfo=UTC)))
-    assert capsys.readouterr().out == "2026-03-01T00:00:00.000Z stopping: reason test\n"
+    assert capsys.readouterr().out == "2026-03-01T00:00:00.000Z the coordinator stops: test\n"

@@ -82,13 +82,14 @@ export class Lanes {
       const [top, height] = SHAPES[phase];
       const wide = Math.max(1, right - left - (right - left > 4 ? 1 : 0));
       const behind = Math.max(0, typeof result === 'number' ? result : this.version - version);
-      pen.fillStyle = phase === 'w' ? colors.wait : colors.stale[Math.min(4, behind)];
+      const isIdle = phase === 'w' || (result === null && until !== null);  // nothing came of it
+      pen.fillStyle = isIdle ? colors.wait : colors.stale[Math.min(4, behind)];
       if (result === 'refused') {
         pen.strokeStyle = colors.bad;
         pen.lineWidth = 2;
         pen.strokeRect(left + 1, top + 1, Math.max(1, wide - 2), height - 2);
       } else {
-        pen.globalAlpha = phase !== 'w' && result === null ? 0.6 : 1;  // it goes on
+        pen.globalAlpha = !isIdle && result === null ? 0.6 : 1;  // it goes on
         pen.fillRect(left, top, wide, height);
         pen.globalAlpha = 1;
       }
