@@ -202,7 +202,7 @@ def assemble(
         channel=channel, store=store, deliver=deliver, versions=versions, border=border
     )
     queues = FederationQueues(
-        state.presence,
+        state,
         channel=channel,
         publisher=publisher,
         version_bytes=version_bytes,

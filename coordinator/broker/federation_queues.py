@@ -6,7 +6,7 @@ import structlog
 
 from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.broker.publisher import Publisher
-from fanfold.coordinator.rounds.presence import Presence
+from fanfold.coordinator.rounds.federation_state import FederationState
 from fanfold.schemas.errors import QueueDownError, TransportError
 
 WINDOW_VERSIONS = 64
@@ -32,7 +32,7 @@ class FederationQueues:
 
     def __init__(
         self,
-        presence: Presence,
+        state: FederationState,
         *,
         channel: CoordinatorChannel,
         publisher: Publisher,
@@ -42,13 +42,13 @@ class FederationQueues:
         """Say nothing to the broker yet.
 
         Args:
-            presence: who is there.
+            state: says who is there, and whose answers count.
             channel: declares what is asked for.
             publisher: sends the version to newcomers.
             version_bytes: what a participant's queue has room for: more with a longer roster.
             window: how many chunks of updates may be unacknowledged.
         """
-        self._presence = presence
+        self._state = state
         self._channel = channel
         self._publisher = publisher
         self._version_bytes = version_bytes
@@ -69,7 +69,7 @@ class FederationQueues:
             TransportError: if it was broken off.
         """
         self._channel.open(window=self._window)
-        participants = sorted(self._presence.names | self._channel.participants.known)
+        participants = sorted(self._state.presence.names | self._channel.participants.known)
         for begin in range(0, len(participants), MOST_TOGETHER):
             if not self._admit_together(participants[begin : begin + MOST_TOGETHER]):
                 break
@@ -102,18 +102,20 @@ class FederationQueues:
     def welcome(self, participant: str) -> bool:
         """Give a queue to who says hello; False if it lies on a broker node that is down.
 
-        A queue that nothing can be in gets the current version, if its owner is to have it.
+        A queue that nothing can be in gets the current version, if its owner is to have it and
+        has not answered it: who has waits for the next one.
 
         Raises:
             TransportError: if it was broken off.
         """
-        if is_empty := self._admit(participant):
+        is_empty = self._admit(participant)
+        if is_empty and not self._state.counts_an_answer_of(participant):
             self._publisher.send_to_newcomer(participant)
         return is_empty is not None
 
     def forget_the_gone(self) -> None:
         """Who is no longer present is seen to again when it says hello."""
-        self._channel.participants.forget_all_but(self._presence.names)
+        self._channel.participants.forget_all_but(self._state.presence.names)
 
     def _admit_together(self, participants: Sequence[str]) -> bool:
         """Admit many, one by one where that is needed; False if one is out of reach."""

@@ -43,6 +43,13 @@ class FederationState:
         """Return who is present, and was refused in this round."""
         return frozenset(opened.refused.keys() & self.presence.names)
 
+    def counts_an_answer_of(self, participant: str) -> bool:
+        """Whether the open round counts an update of a participant on the current version."""
+        opened = self.round
+        if opened is None or participant in opened.refused:
+            return False
+        return participant in opened.answered
+
     def owing(self, opened: OpenRound) -> set[str]:
         """Return which members have not answered."""
         return set(self.members - opened.answered)

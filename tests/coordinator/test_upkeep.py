@@ -40,6 +40,49 @@ def test_nobody_is_reminded_where_the_quorum_is_there(broker: FakeBroker) -> Non
     assert broker.all("waiting")[1:] == []
 
 
+def test_each_version_is_sent_once_whoever_comes_back(broker: FakeBroker) -> None:
+    """Ten rounds are ten versions: who answered one has it, and who trains on one holds it."""
+    sent: list[str] = []
+    broker.hello("ann", "bob", "cid")
+
+    def begin(version: int) -> None:
+        sent.append(f"{version} to all")
+        broker.update("ann", version)
+        broker.hello("ann", instance=f"after-{version}")  # in the same instant: not its turn yet
+        progress(broker, "bob", "training", version)
+        broker.hello("bob", consuming=True)
+        broker.clock.now += 100
+        broker.hello("ann", instance=f"later-than-{version}")
+        broker.update("bob", version)
+        broker.update("cid", version)
+
+    broker.on_version = begin
+    broker.on_resent = lambda participant, version: sent.append(f"{version} to {participant}")
+    assert broker.run(rounds=10, min_participants=3, deadline_seconds=1000).is_finished
+    assert sent == [f"{version} to all" for version in range(10)]
+    assert [each["updates"] for each in broker.all("round_closed")] == [3] * 10
+
+
+def test_who_was_refused_and_comes_back_is_sent_the_version_again(broker: FakeBroker) -> None:
+    """Its queue is empty, and nothing of it counts."""
+    resent: list[str] = []
+    broker.hello("ann", "bob")
+
+    def begin(version: int) -> None:
+        broker.update("ann", version, value=float("nan"))
+        broker.clock.now += 100
+        broker.hello("ann", instance="mended")
+        broker.update("bob", version)
+
+    def answer(participant: str, version: int) -> None:
+        resent.append(participant)
+        broker.update(participant, version)
+
+    broker.on_version, broker.on_resent = begin, answer
+    assert broker.run(rounds=1, min_participants=2, quorum=2, deadline_seconds=1000).is_finished
+    assert resent == ["ann"]
+
+
 def test_reminders_go_to_members_who_do_not_say_that_they_work_on_it(broker: FakeBroker) -> None:
     """Who trains it holds it, who left is nobody to remind, and who answered owes nothing."""
     resent: list[str] = []
