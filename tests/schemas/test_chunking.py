@@ -2,7 +2,9 @@
 
 import mmap
 import random
+import threading
 import tracemalloc
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,15 @@ from fuzz_target import GLOBAL_PARAMETERS, UPDATE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanfold.schemas.chunking import Assembly, Chunk, ChunkHeader, MemoryBuffer, cut
+from fanfold.schemas import chunking
+from fanfold.schemas.chunking import (
+    HASHED_ALONE_BYTES,
+    Assembly,
+    Chunk,
+    ChunkHeader,
+    MemoryBuffer,
+    cut,
+)
 from fanfold.schemas.errors import InvalidInputError, MalformedMessageError
 from fanfold.schemas.message_codec import Encoded, ReaderLimits, TensorBytes, encode
 
@@ -188,3 +198,23 @@ def resident_bytes() -> int:
     """Return what this process has in memory, itself and torch included."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * mmap.PAGESIZE
+
+
+@pytest.mark.parametrize("cores", [1, 4])
+def test_a_large_message_is_hashed_on_every_core_to_the_same_digests(
+    cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each chunk by one thread; with one core there are no others."""
+    threads: set[str] = set()
+
+    def digest(body: bytes | memoryview) -> bytes:
+        threads.add(threading.current_thread().name.rpartition("_")[0])
+        return sha256(body).digest()
+
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    monkeypatch.setitem(vars(chunking), "_digest", digest)
+    chunks = cut(message(HASHED_ALONE_BYTES), chunk_bytes=1 << 20)
+    assert [each.header.chunk_digest for each in chunks] == [
+        sha256(each.body).digest() for each in chunks
+    ]
+    assert threads == ({"hashing"} if cores > 1 else {""})
