@@ -177,14 +177,17 @@ class Answering:
         rules, place = self._rules, self._rules.place
         seeds = []
         for member in wanted.members:
-            held = mask_seeds.open_seeds(
-                member,
-                rules.identity,
-                place,
-                len(rules.keepers),
-                run=wanted.run,
-                words=wanted.words,
-            )
+            try:
+                held = mask_seeds.open_seeds(
+                    member,
+                    rules.identity,
+                    place,
+                    len(rules.keepers),
+                    run=wanted.run,
+                    words=wanted.words,
+                )
+            except SeedsError as error:
+                raise SeedsError(f"{member.participant}: {error}") from None
             seeds += [held[seed] for seed in wanted.seeds]
         return seeds
 

@@ -1,6 +1,7 @@
 """Learns the sum of the masks of a round from the keepers, and takes it from the sum of updates."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +34,7 @@ AGAIN_SECONDS = 15.0
 TELL_SECONDS = 5.0
 """So long after it was asked, a keeper that says nothing is told of."""
 MOST_ANSWERS = 6
-"""Unfinished answers that are kept in memory: two of each keeper."""
+"""Unfinished answers that are kept in memory; whoever began the most loses one for the next."""
 KINDS = (SetApproved.KIND, Masks.KIND, MasksRefused.KIND)
 
 log = structlog.get_logger()
@@ -77,7 +78,10 @@ class Unmasking:
         self._publisher = publisher
         self._say = say
         self._open: OpenSet | None = None
-        self._assemblies: dict[str, Assembly] = {}
+        self._assemblies: dict[tuple[str, str], Assembly] = {}
+        """By the login of the sender, which the broker checks, and the digest of the message."""
+        self._logins: dict[int, str] = {}
+        """From which each keeper was heard: what comes from another one is no sign of life."""
         self._tell_at = math.inf
 
     @property
@@ -148,7 +152,7 @@ class Unmasking:
         try:
             decoded = self._assembled(self._open, delivery, now)
             if decoded is not None:
-                self._take_answer(self._open, decoded)
+                self._take_answer(self._open, decoded, delivery.user_id or "")
         except MalformedMessageError as error:
             log.warning("no answer of a keeper", reason=str(error), sender=delivery.user_id)
 
@@ -178,20 +182,27 @@ class Unmasking:
         )
         if (header.labels.run, header.labels.version) != (self._run.run_id, self._run.version):
             return None
-        digest = header.whole.digest
-        if digest not in self._assemblies:
+        login = delivery.user_id or ""
+        name = (login, header.whole.digest)
+        if name not in self._assemblies:
             while len(self._assemblies) >= MOST_ANSWERS:
-                del self._assemblies[next(iter(self._assemblies))]
-            self._assemblies[digest] = Assembly(header, limits)
-        assembly = self._assemblies[digest]
-        is_whole = assembly.add(header, delivery.body)
+                self._drop_one()
+            self._assemblies[name] = Assembly(header, limits)
+        is_whole = self._assemblies[name].add(header, delivery.body)
         for keeper in range(len(self._rule.keepers)):
-            open_set.asked.heard(keeper, now)
+            if self._logins.get(keeper, login) == login:
+                open_set.asked.heard(keeper, now)
         if not is_whole:
             return None
-        return self._assemblies.pop(digest).decode()
+        return self._assemblies.pop(name).decode()
 
-    def _take_answer(self, open_set: OpenSet, decoded: Decoded) -> None:
+    def _drop_one(self) -> None:
+        """Forget the oldest unfinished answer of whoever began the most: a flood drops its own."""
+        started = Counter(login for login, _ in self._assemblies)
+        most = max(started, key=started.__getitem__)
+        del self._assemblies[next(name for name in self._assemblies if name[0] == most)]
+
+    def _take_answer(self, open_set: OpenSet, decoded: Decoded, login: str) -> None:
         answer, asked = decoded.message, open_set.asked
         assert isinstance(answer, SetApproved | Masks | MasksRefused)  # of these kinds
         run = self._run.run_id
@@ -199,16 +210,16 @@ class Unmasking:
             return
         match answer:
             case SetApproved():
-                self._check(answer, mask_seeds.approval(run, open_set.digest))
+                self._check(answer, mask_seeds.approval(run, open_set.digest), login)
                 asked.approved(Approval(keeper=answer.keeper, signature=answer.signature))
             case MasksRefused():
-                self._check(answer, mask_seeds.refusal(run, open_set.digest, answer.reason))
+                self._check(answer, mask_seeds.refusal(run, open_set.digest, answer.reason), login)
                 log.warning("a keeper refuses", keeper=answer.keeper, reason=answer.reason)
                 asked.refused(answer.keeper, answer.reason)
             case Masks():
-                self._take_masks(open_set, answer, decoded)
+                self._take_masks(open_set, answer, decoded, login)
 
-    def _take_masks(self, open_set: OpenSet, answer: Masks, decoded: Decoded) -> None:
+    def _take_masks(self, open_set: OpenSet, answer: Masks, decoded: Decoded, login: str) -> None:
         masks = open_set.masks
         tensors = decode_tensors(decoded)
         form = [(entry.name, entry.dtype, entry.shape) for entry in decoded.entries]
@@ -217,14 +228,17 @@ class Unmasking:
         words = words_of(tensors["masks"].contiguous())
         digest = mask_seeds.digest_of(words)
         statement = mask_seeds.answer(self._run.run_id, open_set.digest, answer.seeds, digest)
-        self._check(answer, statement)
+        self._check(answer, statement, login)
         if open_set.asked.told(answer.keeper, tuple(answer.seeds)):
             np.add(masks, words, out=masks)
 
-    def _check(self, answer: SetApproved | Masks | MasksRefused, statement: bytes) -> None:
+    def _check(
+        self, answer: SetApproved | Masks | MasksRefused, statement: bytes, login: str
+    ) -> None:
         keeper = self._rule.keepers[answer.keeper]
         if not keeper.has_signed(statement, bytes.fromhex(answer.signature)):
             raise MalformedMessageError(f"an answer that keeper {keeper.name} has not signed")
+        self._logins[answer.keeper] = login
 
     def _give_up(self, asked: KeepersAsked) -> None:
         number = self._run.version + 1

@@ -21,6 +21,7 @@ from fanfold.participant.assembly import serve as serve_participant
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.events.event import Event
 from fanfold.views.wall_clock import utc_now
+from tests.federation.masked_federation import Make, Masked
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 90
@@ -100,9 +101,8 @@ class LiveFederation:
             "num_partitions": num,
             "progress_seconds": 0.2,
         }
-        return self.start(
-            serve_participant, ParticipantSettings(**(self._common | given | options))
-        )
+        settings = ParticipantSettings(**(self._common | given | options))
+        return self.start(partial(serve_participant, wall_clock=utc_now), settings)
 
     def process(self, command: str, task: str, *flags: str, **environment: str) -> "Process":
         everything = [
@@ -180,3 +180,9 @@ def live(broker_url: str, federation: str, tmp_path: Path) -> Iterator[LiveFeder
             yield live
         finally:
             live.close()
+
+
+@pytest.fixture
+def masked(live: LiveFederation, tmp_path: Path) -> Make:
+    """A function that returns a federation with so many keepers."""
+    return lambda num_keepers: Masked(live, tmp_path / "keys", num_keepers)

@@ -1,9 +1,6 @@
 """Facts about masked runs over the broker: what is computed, who is waited for, who is refused."""
 
 import json
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,72 +8,13 @@ import pytest
 from fanfold.coordinator.persistence.history import read_history
 from fanfold.coordinator.unmasking import unmasking
 from fanfold.coordinator.unmasking.unmasking import KeepersRefusedError
-from fanfold.keeper.assembly import serve as serve_keeper
-from fanfold.keeper.settings import KeeperSettings
 from fanfold.participant import masking
-from fanfold.runs.replay import replay
-from fanfold.runs.settings import ReplaySettings
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.sealing.identity import PRIVATE_FILE, PUBLIC_FILE, Identity
 from fanfold.sealing.mask_seeds import seal_seeds
-from fanfold.sealing.roster import changing
-from fanfold.views.wall_clock import utc_now
+from tests.federation.masked_federation import Make
 
 PATIENCE_SECONDS = 90
-
-
-class Masked:
-    """A live federation with keys for two participants and some keepers."""
-
-    def __init__(self, live: Any, folder: Path, num_keepers: int) -> None:
-        self.live, self.folder = live, folder
-        self.keepers = [folder / f"keeper-{place}" for place in range(num_keepers)]
-        self.masks = tuple(each / PUBLIC_FILE for each in self.keepers)
-        for each in self.keepers:
-            Identity.generate().write(each)
-        for index in range(2):
-            identity = Identity.generate()
-            identity.write(folder / f"p{index}")
-            with changing(folder / "roster") as held:
-                held[0] = held[0].enroll(f"p{index}", identity.public)
-
-    def coordinator(self, **options: Any) -> Any:
-        given = {"rounds": 3, "min_participants": 2, "encoding": "fixed", "masks": self.masks}
-        return self.live.coordinator("Tiny", **(given | options))
-
-    def participants(self, **options: Any) -> list[Any]:
-        return [
-            self.live.participant(
-                "Tiny", index, 2, masks=self.masks, mask_identity=self.folder / f"p{index}"
-            )
-            for index in range(2)
-        ]
-
-    def keeper(self, place: int = 0, **options: Any) -> Any:
-        settings = KeeperSettings(
-            federation=self.live.name,
-            broker=(self.live.url,),
-            identity=self.keepers[place],
-            roster=self.folder / "roster",
-            state_dir=self.keepers[place] / "state",
-            peer=tuple(each for each in self.masks if each.parent != self.keepers[place]),
-            reconnect_seconds=0.5,
-            **options,
-        )
-        return self.live.start(partial(serve_keeper, wall_clock=utc_now), settings)
-
-    def replayed(self) -> Any:
-        settings = ReplaySettings(out=self.live.out, num_partitions=2)
-        return replay(settings, say=lambda _event: None)
-
-
-Make = Callable[[int], Masked]
-
-
-@pytest.fixture
-def masked(live: Any, tmp_path: Path) -> Make:
-    """A function that returns a federation with so many keepers."""
-    return lambda num_keepers: Masked(live, tmp_path / "keys", num_keepers)
 
 
 @pytest.mark.parametrize(("mode", "num_keepers"), [("sync", 1), ("buffered", 3)])

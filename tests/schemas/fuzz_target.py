@@ -4,7 +4,14 @@ import torch
 
 from fanfold.schemas.chunking import Assembly, ChunkHeader, cut
 from fanfold.schemas.errors import MalformedMessageError
-from fanfold.schemas.keeper_messages import Approval, Masks, MasksRefused, MasksWanted, Member
+from fanfold.schemas.keeper_messages import (
+    Approval,
+    Masks,
+    MasksRefused,
+    MasksWanted,
+    Member,
+    SetApproved,
+)
 from fanfold.schemas.message_codec import Encoded, ReaderLimits, TensorBytes, decode, encode
 from fanfold.schemas.message_kinds import MESSAGES
 from fanfold.schemas.messages import GlobalParameters, Hello, MaskSeeds, TrainingPlan, Update
@@ -98,6 +105,7 @@ def corpus() -> list[bytes]:
         joined(encode_tensors(UPDATE.model_copy(update={"seeds": SEEDS}), {})),
         joined(encode(WANTED)),
         joined(encode(MasksRefused(**_SAID, reason="no"))),
+        joined(encode(SetApproved(**_SAID))),
         joined(
             encode_tensors(
                 Masks(**_SAID, seeds=[0], sha256="0" * 64),
