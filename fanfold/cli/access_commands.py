@@ -22,7 +22,8 @@ from fanfold.cli.management_options import (
     management_of,
 )
 from fanfold.schemas.errors import InvalidInputError
-from fanfold.schemas.names import FederationNames
+from fanfold.schemas.names import FederationNames, check_identifier
+from fanfold.transport import client_context
 
 if TYPE_CHECKING:
     from fanfold.access.credentials import Credentials, Role
@@ -114,12 +115,14 @@ def enroll(
             f"{participant} is on the roster; --management would make a broker login, too\n"
         )
         return
-    owner = participant or _login(role, keeper_name)
+    owner = check_identifier("the id", participant or _login(role, keeper_name))
+    names = FederationNames(federation)
+    client_context(certificate=certificate, key=key)  # they open the broker, if they open at all
     api = management_of(management, ca_file, insecure_http=insecure_http)
     place = vhost_of(api, broker or (), vhost)
     enrolment = Enrolment(
         api,
-        FederationNames(federation),
+        names,
         vhost=place,
         brokers=[with_vhost(url, place) for url in broker or ()],
         ca_file=ca_file,

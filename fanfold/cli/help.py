@@ -7,17 +7,18 @@ from pydantic import BaseModel
 from fanfold.cli.given_once import GivenOnceCommand
 
 WHO, FILES, BROKER, PRIVACY = "What and who", "Files and reports", "Broker", "Privacy"
-AGGREGATION, EVALUATION = "Aggregation", "Evaluation and the end"
+ROUNDS, AGGREGATION, EVALUATION = "Rounds", "Aggregation", "Evaluation and the end"
 REST = "Options"
-ORDER = (WHO, "Rounds", AGGREGATION, EVALUATION, "Training", "Speed", FILES, BROKER, PRIVACY, REST)
+ORDER = (WHO, ROUNDS, AGGREGATION, EVALUATION, "Training", "Speed", FILES, BROKER, PRIVACY, REST)
 
 _BY_SETTINGS = {
     "TrainingSettings": "Training",
-    "RoundSettings": "Rounds",
+    "RoundSettings": ROUNDS,
     "SpeedSettings": "Speed",
 }
 _NAMES = {
     WHO: ("task", "seed", "seeds", "compare", "partition", "partition_index", "mode"),
+    ROUNDS: ("when_all_refused",),
     AGGREGATION: (
         *("max_staleness", "staleness", "server_optimizer", "aggregator", "buckets", "mixing"),
         *("normalize_steps", "max_update_norm", "max_buffer_norm", "max_examples", "clip"),
@@ -25,7 +26,7 @@ _NAMES = {
     EVALUATION: ("metric", "patience", "until", "until_accuracy", "evaluate_every"),
     FILES: (
         *("out", "resume", "accept_lost_history", "initial", "commit_seconds", "commit_updates"),
-        "state_dir",
+        *("state_dir", "restored"),
         *("metrics_port", "tensorboard", "track", "log_format", "plot", "page", "page_port"),
     ),
     BROKER: (

@@ -29,7 +29,9 @@ def add_to(app: typer.Typer) -> None:
 
 @options_of(ExportSettings)
 def export(
-    run: Annotated[Path, typer.Argument(help="Folder that a run or simulation had as --out.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder that a run or simulation had as --out.")
+    ],
     *,
     json: Json = False,
     **options: Any,
@@ -48,7 +50,9 @@ def export(
 
 @options_of(ReportSettings)
 def report(
-    run: Annotated[Path, typer.Argument(help="Folder that a run had as --out; it may go on.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder that a run had as --out; it may go on.")
+    ],
     *,
     json: Json = False,
     **options: Any,
@@ -64,7 +68,10 @@ def report(
 @options_of(PageSettings)
 def page(
     folder: Annotated[
-        Path, typer.Argument(help="Folder that a run had as --out, or that holds several of them.")
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Folder that a run had as --out, or that holds several of them."
+        ),
     ],
     *,
     json: Json = False,
@@ -80,7 +87,9 @@ def page(
 
 
 def page_user(
-    name: Annotated[str, typer.Argument(help="Under which somebody logs in at the page.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Under which somebody logs in at the page.")
+    ],
     *,
     users: Annotated[Path, typer.Option(help="File of the page's users; made if need be.")],
     role: Annotated[

@@ -68,6 +68,54 @@ def test_a_coordinators_mistakes_end_with_two(
     assert sentence in message
 
 
+API = ("--management", "http://admin:hush@127.0.0.1:1")
+WRONG = [
+    (("enroll", *API), "name the participant: fanfold enroll ID"),
+    (("enroll", "St. Anna", *API), "the id 'St. Anna' must be 1 to 64 letters, digits, '_' or '-'"),
+    (("enroll", "anna", *API, "--federation", "a b"), "the federation 'a b' must be 1 to 64"),
+    (("enroll", "anna", "--management", "here"), "must look like http://login:password@host:15672"),
+    (("enroll", "anna", *API, "--certificate", "no.pem"), "--certificate no.pem cannot be used"),
+    (("enroll", "anna", *API, "--key", "no.pem"), "--key has no use without --certificate"),
+    (("enroll", "anna", *API), "there is no management API at http://127.0.0.1:1"),
+    (("enroll", "anna", "--coordinator", "--operator", *API), "enrol one at a time"),
+    (
+        ("coordinator", TASK, NOWHERE, "--out=empty", "--restored"),
+        "--out empty holds no checkpoint",
+    ),
+    (("coordinator", TASK, NOWHERE, "--restored", "--fresh"), "leave one of them out"),
+    (("coordinator", TASK, NOWHERE, "--out=file", "--restored"), "cannot be written to"),
+    (("report", "nowhere"), "nowhere holds no history.jsonl; name the folder that a run was given"),
+    (("report", "empty"), "empty holds no history.jsonl"),
+    (("report",), "Missing argument 'RUN'"),
+    (("local", "--data=a", "--data=b/a"), "--data a and --data b/a would both be the participant"),
+    (("local", "--data=a", "--data=nowhere"), "--data nowhere is not a folder"),
+    (("local", "--data=a", "--data=b", "--participants=3"), "leave --participants out"),
+    (("local", "--data=a", "--data=b", "--partition=iid"), "leave --partition out"),
+    (("replay", "--data=a", "--data=b", "--partition=iid"), "leave --partition out"),
+    (("replay", "--out=empty"), "empty holds no checkpoint of a run"),
+]
+
+
+@pytest.mark.parametrize(("words", "sentence"), WRONG, ids=[" ".join(words) for words, _ in WRONG])
+def test_a_wrong_use_ends_with_two_and_one_sentence(
+    fanfold: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    sentence: str,
+) -> None:
+    """Nothing is made by it, and a password is not repeated."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b/a", "empty"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "file").write_text("in the way")
+    code, message = fanfold(*words)
+    assert code == 2
+    assert sentence in message
+    assert "hush" not in message
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "empty", "file"}
+
+
 DP_SGD = ["--dp-sgd-clip=1", "--dp-sgd-noise=1"]
 
 
