@@ -161,7 +161,7 @@ def round_seconds(data: RunData) -> float | None:
 def _holds_up(look: Look) -> Answer:
     question = "Who holds it up?"
     if not look.is_alive:
-        troubled = [each for each in look.live.people.values() if each.trouble]
+        troubled = [each for name, each in look.live.people.items() if _is_gone(look.live, name)]
         more = _named([f"{each.name} ({each.trouble})" for each in troubled])
         return Answer(question, "Nobody", more or "nothing is under way", "calm")
     gone = [name for name in look.live.people if _is_gone(look.live, name)]
