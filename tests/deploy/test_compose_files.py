@@ -25,15 +25,23 @@ from fanfold.serving.settings import ServeSettings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
+PUBLIC = ["compose.yaml", "compose.tls.yaml", "compose.public.yaml"]
 VARIANTS = {
     "compose.yaml": ["compose.yaml"],
     "compose.cluster.yaml": ["compose.yaml", "compose.cluster.yaml"],
     "compose.gpu.yaml": ["compose.yaml", "compose.gpu.yaml"],
     "compose.service.yaml": ["compose.yaml", "compose.service.yaml"],
     "compose.tls.yaml": ["compose.yaml", "compose.tls.yaml"],
-    "compose.public.yaml": ["compose.yaml", "compose.tls.yaml", "compose.public.yaml"],
+    "compose.public.yaml": PUBLIC,
     "compose.private.yaml": ["compose.private.yaml"],
     "compose.sealed.yaml": ["compose.private.yaml", "compose.sealed.yaml"],
+    "compose.masked.yaml": ["compose.private.yaml", "compose.sealed.yaml", "compose.masked.yaml"],
+    "compose.sealed-coordinator.yaml": [*PUBLIC, "compose.sealed-coordinator.yaml"],
+    "compose.masked-coordinator.yaml": [
+        *PUBLIC,
+        "compose.sealed-coordinator.yaml",
+        "compose.masked-coordinator.yaml",
+    ],
     "compose.keeper.yaml": ["compose.keeper.yaml"],
 }
 
@@ -61,6 +69,7 @@ def test_compose_itself_accepts_the_files(file: str) -> None:
         "FANFOLD_CREDENTIALS_FILE": "/credentials",
         "FANFOLD_DATA": "/data",
         "FANFOLD_IDENTITY": "/identity",
+        "FANFOLD_KEEPER": "/keeper.pub",
         "FANFOLD_ROSTER": "/roster",
         "FANFOLD_PUBLIC_HOST": "broker.example",
     }
@@ -88,7 +97,7 @@ def test_our_services_understand_their_arguments(file: str, service: str) -> Non
     options = dict(each.removeprefix("--").split("=", 1) for each in shown if "=" in each)
     assert {each for each in shown if "=" not in each} <= {"--no-restored"}
     given: dict[str, Any] = {name.replace("-", "_"): value for name, value in options.items()}
-    for name in given.keys() & {"shared_login", "allow"}:
+    for name in given.keys() & {"shared_login", "allow", "masks"}:
         given[name] = [given[name]]
 
     assert set(given) <= set(model.model_fields)
@@ -98,6 +107,32 @@ def test_our_services_understand_their_arguments(file: str, service: str) -> Non
             "keeper": {"state_dir": "state"},  # the image names it
         }
         assert read(model, given | named.get(service, {}))
+
+
+@pytest.mark.parametrize(
+    ("file", "sealed", "masked"),
+    [
+        ("compose.sealed.yaml", {"identity"}, set()),
+        ("compose.sealed-coordinator.yaml", {"identity"}, set()),
+        ("compose.masked.yaml", {"identity"}, {"masks", "mask-identity"}),
+        ("compose.masked-coordinator.yaml", {"identity"}, {"masks", "masks-at-least"}),
+    ],
+)
+def test_keys_are_given_where_they_are_mounted(
+    file: str, sealed: set[str], masked: set[str]
+) -> None:
+    """Every option that names a key has its place among the volumes of the files together."""
+    (name,) = services_of(file)
+    command = services_of(file)[name]["command"]
+    options = dict(each.removeprefix("--").split("=", 1) for each in command if "=" in each)
+    assert options.keys() >= sealed | masked
+    mounts = [
+        re.sub(r"\$\{.*?\}", "", volume).split(":")[1]
+        for each in VARIANTS[file]
+        for volume in services_of(each).get(name, {}).get("volumes", [])
+    ]
+    for option in (sealed | masked) - {"masks-at-least"}:
+        assert options[option] in mounts
 
 
 def test_replicas_that_share_a_gpu_leave_each_other_room() -> None:

@@ -115,7 +115,7 @@ def named_secrets(value: Any) -> Iterator[str]:
         yield from named_secrets(each)
 
 
-@pytest.mark.parametrize("overlay", ["demo", "production", "service"])
+@pytest.mark.parametrize("overlay", ["demo", "production", "service", "masked"])
 def test_a_rendered_overlay_is_valid(overlay: str) -> None:
     """With its patches applied, and all of it in one namespace."""
     documents = rendered(overlay)
@@ -148,6 +148,31 @@ def test_the_service_is_one_and_its_participants_allow_what_it_may_open() -> Non
     assert read(ServeSettings, given | {"shared_login": [given["shared_login"]]})
     given = options_of(found["participant"]["args"])
     assert read(ParticipantSettings, given | {"allow": [given["allow"]]}).allow == ("digits",)
+
+
+def test_the_masked_overlay_gives_keys_where_they_are_mounted() -> None:
+    """To coordinator and participant, with options that exist; the coordinator makes its own."""
+    pods = {
+        each["metadata"]["name"]: each["spec"]["template"]["spec"]
+        for each in rendered("masked")
+        if containers(each)
+    }
+    wanted = {
+        "coordinator": {"identity", "masks"},
+        "participant": {"identity", "coordinator_identity", "masks", "mask_identity"},
+    }
+    for name, keys in wanted.items():
+        container = pods[name]["containers"][0]
+        given = options_of(container["args"])
+        places = [each["mountPath"] for each in container["volumeMounts"]]
+        assert keys <= given.keys()
+        assert all(any(given[key].startswith(place) for place in places) for key in keys)
+        lists = {each: [given[each]] for each in ("shared_login", "masks") if each in given}
+        assert read(SETTINGS[name], given | lists)
+    (made,) = pods["coordinator"]["initContainers"]
+    (identity,) = [each for each in made["volumeMounts"] if each["name"] == "keys"]
+    assert identity["mountPath"] == "/var/lib/fanfold/keys"
+    assert made["image"] == pods["coordinator"]["containers"][0]["image"]
 
 
 def options_of(args: list[str]) -> dict[str, Any]:
