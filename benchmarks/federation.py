@@ -18,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from benchmarks.processes import Peaks, status
+from benchmarks.processes import Peaks, processor_seconds, status
 from fanfold.access.broker_environment import BROKER_VARIABLE
 from fanfold.local.broker_node import BrokerNode
 from fanfold.local.parent_watch import VARIABLE as END_WITH_PARENT
@@ -38,6 +38,8 @@ class Rounds:
     """The coordinator's memory."""
     largest_participant: int = 0
     """Peak RSS of the largest participant so far, in bytes."""
+    processor_seconds: list[float] = field(default_factory=list, repr=False)
+    """What coordinator and participants took together, in each of these rounds."""
 
 
 class Federation:
@@ -135,7 +137,7 @@ class Federation:
     ) -> Rounds:
         """Read events until the coordinator ends, and take the time at each round's close."""
         assert coordinator.stdout is not None  # started with a pipe
-        times, events = [], []
+        times, taken, events = [], [], []
         peaks = Peaks()
         for line in coordinator.stdout:
             now = time.perf_counter()
@@ -145,15 +147,21 @@ class Federation:
                 peaks = Peaks.of(coordinator.pid)
             elif event["event"] == "round_closed":
                 times.append(now)
+                taken.append(self._processor_seconds(coordinator.pid))
                 if everybody and event["updates"] != self._participants:
                     raise RuntimeError(f"a round closed without all participants: {event}")
                 peaks.look()
                 closed(event["round"])
         if coordinator.wait() != 0:
             raise RuntimeError("the coordinator failed")
-        seconds = [end - begin for begin, end in pairwise(times)]
+        seconds, processor = (
+            [end - begin for begin, end in pairwise(each)] for each in (times, taken)
+        )
         largest = max(status(each.pid).get("VmHWM", 0) for each in self.processes)
-        return Rounds(seconds, events, peaks, largest)
+        return Rounds(seconds, events, peaks, largest, processor)
+
+    def _processor_seconds(self, coordinator: int) -> float:
+        return sum(map(processor_seconds, (coordinator, *(each.pid for each in self.processes))))
 
     def _start(self, *command: str, output: IO[bytes] | int = subprocess.DEVNULL) -> None:
         self.processes.append(

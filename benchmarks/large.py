@@ -7,7 +7,7 @@ import typer
 
 from benchmarks.federation import broker, federation
 from benchmarks.results import Row, machine, report
-from benchmarks.rounds import compare
+from benchmarks.rounds import compare, processor_time
 
 ENCODINGS = {
     "float32": (100_000_000, ()),
@@ -20,7 +20,7 @@ def large(rounds: int, turns: int) -> Iterator[Row]:
     """Measure 100 MB with 4 participants."""
     with broker() as url, federation(url, "benchmarks.identity:Large", 4, kind="real") as started:
         for name, (num_bytes, flags) in ENCODINGS.items():
-            yield compare(
+            row = compare(
                 url,
                 started,
                 case=f"100 MB, 4 participants, {name}",
@@ -31,6 +31,8 @@ def large(rounds: int, turns: int) -> Iterator[Row]:
                 limit="floor x1.3" if name == "float32" else "",
                 flags=flags,
             )
+            yield row
+            yield processor_time(row)
 
 
 def huge() -> Iterator[Row]:
@@ -46,6 +48,7 @@ def huge() -> Iterator[Row]:
             turns=1,
         )
     yield row
+    yield processor_time(row)
     yield _largest_process(row)
 
 

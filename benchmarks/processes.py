@@ -1,5 +1,6 @@
-"""The memory of a process, as the kernel counts it (Linux)."""
+"""Memory and processor time of a process, as the kernel counts them (Linux)."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -42,6 +43,19 @@ def brokers_peak() -> int:
         if entry.read_text().strip() == "beam.smp"
     )
     return max((status(pid).get("VmHWM", 0) for pid in machines), default=0)
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time that a process took so far; 0 if it has ended.
+
+    A busy machine changes it little, where seconds say most about what else runs.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    user, system = fields[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def status(pid: int) -> dict[str, int]:

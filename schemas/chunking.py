@@ -146,8 +146,8 @@ def slices(buffers: Iterable[memoryview], num_bytes: int) -> Iterator[bytes | me
 
 def _digests(bodies: Sequence[bytes | memoryview], num_bytes: int) -> list[bytes]:
     """Return the sha256 of each body, all of which have so many bytes together."""
-    threads = min(HASHING_THREADS, os.cpu_count() or 1)
-    if threads == 1 or num_bytes <= HASHED_ALONE_BYTES:
+    threads = 1 if num_bytes <= HASHED_ALONE_BYTES else min(HASHING_THREADS, os.cpu_count() or 1)
+    if threads == 1:
         return [*map(_digest, bodies)]
     with ThreadPoolExecutor(threads, thread_name_prefix="hashing") as pool:
         return [*pool.map(_digest, bodies)]  # hashlib lets other threads run meanwhile

@@ -1,6 +1,8 @@
 """Facts about commits inside a round: they leave the model alone, and nothing is lost by that."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch import Tensor
 
 from fanfold.coordinator.persistence.checkpoint_store import Basis, Checkpoint, CheckpointStore
 from fanfold.storage import safetensors_file
+from tests.coordinator.fake_broker import FakeBroker
 from tests.coordinator.persistence.test_checkpoint_store import damage
 
 PARAMETERS = 50_000
@@ -78,6 +81,31 @@ def test_a_commit_in_an_open_round_does_not_write_the_model_again(
     assert contents(tmp_path, "checkpoint") == before
     sizes = [len(content) for content in contents(tmp_path, "progress").values()]
     assert max(sizes) < PARAMETERS * 4 / 2
+
+
+def test_a_coordinator_writes_the_sum_alone_while_a_round_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With Adam a whole checkpoint holds the model and two moments; the sum is as two models."""
+    written: list[tuple[str, set[str]]] = []
+    real = safetensors_file.write
+
+    def write(path: Path, tensors: Mapping[str, Tensor], *args: Any, **more: Any) -> None:
+        parts = {name.partition("/")[0] for name in tensors} - {"document"}
+        written.append((path.name.partition(".")[0], parts))
+        real(path, tensors, *args, **more)
+
+    monkeypatch.setattr(safetensors_file, "write", write)
+    broker = FakeBroker(tmp_path)
+    broker.hello(*"abcd")
+    broker.on_version = lambda version: [broker.update(each, version) for each in "abcd"]
+    adam = {"server_optimizer": "adam:lr=0.1", "commit_updates": 1}
+    assert broker.run(rounds=2, min_participants=4, **adam).is_finished
+    in_rounds = [parts for stem, parts in written if stem == "progress"]
+    at_closes = [parts for stem, parts in written if stem == "checkpoint"]
+    assert in_rounds == [*[{"sum"}] * 8, set()]  # the last one of a run has no sum to write
+    assert {"parameters", "optimizer"} in at_closes
+    assert len(at_closes) <= 4  # at the start, at each close, and at the end
 
 
 def test_the_close_of_a_round_counts_and_not_the_progress_of_before(tmp_path: Path) -> None:
