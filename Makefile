@@ -164,6 +164,10 @@ bench-flower: $(VENV)/.stamp-demo $(FLOWER)/.stamp rabbitmq ## Measure the same 
 bench-masked: $(VENV)/.stamp-demo rabbitmq ## Measure what masks cost: rounds with 100 MB, plain and masked
 	@$(BENCH).masked $(BENCH_FLAGS)
 
+.PHONY: bench-private
+bench-private: $(VENV)/.stamp-demo ## Measure what noise costs the digits at one epsilon, by who adds it
+	@$(BENCH).private $(BENCH_FLAGS)
+
 .PHONY: bench-memory
 bench-memory: $(VENV)/.stamp-demo rabbitmq ## Measure the coordinator's memory from 2 to 64 participants
 	@$(BENCH).memory $(BENCH_FLAGS)
