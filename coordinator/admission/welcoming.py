@@ -14,7 +14,7 @@ OUT_OF_REACH_SECONDS = 120.0
 OUT_OF_REACH_SHARE = 3
 """For so many times as long as that took, no hello is answered: hundreds may wait for the node."""
 WELCOMES = Backoff(0.5, 8.0)
-"""A hello makes three calls to the broker; one who needs no answer yet says it again by itself. Who
+"""A hello makes two trips to the broker; one who needs no answer yet says it again by itself. Who
 says it again and again is answered half as often each time, until it has been quiet for a minute.
 """
 QUIET_SECONDS = 60.0
@@ -44,7 +44,7 @@ class Welcoming:
         """Whether a participant that says hello has a queue, or has it now.
 
         Who consumes it has one; it is seen to all the same where this coordinator never did, for a
-        binding may be gone. That costs three calls to the broker, one after the other, and after a
+        binding may be gone. That costs two trips to the broker, one after the other, and after a
         lost connection hundreds say hello at once.
         """
         if not is_consuming:
