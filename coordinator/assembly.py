@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
-from fanfold.coordinator.admission.admission import admission_for
 from fanfold.coordinator.aggregation import fixed_settings
 from fanfold.coordinator.aggregation.deltas_alone import check_deltas_alone
 from fanfold.coordinator.aggregation.differential_privacy import DifferentialPrivacy
@@ -17,32 +17,20 @@ from fanfold.coordinator.aggregation.root_update import RootTrainer
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
-from fanfold.coordinator.border import audited, border_of, sender_check_of
+from fanfold.coordinator.border import audited, border_of
 from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.broker.connections import connect
-from fanfold.coordinator.broker.encoded_version import VersionBytes
-from fanfold.coordinator.broker.federation_queues import FederationQueues, window_of
-from fanfold.coordinator.broker.leadership import Leadership
-from fanfold.coordinator.broker.publisher import Publisher
-from fanfold.coordinator.broker.recovery import Recovery
-from fanfold.coordinator.committer import Committer
 from fanfold.coordinator.evaluation.evaluator import Evaluator
 from fanfold.coordinator.evaluation.run_result import RunResult
-from fanfold.coordinator.event_loop import CloseRound, EventLoop
+from fanfold.coordinator.event_loop import CloseRound
 from fanfold.coordinator.observer import Observer, Unobserved
-from fanfold.coordinator.persistence.disk_retry import DiskRetry
-from fanfold.coordinator.persistence.kept_versions import KeepRule, KeptVersions
 from fanfold.coordinator.persistence.model_names import BEST
 from fanfold.coordinator.persistence.run_store import RunStore
-from fanfold.coordinator.reporter import Reporter
 from fanfold.coordinator.round_loop import Coordinator
-from fanfold.coordinator.rounds.federation_state import FederationState
-from fanfold.coordinator.rounds.presence import Presence
-from fanfold.coordinator.rounds.sampling import Sampling
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.coordinator.settings.without_effect import without_effect
 from fanfold.coordinator.unmasking.unmasking import Unmasking
-from fanfold.coordinator.upkeep import Upkeep
+from fanfold.coordinator.wiring import wire
 from fanfold.learning import (
     Task,
     local_device,
@@ -56,7 +44,7 @@ from fanfold.schemas.events.event import Event, Say
 from fanfold.schemas.events.shared import OptionWithoutEffect
 from fanfold.schemas.tensor_codec import limits_for
 from fanfold.schemas.timestamps import Clock
-from fanfold.transport import EventBuffer, EventReader, Stop
+from fanfold.transport import EventBuffer, Stop
 
 STOP_SECONDS = 5.0
 """How long a publish under way may go on after SIGTERM."""
@@ -188,108 +176,28 @@ def assemble(
         ),
     )
     run.leave_frozen(model.form.frozen_sha256)
-    version_bytes = VersionBytes(run, settings, border)
-    version_bytes()  # too many chunks are told before anything is sent
-    state = FederationState(run, Presence(), Sampling(settings.policy, settings.seed))
-    observer.attach(
-        present=lambda: len(state.presence),
-        members=lambda: state.members,
-        is_ready=channel.is_receiving,
-    )
-    reader = EventReader(event_buffer, clock)
-    deliver, versions = event_buffer.put_event, state.presence.versions
-    publisher = Publisher(
-        channel=channel, store=store, deliver=deliver, versions=versions, border=border
-    )
-    queues = FederationQueues(
-        state,
-        channel=channel,
-        publisher=publisher,
-        version_bytes=version_bytes,
-        window=window_of(limits.max_bytes // settings.chunk_bytes + 1),
-    )
-    leader = Leadership(settings.federation, channel=channel, reader=reader, store=store, say=say)
-    recovery = Recovery(
-        state,
-        reader=reader,
-        channel=channel,
-        leader=leader,
-        queues=queues,
-        publisher=publisher,
-        pending_acks=store.pending_acks,
-        say=say,
-    )
-    admission = admission_for(
-        run,
-        store=store,
-        channel=channel,
-        publisher=publisher,
-        queues=queues,
-        presence=state.presence,
-        limits=limits,
-        sender_check=sender_check_of(settings, channel.logins, border),
-        max_participants=settings.max_participants,
-        unmasking=Unmasking(run, masked, publisher=publisher, say=say) if masked else None,
-        say=say,
-        observer=observer,
-        clock=clock,
-    )
     evaluator = Evaluator(
         task,
         model.network,
         form=model.form,
-        deliver=deliver,
+        deliver=event_buffer.put_event,
         best=settings.out / BEST,
         watch=settings.watch,
     )
     for option, reason in without_effect(settings, can_evaluate=evaluator.has_data).items():
         say(OptionWithoutEffect(option, reason))
-    disk_retry = DiskRetry(settings.out, state=state, reader=reader, say=say)
-    reporter = Reporter(
-        state,
-        settings=settings,
-        store=store,
-        evaluator=evaluator,
-        disk_retry=disk_retry,
-        kept_versions=KeptVersions(settings.out, KeepRule.parse(settings.keep_versions)),
-        say=say,
-        task_sha256=task_sha256_if_any(settings.task),
-    )
-    committer = Committer(
-        state,
-        settings=settings,
-        store=store,
-        channel=channel,
-        tally=admission.tally,
-        reporter=reporter,
-        disk_retry=disk_retry,
-        observer=observer,
-    )
-    upkeep = Upkeep(
-        state,
-        queues=queues,
-        publisher=publisher,
-        recovery=recovery,
-        say=say,
-        waits_when_all_refused=settings.when_all_refused == "wait",
-    )
-    loop = EventLoop(
-        reader,
-        state,
-        recovery=recovery,
-        publisher=publisher,
-        admission=admission,
-        committer=committer,
-        reporter=reporter,
-        upkeep=upkeep,
-    )
-    return Coordinator(
+    return wire(
         settings,
-        state,
-        loop=loop,
-        recovery=recovery,
-        publisher=publisher,
-        committer=committer,
-        reporter=reporter,
+        run,
+        store=store,
+        border=border,
+        limits=limits,
+        evaluator=evaluator,
+        channel=channel,
+        event_buffer=event_buffer,
+        say=say,
         observer=observer,
+        clock=clock,
+        unmasks=partial(Unmasking, run, masked) if masked else None,
+        task_sha256=task_sha256_if_any(settings.task),
     )

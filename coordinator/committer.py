@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict
 
 import structlog
 
@@ -165,7 +164,7 @@ class Committer:
         new = run.contributions[self._num_noted :]
         if new:
             self._num_noted += len(new)
-            updates = [asdict(contribution) for contribution in new]
+            updates = [contribution.document() for contribution in new]
             self._store.history.append(
                 {"event": "commit", "round": run.version + 1, "updates": updates}
             )

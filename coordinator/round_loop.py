@@ -7,7 +7,12 @@ from contextlib import suppress
 import structlog
 
 from fanfold.coordinator.aggregation.run_state import DivergedError
-from fanfold.coordinator.broker.encoded_version import EncodedVersion, encode_final, encode_version
+from fanfold.coordinator.broker.encoded_version import (
+    EncodedVersion,
+    announcement,
+    encode_final,
+    encode_version,
+)
 from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.broker.recovery import Recovery
 from fanfold.coordinator.committer import Committer
@@ -22,11 +27,8 @@ from fanfold.coordinator.unmasking.unmasking import KeepersRefusedError
 from fanfold.coordinator.upkeep import AllRefusedError
 from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.events.coordinator import Stopping, Waiting
-from fanfold.schemas.messages import RunFinished
+from fanfold.schemas.messages import GlobalParameters
 from fanfold.transport import StoppedError
-
-MOST_REASON = 1024
-"""Characters of a reason that travel."""
 
 
 class Coordinator:
@@ -147,13 +149,18 @@ class Coordinator:
     def _collect(self, opened: OpenRound) -> bool:
         """Validate and fold what comes until the round may close; False if the run ends before."""
         self._unread = None
-        while self._reporter.reason_to_end is None:
+        while self._is_wanted:
             if self._is_due(opened):
                 if self._publisher.is_idle:
                     return True  # nothing on its way out views the tensors that are to change now
                 self._publisher.take_back()
             self._loop.turn()
         return False
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Whether the open round is still to be closed."""
+        return self._reporter.reason_to_end is None
 
     def _close(self, closed: OpenRound) -> None:
         """Aggregate, commit, acknowledge; the round that is open then announces the version.
@@ -220,10 +227,13 @@ class Coordinator:
             lambda: border.prepare(run.run_id, run.version, is_known=is_known)
         )
         encoded_version = encode_version(
-            run, self._settings, epoch=self._committer.epoch, border=border
+            self._announcement(), run, self._settings, epoch=self._committer.epoch, border=border
         )
         self._run.announced(encoded_version.digest)
         return encoded_version
+
+    def _announcement(self) -> GlobalParameters:
+        return announcement(self._run, self._settings)
 
     def _encode_final(self) -> EncodedVersion:
         border = self._publisher.border
@@ -277,16 +287,8 @@ class Coordinator:
             self._loop.turn()
         self._committer.commit()
         result = self._reporter.result(is_finished=True)
-        reason = result.reason and result.reason[:MOST_REASON]
         final = self._encode_final() if self._settings.publish_final else None
-        finished = RunFinished(
-            run=self._run.run_id,
-            version=self._run.version,
-            reason=reason,
-            accuracy=result.accuracy,
-            model=None if final is None else final.digest,
-        )
-        self._publisher.finish(finished, final)
+        self._publisher.finish(result.message(self._run, final.digest if final else None), final)
         while not self._publisher.is_idle:
             self._loop.turn()
         return result

@@ -154,11 +154,13 @@ class GlobalParameters(Message):
     """If given: the deltas of all parameters as int32, and nothing else."""
     masks: MaskPlan | None = None
     """If given: integers are masked, and the seeds are sealed for these keepers."""
+    level: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Of a region: how many coordinators are above it. None is the root."""
 
     def document(self) -> dict[str, object]:
-        """Return the fields as they travel: the last three only where there is something to say."""
-        unsaid = {name for name in ("frozen", "fixed", "masks") if getattr(self, name) is None}
-        return self.model_dump(exclude=unsaid)
+        """Return the fields as they travel: the last four only where there is something to say."""
+        last = ("frozen", "fixed", "masks", "level")
+        return self.model_dump(exclude={name for name in last if getattr(self, name) is None})
 
 
 class FinalModel(Message):
@@ -221,11 +223,15 @@ class Update(Message):
 
     seeds: MaskSeeds | None = None
     """Of the masks on its integers; None leaves it out of the message."""
+    updates: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    """Of a region: of how many participants' updates this is the sum. None is a participant's own,
+    and leaves it out of the message.
+    """
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = handler(self)
-        for name in ("steps", "seeds"):
+        for name in ("steps", "seeds", "updates"):
             if fields.get(name, 0) is None:
                 del fields[name]
         return fields

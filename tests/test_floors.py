@@ -39,6 +39,7 @@ FRONT_DOOR: dict[str, set[str]] = {
     "monitoring": {"access"},
     "page": {"registry", "runs", "report", "monitoring", "views"},
     "local": {"access", "page"},
+    "region": {"access"},
     "views": {"monitoring"},
     "api": {"access", "simulation", "runs", "monitoring", "local", "views"},
     "cli": {
@@ -55,6 +56,7 @@ FRONT_DOOR: dict[str, set[str]] = {
         "registry",
         "serving",
         "operating",
+        "region",
     },
 }
 """Which packages in fanfold/ itself each of them may import."""

@@ -23,7 +23,7 @@ from fanfold.coordinator.persistence.pending_acks import Due
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.rounds.closing_rule import OpenRound
 from fanfold.coordinator.rounds.presence import Presence
-from fanfold.coordinator.unmasking.unmasking import Unmasking
+from fanfold.coordinator.unmasking.closed_set import ClosedSet
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.transport import Delivery
@@ -45,7 +45,7 @@ class Admission:
         rate_limits: RateLimits,
         channel: CoordinatorChannel,
         store: RunStore,
-        unmasking: Unmasking | None,
+        unmasking: ClosedSet | None,
     ) -> None:
         """Begin with no round open."""
         self.unmasking = unmasking
@@ -116,7 +116,7 @@ def admission_for(
     limits: ReaderLimits,
     sender_check: SenderCheck,
     max_participants: int,
-    unmasking: Unmasking | None = None,
+    unmasking: ClosedSet | None = None,
     say: Say,
     observer: Observer,
     clock: Callable[[], float] = time.monotonic,

@@ -1,7 +1,8 @@
 """What a run remembers of an update that counts, and what people are told of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,15 @@ class Contribution:
     """How much of it the aggregation rule let count: below 1 it was clipped or left out in part, at
     0 it was left out. Of rules by distance the shares of a round make 1 together.
     """
+    updates: int | None = None
+    """Of a region: of how many participants' updates it is the sum."""
+
+    def document(self) -> dict[str, Any]:
+        """Return this as JSON: the last field only of a region."""
+        fields = asdict(self)
+        if self.updates is None:
+            del fields["updates"]
+        return fields
 
 
 def with_shares(

@@ -28,7 +28,9 @@ class FixedChecks:
     """None where masks hide how large integers are."""
     most_examples: int
 
-    def inspect(self, update: Mapping[str, Tensor], kinds: Mapping[str, str]) -> Refusal | None:
+    def inspect(
+        self, update: Mapping[str, Tensor], kinds: Mapping[str, str], *, updates: int = 1
+    ) -> Refusal | None:
         """Say why an update's tensors cannot be added; None means they can."""
         if update.keys() != self.shapes.keys():
             other = min(update.keys() ^ self.shapes.keys())
@@ -42,14 +44,15 @@ class FixedChecks:
                     Reason.INCOMPATIBLE,
                     f"{name!r} is no {kind} of int32 of shape {tuple(self.shapes[name])}",
                 )
-            if self.largest is not None and (problem := self._range_problem(name, tensor)):
+            if self.largest is not None and (problem := self._range_problem(name, tensor, updates)):
                 return problem
         return None
 
-    def _range_problem(self, name: str, tensor: Tensor) -> Refusal | None:
-        least, most = -(self.largest or 0), self.largest or 0
+    def _range_problem(self, name: str, tensor: Tensor, updates: int) -> Refusal | None:
+        most = (self.largest or 0) * updates
+        least = -most
         if name == EXAMPLES:
-            least, most = 1, self.most_examples
+            least, most = updates, self.most_examples * updates
         if not tensor.numel() or least <= tensor.min() <= tensor.max() <= most:
             return None
         return Refusal(Reason.TOO_LARGE, f"{name!r} has an integer beyond {most}, see --clip")
@@ -70,9 +73,9 @@ class FixedRound:
 
     def problem(self, update: Update, *, version: int) -> Refusal | None:
         """Refuse an update for which the sum has no room."""
-        del update, version
+        del version
         most = num_updates(self._plan)
-        if self._updates < most:
+        if self._updates + (update.updates or 1) <= most:
             return None
         return Refusal(Reason.FULL, f"its sum has room for {most} updates; see --encoding fixed")
 
@@ -94,7 +97,7 @@ class FixedRound:
                 add_fixed(self.sums[name], sent)
             else:
                 self.sums[name] = sent.clone()
-        self._updates += 1
+        self._updates += update.message.updates or 1
         return 1.0
 
     def close(self, running: RunningSum, *, version: int) -> None:

@@ -24,6 +24,7 @@ class Reason(StrEnum):
     WRONG_SENDER = "sent in another's name"
     FLOOD = "too many messages"
     FULL = "the round is full"
+    REGION = "the sum of a region"
 
 
 OF_CONTENT = {
@@ -32,6 +33,7 @@ OF_CONTENT = {
     Reason.NON_FINITE,
     Reason.TOO_LARGE,
     Reason.TOO_MANY_EXAMPLES,
+    Reason.REGION,
 }
 """Refusals of what an update holds, and not of when or by whom it was sent: its sender can mend
 its data, code or settings, and train the version anew.
@@ -67,6 +69,25 @@ class UpdateLimits:
     """Of all deltas together; None is a bound that follows from the model, see `inspection`."""
     max_buffer_norm: float | None = None
     """Of one floating buffer, and the largest growth of an integer one; None likewise."""
+    max_region_updates: int | None = None
+    """Most updates that one is the sum of; None takes none of regions."""
+
+    def too_many_examples(self, num_examples: int, updates: int | None) -> Refusal | None:
+        """Refuse more examples than the sum of so many updates may have; None is one."""
+        most = None if self.max_examples is None else self.max_examples * (updates or 1)
+        if most is None or num_examples <= most:
+            return None
+        return Refusal(Reason.TOO_MANY_EXAMPLES, f"{num_examples}, {most} allowed")
+
+    def too_many_updates(self, updates: int | None, *, is_private: bool) -> Refusal | None:
+        """Refuse the sum of more updates than a region may send; None is a participant's own."""
+        most = self.max_region_updates
+        if updates is None or (not is_private and most is not None and updates <= most):
+            return None
+        allowed = f"{most or 'none'} allowed, see --max-region-updates"
+        if is_private:
+            allowed = "a private run bounds what each participant adds, and in a sum nobody can"
+        return Refusal(Reason.REGION, f"of {updates} updates; {allowed}")
 
 
 MAX_NAMED, MAX_REASONS = 5, 3

@@ -5,7 +5,7 @@ bit for bit.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -122,8 +122,10 @@ class RunState:
                 f"version {update.base_version} was published with another digest",
             )
         # its labels do not say how many examples if it was sealed
-        problem = self._too_many(update.num_examples) or self.aggregation.problem(
-            update, version=self.version
+        problem = (
+            self.limits.too_many_examples(update.num_examples, update.updates)
+            or self.limits.too_many_updates(update.updates, is_private=self.privacy is not None)
+            or self.aggregation.problem(update, version=self.version)
         )
         if problem is not None:
             return problem
@@ -159,20 +161,17 @@ class RunState:
             )
         if staleness < 0:
             return Refusal(Reason.UNKNOWN_BASE, f"there is no version {base_version} yet")
-        return self._too_many(labels.examples or 0)
+        return self.limits.too_many_examples(labels.examples or 0, self.limits.max_region_updates)
 
-    def _too_many(self, num_examples: int) -> Refusal | None:
-        if self.limits.max_examples is None or num_examples <= (most := self.limits.max_examples):
-            return None
-        return Refusal(Reason.TOO_MANY_EXAMPLES, f"{num_examples}, {most} allowed")
-
-    def inspect(self, update: Mapping[str, Tensor], kinds: Mapping[str, str]) -> Refusal | None:
-        """Say why an update's tensors cannot be folded; None means they can."""
+    def inspect(
+        self, update: Mapping[str, Tensor], kinds: Mapping[str, str], *, updates: int | None = None
+    ) -> Refusal | None:
+        """Say why the tensors of a sum of so many updates cannot be folded; None means they can."""
         if self._checks is None:
             self._checks = self.aggregation.checks(self.tensors, self.kinds, self.limits)
         if self.privacy is not None and (refusal := self.privacy.refusal(update, self.kinds)):
             return refusal
-        return self._checks.inspect(update, kinds)
+        return self._checks.inspect(update, kinds, updates=updates or 1)
 
     def fold(self, update: Update, tensors: Mapping[str, Tensor], digest: str) -> Contribution:
         """Fold an update that `judge` and `inspect` let pass.
@@ -190,6 +189,7 @@ class RunState:
             weight=1.0 if private else self.staleness(staleness),
             digest=digest,
             metrics={} if private else finite(update.metrics),
+            updates=update.updates,
         )
         if private:
             self.privacy_ledger.folded(update.participant)
@@ -248,7 +248,7 @@ class RunState:
             "kinds": self.kinds,
             "digests": {str(version): digest for version, digest in self.digests.items()},
             "last_counted": {name: list(last) for name, last in self.last_counted.items()},
-            "contributions": [asdict(contribution) for contribution in self.contributions],
+            "contributions": [contribution.document() for contribution in self.contributions],
             "releases": self.privacy_ledger.state(),
             **self.running.state(),
             "origin": self.origin.state(),

@@ -41,8 +41,16 @@ single byte has no room to count in: it may take any value.
 class Checks(Protocol):
     """Holds updates against one version of the model. No update changes it."""
 
-    def inspect(self, update: Mapping[str, Tensor], kinds: Mapping[str, str]) -> Refusal | None:
-        """Say why an update's tensors cannot be folded; None means they can."""
+    def inspect(
+        self, update: Mapping[str, Tensor], kinds: Mapping[str, str], *, updates: int = 1
+    ) -> Refusal | None:
+        """Say why an update's tensors cannot be folded; None means they can.
+
+        Args:
+            update: the tensors by name.
+            kinds: of each.
+            updates: of how many the integers of fixed point are the sum, from a region.
+        """
         ...
 
 
@@ -70,8 +78,11 @@ class TensorChecks:
             max_norm = max(DELTA_FACTOR * _scale(deltas), DELTA_VALUE * math.sqrt(num_values))
         return cls(tensors, kinds, max_norm, limits.max_buffer_norm)
 
-    def inspect(self, update: Mapping[str, Tensor], kinds: Mapping[str, str]) -> Refusal | None:
+    def inspect(
+        self, update: Mapping[str, Tensor], kinds: Mapping[str, str], *, updates: int = 1
+    ) -> Refusal | None:
         """Say why an update's tensors cannot be folded; None means they can."""
+        del updates  # what a region sends in floats is a mean
         if not update:
             return Refusal(Reason.INCOMPATIBLE, "the update holds no tensor")
         square = 0.0

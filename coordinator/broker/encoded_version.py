@@ -1,6 +1,6 @@
 """The message that carries the current version, encoded once and sent as often as needed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
@@ -53,11 +53,20 @@ class EncodedVersion:
         return self._border.seal(self._encoded, chunk_bytes=self._chunk_bytes, epoch=self._epoch)
 
 
+Announcement = Callable[[RunState, CoordinatorSettings], GlobalParameters]
+"""What the current version of a run says beside its tensors."""
+
+
 def encode_version(
-    run: RunState, settings: CoordinatorSettings, *, epoch: int, border: CoordinatorsBorder
+    message: GlobalParameters,
+    run: RunState,
+    settings: CoordinatorSettings,
+    *,
+    epoch: int,
+    border: CoordinatorsBorder,
 ) -> EncodedVersion:
     """Return the current version of a run as it is published in an epoch."""
-    return _encoded(_message(run, settings), run, settings, epoch=epoch, border=border)
+    return _encoded(message, run, settings, epoch=epoch, border=border)
 
 
 def encode_final(
@@ -72,11 +81,16 @@ class VersionBytes:
     """The length of a run's version as it is published; found anew where it can have changed."""
 
     def __init__(
-        self, run: RunState, settings: CoordinatorSettings, border: CoordinatorsBorder = IN_CLEAR
+        self,
+        run: RunState,
+        settings: CoordinatorSettings,
+        border: CoordinatorsBorder,
+        announced: Announcement,
     ) -> None:
         self._run = run
         self._settings = settings
         self._border = border
+        self._announced = announced
         self._known: tuple[tuple[str, int, int], int] | None = None
         """Of which run, version and roster, and the length."""
 
@@ -94,7 +108,10 @@ class VersionBytes:
     def _found(self) -> int:
         run, settings = self._run, self._settings
         num_bytes = encoded_tensors_bytes(
-            _message(run, settings), run.tensors, kinds=run.kinds, encoding=settings.encoding_down
+            self._announced(run, settings),
+            run.tensors,
+            kinds=run.kinds,
+            encoding=settings.encoding_down,
         )
         sealed_bytes = self._border.sealed_bytes(num_bytes)
         check_cut(sealed_bytes + 64, settings.chunk_bytes)
@@ -120,7 +137,8 @@ def _encoded(
     )
 
 
-def _message(run: RunState, settings: CoordinatorSettings) -> GlobalParameters:
+def announcement(run: RunState, settings: CoordinatorSettings) -> GlobalParameters:
+    """Say how participants train on the current version, as the settings decide it."""
     return GlobalParameters(
         run=run.run_id,
         version=run.version,

@@ -12,9 +12,13 @@ from fanfold.coordinator.evaluation.model_files import write_model
 from fanfold.coordinator.persistence.model_names import BEST, DIGEST, MODEL
 from fanfold.coordinator.rounds.left_out import LeftOut
 from fanfold.coordinator.rounds.reports import RoundReports
+from fanfold.schemas import messages
 from fanfold.schemas.events.coordinator import ModelUnchanged, RunFinished
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.tensor_codec import parameters_sha256
+
+MOST_REASON = 1024
+"""Characters of a reason that travel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,16 @@ class RunResult:
     reason: str | None = None
     """Why it ended before the last round, if it did."""
     measured_by: str | None = None
+
+    def message(self, run: RunState, model_digest: str | None) -> messages.RunFinished:
+        """Return what participants are told of the end of a run."""
+        return messages.RunFinished(
+            run=run.run_id,
+            version=run.version,
+            reason=self.reason and self.reason[:MOST_REASON],
+            accuracy=self.accuracy,
+            model=model_digest,
+        )
 
     def event(self) -> RunFinished:
         """Return what is told of a run that is finished."""

@@ -4,7 +4,7 @@ One event per closed round, in order, once its evaluation is in.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
 
@@ -123,7 +123,7 @@ def history_of(
         "run": run.run_id,
         "epoch": epoch,
         "round": number,
-        "updates": [asdict(contribution) for contribution in contributions],
+        "updates": [contribution.document() for contribution in contributions],
         "refused": dict(refused),
         **privacy,
     }

@@ -106,6 +106,12 @@ class RoundSettings(TrainingSettings, EvaluationSettings):
         description="Most examples that an update may claim, which is its weight; no limit by "
         "default, so set it if you do not trust all participants.",
     )
+    max_region_updates: int | None = Field(
+        None,
+        ge=1,
+        description="Most participants whose updates a region may send as one sum; by default no "
+        "region may take part.",
+    )
     encoding: Annotated[str, ENCODING] = Field(
         "float32",
         description="Encoding of updates, from participants to the coordinator: float32, float16, "
@@ -147,7 +153,8 @@ class RoundSettings(TrainingSettings, EvaluationSettings):
             self.encoding,
             clip=self.clip or DEFAULT_CLIP,
             spread=0.0,
-            needed=max(self.min_participants if goal == "all" else goal, policy.quorum),
+            needed=max(self.min_participants if goal == "all" else goal, policy.quorum)
+            * (self.max_region_updates or 1),
             examples=self.max_examples,
         )
 
@@ -164,6 +171,7 @@ class RoundSettings(TrainingSettings, EvaluationSettings):
             max_examples=self.max_examples,
             max_norm=self.max_update_norm,
             max_buffer_norm=self.max_buffer_norm,
+            max_region_updates=self.max_region_updates,
         )
 
     @property

@@ -14,7 +14,14 @@ from rich.console import Console
 from fanfold.access import credentials as credentials_file
 from fanfold.api.reading import read, rereading
 from fanfold.check.settings import CheckSettings
-from fanfold.cli import access_commands, identity_commands, logs, run_commands, service_commands
+from fanfold.cli import (
+    access_commands,
+    identity_commands,
+    logs,
+    region_command,
+    run_commands,
+    service_commands,
+)
 from fanfold.cli.help import GroupedCommand
 from fanfold.cli.options import options_of
 from fanfold.cli.showing import Json, view_of, watched
@@ -242,6 +249,7 @@ def check(*, json: Json = False, **options: Any) -> None:
         show(report, Console())
 
 
+region_command.add_to(app)
 run_commands.add_to(app)
 service_commands.add_to(app)
 access_commands.add_to(app)

@@ -22,6 +22,7 @@ _NAMES = {
     AGGREGATION: (
         *("max_staleness", "staleness", "server_optimizer", "aggregator", "buckets", "mixing"),
         *("normalize_steps", "max_update_norm", "max_buffer_norm", "max_examples", "clip"),
+        "max_region_updates",
     ),
     EVALUATION: ("metric", "patience", "until", "until_accuracy", "evaluate_every"),
     FILES: (
@@ -117,6 +118,10 @@ EXAMPLES = {
     "keeper": (
         "fanfold keeper --identity keys --roster roster --state-dir state --masks-at-least 5",
         "fanfold keeper --identity keys --roster r --state-dir s --peer b.pub --peer c.pub",
+    ),
+    "region": (
+        "fanfold region --id north --upstream-broker amqp://north:secret@root --broker amqp://here",
+        "fanfold region --upstream-credentials north.json --credentials coordinator.json",
     ),
     "status": (
         "fanfold status --broker amqp://me:secret@broker --management http://localhost:15672",

@@ -80,6 +80,11 @@ def replay(settings: ReplaySettings, *, say: Say) -> Replayed:
             "the noise of a differentially private run comes from the system and is kept nowhere: "
             "such a run cannot be replayed"
         )
+    if any(update.get("updates") for record in records for update in record.get("updates", ())):
+        raise InvalidInputError(
+            "regions sent sums in this run, and whose updates they were made of is in the regions' "
+            "own histories: it cannot be replayed here"
+        )
     rules = RoundSettings.model_validate(records[0]["settings"])
     names = participants_by_data(records, settings)
     share = Share(

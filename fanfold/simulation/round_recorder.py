@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 
 from torch import Tensor
@@ -108,7 +107,7 @@ class RoundRecorder:
                 "run": run.run_id,
                 "epoch": EPOCH,
                 "round": run.version,
-                "updates": [asdict(contribution) for contribution in contributions],
+                "updates": [contribution.document() for contribution in contributions],
                 "refused": dict(self.refused),
             }
         )

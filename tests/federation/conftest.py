@@ -105,20 +105,31 @@ class LiveFederation:
         return self.start(partial(serve_participant, wall_clock=utc_now), settings)
 
     def process(self, command: str, task: str, *flags: str, **environment: str) -> "Process":
-        everything = [
+        return self.command(
             command,
             f"--federation={self.name}",
             f"--task=tests.federation.tiny_tasks:{task}",
             "--device=cpu",
             "--json",
             *flags,
-        ]
-        self.processes.append(Process(everything, {"FANFOLD_BROKER_URL": self.url, **environment}))
+            **environment,
+        )
+
+    def command(self, *arguments: str, **environment: str) -> "Process":
+        everything = {"FANFOLD_BROKER_URL": self.url, **environment}
+        self.processes.append(Process(list(arguments), everything))
         return self.processes[-1]
 
     def start(self, serve: Callable[..., Any], settings: Any) -> Service:
         self.services.append(Service(serve, settings, self._threads))
         return self.services[-1]
+
+    def stop_all(self) -> None:
+        """Stop all services, and wait until they have left."""
+        for service in self.services:
+            service.stop("something else begins")
+        for service in self.services:
+            service.result.result(PATIENCE_SECONDS)
 
     def close(self) -> None:
         for service in self.services:

@@ -1,0 +1,62 @@
+"""`fanfold region`: the sums of one federation in the rounds of another."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fanfold.access import credentials as credentials_file
+from fanfold.api.reading import read
+from fanfold.cli import logs
+from fanfold.cli.help import GroupedCommand
+from fanfold.cli.options import options_of
+from fanfold.cli.showing import Json, watched
+from fanfold.cli.signals import stop_on_signals
+from fanfold.monitoring.endpoint import release
+from fanfold.region.settings import RegionSettings, with_credentials_above
+from fanfold.views.wall_clock import utc_now
+
+CredentialsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--credentials",
+        envvar=credentials_file.VARIABLE,
+        metavar="FILE",
+        help="File made by `fanfold enroll`, with broker, login and federation.",
+    ),
+]
+UpstreamCredentialsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--upstream-credentials",
+        metavar="FILE",
+        help="The same of this region as a participant of the federation above.",
+    ),
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command(cls=GroupedCommand)(region)
+
+
+@options_of(RegionSettings)
+def region(
+    *,
+    json: Json = False,
+    credentials: CredentialsFile = None,
+    upstream_credentials: UpstreamCredentialsFile = None,
+    **options: Any,
+) -> None:
+    """Take part in one federation with the sums of another, whose rounds this coordinates."""
+    options = with_credentials_above(options, upstream_credentials)
+    settings = read(RegionSettings, options, credentials, role="coordinator")
+    from fanfold.coordinator.metrics import CoordinatorMetrics  # noqa: PLC0415 - it takes seconds
+    from fanfold.region.assembly import serve  # noqa: PLC0415 - it takes seconds
+
+    logs.set_up(settings.log_format, federation=settings.federation)
+    metrics = CoordinatorMetrics(federation=settings.federation, version=release())
+    with watched(settings, metrics, json=json) as view:
+        serve(
+            settings, say=view.say, on_ready=stop_on_signals, wall_clock=utc_now, observer=metrics
+        )

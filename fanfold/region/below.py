@@ -1,0 +1,171 @@
+"""The coordinator of a region, in a thread of its own."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import structlog
+from torch import nn
+from torch.utils.data import Dataset
+
+from fanfold.coordinator.aggregation.model_form import ModelForm
+from fanfold.coordinator.assembly import EVENT_BUFFER_BYTES, LEAST_CHUNK_BYTES, STOP_SECONDS
+from fanfold.coordinator.border import audited, border_of
+from fanfold.coordinator.broker.connections import connect
+from fanfold.coordinator.evaluation.evaluator import Evaluator
+from fanfold.coordinator.evaluation.run_result import RunResult
+from fanfold.coordinator.observer import Observer, Unobserved
+from fanfold.coordinator.persistence.model_names import BEST
+from fanfold.coordinator.persistence.run_store import RunStore
+from fanfold.coordinator.wiring import wire
+from fanfold.learning import Task
+from fanfold.region.handover import Handover
+from fanfold.region.regional_coordinator import RegionalCoordinator, SumOnItsWay
+from fanfold.region.regional_run import RegionalRun
+from fanfold.region.settings import RegionSettings
+from fanfold.region.sums import VersionFromAbove
+from fanfold.schemas.errors import ConnectionClosedError
+from fanfold.schemas.events.event import Event, Say
+from fanfold.schemas.tensor_codec import limits_for
+from fanfold.schemas.timestamps import Clock
+from fanfold.transport import EventBuffer, Stop
+
+StopRegion = Callable[[str], None]
+LOOK = object()
+"""Lets the coordinator's loop turn once, to see what came from above."""
+
+
+class Nothing(Task):
+    """The task of a region: it trains nothing, and evaluates nothing."""
+
+    def network(self) -> nn.Module:
+        """Return a small network, which nobody uses: the tensors come from above."""
+        return nn.Linear(1, 1)
+
+    def train_data(self) -> Dataset[Any]:
+        """Have none."""
+        raise NotImplementedError("a region has no data")
+
+
+class Below:
+    """The coordinator of the federation below, in a thread of its own, one run after another."""
+
+    def __init__(
+        self,
+        settings: RegionSettings,
+        handover: Handover,
+        *,
+        say: Say,
+        observer: Observer | None,
+        wall_clock: Clock | None,
+    ) -> None:
+        """Wait for a version."""
+        self._settings = settings
+        self._handover = handover
+        self._say = say
+        self._observer = observer or Unobserved()
+        self._wall_clock = wall_clock
+        self._thread = ThreadPoolExecutor(1, "below")
+        self._work_done: Future[None] | None = None
+        self._stop_region: StopRegion | None = None
+        self._stop_run: StopRegion | None = None
+        self._reason: str | None = None
+
+    def start(self, stop_region: StopRegion) -> None:
+        """Coordinate whatever run comes; `stop_region` is called if that fails."""
+        self._stop_region = stop_region
+        self._work_done = self._thread.submit(self._work)
+        self._work_done.add_done_callback(self._tell_failure)
+
+    def stop(self, reason: str) -> None:
+        """Commit what there is, and end."""
+        if self._reason is None:
+            self._reason = reason
+        self._handover.close()
+        if self._stop_run is not None:
+            self._stop_run(self._reason)
+
+    def end(self) -> None:
+        """Wait for the end.
+
+        Raises:
+            Exception: that with which the coordinator failed.
+        """
+        self._thread.shutdown()
+        if self._work_done is not None:
+            self._work_done.result()
+
+    def _work(self) -> None:
+        structlog.contextvars.bind_contextvars(federation=self._settings.federation)
+        while (given := self._handover.wait()) is not None:
+            result = self._coordinate(given)
+            if not result.is_finished:
+                return
+            self._say(result.event())
+
+    def _tell_failure(self, done: "Future[None]") -> None:
+        failure = done.exception()
+        if failure is not None:
+            self._handover.fail(failure)
+            if self._stop_region is not None:
+                self._stop_region("the coordinator below has failed")
+
+    def _coordinate(self, given: VersionFromAbove) -> RunResult:
+        """Run the rounds of one run."""
+        settings = self._settings.below(given.message)
+        say = audited(settings, self._wall_clock, self._say)
+
+        def tell(event: Event) -> None:
+            self._observer.hear(event)
+            say(event)
+
+        event_buffer = EventBuffer(EVENT_BUFFER_BYTES)
+        channel, connections = connect(settings, event_buffer)
+        limits = limits_for(
+            given.tensors,
+            least_chunk_bytes=min(LEAST_CHUNK_BYTES, settings.chunk_bytes),
+            fixed=given.message.fixed is not None,
+        )
+        run, nothing = RegionalRun(given, settings.limits), Nothing()
+        coordinator = wire(
+            settings,
+            run,
+            store=RunStore(settings.out, limits, wall_clock=self._wall_clock),
+            border=border_of(settings),
+            limits=limits,
+            evaluator=Evaluator(
+                nothing,
+                nothing.network(),
+                form=ModelForm({}, frozenset()),
+                deliver=event_buffer.put_event,
+                best=settings.out / BEST,
+            ),
+            channel=channel,
+            event_buffer=event_buffer,
+            say=tell,
+            observer=self._observer,
+            unmasks=partial(SumOnItsWay, run, self._handover),
+            announced=lambda _run, _settings: run.announcement(),
+            make=partial(RegionalCoordinator, handover=self._handover),
+        )
+
+        def stop(reason: str) -> None:
+            event_buffer.put_event(Stop(reason))
+            connections[0].close(STOP_SECONDS)  # where the broker is gone, a publish waits for ever
+
+        with ExitStack() as stack:
+            for connection in connections:
+                stack.callback(connection.close)
+                connection.start()
+            self._handover.wake = lambda: event_buffer.put_event(LOOK)
+            self._stop_run = stop
+            if self._reason is not None:
+                stop(self._reason)
+            try:
+                for connection in connections:
+                    connection.wait_connected(settings.connect_seconds)
+            except ConnectionClosedError:
+                return coordinator.stop("stopped before there was a broker below")
+            return coordinator.run()

@@ -1,0 +1,102 @@
+"""Facts about regions: the sums of federations below, in the rounds of one above."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fanfold.region.assembly import serve as serve_region
+from fanfold.region.settings import RegionSettings
+from fanfold.schemas.errors import FanfoldError, InvalidInputError
+from fanfold.views.wall_clock import utc_now
+
+ROUNDS = 4
+REGIONS = {"north": (0, 1), "south": (2, 3)}
+
+
+def start_region(live: Any, name: str, out: Path, **options: Any) -> Any:
+    settings = RegionSettings(
+        **{
+            "id": name,
+            "upstream_federation": live.name,
+            "upstream_broker": (live.url,),
+            "federation": name,
+            "broker": (live.url,),
+            "out": out / name,
+            "min_participants": 2,
+            "reconnect_seconds": 0.5,
+            **options,
+        }
+    )
+    return live.start(partial(serve_region, wall_clock=utc_now), settings)
+
+
+def start_participants(live: Any, **regions: tuple[int, ...]) -> None:
+    """Start some of four participants, each in the federation of its region."""
+    for federation, indices in regions.items():
+        for index in indices:
+            live.participant("Tiny", index, 4, federation=federation)
+
+
+def run(live: Any, out: Path, **options: Any) -> Any:
+    return live.coordinator(
+        "Tiny",
+        **{"rounds": ROUNDS, "out": out, **options},
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["fixed", "float32"])
+def test_a_tree_ends_with_the_model_of_the_flat_run(
+    live: Any, tmp_path: Path, encoding: str
+) -> None:
+    """In fixed point bit for bit; in floats a mean of means rounds once more."""
+    weights = {"max_examples": 5} if encoding == "fixed" else {}
+    flat = run(live, tmp_path / "flat", encoding=encoding, min_participants=4, **weights)
+    start_participants(live, **{live.name: (0, 1, 2, 3)})
+    expected = flat.result.result(90)
+    live.stop_all()
+
+    root = run(
+        live,
+        tmp_path / "tree",
+        encoding=encoding,
+        min_participants=2,
+        max_region_updates=2,
+        **weights,
+    )
+    regions = [start_region(live, name, tmp_path) for name in REGIONS]
+    start_participants(live, **REGIONS)
+    result = root.result.result(90)
+    assert result.rounds == ROUNDS
+    for region in regions:
+        (finished,) = region.wait_for("run_finished")
+        assert finished["rounds"] == ROUNDS - 1  # nobody below is asked for the last version
+    if encoding == "fixed":
+        assert result.parameters_sha256 == expected.parameters_sha256
+        return
+    one, other = (load_file(tmp_path / each / "model.safetensors") for each in ("flat", "tree"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(other[name], tensor, rtol=2.0**-20, atol=2.0**-20)
+
+
+@pytest.mark.slow
+def test_a_private_run_refuses_regions_in_words(live: Any, tmp_path: Path) -> None:
+    """What it promises holds for single participants, and a sum hides them."""
+    run(live, tmp_path / "root", dp_clip=1.0, dp_noise=0.5, goal=2, min_participants=1)
+    region = start_region(live, "north", tmp_path)
+    with pytest.raises(InvalidInputError, match=r"has differential privacy.*cannot take part"):
+        region.result.result(90)
+
+
+@pytest.mark.slow
+def test_sums_are_taken_where_that_was_said(live: Any, tmp_path: Path) -> None:
+    """A coordinator that weighs updates one by one knows what it takes."""
+    root = run(live, tmp_path / "root", min_participants=1)
+    start_region(live, "north", tmp_path)
+    start_participants(live, north=(0, 1))
+    with pytest.raises(FanfoldError, match=r"of 2 updates; none allowed, see --max-region-updates"):
+        root.result.result(90)
