@@ -19,6 +19,7 @@ BELOW = (
     *("heartbeat_seconds", "chunk_bytes", "connect_seconds", "reconnect_seconds"),
     *("min_participants", "goal", "quorum", "deadline_seconds", "encoding_down"),
     *("max_examples", "max_update_norm", "max_buffer_norm", "max_region_updates"),
+    *("shared_login", "require_login"),
 )
 """What the coordinator below is told as it stands here."""
 ABOVE = ("log_format", "heartbeat_seconds", "chunk_bytes", "connect_seconds", "reconnect_seconds")
@@ -96,6 +97,14 @@ class RegionSettings(ServiceSettings):
     )
     roster: Path | None = Field(
         None, description="Folder of the roster below: whose keys count; --identity by default."
+    )
+    shared_login: tuple[str, ...] = Field(
+        (), description="Broker login that participants share, under any id; repeatable."
+    )
+    require_login: bool = Field(
+        False,
+        description="Accept a participant's id only if it is its broker login; always so with "
+        "--credentials. Otherwise participants may also use the region's own login.",
     )
     metrics_port: int | None = Field(
         None, ge=0, le=65_535, description="Port of /metrics, /health and /ready; none by default."

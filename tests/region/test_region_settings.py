@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from fanfold.__main__ import main
+from fanfold.access.credentials import Credentials
 from fanfold.api.reading import read
-from fanfold.region.settings import RegionSettings
+from fanfold.region.settings import RegionSettings, with_credentials_above
 from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.messages import GlobalParameters, TrainingPlan
 
 HERE, ABOVE = "amqp://u:p@here/", "amqp://u:p@above/"
 
@@ -49,3 +52,28 @@ def test_the_two_sides_are_told_what_is_theirs(tmp_path: Path) -> None:
     above = settings.above()
     assert (above.id, above.federation, above.broker) == ("north", "fanfold", (ABOVE,))
     assert above.state_dir == tmp_path / "above"
+
+
+def test_credentials_of_both_sides_are_enough(tmp_path: Path) -> None:
+    """Above the region is an enrolled participant; below it takes enrolled ones alone."""
+    for role, login in (("participant", "north"), ("coordinator", "coordinator")):
+        Credentials(
+            role=role,
+            federation=f"of-{role}",
+            login=login,
+            password=SecretStr("secret"),
+            brokers=(f"amqp://{role}.example/",),
+        ).write(tmp_path / f"{role}.json")
+    options = with_credentials_above({"id": None}, tmp_path / "participant.json")
+    settings = read(RegionSettings, options, tmp_path / "coordinator.json", role="coordinator")
+    above = settings.above()
+    assert (above.id, above.federation) == ("north", "of-participant")
+    assert above.broker == ("amqp://north:secret@participant.example/",)
+    message = GlobalParameters(
+        run="r", version=0, rounds=9, plan=TrainingPlan(epochs=1, batch_size=1, lr=0.1)
+    )
+    below = settings.below(message)
+    assert (below.federation, below.require_login) == ("of-coordinator", True)
+    assert below.broker == ("amqp://coordinator:secret@coordinator.example/",)
+    with pytest.raises(InvalidInputError, match=r"--id south contradicts the credentials"):
+        with_credentials_above({"id": "south"}, tmp_path / "participant.json")
