@@ -106,12 +106,6 @@ class RoundSettings(TrainingSettings, EvaluationSettings):
         description="Most examples that an update may claim, which is its weight; no limit by "
         "default, so set it if you do not trust all participants.",
     )
-    max_region_updates: int | None = Field(
-        None,
-        ge=1,
-        description="Most participants whose updates a region may send as one sum; by default no "
-        "region may take part.",
-    )
     encoding: Annotated[str, ENCODING] = Field(
         "float32",
         description="Encoding of updates, from participants to the coordinator: float32, float16, "
@@ -154,7 +148,7 @@ class RoundSettings(TrainingSettings, EvaluationSettings):
             clip=self.clip or DEFAULT_CLIP,
             spread=0.0,
             needed=max(self.min_participants if goal == "all" else goal, policy.quorum)
-            * (self.max_region_updates or 1),
+            * (self.largest_sum or 1),
             examples=self.max_examples,
         )
 
@@ -164,6 +158,11 @@ class RoundSettings(TrainingSettings, EvaluationSettings):
         return "constant" if is_fixed(self.encoding) else self.staleness
 
     @property
+    def largest_sum(self) -> int | None:
+        """Most updates that one may be the sum of; None takes no sums."""
+        return None
+
+    @property
     def limits(self) -> UpdateLimits:
         """The limits that no update may exceed."""
         return UpdateLimits(
@@ -171,7 +170,7 @@ class RoundSettings(TrainingSettings, EvaluationSettings):
             max_examples=self.max_examples,
             max_norm=self.max_update_norm,
             max_buffer_norm=self.max_buffer_norm,
-            max_region_updates=self.max_region_updates,
+            max_region_updates=self.largest_sum,
         )
 
     @property

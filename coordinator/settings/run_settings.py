@@ -24,6 +24,12 @@ SPREAD = 10
 class RunSettings(RoundSettings):
     """One run among participants at a broker."""
 
+    max_region_updates: int | None = Field(
+        None,
+        ge=1,
+        description="Most participants whose updates a region may send as one sum; by default no "
+        "region may take part.",
+    )
     dp_clip: Positive | None = Field(
         None, description="Differential privacy: largest L2 norm of an update; with --dp-noise."
     )
@@ -91,6 +97,11 @@ class RunSettings(RoundSettings):
         goal = super().policy.goal
         wanted = self.min_participants if goal == "all" else goal
         return self.quorum if self.quorum > 1 else wanted
+
+    @property
+    def largest_sum(self) -> int | None:
+        """Most updates that a region may send as one sum; None takes no regions."""
+        return self.max_region_updates
 
     @property
     def fixed(self) -> FixedPlan | None:

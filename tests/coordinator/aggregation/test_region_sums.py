@@ -13,7 +13,7 @@ from fanfold.coordinator.aggregation.refusals import UpdateLimits
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
-from fanfold.coordinator.settings import RoundSettings
+from fanfold.coordinator.settings import RunSettings
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.fixed_point import EXAMPLES
 from fanfold.schemas.messages import FixedPlan, Update
@@ -133,13 +133,13 @@ def test_a_region_may_have_the_examples_of_all_its_updates() -> None:
 
 def test_the_plan_has_room_for_all_that_regions_may_send() -> None:
     """Ten regions of a hundred are a thousand updates."""
-    settings = RoundSettings(encoding="fixed", goal=10, max_region_updates=100)
+    settings = RunSettings(encoding="fixed", goal=10, max_region_updates=100)
     assert settings.fixed is not None
     assert num_updates(settings.fixed) >= 1000
     plan = fixed_plan("fixed", clip=16.0, spread=0.0, needed=1000, examples=None)
     assert settings.fixed == plan
     with pytest.raises(InvalidInputError, match="a sum of 1000 updates with values up to 16 in"):
-        RoundSettings(encoding="fixed:20", goal=10, max_region_updates=100)
+        RunSettings(encoding="fixed:20", goal=10, max_region_updates=100)
 
 
 def test_a_sum_fills_the_round_as_its_updates_would() -> None:
