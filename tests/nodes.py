@@ -59,6 +59,7 @@ class BrokerNode(broker_node.BrokerNode):
 
     tls_port = 0
     """Where it listens for TLS, if it was started with `tls`."""
+    _has_booted = False
 
     @classmethod
     def start(
@@ -113,7 +114,13 @@ class BrokerNode(broker_node.BrokerNode):
         os.kill(self.pid, signal.SIGCONT)
 
     def ctl(self, *arguments: str) -> str:
-        """Run `rabbitmqctl` on this node and return what it prints; it takes half a second."""
+        """Run `rabbitmqctl` on this node and return what it prints; it takes half a second.
+
+        A node listens before it has booted, and refuses the first command then.
+        """
+        if not self._has_booted:
+            self._has_booted = True
+            self.ctl("await_startup")
         command = [str(self._setup.installation.ctl), "--quiet", *arguments]
         options = self._setup.process_options()
         return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout

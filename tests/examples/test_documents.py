@@ -79,6 +79,7 @@ def test_the_readmes_task_says_what_it_misses(
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_the_tutorials_first_step_runs(tmp_path: Path) -> None:
     """A client alone: its name, how many examples it has, loss and accuracy."""
     ended = run("-c", python_block("docs/tutorial.md"), folder=tmp_path)

@@ -22,6 +22,7 @@ def replayed(out: Path, **settings: Any) -> Replayed:
     return replay(ReplaySettings(out=out, **settings), say=lambda _event: None)
 
 
+@pytest.mark.slow
 def test_agrees_for_every_mode_and_only_for_the_true_history(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

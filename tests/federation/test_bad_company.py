@@ -109,6 +109,7 @@ def test_a_malformed_message_is_put_aside_and_the_run_goes_on(live: Any) -> None
         coordinator.wait_for("round_closed", times=closed + 2)
 
 
+@pytest.mark.slow
 def test_what_a_participant_sent_too_late_is_owed_again(
     live: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

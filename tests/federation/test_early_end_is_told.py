@@ -11,6 +11,7 @@ from fanfold.monitoring.status.settings import StatusSettings
 from fanfold.monitoring.status.watch import watch
 
 
+@pytest.mark.slow
 def test_participants_and_who_watches_hear_why_a_run_ended(
     live: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -97,6 +97,7 @@ def test_keepers_that_refuse_end_the_run_in_words_and_it_goes_on_when_that_is_me
     assert replayed.updates == 4
 
 
+@pytest.mark.slow
 def test_a_participant_masks_for_the_keepers_that_its_owner_named_and_no_others(
     masked: Make, live: Any
 ) -> None:

@@ -132,6 +132,7 @@ def test_a_flood_under_ever_new_versions_gets_one_answer_and_stops_no_round(
     assert sum(record["event"] == "refused" for record in records()) <= MAX_ANSWERS
 
 
+@pytest.mark.slow
 def test_hello_after_hello_from_an_empty_queue_gets_the_version_a_few_times(
     live: Any, mallory: Mallory
 ) -> None:

@@ -139,6 +139,7 @@ def test_a_counter_in_the_network_is_no_hindrance(live: Any, received: Received)
     assert model["1.seen"].item() == 7
 
 
+@pytest.mark.slow
 def test_a_kept_noisy_update_is_sent_again_and_never_drawn_again(live: Any) -> None:
     """Everybody is started anew while the round is open: the same bits, and one release."""
     state = live.out.parent / "p0"
@@ -165,6 +166,7 @@ def test_a_kept_noisy_update_is_sent_again_and_never_drawn_again(live: Any) -> N
     assert coordinator.all("update_refused") == []
 
 
+@pytest.mark.slow
 def test_a_noisy_update_that_is_refused_is_paid_for(live: Any) -> None:
     """It was known to the broker and to us: what is stale tells as much as what is counted."""
     coordinator = live.coordinator(

@@ -83,6 +83,7 @@ def test_training_for_three_heartbeats_keeps_its_connection(live: Any) -> None:
     assert [each["event"] for each in participant.said].count("version_received") == 1
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_coordinator_in_good_order_and_it_goes_on(live: Any) -> None:
     """Exit code 1, as the run is not finished; the next start ends it with the undisturbed hash."""
     live.participant("Tiny")

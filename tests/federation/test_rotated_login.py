@@ -46,6 +46,7 @@ def goes_on(participant: Process, coordinator: Service) -> None:
     participant.wait_for("update_sent", version=coming)
 
 
+@pytest.mark.slow
 def test_training_goes_on_while_a_login_is_replaced(
     live: LiveFederation, broker_node: BrokerNode, access: Any, tmp_path: Path
 ) -> None:

@@ -57,6 +57,7 @@ def test_nothing_is_left_however_the_parent_ends(then: str, ending: signal.Signa
     eventually(lambda: gone(int(node)) and gone(int(epmd)) and not Path(folder).exists())
 
 
+@pytest.mark.slow
 def test_data_survive_a_kill(broker_node: BrokerNode) -> None:
     """A killed node comes back on the same port with the same vhosts."""
     url = broker_node.create_vhost("survivor")
@@ -86,6 +87,7 @@ def test_everything_listens_on_loopback_only(broker_node: BrokerNode) -> None:
     assert ports <= {int(port, 16) for _, port in sockets}
 
 
+@pytest.mark.slow
 def test_a_setting_given_by_the_caller_wins() -> None:
     """What `configuration` says replaces ours."""
     with BrokerNode.start(configuration={"consumer_timeout": "60000"}) as node:

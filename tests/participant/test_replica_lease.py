@@ -108,6 +108,7 @@ def cut_off(node: BrokerNode) -> None:
         node.api("DELETE", f"/api/connections/{quote(name)}")
 
 
+@pytest.mark.slow
 def test_a_slot_is_held_again_after_a_lost_connection(
     broker_node: BrokerNode, federation: str
 ) -> None:

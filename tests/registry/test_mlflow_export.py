@@ -49,6 +49,7 @@ def test_a_run_is_there_with_settings_metrics_models_and_lineage(
     assert "# Model card: first, version 2" in Path(card).read_text()
 
 
+@pytest.mark.slow
 def test_the_command_exports_a_run_of_a_coordinator_alone(
     registry: Registry, tmp_path: Path
 ) -> None:

@@ -29,6 +29,7 @@ from fanfold.transport import (
 CHUNK_BYTES = 256 * 1024
 
 
+@pytest.mark.slow
 def test_a_killed_broker_loses_no_chunk_of_a_publish(
     broker_node: BrokerNode, open_connection: OpenConnection, queue: str
 ) -> None:
