@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
-import pika
 import pytest
 import torch
 from foreign_federation import FOLDER, Federation, kept, result
@@ -18,7 +17,6 @@ from programs import program
 from torch import Tensor
 
 from fanfold.schemas.encodings import Encoding
-from fanfold.schemas.names import FederationNames
 from fanfold.schemas.tensor_codec import decode_tensors
 
 LONG, VERY_LONG = {"epochs": 20}, {"epochs": 300}
@@ -147,19 +145,21 @@ def test_a_connection_lost_in_training_makes_it_train_nothing_twice(
 def test_a_version_that_comes_again_is_answered_with_the_kept_update(
     live: Federation, *, is_killed: bool
 ) -> None:
-    """Its queue is deleted after it answered; the coordinator makes it anew, and sends it all."""
-    coordinator = live.coordinator(rounds=1, quorum=2, deadline_seconds=3600.0)
+    """A coordinator that is started again publishes its version again."""
+    options = {"rounds": 1, "quorum": 2, "deadline_seconds": 3600.0}
+    before = live.coordinator(**options)
     foreign = live.foreign(num=2)
     foreign.wait_for("update_sent", version=0)
-    before = (foreign.state / "update.bin").read_bytes()
+    kept_bytes = (foreign.state / "update.bin").read_bytes()
     if is_killed:
         foreign.end(signal.SIGKILL)
-    with pika.BlockingConnection(pika.URLParameters(live.url)) as connection:
-        connection.channel().queue_delete(FederationNames(live.name).participant_queue("js"))
+    before.stop("it is started again")
+    result(before)
+    coordinator = live.coordinator(**options)
     again = live.foreign(num=2) if is_killed else foreign
     again.wait_for("sent_again", version=0)
     again.wait_for("update_sent", version=0)
-    assert (foreign.state / "update.bin").read_bytes() == before
+    assert (foreign.state / "update.bin").read_bytes() == kept_bytes
 
     live.foreign(name="other", index=1, num=2)
     assert result(coordinator).is_finished

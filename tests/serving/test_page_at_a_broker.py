@@ -29,7 +29,7 @@ def test_queues_are_shown_and_a_participant_is_revoked(
     vhost, port = urlsplit(broker_url).path[1:], urlsplit(broker_url).port
     names = FederationNames(served.name)
     enrolment = Enrolment(api, names, vhost=vhost, brokers=(f"amqp://127.0.0.1:{port}/{vhost}",))
-    (own,) = enrolment.enroll_participant(LOGIN).options({})["broker"]
+    (own,) = enrolment.enroll(LOGIN).options({})["broker"]
     users = served.folder / "users.json"
     set_user(users, "ada", "operator", PASSWORD)
     served.serve("--page-port=0", f"--page-users={users}", f"--page-management={url}")
