@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,15 @@ def test_ctrl_c_ends_a_command_with_130_and_a_word_on_how_to_go_on(
     assert reasons == ({"SIGINT"} if command not in {"status", "simulate"} else set())
 
 
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Let children heed SIGINT: a shell has what it starts in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_during_the_imports_ends_in_the_same_way(tmp_path: Path) -> None:
     """Without a traceback."""
     # one long call would miss a signal that comes just before it
