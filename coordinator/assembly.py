@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -44,7 +44,7 @@ from fanfold.schemas.events.event import Event, Say
 from fanfold.schemas.events.shared import OptionWithoutEffect
 from fanfold.schemas.tensor_codec import limits_for
 from fanfold.schemas.timestamps import Clock
-from fanfold.transport import EventBuffer, Stop
+from fanfold.transport import Connection, EventBuffer, Stop
 
 STOP_SECONDS = 5.0
 """How long a publish under way may go on after SIGTERM."""
@@ -94,6 +94,49 @@ def serve(
     task.execution = replace(task.execution, device=local_device(settings.device))
     event_buffer = EventBuffer(EVENT_BUFFER_BYTES)
     channel, connections = connect(settings, event_buffer)
+
+    def ready(stop: Callable[[str], None]) -> None:
+        on_ready(stop)
+        on_round(lambda: event_buffer.put_event(CloseRound()))
+
+    return run_connected(
+        lambda: assemble(
+            settings,
+            task=task,
+            channel=channel,
+            event_buffer=event_buffer,
+            say=tell,
+            observer=observer,
+            wall_clock=wall_clock,
+        ),
+        settings,
+        event_buffer,
+        connections,
+        on_ready=ready,
+    )
+
+
+def run_connected(
+    make: Callable[[], Coordinator],
+    settings: CoordinatorSettings,
+    event_buffer: EventBuffer,
+    connections: Sequence[Connection],
+    *,
+    on_ready: OnReady,
+) -> RunResult:
+    """Connect, and run a coordinator until its run is finished or it is stopped.
+
+    Args:
+        make: makes it; nothing is sent before.
+        settings: say how long a broker is waited for.
+        event_buffer: of the coordinator.
+        connections: first the one that publishes; they are closed in the end.
+        on_ready: is given the function that stops it.
+
+    Raises:
+        LoginRefusedError: if the broker does not let us in.
+        BrokerUnreachableError: if there is no broker within `connect_seconds`.
+    """
     publishing, *_ = connections
 
     def stop(reason: str) -> None:
@@ -103,19 +146,10 @@ def serve(
     with ExitStack() as stack:
         for connection in connections:
             stack.callback(connection.close)
-        coordinator = assemble(
-            settings,
-            task=task,
-            channel=channel,
-            event_buffer=event_buffer,
-            say=tell,
-            observer=observer,
-            wall_clock=wall_clock,
-        )
+        coordinator = make()
         for connection in connections:
             connection.start()
         on_ready(stop)
-        on_round(lambda: event_buffer.put_event(CloseRound()))
         try:
             for connection in connections:
                 connection.wait_connected(settings.connect_seconds)

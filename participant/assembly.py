@@ -19,7 +19,7 @@ from fanfold.learning import (
     use_huge_pages,
 )
 from fanfold.participant.border import border_of
-from fanfold.participant.channel import ParticipantChannel
+from fanfold.participant.connections import OnReady, connect, run_connected
 from fanfold.participant.dp_sgd_budget import example_privacy
 from fanfold.participant.masking import Masking
 from fanfold.participant.membership import Membership
@@ -33,17 +33,12 @@ from fanfold.participant.state_folder import StateFolder
 from fanfold.participant.trainer import Trainer
 from fanfold.participant.training_worker import TrainingWorker
 from fanfold.participant.version_receiver import VersionReceiver
-from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.events.event import Event, Say
-from fanfold.schemas.names import FederationNames
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.run_messages import OpenRun
 from fanfold.schemas.tensor_codec import limits_for
 from fanfold.schemas.timestamps import Clock
-from fanfold.transport import EventBuffer, Paces, Stop, Tls, connection_of, tls_of
-
-OnReady = Callable[[Callable[[str], None]], None]
-"""Is given the function that stops a participant, once there is one."""
+from fanfold.transport import EventBuffer, Paces, Tls, tls_of
 
 
 def serve(
@@ -189,26 +184,14 @@ def take_part(
     load_optimizers()
 
     event_buffer = EventBuffer()
-    properties = {"participant": settings.id, "device": str(device)}
-    consuming, publishing = (
-        connection_of(
-            settings,
-            "participant",
-            f"{settings.id} {does}",
-            event_buffer=event_buffer,
-            tls=host.tls,
-            reread=host.reread,
-            properties=properties,
-            paces=host.paces,
-        )
-        for does in ("consumes", "publishes")
-    )
-    channel = ParticipantChannel(
-        FederationNames.of(settings.federation),
-        settings.id,
-        consuming=consuming,
-        publishing=publishing,
-        border=border,
+    channel, connections = connect(
+        settings,
+        event_buffer,
+        border,
+        device=str(device),
+        tls=host.tls,
+        reread=host.reread,
+        paces=host.paces,
     )
     worker = TrainingWorker(
         task,
@@ -240,20 +223,7 @@ def take_part(
         ),
         say=tell,
     )
-
-    def stop(reason: str) -> None:
-        event_buffer.put_event(Stop(reason))
-        if not publishing.connected:  # a goodbye or an upload would wait for ever
-            publishing.close()
-
-    with consuming, publishing:
-        on_ready(stop)
-        try:
-            publishing.wait_connected(settings.connect_seconds)
-            consuming.wait_connected(settings.connect_seconds)
-        except ConnectionClosedError:
-            return True
-        return participant.run()
+    return run_connected(participant.run, settings, event_buffer, connections, on_ready=on_ready)
 
 
 def _execute(task: Task, settings: ParticipantSettings) -> torch.device:

@@ -22,11 +22,12 @@ from fanfold.transport.events import (
     Unblocked,
     outgoing,
 )
-from fanfold.transport.pace import Pace, Paces
+from fanfold.transport.pace import UNPACED, Pace, Paces
 from fanfold.transport.service_connections import connection_of, tls_of
 from fanfold.transport.tls import client_context, connection_tls
 
 __all__ = [
+    "UNPACED",
     "Address",
     "Backoff",
     "Bindings",

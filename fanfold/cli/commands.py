@@ -5,13 +5,11 @@ Commands import what they need only when they run, because importing torch takes
 
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from fanfold.access import credentials as credentials_file
 from fanfold.api.reading import read, rereading
 from fanfold.check.settings import CheckSettings
 from fanfold.cli import (
@@ -23,7 +21,7 @@ from fanfold.cli import (
     service_commands,
 )
 from fanfold.cli.help import GroupedCommand
-from fanfold.cli.options import options_of
+from fanfold.cli.options import CredentialsFile, options_of
 from fanfold.cli.showing import Json, view_of, watched
 from fanfold.cli.signals import close_round_on_signal, end, end_now, exit_code, stop_on_signals
 from fanfold.coordinator.settings import CoordinatorSettings, RoundSettings
@@ -69,15 +67,6 @@ Version = Annotated[
     ),
 ]
 Watch = Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")]
-CredentialsFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--credentials",
-        envvar=credentials_file.VARIABLE,
-        metavar="FILE",
-        help="File made by `fanfold enroll`, with broker, login and federation.",
-    ),
-]
 
 
 @app.callback()

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,9 +10,19 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from fanfold.access import credentials as credentials_file
 from fanfold.cli.help import group_of
 
 Command = Callable[..., None]
+CredentialsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--credentials",
+        envvar=credentials_file.VARIABLE,
+        metavar="FILE",
+        help="File made by `fanfold enroll`, with broker, login and federation.",
+    ),
+]
 
 
 def options_of(*models: type[BaseModel]) -> Callable[[Command], Command]:

@@ -5,26 +5,16 @@ from typing import Annotated, Any
 
 import typer
 
-from fanfold.access import credentials as credentials_file
 from fanfold.api.reading import read
 from fanfold.cli import logs
 from fanfold.cli.help import GroupedCommand
-from fanfold.cli.options import options_of
+from fanfold.cli.options import CredentialsFile, options_of
 from fanfold.cli.showing import Json, watched
 from fanfold.cli.signals import stop_on_signals
 from fanfold.monitoring.endpoint import release
 from fanfold.region.settings import RegionSettings, with_credentials_above
 from fanfold.views.wall_clock import utc_now
 
-CredentialsFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--credentials",
-        envvar=credentials_file.VARIABLE,
-        metavar="FILE",
-        help="File made by `fanfold enroll`, with broker, login and federation.",
-    ),
-]
 UpstreamCredentialsFile = Annotated[
     Path | None,
     typer.Option(

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from fanfold.access import credentials as credentials_file
 from fanfold.api.reading import read
 from fanfold.cli import logs
 from fanfold.cli.help import GroupedCommand
-from fanfold.cli.options import options_of
+from fanfold.cli.options import CredentialsFile, options_of
 from fanfold.cli.showing import Json, watched
 from fanfold.cli.signals import exit_code, stop_on_signals
 from fanfold.coordinator.settings import RunSettings
@@ -39,15 +38,6 @@ def _run_name(text: str) -> str:
 
 
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Name of the run.", parser=_run_name)]
-CredentialsFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--credentials",
-        envvar=credentials_file.VARIABLE,
-        metavar="FILE",
-        help="File made by `fanfold enroll`, with broker, login and federation.",
-    ),
-]
 
 
 def add_to(app: typer.Typer) -> None:

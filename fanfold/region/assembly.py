@@ -3,7 +3,7 @@
 from fanfold.coordinator.assembly import OnReady
 from fanfold.coordinator.observer import Observer
 from fanfold.participant.border import border_of
-from fanfold.participant.channel import ParticipantChannel
+from fanfold.participant.connections import connect, run_connected
 from fanfold.participant.membership import Membership
 from fanfold.participant.service import Participant
 from fanfold.participant.state_folder import StateFolder
@@ -12,13 +12,11 @@ from fanfold.region.below import Below, StopRegion
 from fanfold.region.handover import Handover
 from fanfold.region.regional_worker import RegionalWorker
 from fanfold.region.settings import RegionSettings
-from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.events.event import Event, Say
 from fanfold.schemas.events.participant import RunOver
-from fanfold.schemas.names import FederationNames
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.timestamps import Clock
-from fanfold.transport import EventBuffer, Stop, connection_of, tls_of
+from fanfold.transport import EventBuffer, tls_of
 
 DEVICE = "region"
 """What is told in the place of a participant's device."""
@@ -80,22 +78,8 @@ def _take_part(
     """Be a participant of the federation above."""
     above = settings.above()
     limits = ReaderLimits(max_bytes=settings.max_version_bytes)
-    border, tls, event_buffer = border_of(above, wall_clock), tls_of(above), EventBuffer()
-    consuming, publishing = (
-        connection_of(
-            above,
-            "participant",
-            f"{above.id} {does}",
-            event_buffer=event_buffer,
-            tls=tls,
-            properties={"participant": above.id, "device": DEVICE},
-        )
-        for does in ("consumes", "publishes")
-    )
-    names = FederationNames.of(above.federation)
-    channel = ParticipantChannel(
-        names, above.id, consuming=consuming, publishing=publishing, border=border
-    )
+    border, event_buffer = border_of(above, wall_clock), EventBuffer()
+    channel, connections = connect(above, event_buffer, border, device=DEVICE, tls=tls_of(above))
     participant = Participant(
         above,
         channel=channel,
@@ -118,17 +102,4 @@ def _take_part(
         ),
         say=say,
     )
-
-    def stop(reason: str) -> None:
-        event_buffer.put_event(Stop(reason))
-        if not publishing.connected:  # a goodbye or an upload would wait for ever
-            publishing.close()
-
-    with consuming, publishing:
-        on_ready(stop)
-        try:
-            publishing.wait_connected(above.connect_seconds)
-            consuming.wait_connected(above.connect_seconds)
-        except ConnectionClosedError:
-            return
-        participant.run()
+    run_connected(participant.run, above, event_buffer, connections, on_ready=on_ready)

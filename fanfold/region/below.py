@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -11,14 +10,17 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from fanfold.coordinator.aggregation.model_form import ModelForm
-from fanfold.coordinator.assembly import EVENT_BUFFER_BYTES, LEAST_CHUNK_BYTES, STOP_SECONDS
+from fanfold.coordinator.assembly import EVENT_BUFFER_BYTES, LEAST_CHUNK_BYTES, run_connected
 from fanfold.coordinator.border import audited, border_of
+from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.broker.connections import connect
 from fanfold.coordinator.evaluation.evaluator import Evaluator
 from fanfold.coordinator.evaluation.run_result import RunResult
 from fanfold.coordinator.observer import Observer, Unobserved
 from fanfold.coordinator.persistence.model_names import BEST
 from fanfold.coordinator.persistence.run_store import RunStore
+from fanfold.coordinator.round_loop import Coordinator
+from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.coordinator.wiring import wire
 from fanfold.learning import Task
 from fanfold.region.handover import Handover
@@ -26,11 +28,10 @@ from fanfold.region.regional_coordinator import RegionalCoordinator, SumOnItsWay
 from fanfold.region.regional_run import RegionalRun
 from fanfold.region.settings import RegionSettings
 from fanfold.region.sums import VersionFromAbove
-from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.events.event import Event, Say
 from fanfold.schemas.tensor_codec import limits_for
 from fanfold.schemas.timestamps import Clock
-from fanfold.transport import EventBuffer, Stop
+from fanfold.transport import EventBuffer
 
 StopRegion = Callable[[str], None]
 LOOK = object()
@@ -115,21 +116,42 @@ class Below:
     def _coordinate(self, given: VersionFromAbove) -> RunResult:
         """Run the rounds of one run."""
         settings = self._settings.below(given.message)
+        event_buffer = EventBuffer(EVENT_BUFFER_BYTES)
+        channel, connections = connect(settings, event_buffer)
+        self._handover.wake = lambda: event_buffer.put_event(LOOK)
+        return run_connected(
+            lambda: self._assemble(given, settings, channel, event_buffer),
+            settings,
+            event_buffer,
+            connections,
+            on_ready=self._is_ready,
+        )
+
+    def _is_ready(self, stop: StopRegion) -> None:
+        self._stop_run = stop
+        if self._reason is not None:  # told before there was anything to stop
+            stop(self._reason)
+
+    def _assemble(
+        self,
+        given: VersionFromAbove,
+        settings: CoordinatorSettings,
+        channel: CoordinatorChannel,
+        event_buffer: EventBuffer,
+    ) -> Coordinator:
         say = audited(settings, self._wall_clock, self._say)
 
         def tell(event: Event) -> None:
             self._observer.hear(event)
             say(event)
 
-        event_buffer = EventBuffer(EVENT_BUFFER_BYTES)
-        channel, connections = connect(settings, event_buffer)
         limits = limits_for(
             given.tensors,
             least_chunk_bytes=min(LEAST_CHUNK_BYTES, settings.chunk_bytes),
             fixed=given.message.fixed is not None,
         )
         run, nothing = RegionalRun(given, settings.limits), Nothing()
-        coordinator = wire(
+        return wire(
             settings,
             run,
             store=RunStore(settings.out, limits, wall_clock=self._wall_clock),
@@ -150,22 +172,3 @@ class Below:
             announced=lambda _run, _settings: run.announcement(),
             make=partial(RegionalCoordinator, handover=self._handover),
         )
-
-        def stop(reason: str) -> None:
-            event_buffer.put_event(Stop(reason))
-            connections[0].close(STOP_SECONDS)  # where the broker is gone, a publish waits for ever
-
-        with ExitStack() as stack:
-            for connection in connections:
-                stack.callback(connection.close)
-                connection.start()
-            self._handover.wake = lambda: event_buffer.put_event(LOOK)
-            self._stop_run = stop
-            if self._reason is not None:
-                stop(self._reason)
-            try:
-                for connection in connections:
-                    connection.wait_connected(settings.connect_seconds)
-            except ConnectionClosedError:
-                return coordinator.stop("stopped before there was a broker below")
-            return coordinator.run()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from fanfold.learning import local_device, task_sha256
 from fanfold.participant.channel import ParticipantChannel
+from fanfold.participant.connections import OnReady, run_connected
 from fanfold.participant.membership import Membership
 from fanfold.participant.observer import Observer
 from fanfold.participant.open_runs.allowed import Allowance, Allowed
@@ -12,11 +13,10 @@ from fanfold.participant.open_runs.run_thread import TakePart
 from fanfold.participant.open_runs.runs_at_work import RunsAtWork
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.participant.state_folder import tidy
-from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.run_messages import OpenRun
-from fanfold.transport import EventBuffer, Stop, Tls, connection_of
+from fanfold.transport import EventBuffer, Tls, connection_of
 
 
 def settings_of(run: OpenRun, settings: ParticipantSettings) -> ParticipantSettings:
@@ -39,7 +39,7 @@ def serve_open_runs(
     tls: Tls | None,
     reread: Callable[[], ParticipantSettings] | None = None,
     say: Say,
-    on_ready: Callable[[Callable[[str], None]], None],
+    on_ready: OnReady,
     observer: Observer,
 ) -> bool:
     """Take part in every allowed run that a resident coordinator opens, until told to leave.
@@ -101,16 +101,4 @@ def serve_open_runs(
         ),
         say=say,
     )
-
-    def stop(reason: str) -> None:
-        event_buffer.put_event(Stop(reason))
-        if not connection.connected:  # a goodbye would wait for ever
-            connection.close()
-
-    with connection:
-        on_ready(stop)
-        try:
-            connection.wait_connected(settings.connect_seconds)
-        except ConnectionClosedError:
-            return True
-        return resident.run()
+    return run_connected(resident.run, settings, event_buffer, [connection], on_ready=on_ready)
