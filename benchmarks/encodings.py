@@ -109,11 +109,12 @@ def train(
             result.num_bytes[encoding] += num_bytes
         optimizer.apply(total)
     replace_tensors(shared_tensors(network), tensors)
-    result.accuracy = _accuracy(tasks[0], network)
+    result.accuracy = held_out_accuracy(tasks[0], network)
     return result
 
 
-def _accuracy(task: Task, network: torch.nn.Module) -> float:
+def held_out_accuracy(task: Task, network: torch.nn.Module) -> float:
+    """Return the accuracy of a network on the held-out digits."""
     held_out = task.test_data()
     if held_out is None:
         raise InvalidInputError("the digits have held-out data")

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from benchmarks.encodings import held_out_accuracy
 from benchmarks.results import Row, machine, quartiles, report
 from fanfold.coordinator.aggregation.differential_privacy import DifferentialPrivacy
 from fanfold.coordinator.aggregation.initial_model import initial_model
@@ -23,11 +24,10 @@ from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.settings import CoordinatorSettings
-from fanfold.learning import Task, build_network, load_task, replace_tensors, shared_tensors
+from fanfold.learning import build_network, load_task, replace_tensors, shared_tensors
 from fanfold.participant.fixed_update import fixed_update
 from fanfold.participant.trainer import Trainer
 from fanfold.participant.update_privacy import private_update
-from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.messages import Update
 
 PARTICIPANTS = 8
@@ -78,7 +78,7 @@ def accuracy_of(settings: CoordinatorSettings) -> float:
         run.close_round()
     network = build_network(tasks[0])
     replace_tensors(shared_tensors(network), run.tensors)
-    return _accuracy(tasks[0], network)
+    return held_out_accuracy(tasks[0], network)
 
 
 def _answer(
@@ -106,13 +106,6 @@ def _answer(
     if (refusal := run.inspect(trained.tensors, trained.kinds)) is not None:
         raise RuntimeError(f"an update was refused: {refusal}")
     run.fold(update, trained.tensors, f"{participant}-{run.version}")
-
-
-def _accuracy(task: Task, network: torch.nn.Module) -> float:
-    held_out = task.test_data()
-    if held_out is None:
-        raise InvalidInputError("the digits have held-out data")
-    return task.evaluate(network, held_out)["accuracy"]
 
 
 def main(
