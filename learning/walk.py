@@ -76,14 +76,18 @@ def give_memory(network: nn.Module) -> None:
 
 def _modules(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yield every module that is no wrapper, with its name without those of wrappers."""
-    places: dict[str, tuple[str, nn.Module]] = {}
+    places: dict[str, tuple[str, nn.Module | None]] = {}
+    """Of each module by its own name: what it is called here, and what it wraps."""
     for name, module in network.named_modules(remove_duplicate=False):
-        above, _, own_name = name.rpartition(".")
-        layer, parent = places[above] if name else ("", None)
-        if parent is not None and _wrapped_in(parent) is not module:
-            layer = f"{layer}.{own_name}" if layer else own_name
-        places[name] = layer, module
-        if _wrapped_in(module) is None:
+        layer = ""
+        if name:
+            above, _, own_name = name.rpartition(".")
+            layer, wrapped = places[above]
+            if wrapped is not module:
+                layer = f"{layer}.{own_name}" if layer else own_name
+        inside = _wrapped_in(module)
+        places[name] = layer, inside
+        if inside is None:
             yield layer, module
 
 

@@ -87,7 +87,7 @@ class Trainer:
         self.num_examples = dataset_length(self._data)
         self.frozen_part = FrozenPart(task, self.network)
         self._built = frozenset(named_tensors(self.network))
-        shared = self._shared()
+        shared = shared_tensors(self.network, task.shared)
         self.form = {name: (tensor.shape, tensor.dtype) for name, tensor in shared.items()}
         """As built: a buffer that has another shape later is a cache that follows the data."""
         device, limit_bytes = task.execution.device, task.execution.resident_bytes
@@ -117,11 +117,10 @@ class Trainer:
     @property
     def private_tensors(self) -> dict[str, Tensor]:
         """What stays here: everything that is not shared. Live, detached."""
-        shared = self._shared()
         return {
             name: tensor
             for name, tensor in named_tensors(self.network).items()
-            if name not in shared and name in self._built
+            if name not in self.form and name in self._built
         }
 
     def train(
@@ -194,8 +193,8 @@ class Trainer:
 
     def _shared(self) -> dict[str, Tensor]:
         """Return what is shared of the network as built: a buffer that its use adds is a cache."""
-        shared = shared_tensors(self.network, self._task.shared)
-        return {name: tensor for name, tensor in shared.items() if name in self._built}
+        tensors = named_tensors(self.network)
+        return {name: tensor for name, tensor in tensors.items() if name in self.form}
 
     @contextmanager
     def _counting(self) -> Iterator[list[int]]:
@@ -255,11 +254,12 @@ class Trainer:
 
     def _changes(self, base: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Kind]]:
         parameters = named_parameters(self.network)
-        if late := sorted(parameters.keys() - self._built - tied_names(self.network).keys()):
+        late = parameters.keys() - self._built
+        if late and (late := late - tied_names(self.network).keys()):
             raise InvalidInputError(
-                f"{', '.join(late)} came into the network while it was trained, and no version "
-                "holds it; make all parameters in the task's `network`, for instance by running a "
-                "batch through it there"
+                f"{', '.join(sorted(late))} came into the network while it was trained, and no "
+                "version holds it; make all parameters in the task's `network`, for instance by "
+                "running a batch through it there"
             )
         tensors: dict[str, Tensor] = {}
         kinds: dict[str, Kind] = {}

@@ -10,6 +10,8 @@ def printable(text: str) -> str:
         >>> printable("bye\nround 7: \x1b[2J")
         'bye\\nround 7: \\x1b[2J'
     """
+    if text.isprintable():  # nearly all text is
+        return text
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
     )
