@@ -180,6 +180,10 @@ bench-updates: $(VENV)/.stamp-demo rabbitmq ## Measure updates per second in eve
 bench-thousand: $(VENV)/.stamp-dev rabbitmq ## Measure a thousand participants on one broker beside 64, and kill the broker
 	@$(BENCH).thousand $(BENCH_FLAGS)
 
+.PHONY: bench-tree
+bench-tree: $(VENV)/.stamp-demo rabbitmq ## Measure a thousand participants as a tree of ten regions, and kill its coordinators
+	@$(BENCH).tree $(BENCH_FLAGS)
+
 .PHONY: bench-viewers
 bench-viewers: $(VENV)/.stamp-dev rabbitmq ## Measure what three open pages cost a round among 64
 	@$(BENCH).viewers $(BENCH_FLAGS)

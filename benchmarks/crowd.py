@@ -28,10 +28,10 @@ STARTS_A_SECOND = 200
 class Crowd:
     """Counts who hears. Everything happens in the thread of `run`."""
 
-    def __init__(self, federation: str, count: int, url: str) -> None:
+    def __init__(self, federation: str, indices: range, url: str) -> None:
         """Make them; nobody connects yet."""
         self._loop = IOLoop()
-        self._count = count
+        self._count = len(indices)
         self._hearing = self._left = 0
         self._since = time.monotonic()
         answers, names = Answers(), FederationNames(federation)
@@ -45,7 +45,7 @@ class Crowd:
                 changed=self._changed,
                 finished=self._finished,
             )
-            for index in range(count)
+            for index in indices
         ]
 
     def run(self) -> None:
@@ -76,11 +76,11 @@ class Crowd:
             self._loop.stop()
 
 
-def main(federation: str = "fanfold", count: int = 1000) -> None:
-    """Run that many participants in this process until SIGTERM."""
+def main(federation: str = "fanfold", count: int = 1000, first: int = 0) -> None:
+    """Run that many participants in this process until SIGTERM, `crowd-FIRST` and those after."""
     read_in_larger_pieces()
     read_any_headers()
-    crowd = Crowd(federation, count, os.environ[BROKER_VARIABLE].split()[0])
+    crowd = Crowd(federation, range(first, first + count), os.environ[BROKER_VARIABLE].split()[0])
     signal.signal(signal.SIGTERM, lambda *_: crowd.stop())
     end_with_parent()  # the benchmark that started this process may be killed
     crowd.run()

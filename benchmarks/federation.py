@@ -27,6 +27,15 @@ ROOT = Path(__file__).parent.parent
 LEAVE_SECONDS = 30.0
 
 
+class CoordinatorFailedError(RuntimeError):
+    """It ended with this exit status; one that was killed with the signal's negative number."""
+
+    def __init__(self, code: int) -> None:
+        """Say which."""
+        super().__init__(f"the coordinator failed: exit status {code}")
+        self.code = code
+
+
 @dataclass(frozen=True, slots=True)
 class Rounds:
     """The times and the memory of one run."""
@@ -56,6 +65,8 @@ class Federation:
         self._name = name
         self._participants = participants
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.coordinator: subprocess.Popen[str] | None = None
+        """Of the last run."""
 
     def start_real(self, *flags: str) -> None:
         """Start one process of `fanfold participant` for each; `{id}` in a flag is its id."""
@@ -76,6 +87,15 @@ class Federation:
             *(f"--identity={folder}", f"--roster={folder}", f"--state-dir={folder}/state"),
         )
 
+    def start_region(self, name: str, out: Path, participants: int) -> "subprocess.Popen[bytes]":
+        """Start a region of so many participants, the federation `name` of the same broker."""
+        url = self._environment[BROKER_VARIABLE]
+        return self._start(
+            *("-m", "fanfold", "region", f"--id={name}", f"--upstream-federation={self._name}"),
+            *(f"--upstream-broker={url}", f"--federation={name}", f"--out={out / name}"),
+            *(f"--min-participants={participants}", "--reconnect-seconds=1"),
+        )
+
     def start_light(self) -> None:
         """Start participants without torch (see `light`)."""
         self._start(
@@ -85,14 +105,17 @@ class Federation:
             f"--count={self._participants}",
         )
 
-    def start_crowd(self, told: Path) -> None:
+    def start_crowd(self, told: Path, *, first: int = 0) -> None:
         """Start participants that share one process (see `crowd`); what it prints goes to a file.
 
-        The file is made first, so that it can be read at once.
+        They are called by the numbers from `first` on. The file is made before, so that it can be
+        read at once.
         """
         command = ("-m", "benchmarks.crowd", f"--federation={self._name}")
         with told.open("wb") as output:
-            self._start(*command, f"--count={self._participants}", output=output)
+            self._start(
+                *command, f"--count={self._participants}", f"--first={first}", output=output
+            )
 
     def run(
         self,
@@ -108,8 +131,9 @@ class Federation:
         into `out`, or into a folder that is removed afterwards.
 
         Raises:
-            RuntimeError: if it fails, or if `everybody` is set and a round closes with fewer
-                updates than there are participants.
+            CoordinatorFailedError: if it fails.
+            RuntimeError: if `everybody` is set and a round closes with fewer updates than there are
+                participants.
         """
         with tempfile.TemporaryDirectory() as own:
             command = [
@@ -117,7 +141,7 @@ class Federation:
                 *(f"--federation={self._name}", f"--task={self._task}", f"--out={out or own}"),
                 *(f"--rounds={rounds}", f"--min-participants={self._participants}", *flags),
             ]
-            coordinator = subprocess.Popen(
+            coordinator = self.coordinator = subprocess.Popen(
                 command,
                 env=self._environment,
                 cwd=ROOT,
@@ -152,8 +176,8 @@ class Federation:
                     raise RuntimeError(f"a round closed without all participants: {event}")
                 peaks.look()
                 closed(event["round"])
-        if coordinator.wait() != 0:
-            raise RuntimeError("the coordinator failed")
+        if (code := coordinator.wait()) != 0:
+            raise CoordinatorFailedError(code)
         seconds, processor = (
             [end - begin for begin, end in pairwise(each)] for each in (times, taken)
         )
@@ -163,16 +187,18 @@ class Federation:
     def _processor_seconds(self, coordinator: int) -> float:
         return sum(map(processor_seconds, (coordinator, *(each.pid for each in self.processes))))
 
-    def _start(self, *command: str, output: IO[bytes] | int = subprocess.DEVNULL) -> None:
-        self.processes.append(
-            subprocess.Popen(
-                [sys.executable, *command],
-                env=self._environment,
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=output,
-            )
+    def _start(
+        self, *command: str, output: IO[bytes] | int = subprocess.DEVNULL
+    ) -> "subprocess.Popen[bytes]":
+        started = subprocess.Popen(
+            [sys.executable, *command],
+            env=self._environment,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=output,
         )
+        self.processes.append(started)
+        return started
 
 
 @contextmanager

@@ -102,12 +102,17 @@ def main(few: int = 64, many: int = 1000, rounds: int = 5, turns: int = 2) -> No
 
 
 @contextmanager
-def crowd(node: BrokerNode, count: int, *, name: str) -> Iterator[tuple[Federation, Path]]:
-    """Start so many participants of a federation, and end them when the block ends."""
+def crowd(
+    node: BrokerNode, count: int, *, name: str, first: int = 0
+) -> Iterator[tuple[Federation, Path]]:
+    """Start so many participants of a federation, and end them when the block ends.
+
+    They are called by the numbers from `first` on.
+    """
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "told"
         started = Federation(node.url, "benchmarks.identity:Small", count, name=name)
-        started.start_crowd(told)
+        started.start_crowd(told, first=first)
         with ended(started.processes[0]):
             yield started, told
 
