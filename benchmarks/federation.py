@@ -5,6 +5,7 @@ the floor can alternate.
 """
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -25,6 +26,8 @@ from fanfold.local.parent_watch import VARIABLE as END_WITH_PARENT
 
 ROOT = Path(__file__).parent.parent
 LEAVE_SECONDS = 30.0
+LONG_SECONDS = 0.1
+"""A round that takes less is not asked for its processor time."""
 
 
 class CoordinatorFailedError(RuntimeError):
@@ -48,7 +51,9 @@ class Rounds:
     largest_participant: int = 0
     """Peak RSS of the largest participant so far, in bytes."""
     processor_seconds: list[float] = field(default_factory=list, repr=False)
-    """What coordinator and participants took together, in each of these rounds."""
+    """What coordinator and participants took together, in each of these rounds; empty where rounds
+    are so short that reading it would be a part of them.
+    """
 
 
 class Federation:
@@ -170,8 +175,9 @@ class Federation:
             if event["event"] == "run_started":
                 peaks = Peaks.of(coordinator.pid)
             elif event["event"] == "round_closed":
+                is_long = not times or now - times[-1] >= LONG_SECONDS
                 times.append(now)
-                taken.append(self._processor_seconds(coordinator.pid))
+                taken.append(self._processor_seconds(coordinator.pid) if is_long else math.nan)
                 if everybody and event["updates"] != self._participants:
                     raise RuntimeError(f"a round closed without all participants: {event}")
                 peaks.look()
@@ -182,7 +188,8 @@ class Federation:
             [end - begin for begin, end in pairwise(each)] for each in (times, taken)
         )
         largest = max(status(each.pid).get("VmHWM", 0) for each in self.processes)
-        return Rounds(seconds, events, peaks, largest, processor)
+        known = [each for each in processor if not math.isnan(each)]
+        return Rounds(seconds, events, peaks, largest, known)
 
     def _processor_seconds(self, coordinator: int) -> float:
         return sum(map(processor_seconds, (coordinator, *(each.pid for each in self.processes))))

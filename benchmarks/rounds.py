@@ -45,26 +45,28 @@ def compare(
         theirs += seconds[1:]
         processor_ours += run.processor_seconds
         processor_floor.append(taken / len(seconds))
+    details = {
+        "ours": quartiles(ours),
+        "floor": quartiles(theirs),
+        "largest process, bytes": largest,
+    }
+    if processor_ours:
+        details[PROCESSOR] = {
+            "ours": statistics.median(processor_ours),
+            "floor": statistics.median(processor_floor),
+        }
     return Row(
         case,
         ours=statistics.median(ours),
         floor=statistics.median(theirs),
         unit="s/round",
         limit=limit,
-        details={
-            "ours": quartiles(ours),
-            "floor": quartiles(theirs),
-            "largest process, bytes": largest,
-            PROCESSOR: {
-                "ours": statistics.median(processor_ours),
-                "floor": statistics.median(processor_floor),
-            },
-        },
+        details=details,
     )
 
 
 def processor_time(row: Row) -> Row:
-    """Return what a round of this row took of the processors, but for the broker's part."""
+    """Return what a long round of this row took of the processors, but for the broker's part."""
     taken = row.details[PROCESSOR]
     return Row(
         f"{row.case}: processor time of coordinator and participants",
