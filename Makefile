@@ -114,7 +114,7 @@ hostile: $(VENV)/.stamp-dev rabbitmq ## Let a hostile participant into a live fe
 .PHONY: audit
 audit: $(VENV)/.stamp-dev ## Look the pinned dependencies up among known vulnerabilities (network)
 	@$(PIP_INSTALL) pip-audit
-	@$(VENV)/bin/python -m pip_audit --requirement constraints.txt --no-deps
+	@$(VENV)/bin/python -m pip_audit --strict --requirement constraints.txt --no-deps
 
 .PHONY: wheel
 wheel: $(VENV)/.stamp-dev rabbitmq ## Build the wheel and the source distribution, and run the demo from the wheel

@@ -22,8 +22,9 @@ What Fanfold tells people and programs. `--json` prints one JSON object per line
 ```
 
 `event` names the event, and `time` says when it was told (UTC, ISO 8601). A field in brackets is
-there only where something is known. Programs should pass over events and fields that they do not
-know: later versions may have more. `fanfold local` passes on what its coordinator tells.
+there only where something is known; a number that is not finite is null. Programs should pass over
+events and fields that they do not know: later versions may have more. `fanfold local` passes on
+what its coordinator tells.
 
 This page is made from `schemas/events/` by `make events`.
 """

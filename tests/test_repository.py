@@ -166,6 +166,14 @@ def test_every_make_target_a_document_names_exists(document: str) -> None:
     assert named <= make_targets()
 
 
+def test_an_audit_without_a_list_of_vulnerabilities_fails() -> None:
+    """Pins that pip-audit could not look up are no pins without a known vulnerability."""
+    (recipe,) = [
+        line for line in (ROOT / "Makefile").read_text().splitlines() if "pip_audit" in line
+    ]
+    assert "--strict" in recipe.split()
+
+
 def test_readme_shows_the_one_command_that_trains() -> None:
     """`make demo` is the first thing that a stranger should try."""
     assert "make demo" in (ROOT / "README.md").read_text()

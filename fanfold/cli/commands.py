@@ -22,7 +22,7 @@ from fanfold.cli import (
 )
 from fanfold.cli.help import GroupedCommand
 from fanfold.cli.options import CredentialsFile, options_of
-from fanfold.cli.showing import Json, view_of, watched
+from fanfold.cli.showing import Json, prints_json, view_of, watched
 from fanfold.cli.signals import close_round_on_signal, end, end_now, exit_code, stop_on_signals
 from fanfold.coordinator.settings import CoordinatorSettings, RoundSettings
 from fanfold.keeper.settings import KeeperSettings
@@ -190,6 +190,7 @@ def status(
 
     settings = read(StatusSettings, options, credentials)
     logs.set_up(settings.log_format, federation=settings.federation)
+    json = prints_json(json=json, log_format=settings.log_format)
     look(settings, json=json, repeat=watch, on_ready=stop_on_signals)
     sys.exit(exit_code(0))
 
@@ -230,6 +231,7 @@ def check(*, json: Json = False, **options: Any) -> None:
     from fanfold.check.show import show  # noqa: PLC0415 - as above
 
     logs.set_up(settings.log_format)
+    json = prints_json(json=json, log_format=settings.log_format)
     with view_of(json=json) as view:
         report = check_task(settings, say=view.say)
         if json:

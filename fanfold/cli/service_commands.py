@@ -17,7 +17,7 @@ from fanfold.api.reading import read
 from fanfold.cli import logs
 from fanfold.cli.help import GroupedCommand
 from fanfold.cli.options import CredentialsFile, options_of
-from fanfold.cli.showing import Json, watched
+from fanfold.cli.showing import Json, prints_json, watched
 from fanfold.cli.signals import exit_code, stop_on_signals
 from fanfold.coordinator.settings import RunSettings
 from fanfold.monitoring.endpoint import release
@@ -103,7 +103,8 @@ def submit(
     }
     read(RunSettings, given)  # mistakes are told before anything is sent
     parent, version = (None, "last") if begin_from is None else parse_parent(begin_from)
-    with _client(options, credentials) as client:
+    settings = _settings(options, credentials)
+    with _client(settings) as client:
         run = client.ask(
             lambda ids: SubmitRun.model_validate(
                 {
@@ -116,7 +117,7 @@ def submit(
                 }
             )
         ).document
-    _tell(run, json=json)
+    _tell(run, json=prints_json(json=json, log_format=settings.log_format))
 
 
 @options_of(OperatorSettings)
@@ -124,9 +125,10 @@ def runs(*, json: Json = False, credentials: CredentialsFile = None, **options: 
     """List the runs of a federation: those that wait, that are open, and that are over."""
     from fanfold.operating.show import show_runs  # noqa: PLC0415 - see above
 
-    with _client(options, credentials) as client:
+    settings = _settings(options, credentials)
+    with _client(settings) as client:
         found = client.ask(lambda ids: ReadRuns(**ids, runs=[])).document
-    if json:
+    if prints_json(json=json, log_format=settings.log_format):
         _print(*found)
     else:
         show_runs(found, Console())
@@ -139,9 +141,10 @@ def show(
     """Show a run: where it stands, who took part, who declined and why, and its models."""
     from fanfold.operating.show import show_run  # noqa: PLC0415 - see above
 
-    with _client(options, credentials) as client:
+    settings = _settings(options, credentials)
+    with _client(settings) as client:
         (found,) = client.ask(_reading(run)).document
-    if json:
+    if prints_json(json=json, log_format=settings.log_format):
         _print(found)
     else:
         show_run(found, Console())
@@ -162,10 +165,11 @@ def compare(
     from fanfold.operating.comparison import compared  # noqa: PLC0415 - see above
     from fanfold.operating.show import show_comparison  # noqa: PLC0415 - see above
 
-    with _client(options, credentials) as client:
+    settings = _settings(options, credentials)
+    with _client(settings) as client:
         left, right = client.ask(_reading(run, other)).document
     comparison = compared(left, right)
-    if json:
+    if prints_json(json=json, log_format=settings.log_format):
         _print(comparison)
     else:
         show_comparison(comparison, Console())
@@ -189,9 +193,10 @@ def pull(
     from fanfold.operating.pull import pull as pull_model  # noqa: PLC0415 - see above
 
     wanted = parse_wanted(version)
-    with _client(options, credentials) as client:
+    settings = _settings(options, credentials)
+    with _client(settings) as client:
         card = pull_model(client, run, wanted, out)
-    if json:
+    if prints_json(json=json, log_format=settings.log_format):
         _print(card | {"file": str(out)})
     else:
         what = f"version {card['version']} of {run}"
@@ -241,23 +246,28 @@ def remove(
 def _change(
     change: Change, run: str, options: dict[str, Any], credentials: Path | None, *, json: bool
 ) -> None:
-    with _client(options, credentials) as client:
+    settings = _settings(options, credentials)
+    with _client(settings) as client:
         changed = client.ask(
             lambda ids: ChangeRun.model_validate({**ids, "run": run, "change": change})
         ).document
-    _tell(changed, json=json)
+    _tell(changed, json=prints_json(json=json, log_format=settings.log_format))
 
 
 def _reading(*names: str) -> Callable[[dict[str, str]], Request]:
     return lambda ids: ReadRuns.model_validate({**ids, "runs": list(names)})
 
 
-@contextmanager
-def _client(options: dict[str, Any], credentials: Path | None) -> "Iterator[OperatorClient]":
-    from fanfold.operating.client import OperatorClient  # noqa: PLC0415 - see above
-
+def _settings(options: dict[str, Any], credentials: Path | None) -> OperatorSettings:
     settings = read(OperatorSettings, options, credentials, role="operator")
     logs.set_up(settings.log_format, federation=settings.federation)
+    return settings
+
+
+@contextmanager
+def _client(settings: OperatorSettings) -> "Iterator[OperatorClient]":
+    from fanfold.operating.client import OperatorClient  # noqa: PLC0415 - see above
+
     client = OperatorClient(settings)
     stop_on_signals(client.stop)
     with client:

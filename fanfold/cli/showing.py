@@ -16,6 +16,11 @@ from fanfold.views.view import JsonView, LinesView, View
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line on standard output.")]
 
 
+def prints_json(*, json: bool, log_format: str) -> bool:
+    """Whether a command prints JSON: for `--json`, and where its log lines are JSON too."""
+    return json or log_format == "json"
+
+
 def view_of(*, json: bool, log_format: str = "text", is_live: bool = False) -> View:
     """Return what shows the events of a command.
 
@@ -24,7 +29,7 @@ def view_of(*, json: bool, log_format: str = "text", is_live: bool = False) -> V
         log_format: of the command's settings; "json" asks for JSON, too.
         is_live: rounds are shown in a table, where a terminal can redraw it.
     """
-    if json or log_format == "json":
+    if prints_json(json=json, log_format=log_format):
         return JsonView()
     can_redraw = sys.stdout.isatty() and not Console().is_dumb_terminal
     return LiveView() if is_live and can_redraw else LinesView()

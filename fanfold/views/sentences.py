@@ -17,6 +17,7 @@ from fanfold.schemas.events.coordinator import (
     Waiting,
 )
 from fanfold.schemas.events.event import Event, InRun, UnknownEvent
+from fanfold.schemas.events.participant import OwnUpdateRefused
 from fanfold.schemas.timestamps import iso_utc
 from fanfold.views.shares import shares_in_words
 
@@ -144,6 +145,8 @@ SENTENCES = {
     ),
     "waiting_for_coordinator": "no coordinator of the federation {federation} yet: waiting",
 }
+OWN_REFUSED = "the update on version {version} is refused: {reason}"
+"""What a participant tells of its own; the coordinator's event of this name says whose it is."""
 IGNORED = (
     "participants ignore this coordinator. If --out was restored from a backup, start again with "
     "--restored; if not, name the folder that the run was continued in"
@@ -167,7 +170,7 @@ def sentence(event: Event) -> str:
     if isinstance(event, UnknownEvent):
         return _words(name, {each: str(value) for each, value in told.items()})
     values = _values(told)
-    template = SENTENCES.get(name)
+    template = OWN_REFUSED if isinstance(event, OwnUpdateRefused) else SENTENCES.get(name)
     if template is None:
         return _words(name, values)
     text = template.format_map(defaultdict(lambda: "-", values))

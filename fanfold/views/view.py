@@ -1,6 +1,5 @@
 """What people and programs see of a run."""
 
-import json
 import sys
 from abc import ABC, abstractmethod
 from contextlib import redirect_stdout
@@ -54,7 +53,7 @@ class JsonView(View):
         self._redirection.__exit__(None, None, None)
 
     def _show(self, event: Event) -> None:
-        _print(json.dumps(event.document(), allow_nan=False), self._stream)
+        _print(event.json_line(), self._stream)
 
 
 def _print(text: str, stream: TextIO) -> None:

@@ -1,5 +1,7 @@
 """What all events have in common, and how one becomes the JSON that programs read."""
 
+import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -48,6 +50,26 @@ class Event:
                 key = each.name.rstrip("_")  # `for` is a word of Python
                 told[key] = list(value) if isinstance(value, tuple) else value
         return told
+
+    def json_line(self) -> str:
+        """Return what `--json` prints of it, in one line and without its end.
+
+        JSON has no NaN and no infinity: a number that is not finite, such as the loss of a training
+        that diverged, is null.
+        """
+        return json.dumps(_of_finite_numbers(self.document()), allow_nan=False)
+
+
+def _of_finite_numbers(value: Any) -> Any:
+    """Return a document with None for each number that is not finite."""
+    match value:
+        case float() if not math.isfinite(value):
+            return None
+        case Mapping():
+            return {name: _of_finite_numbers(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_of_finite_numbers(each) for each in value]
+    return value
 
 
 @dataclass(frozen=True)

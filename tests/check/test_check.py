@@ -261,19 +261,18 @@ def test_an_encoding_makes_an_update_smaller() -> None:
     assert checked(Points, encoding="float16").bytes_up < checked(Points).bytes_up
 
 
-@pytest.mark.parametrize("is_json", [True, False])
+@pytest.mark.parametrize("flags", [["--json"], ["--log-format=json"], []])
 def test_the_command_prints_the_table(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, is_json: bool
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flags: list[str]
 ) -> None:
     """For people, or as one object for programs."""
-    flags = ["--json"] if is_json else []
     monkeypatch.setattr("sys.argv", ["fanfold", "check", f"--task={path(Points)}", *flags])
     monkeypatch.setattr("fanfold.cli.logs.set_up", lambda *_args, **_bound: None)
     with pytest.raises(SystemExit, match="0"):
         main()
     shown = capsys.readouterr().out
-    if is_json:
-        report = json.loads(shown.splitlines()[-1])
+    if flags:
+        *_, report = [json.loads(each) for each in shown.splitlines()]
         assert (report["event"], report["examples"]) == ("checked", any_networks.NUM_EXAMPLES)
     else:
         assert "seconds a step" in shown

@@ -1,13 +1,18 @@
 """What `fanfold submit` and its like refuse before they ask anybody."""
 
+import json
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from fanfold.cli.commands import app
+from fanfold.operating.settings import OperatorSettings
 
 NAMES = "the run's name '.*' must be 1 to 64 letters, digits, '_' or '-'"
 
@@ -54,3 +59,27 @@ def test_who_asks_before_there_is_a_service_waits_and_says_so(
     waits, *_, refused = ended.stderr.splitlines()
     assert "waiting for fanfold serve" in waits
     assert refused.startswith(f"fanfold: {nobody}; start one, or name another --federation")
+
+
+class Answering(nullcontext[Any]):
+    """A service that has one run in its queue."""
+
+    def __init__(self, _settings: OperatorSettings) -> None:
+        super().__init__(self)
+
+    def ask(self, _make: object) -> SimpleNamespace:
+        return SimpleNamespace(document=[{"run": "first", "state": "waiting"}])
+
+    def stop(self, why: str) -> None: ...
+
+
+@pytest.mark.parametrize("flags", [["--json"], ["--log-format=json"]])
+def test_what_was_asked_for_is_json_where_log_lines_are(
+    monkeypatch: pytest.MonkeyPatch, flags: list[str]
+) -> None:
+    """One object in one line, as events are: here of a run that waits in the queue."""
+    monkeypatch.setattr("fanfold.operating.client.OperatorClient", Answering)
+    monkeypatch.setattr("fanfold.cli.logs.set_up", lambda *_args, **_bound: None)
+    monkeypatch.setattr("fanfold.cli.service_commands.stop_on_signals", lambda _stop: None)
+    ended = CliRunner().invoke(app, ["runs", "--broker=amqp://127.0.0.1:1", *flags])
+    assert json.loads(ended.stdout) == {"run": "first", "state": "waiting"}, ended.exception

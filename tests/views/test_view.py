@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import math
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from fanfold.schemas.events.coordinator import (
     Waiting,
 )
 from fanfold.schemas.events.event import UnknownEvent
+from fanfold.schemas.events.participant import UpdateSent
 from fanfold.schemas.events.shared import DiskFull
 from fanfold.views.live_view import LiveView
 from fanfold.views.rounds_table import columns_of
@@ -71,6 +73,16 @@ def test_json_is_exactly_what_programs_rely_on(capsys: pytest.CaptureFixture[str
             "parameters_sha256": "0f",
         },
     ]
+
+
+def test_a_number_that_is_not_finite_is_null_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """A participant whose training diverged goes on: its loss is told, and JSON has no NaN."""
+    with JsonView(at_noon) as shown:
+        shown.say(UpdateSent("1f", 3, 3272, loss=math.nan, seconds=0.5))
+        shown.say(RoundClosed(**ROUND, metrics={"f1": math.inf}))
+    sent, closed = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (sent["loss"], sent["seconds"]) == (None, 0.5)
+    assert closed["metrics"] == {"f1": None}
 
 
 def test_the_last_line_says_why_a_run_ended_early(capsys: pytest.CaptureFixture[str]) -> None:
