@@ -24,6 +24,7 @@ from fanfold.cli.help import GroupedCommand
 from fanfold.cli.options import CredentialsFile, options_of
 from fanfold.cli.showing import Json, prints_json, view_of, watched
 from fanfold.cli.signals import close_round_on_signal, end, end_now, exit_code, stop_on_signals
+from fanfold.cli.usage import UsageError, is_help, said
 from fanfold.coordinator.settings import CoordinatorSettings, RoundSettings
 from fanfold.keeper.settings import KeeperSettings
 from fanfold.local.parent_watch import end_with_parent
@@ -250,7 +251,14 @@ identity_commands.add_to(app)
 def main() -> None:
     """Run the command line; a user's mistake is reported in one sentence."""
     try:
-        app(standalone_mode=True)
+        sys.exit(app(prog_name="fanfold", standalone_mode=False))
+    except UsageError as error:
+        if is_help(error):
+            sys.stderr.write(f"{error}\n")
+            end(WRONG_INPUT)
+        _fail(InvalidInputError(said(error)), WRONG_INPUT)
+    except typer.Abort:
+        _fail(InvalidInputError("nothing was entered, and nothing was done"), FAILED)
     except (InvalidInputError, TransportError) as error:
         _fail(error, WRONG_INPUT)
     except StoppedError:

@@ -86,7 +86,13 @@ WRONG = [
     (("coordinator", TASK, NOWHERE, "--out=file", "--restored"), "cannot be written to"),
     (("report", "nowhere"), "nowhere holds no history.jsonl; name the folder that a run was given"),
     (("report", "empty"), "empty holds no history.jsonl"),
-    (("report",), "Missing argument 'RUN'"),
+    (("report",), "missing argument 'RUN'; see `fanfold report --help`"),
+    (("compare", "a"), "missing argument 'RUN'; see `fanfold compare --help`"),
+    (("report", "a", "b"), "got unexpected extra argument(s) (b); see `fanfold report --help`"),
+    (("reprot",), "no such command 'reprot'"),
+    (("region", "--nonsense"), "no such option: --nonsense"),
+    (("region", "--id"), "option '--id' requires an argument"),
+    (("audit",), "missing argument 'DIR'; see `fanfold audit --help`"),
     (("local", "--data=a", "--data=b/a"), "--data a and --data b/a would both be the participant"),
     (("local", "--data=a", "--data=nowhere"), "--data nowhere is not a folder"),
     (("local", "--data=a", "--data=b", "--participants=3"), "leave --participants out"),
@@ -113,6 +119,7 @@ def test_a_wrong_use_ends_with_two_and_one_sentence(
     assert code == 2
     assert sentence in message
     assert "hush" not in message
+    assert "Usage" not in message
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "empty", "file"}
 
 
