@@ -54,6 +54,7 @@ def set_up(log_format: Literal["text", "json"], **bound: Any) -> None:
     logging.getLogger("pika").setLevel(
         logging.CRITICAL
     )  # transport logs what matters of pika's events itself
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it writes a line for every request
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

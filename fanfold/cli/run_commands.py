@@ -62,7 +62,7 @@ def report(
 
     settings = read(ReportSettings, options)
     with view_of(json=json) as view:
-        view.say(write_report(run, settings))
+        view.say(write_report(run, settings, say=view.say))
 
 
 @options_of(PageSettings)

@@ -10,35 +10,33 @@ from fanfold.runs.export import export
 from fanfold.runs.run_data import read_run
 from fanfold.runs.settings import ExportSettings, TableName
 from fanfold.schemas.errors import InvalidInputError
-from fanfold.schemas.events.commands import ReportWritten
+from fanfold.schemas.events.commands import PictureLeftOut, ReportWritten
+from fanfold.schemas.events.event import Say
 
 TABLES: tuple[TableName, ...] = ("rounds", "updates")
 PAGE, PICTURE = "report.html", "report.png"
 
 
-def report(run: Path, settings: ReportSettings) -> ReportWritten:
+def report(run: Path, settings: ReportSettings, *, say: Say) -> ReportWritten:
     """Write the report, and return what was written. A run that goes on is not disturbed.
 
     Raises:
-        InvalidInputError: if there is no run or no round yet, the folder cannot be written to, or
-            matplotlib is missing.
+        InvalidInputError: if there is no run or no round yet, or the folder cannot be written to.
     """
-    if settings.plot and find_spec("matplotlib") is None:
-        raise InvalidInputError(
-            "the picture needs matplotlib: install it with pip install 'fanfold[plot]', or leave "
-            "the picture out with --no-plot"
-        )
+    can_draw = find_spec("matplotlib") is not None
     data = read_run(run)
     folder = settings.out or run
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / PAGE).write_text(page(data), encoding="utf-8")
-        if settings.plot:
+        if settings.plot and can_draw:
             draw(data, folder / PICTURE)
     except OSError as error:
         raise InvalidInputError(
             f"{folder} cannot be written to ({error.strerror}); name another folder with --out"
         ) from None
+    if settings.plot and not can_draw:
+        say(PictureLeftOut(str(folder / PICTURE)))
     tables = [
         export(
             run,
@@ -48,7 +46,7 @@ def report(run: Path, settings: ReportSettings) -> ReportWritten:
     ]
     return ReportWritten(
         page=str(folder / PAGE),
-        picture=str(folder / PICTURE) if settings.plot else None,
+        picture=str(folder / PICTURE) if settings.plot and can_draw else None,
         tables=tuple(tables),
         rounds=len(data.rounds),
     )

@@ -13,4 +13,4 @@ class ReportSettings(BaseModel):
     out: Path | None = Field(
         None, description="Folder to write to, made if need be; by default the run's own."
     )
-    plot: bool = Field(True, description="Draw report.png, too, which needs matplotlib.")
+    plot: bool = Field(True, description="Draw report.png, too, where matplotlib is installed.")

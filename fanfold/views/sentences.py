@@ -54,6 +54,9 @@ SENTENCES = {
         "no run is in {folder} yet, nor in a folder below: the page shows one as soon as it begins"
     ),
     "page_served": "the page is at {url} until Ctrl-C",
+    "picture_left_out": (
+        "{picture} is left out, because it needs matplotlib: pip install 'fanfold[plot]'"
+    ),
     "report_written": "the report of {rounds} rounds is in {page}",
     "exported_to_mlflow": (
         "{rounds} rounds and {models} models are in {mlflow}, as run {mlflow_run}"

@@ -148,9 +148,17 @@ class ReportWritten(Event):
 
     page: str
     picture: str | None
-    """The file; null with `--no-plot`."""
+    """The file; null with `--no-plot`, or without matplotlib."""
     tables: tuple[str, ...]
     rounds: int
+
+
+@dataclass(frozen=True)
+class PictureLeftOut(Event):
+    """A report has no picture, because what draws it is not installed."""
+
+    picture: str
+    """The file that there is not."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ from browser import Browser
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     for name, package in (("chromium", "chromium"), ("chromedriver", "chromium-driver")):
         program(name, package=package)
-    written = report(write(tmp_path_factory.mktemp("run")), ReportSettings(plot=False))
+    written = report(
+        write(tmp_path_factory.mktemp("run")), ReportSettings(plot=False), say=lambda _event: None
+    )
     with Browser() as browser:
         browser.open(Path(written.page).as_uri())
         yield browser

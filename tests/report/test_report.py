@@ -70,7 +70,8 @@ def test_a_report_is_a_page_a_picture_and_two_tables(
 
 def test_a_page_needs_nothing_from_elsewhere_and_believes_no_name(tmp_path: Path) -> None:
     """No address of another machine, no script; what is in the history is text."""
-    page = (module.report(write(tmp_path), module.ReportSettings(plot=False))).page
+    settings = module.ReportSettings(plot=False)
+    page = module.report(write(tmp_path), settings, say=lambda _event: None).page
     html = Path(page).read_text()
     links = re.findall(r"""(?:src|href)\s*=\s*["']([^"']*)|url\(([^)]*)\)""", html)
     assert [each for pair in links for each in pair if urlsplit(each).netloc] == []
@@ -114,15 +115,22 @@ def test_a_report_is_of_one_run(
     assert f"name one of them: {tmp_path / 'async'}, {tmp_path / 'sync'}" in capsys.readouterr().err
 
 
-def test_without_matplotlib_there_is_a_way_on(
+def test_without_matplotlib_all_but_the_picture_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The page needs none."""
+    """The installation for the demo has none; a line says what is left out."""
     monkeypatch.setattr(module, "find_spec", lambda _name: None)
     write(tmp_path)
-    assert report(str(tmp_path), monkeypatch=monkeypatch) == 2
-    assert "leave the picture out with --no-plot" in capsys.readouterr().err
+    assert report(str(tmp_path), monkeypatch=monkeypatch) == 0
+    assert "report.png is left out, because it needs matplotlib" in capsys.readouterr().out
+    assert {each.name for each in tmp_path.glob("*.*")} == {
+        "history.jsonl",
+        "report.html",
+        "rounds.csv",
+        "updates.csv",
+    }
     assert report(str(tmp_path), "--no-plot", monkeypatch=monkeypatch) == 0
+    assert "report.png" not in capsys.readouterr().out
 
 
 def test_ticks_are_round_numbers() -> None:
