@@ -20,9 +20,11 @@ STALENESS = (0, 1, 2, 3, 5, 8, 13, 20)
 class CoordinatorMetrics(Unobserved):
     """An observer that counts. Scrapes read from another thread, which the client allows for."""
 
-    def __init__(self, *, federation: str, version: str) -> None:
-        """Begin at zero, as a counter does after every start."""
-        self.registry = CollectorRegistry()
+    def __init__(
+        self, *, federation: str, version: str, registry: CollectorRegistry | None = None
+    ) -> None:
+        """Begin at zero, as a counter does after every start; in a registry that others share."""
+        self.registry = registry or CollectorRegistry()
         self.is_ready: Callable[[], bool] = lambda: False
 
         def of(kind: type[Any], name: str, text: str, *labels: str, **more: Any) -> Any:
@@ -37,6 +39,11 @@ class CoordinatorMetrics(Unobserved):
         self._version = of(Gauge, "version", "Number of the current version.")
         self._updates = of(
             Counter, "updates", "Updates by outcome; a refusal has a reason.", "outcome", "reason"
+        )
+        self._single_updates = of(
+            Counter,
+            "single_updates",
+            "Updates of participants that count, those in the sums of regions among them.",
         )
         self._staleness = of(
             Histogram, "update_staleness", "Staleness of folded updates.", buckets=STALENESS
@@ -106,6 +113,7 @@ class CoordinatorMetrics(Unobserved):
     def folded(self, contribution: Contribution) -> None:
         """Count an update that went into the sum."""
         self._updates.labels("folded", "").inc()
+        self._single_updates.inc(contribution.updates or 1)
         self._staleness.observe(contribution.staleness)
 
     def refused(self, reason: str) -> None:

@@ -1,6 +1,7 @@
 """The events that a participant publishes: hello, progress and goodbye."""
 
 import secrets
+from collections.abc import Callable
 
 import structlog
 
@@ -34,6 +35,7 @@ class Membership:
         device: what it trains on, such as `cuda:0`.
         num_examples: in its private training data.
         alive_seconds: the longest silence between two events.
+        participants: of a region, returns how many are present below; None elsewhere.
     """
 
     def __init__(
@@ -44,12 +46,14 @@ class Membership:
         device: str,
         num_examples: int,
         alive_seconds: float,
+        participants: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._channel = channel
         self._participant = participant
         self._device = device
         self._num_examples = num_examples
         self._alive_seconds = alive_seconds
+        self._participants = participants
         self._instance = secrets.token_hex(4)
 
     def hello(self, held: Version | None) -> bool:
@@ -63,6 +67,7 @@ class Membership:
                 num_examples=self._num_examples,
                 consuming=self._channel.is_subscribed,
                 alive_seconds=self._alive_seconds,
+                participants=self._participants(),
             )
         )
 
@@ -78,6 +83,7 @@ class Membership:
                 step=activity.step,
                 steps=activity.steps,
                 alive_seconds=self._alive_seconds,
+                participants=self._participants(),
             ),
             epoch=held.epoch,
         )

@@ -17,9 +17,11 @@ PHASE_SECONDS = (0.001, 0.01, 0.1, 0.5, 2, 10, 60, 300, 1800, 3 * 3600, 12 * 360
 class ParticipantMetrics:
     """An observer that counts. Scrapes read from another thread, which the client allows for."""
 
-    def __init__(self, *, federation: str, version: str) -> None:
-        """Begin at zero, as a counter does after every start."""
-        self.registry = CollectorRegistry()
+    def __init__(
+        self, *, federation: str, version: str, registry: CollectorRegistry | None = None
+    ) -> None:
+        """Begin at zero, as a counter does after every start; in a registry that others share."""
+        self.registry = registry or CollectorRegistry()
         self.is_ready: Callable[[], bool] = lambda: False
         self._federation = federation
         self._program = version

@@ -105,7 +105,8 @@ class ReplicaLease:
         """Take a free slot, waiting for one if need be; None if told to stop before.
 
         Returns:
-            The settings of a participant whose id and share of the data are the slot's.
+            The settings of a participant whose id is the slot's, and whose share of the data is the
+            slot's of the share in the settings.
 
         Raises:
             BrokerUnreachableError: if there is no broker within `connect_seconds`.
@@ -132,8 +133,8 @@ class ReplicaLease:
         return settings.model_copy(
             update={
                 "id": name,
-                "partition_index": slot,
-                "num_partitions": self._num_slots,
+                "partition_index": settings.partition_index * self._num_slots + slot,
+                "num_partitions": settings.num_partitions * self._num_slots,
                 "state_dir": settings.state_dir and settings.state_dir / name,
             }
         )

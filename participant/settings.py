@@ -94,7 +94,7 @@ class ParticipantSettings(ExamplePrivacySettings, ServiceSettings):
         None,
         ge=1,
         description="Instead of --id: take the first free of this many slots; each is an id and a "
-        "share of the data.",
+        "share of the data, or of the share that --partition-index names.",
     )
     partition: str = Field(
         "iid", description="How shared data is split in experiments: iid, shards, dirichlet:A."
@@ -209,12 +209,9 @@ class ParticipantSettings(ExamplePrivacySettings, ServiceSettings):
     @model_validator(mode="before")
     @classmethod
     def _slot_or_id(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Refuse `slots` together with an id or a share of the data, which a slot gives."""
+        """Refuse `slots` together with an id, which a slot gives."""
         if given.get("slots") is None:
             return given
-        for name in ("id", "partition_index", "num_partitions"):
-            if name in given:
-                raise ValueError(
-                    f"--slots replaces --{name.replace('_', '-')}; leave one of the two out"
-                )
+        if "id" in given:
+            raise ValueError("--slots replaces --id; leave one of the two out")
         return {"id": UNCLAIMED, **given}

@@ -252,6 +252,8 @@ class Hello(Message):
     """Whether it consumes its queue now: then there is one, on a node that is up."""
     alive_seconds: AliveSeconds = 30.0
     """How long it is silent at most, between two signs of life."""
+    participants: Count | None = None
+    """Of a region: how many are present in the federation that it coordinates."""
 
 
 class Progress(Message):
@@ -267,6 +269,8 @@ class Progress(Message):
     steps: Count = 0
     alive_seconds: AliveSeconds = 30.0
     """As in Hello: a coordinator that was started again may never hear one."""
+    participants: Count | None = None
+    """As in Hello."""
 
 
 class Goodbye(Message):

@@ -41,6 +41,13 @@ def with_shares(
     return [replace(each, share=share) for each, share in zip(contributions, shares, strict=True)]
 
 
+def single_updates_of(contributions: Sequence[Contribution]) -> int | None:
+    """Return how many participants' updates these are; None where no region sent a sum."""
+    if all(each.updates is None for each in contributions):
+        return None
+    return sum(each.updates or 1 for each in contributions)
+
+
 def shares_of(contributions: Sequence[Contribution]) -> dict[str, float] | None:
     """Return how much of each participant's updates counts, as in `Contribution.share`.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
 
-from fanfold.coordinator.aggregation.contribution import Contribution, shares_of
+from fanfold.coordinator.aggregation.contribution import Contribution, shares_of, single_updates_of
 from fanfold.coordinator.aggregation.metric_means import finite, weighted_means
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.schemas.events.coordinator import RoundClosed
@@ -168,6 +168,7 @@ def report_of(
         left_out=left_out or None,
         metrics=means if with_reported_metrics else None,
         measured_by=PARTICIPANTS if means else None,
+        single_updates=single_updates_of(contributions),
     )
 
 

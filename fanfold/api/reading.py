@@ -6,11 +6,17 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from fanfold.access.broker_environment import broker_of_the_environment
+from fanfold.access.broker_environment import (
+    BROKER_VARIABLE,
+    UPSTREAM_VARIABLE,
+    broker_of_the_environment,
+)
 from fanfold.access.credentials import Credentials, Role
 from fanfold.schemas.errors import InvalidInputError
 
 Settings = TypeVar("Settings", bound=BaseModel)
+BROKERS = {"broker": BROKER_VARIABLE, "upstream_broker": UPSTREAM_VARIABLE}
+"""Fields that the environment gives where no option does."""
 
 
 def read(
@@ -38,8 +44,9 @@ def read(
         for name, value in options.items()
         if name in model.model_fields and value is not None and value != ()
     }
-    if "broker" in model.model_fields and "broker" not in given:
-        given["broker"] = tuple(broker_of_the_environment().split())
+    for name, variable in BROKERS.items():
+        if name in model.model_fields and name not in given:
+            given[name] = tuple(broker_of_the_environment(variable).split())
     try:
         return model(**given)
     except ValidationError as error:
@@ -85,7 +92,9 @@ def _mistakes(error: ValidationError) -> list[str]:
             if mistake["type"] == "string_pattern_mismatch":
                 words = f"text like {context['pattern']}"
             before = by_option.get(option)
-            shown = "" if option == "--broker" else f" {mistake['input']!r}"  # may hold a password
+            shown = (
+                "" if option.endswith("-broker") else f" {mistake['input']!r}"
+            )  # may hold a password
             by_option[option] = (
                 f"{before} or {words}" if before else f"{option}{shown} must be {words}"
             )

@@ -12,7 +12,11 @@ from fanfold.cli.options import CredentialsFile, options_of
 from fanfold.cli.showing import Json, watched
 from fanfold.cli.signals import stop_on_signals
 from fanfold.monitoring.endpoint import release
-from fanfold.region.settings import RegionSettings, with_credentials_above
+from fanfold.region.settings import (
+    RegionSettings,
+    rereading_above,
+    with_credentials_above,
+)
 from fanfold.views.wall_clock import utc_now
 
 UpstreamCredentialsFile = Annotated[
@@ -39,14 +43,24 @@ def region(
     **options: Any,
 ) -> None:
     """Take part in one federation with the sums of another, whose rounds this coordinates."""
-    options = with_credentials_above(options, upstream_credentials)
-    settings = read(RegionSettings, options, credentials, role="coordinator")
-    from fanfold.coordinator.metrics import CoordinatorMetrics  # noqa: PLC0415 - it takes seconds
+    settings = read(
+        RegionSettings,
+        with_credentials_above(options, upstream_credentials),
+        credentials,
+        role="coordinator",
+    )
     from fanfold.region.assembly import serve  # noqa: PLC0415 - it takes seconds
+    from fanfold.region.metrics import RegionMetrics  # noqa: PLC0415 - it takes seconds
 
     logs.set_up(settings.log_format, federation=settings.federation)
-    metrics = CoordinatorMetrics(federation=settings.federation, version=release())
+    metrics = RegionMetrics(settings, version=release())
     with watched(settings, metrics, json=json) as view:
         serve(
-            settings, say=view.say, on_ready=stop_on_signals, wall_clock=utc_now, observer=metrics
+            settings,
+            say=view.say,
+            on_ready=stop_on_signals,
+            wall_clock=utc_now,
+            observer=metrics.below,
+            observer_above=metrics.above,
+            reread=rereading_above(settings, options, upstream_credentials),
         )

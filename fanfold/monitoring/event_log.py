@@ -105,6 +105,7 @@ class EventLog(Unobserved):
                 contribution.base_version,
                 contribution.staleness,
                 examples=contribution.num_examples,
+                updates=contribution.updates,
             )
         )
 
@@ -117,6 +118,7 @@ class EventLog(Unobserved):
                 progress.phase,
                 step=progress.step,
                 steps=progress.steps,
+                participants=progress.participants,
             )
         )
 

@@ -53,6 +53,8 @@ class Person:
     staleness: int | None = None
     """Of its newest update."""
     device: str = ""
+    participants: int | None = None
+    """Of a region: those whose updates its newest sum holds, or who were present since."""
     trouble: str = ""
     """Why it is away, or why its last update did not count; empty if all is well."""
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=9))
@@ -150,6 +152,7 @@ class LiveRun:
         self.change += 1
         for update in record["updates"]:
             person = self._person(update["participant"])
+            person.participants = update.get("updates")
             base, staleness = update["base_version"], update["staleness"]
             since = begin.get(base, at)
             person.updates += 1
@@ -193,6 +196,7 @@ class LiveRun:
 
     def _progress(self, event: ParticipantProgress, at: float) -> None:
         person = self._person(event.participant)
+        person.participants = event.participants
         phase = PHASES.get(event.phase)
         if phase is None:
             return
@@ -207,6 +211,7 @@ class LiveRun:
         person = self._person(event.participant)
         self.counted[person.name] = self.counted.get(person.name, 0) + 1
         person.updates += 1
+        person.participants = event.updates
         person.staleness, person.trouble = event.staleness, ""
         self._answer(person, event.base_version, event.staleness, at)
 

@@ -23,6 +23,7 @@ from fanfold.registry.details import lineage_of
 from fanfold.registry.record import Parent
 from fanfold.registry.registry import Registry
 from fanfold.runs.run_data import RunData
+from fanfold.schemas.region_names import region_of
 
 CURVES_SECONDS = 1.0
 """Between two drawings of the curves."""
@@ -253,5 +254,5 @@ def _row(person: Person, *, is_alive: bool) -> dict[str, Any]:
         "since": None if span is None or not is_alive else round(span.begin, 2),
         "updates": person.updates,
         "staleness": person.staleness,
-        "device": person.device,
+        "device": person.device if person.participants is None else region_of(person.participants),
     }

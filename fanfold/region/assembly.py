@@ -1,11 +1,17 @@
 """Puts a region together from its settings and lets it run."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from fanfold.coordinator.assembly import OnReady
 from fanfold.coordinator.observer import Observer
 from fanfold.participant.border import border_of
 from fanfold.participant.connections import connect, run_connected
 from fanfold.participant.membership import Membership
+from fanfold.participant.observer import Observer as ObserverAbove
+from fanfold.participant.observer import Unobserved
 from fanfold.participant.service import Participant
+from fanfold.participant.settings import ParticipantSettings
 from fanfold.participant.state_folder import StateFolder
 from fanfold.participant.version_receiver import VersionReceiver
 from fanfold.region.below import Below, StopRegion
@@ -16,7 +22,7 @@ from fanfold.schemas.events.event import Event, Say
 from fanfold.schemas.events.participant import RunOver
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.timestamps import Clock
-from fanfold.transport import EventBuffer, tls_of
+from fanfold.transport import EventBuffer, Paces, tls_of
 
 DEVICE = "region"
 """What is told in the place of a participant's device."""
@@ -28,7 +34,9 @@ def serve(
     say: Say,
     on_ready: OnReady,
     observer: Observer | None = None,
+    observer_above: ObserverAbove | None = None,
     wall_clock: Clock | None = None,
+    reread: Callable[[], ParticipantSettings] | None = None,
 ) -> None:
     """Run one region until it is told to leave.
 
@@ -37,7 +45,10 @@ def serve(
         say: is told what happens above and below.
         on_ready: is given the function that stops the region.
         observer: sees the rounds below.
+        observer_above: sees the participant above.
         wall_clock: puts the time on the lines of the history; sealed regions need one.
+        reread: returns the settings above with the credentials of now; it is asked before each
+            attempt to connect again.
 
     Raises:
         InvalidInputError: if a folder cannot be used, or no region can take part in the run above.
@@ -46,8 +57,12 @@ def serve(
     """
     handover = Handover()
     below = Below(settings, handover, say=say, observer=observer, wall_clock=wall_clock)
+    above = Above(
+        settings.above(), observer_above or Unobserved(), below.represented.number, wall_clock
+    )
 
     def hear(event: Event) -> None:
+        above.observer.hear(event)
         say(event)
         if isinstance(event, RunOver):
             handover.finished(event.run)
@@ -61,45 +76,66 @@ def serve(
         on_ready(stop)
 
     try:
-        _take_part(settings, handover, say=hear, on_ready=ready, wall_clock=wall_clock)
+        limits = ReaderLimits(max_bytes=settings.max_version_bytes)
+        _take_part(above, handover, limits, say=hear, on_ready=ready, reread=reread)
     finally:
         below.stop("the participant above has ended")
         below.end()
 
 
+@dataclass(frozen=True, slots=True)
+class Above:
+    """Of the participant above: its settings, who watches it, and for how many it speaks."""
+
+    settings: ParticipantSettings
+    observer: ObserverAbove
+    participants: Callable[[], int | None]
+    wall_clock: Clock | None
+
+
 def _take_part(
-    settings: RegionSettings,
+    above: Above,
     handover: Handover,
+    limits: ReaderLimits,
     *,
     say: Say,
     on_ready: OnReady,
-    wall_clock: Clock | None,
+    reread: Callable[[], ParticipantSettings] | None,
 ) -> None:
     """Be a participant of the federation above."""
-    above = settings.above()
-    limits = ReaderLimits(max_bytes=settings.max_version_bytes)
-    border, event_buffer = border_of(above, wall_clock), EventBuffer()
-    channel, connections = connect(above, event_buffer, border, device=DEVICE, tls=tls_of(above))
+    settings = above.settings
+    border, event_buffer = border_of(settings, above.wall_clock), EventBuffer()
+    channel, connections = connect(
+        settings,
+        event_buffer,
+        border,
+        device=DEVICE,
+        tls=tls_of(settings),
+        reread=reread,
+        paces=Paces.of(settings.max_bytes_per_second),
+    )
+    above.observer.attach(device=DEVICE, num_examples=0, is_ready=channel.is_receiving)
     participant = Participant(
-        above,
+        settings,
         channel=channel,
         receiver=VersionReceiver(limits, channel.acknowledge, say=say, border=border),
         worker=RegionalWorker(
             handover,
-            participant=above.id,
-            state=StateFolder(above.state_dir, limits),
+            participant=settings.id,
+            state=StateFolder(settings.state_dir, limits),
             channel=channel,
-            chunk_bytes=above.chunk_bytes,
+            chunk_bytes=settings.chunk_bytes,
             deliver=event_buffer.put_event,
         ),
         event_buffer=event_buffer,
         membership=Membership(
             channel,
-            above.id,
+            settings.id,
             device=DEVICE,
             num_examples=0,
-            alive_seconds=above.progress_seconds,
+            alive_seconds=settings.progress_seconds,
+            participants=above.participants,
         ),
         say=say,
     )
-    run_connected(participant.run, above, event_buffer, connections, on_ready=on_ready)
+    run_connected(participant.run, settings, event_buffer, connections, on_ready=on_ready)

@@ -16,7 +16,7 @@ from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.broker.connections import connect
 from fanfold.coordinator.evaluation.evaluator import Evaluator
 from fanfold.coordinator.evaluation.run_result import RunResult
-from fanfold.coordinator.observer import Observer, Unobserved
+from fanfold.coordinator.observer import Observer, Observers, Unobserved
 from fanfold.coordinator.persistence.model_names import BEST
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.round_loop import Coordinator
@@ -26,6 +26,7 @@ from fanfold.learning import Task
 from fanfold.region.handover import Handover
 from fanfold.region.regional_coordinator import RegionalCoordinator, SumOnItsWay
 from fanfold.region.regional_run import RegionalRun
+from fanfold.region.represented import Represented
 from fanfold.region.settings import RegionSettings
 from fanfold.region.sums import VersionFromAbove
 from fanfold.schemas.events.event import Event, Say
@@ -66,7 +67,8 @@ class Below:
         self._settings = settings
         self._handover = handover
         self._say = say
-        self._observer = observer or Unobserved()
+        self.represented = Represented()
+        self._observer = Observers(observer or Unobserved(), self.represented)
         self._wall_clock = wall_clock
         self._thread = ThreadPoolExecutor(1, "below")
         self._work_done: Future[None] | None = None

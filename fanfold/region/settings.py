@@ -1,6 +1,6 @@
 """The settings of a region: one frozen object, a sentence per field."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -13,6 +13,7 @@ from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.client_settings import Positive, ServiceSettings
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.messages import FederationName, GlobalParameters, Identifier
+from fanfold.schemas.region_names import task_of
 
 BELOW = (
     *("federation", "broker", "ca_file", "certificate", "key", "identity", "roster", "log_format"),
@@ -22,7 +23,10 @@ BELOW = (
     *("shared_login", "require_login"),
 )
 """What the coordinator below is told as it stands here."""
-ABOVE = ("log_format", "heartbeat_seconds", "chunk_bytes", "connect_seconds", "reconnect_seconds")
+ABOVE = (
+    *("log_format", "heartbeat_seconds", "chunk_bytes", "connect_seconds", "reconnect_seconds"),
+    "max_bytes_per_second",
+)
 """The same of the participant above."""
 
 UPSTREAM = ("federation", "broker", "ca_file", "identity", "coordinator_identity")
@@ -53,6 +57,11 @@ class RegionSettings(ServiceSettings):
         ge=1 << 10,
         description="Largest version in bytes that is taken from above: a region has no network "
         "that says how large one is.",
+    )
+    max_bytes_per_second: int | None = Field(
+        None,
+        ge=10_000,
+        description="Most bytes per second up to the broker above, and as many down from it.",
     )
     federation: FederationName = Field(
         "region", description="Federation whose rounds the region coordinates."
@@ -114,8 +123,9 @@ class RegionSettings(ServiceSettings):
     def _there_is_a_broker_above(self) -> Self:
         if not self.upstream_broker:
             raise InvalidInputError(
-                "name the broker of the federation above with --upstream-broker, or the region's "
-                "login there with --upstream-credentials"
+                "name the broker of the federation above with --upstream-broker or "
+                "FANFOLD_UPSTREAM_BROKER_URL, or the region's login there with "
+                "--upstream-credentials"
             )
         return self
 
@@ -149,7 +159,7 @@ class RegionSettings(ServiceSettings):
         given: dict[str, Any] = {name: getattr(self, name) for name in BELOW}
         return CoordinatorSettings(
             **given,
-            task=f"a run of {self.upstream_federation}",
+            task=task_of(self.id, self.upstream_federation),
             rounds=message.rounds,
             out=self.out / message.run,
             when_all_refused="wait",
@@ -180,3 +190,26 @@ def with_credentials_above(options: Mapping[str, Any], path: Path | None) -> dic
             "enrol it with one"
         )
     return {**options, **{option: told.get(name) for option, name in names.items()}}
+
+
+def rereading_above(
+    settings: RegionSettings, options: Mapping[str, Any], path: Path | None
+) -> Callable[[], ParticipantSettings] | None:
+    """Return a function that reads the credentials above once more; None without such a file.
+
+    It raises InvalidInputError if that file cannot be used now, or is for somebody else.
+
+    Args:
+        settings: of the region, as it was started.
+        options: by name, from which they come.
+        path: a file that `fanfold enroll` made for a participant.
+    """
+    if path is None:
+        return None
+    same = {"id": settings.id, "upstream_federation": settings.upstream_federation}
+
+    def reread() -> ParticipantSettings:
+        told = with_credentials_above({**options, **same}, path)
+        return settings.model_copy(update={"upstream_broker": told["upstream_broker"]}).above()
+
+    return reread

@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fanfold.report.charts import Chart, Points, chart, number
 from fanfold.runs.run_data import Participant, RunData
+from fanfold.schemas.region_names import region_of
 
 MOST_LINES = 8
 """Participants in one chart: as many as there are colours."""
@@ -36,6 +37,7 @@ def page(data: RunData) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
+    environment.filters["region"] = region_of
     people = list(data.participants.values())
     return environment.get_template("page.html.jinja").render(
         data=data,

@@ -39,6 +39,7 @@ from fanfold.schemas.events.event import Say
 from fanfold.schemas.message_codec import Decoded, Encoded, decode
 from fanfold.schemas.messages import FixedPlan, GlobalParameters, TrainingPlan, Update
 from fanfold.schemas.reader_limits import ReaderLimits
+from fanfold.schemas.region_names import is_of_a_region
 from fanfold.schemas.tensor_codec import decode_tensors, encode_tensors, parameters_sha256
 from fanfold.simulation.participants import Participants, Share
 from fanfold.storage import safetensors_file
@@ -86,6 +87,11 @@ def replay(settings: ReplaySettings, *, say: Say) -> Replayed:
             "own histories: it cannot be replayed here"
         )
     rules = RoundSettings.model_validate(records[0]["settings"])
+    if is_of_a_region(rules.task):
+        raise InvalidInputError(
+            f"{settings.out} is of the {rules.task}, whose versions came from there: a region's "
+            "history does not say how they were made, and cannot be replayed"
+        )
     names = participants_by_data(records, settings)
     share = Share(
         rules.task, settings.data, settings.partition, len(names), rules.seed, settings.device

@@ -23,6 +23,8 @@ class Participant:
     examples: int = 0
     """Of its newest update."""
     updates: int = 0
+    participants: int | None = None
+    """Of a region: those whose updates its newest sum holds."""
     staleness: Counter[int] = field(default_factory=Counter)
     """Updates by staleness."""
     refused_rounds: int = 0
@@ -86,6 +88,7 @@ class RunData:
             participant = self.participants.setdefault(name, Participant(name))
             participant.examples = update["num_examples"]
             participant.updates += 1
+            participant.participants = update.get("updates")
             participant.staleness[update["staleness"]] += 1
             for metric, value in (update.get("metrics") or {}).items():
                 participant.metrics[metric].append((update["base_version"], value))

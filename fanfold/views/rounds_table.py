@@ -114,6 +114,7 @@ def _metric(name: str) -> Callable[[RoundClosed], str]:
 
 
 def _updates(row: RoundClosed) -> str:
-    """Return how many updates count, and of how many where some were left out."""
+    """Return how many updates count, of how many where some were left out, and those in sums."""
     left_out = len(row.left_out or ())
-    return f"{row.updates} of {row.updates + left_out}" if left_out else str(row.updates)
+    shown = f"{row.updates} of {row.updates + left_out}" if left_out else str(row.updates)
+    return shown if row.single_updates is None else f"{shown} ({row.single_updates})"

@@ -189,13 +189,7 @@ def _completed(event: Event, text: str, values: Mapping[str, str]) -> str:
     """Return the sentence with what only some events of its kind have to tell."""
     match event:
         case RoundClosed():
-            measured = (event.metrics or {}).items()
-            own = {name: value for name, value in measured if name not in values}
-            text += "".join(f", {printable(name)} {value:.4f}" for name, value in own.items())
-            if event.shares:
-                text += f"; {shares_in_words(event.shares)}"
-            if event.left_out:
-                text = f"left out: {printable(in_words(event.left_out))}; {text}"
+            text = _closed(event, text, values)
         case RunFinished() | SimulationFinished():
             if event.reason:
                 text += f"; it ended early: {values['reason']}"
@@ -208,6 +202,19 @@ def _completed(event: Event, text: str, values: Mapping[str, str]) -> str:
             text += f": {IGNORED if event.is_ignored else FOLLOWED}"
         case Waiting() if event.refused:
             text = f"refused: {values['refused']}; {text}"
+    return text
+
+
+def _closed(event: RoundClosed, text: str, values: Mapping[str, str]) -> str:
+    measured = (event.metrics or {}).items()
+    own = {name: value for name, value in measured if name not in values}
+    text += "".join(f", {printable(name)} {value:.4f}" for name, value in own.items())
+    if event.single_updates is not None:
+        text += f"; {event.single_updates} updates with those in the sums of regions"
+    if event.shares:
+        text += f"; {shares_in_words(event.shares)}"
+    if event.left_out:
+        text = f"left out: {printable(in_words(event.left_out))}; {text}"
     return text
 
 

@@ -154,6 +154,8 @@ class RoundClosed(Event):
     """Who is present and was refused in this round, and why; None where nobody was."""
     measured_by: str | None = None
     """`participants` if loss and accuracy are means of what they measured on their own data."""
+    single_updates: int | None = None
+    """Updates of participants, those in the sums of regions among them; None without such sums."""
 
 
 @dataclass(frozen=True)

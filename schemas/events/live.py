@@ -30,6 +30,8 @@ class UpdateCounted(Event):
     base_version: int
     staleness: int
     examples: int
+    updates: int | None = None
+    """Of a region: of how many participants' updates it is the sum."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class ParticipantProgress(Event):
     step: int
     steps: int
     """0 where it is not known."""
+    participants: int | None = None
+    """Of a region: how many are present in its own federation."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 Each test takes minutes; `make containers` builds the images and runs them.
 """
 
+import json
 import re
 from collections.abc import Callable
 
@@ -130,3 +131,32 @@ def test_the_run_goes_on_without_one_of_three_broker_nodes(compose: Make, node: 
     federation.until(federation.is_finished)
 
     assert [number for number, _, _ in federation.rounds()] == list(range(1, 41))
+
+
+def test_a_root_trains_in_two_regions_and_one_of_them_dies(compose: Make) -> None:
+    """Nothing but their regions knows the participants; every round counts both regions once."""
+    tree = compose("compose.yaml", "compose.regions.yaml", FANFOLD_ROUNDS="12")
+    tree.up(0)
+    tree.until_round(3)
+    assert {each["participant"] for each in tree.events("participant_joined", "coordinator")} == {
+        "north",
+        "south",
+    }
+    for region in ("north", "south"):
+        assert {each["updates"] for each in tree.events("round_closed", region)} == {2}
+    status = json.loads(tree("exec", "-T", "coordinator", "fanfold", "status", "--json"))
+    shown = {each["participant"]: each["participants"] for each in status["participants"]}
+    assert shown == {"north": 2, "south": 2}
+
+    tree.crash("north")
+    tree.until(lambda: tree.restarts("north") == 1)
+    tree.until(tree.is_finished)
+
+    rounds = tree.rounds()
+    assert [(number, updates) for number, updates, _ in rounds] == [(n, 2) for n in range(1, 13)]
+    assert max(accuracy for _, _, accuracy in rounds) >= 0.8
+    with pytest.raises(AssertionError, match=r"name resolution|not known"):
+        tree(
+            *("exec", "-T", "north-participant", "python3", "-c"),
+            "import socket; socket.getaddrinfo('south-broker', 5672)",
+        )

@@ -21,6 +21,7 @@ from fanfold.keeper.settings import KeeperSettings
 from fanfold.page.server import PageServer
 from fanfold.page.settings import PageSettings
 from fanfold.participant.settings import ParticipantSettings
+from fanfold.region.settings import RegionSettings
 from fanfold.serving.settings import ServeSettings
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +31,7 @@ VARIANTS = {
     "compose.yaml": ["compose.yaml"],
     "compose.cluster.yaml": ["compose.yaml", "compose.cluster.yaml"],
     "compose.gpu.yaml": ["compose.yaml", "compose.gpu.yaml"],
+    "compose.regions.yaml": ["compose.yaml", "compose.regions.yaml"],
     "compose.service.yaml": ["compose.yaml", "compose.service.yaml"],
     "compose.tls.yaml": ["compose.yaml", "compose.tls.yaml"],
     "compose.public.yaml": PUBLIC,
@@ -84,6 +86,10 @@ SETTINGS: dict[str, type[BaseModel]] = {
     "coordinator": CoordinatorSettings,
     "participant": ParticipantSettings,
     "keeper": KeeperSettings,
+    "north": RegionSettings,
+    "south": RegionSettings,
+    "north-participant": ParticipantSettings,
+    "south-participant": ParticipantSettings,
 }
 
 
@@ -102,11 +108,12 @@ def test_our_services_understand_their_arguments(file: str, service: str) -> Non
 
     assert set(given) <= set(model.model_fields)
     if command:
-        named = {
-            "participant": {} if "slots" in given else {"id": "a"},
-            "keeper": {"state_dir": "state"},  # the image names it
+        named: dict[type[BaseModel], dict[str, Any]] = {
+            ParticipantSettings: {} if "slots" in given else {"id": "a"},
+            KeeperSettings: {"state_dir": "state"},  # the image names it
+            RegionSettings: {"upstream_broker": ("amqp://root/",)},  # a file names it
         }
-        assert read(model, given | named.get(service, {}))
+        assert read(model, given | named.get(model, {}))
 
 
 @pytest.mark.parametrize(
@@ -133,6 +140,29 @@ def test_keys_are_given_where_they_are_mounted(
     ]
     for option in (sealed | masked) - {"masks-at-least"}:
         assert options[option] in mounts
+
+
+def test_regions_differ_in_name_and_in_their_share_of_the_data() -> None:
+    """What stands there twice is the same twice; their brokers are like the root's."""
+    services = services_of("compose.regions.yaml")
+    parts = ("", "-secrets", "-broker", "-participant")
+    north, south = (
+        yaml.safe_dump({part: services[f"{region}{part}"] for part in parts}).replace(region, "R")
+        for region in ("north", "south")
+    )
+    assert south == north.replace("--partition-index=0", "--partition-index=1")
+    root = {**services_of("compose.yaml")["broker"]}
+    del root["ports"]  # whoever wants to see into a region publishes its port, too
+    own = yaml.safe_dump(services["north-broker"]).replace("north-", "")
+    assert {**yaml.safe_load(own), "networks": None} == {**root, "networks": None}
+
+
+def test_participants_of_a_region_reach_nobody_but_their_broker() -> None:
+    """The region alone is in two networks."""
+    services = services_of("compose.regions.yaml")
+    assert services["north"]["networks"] == ["default", "north"]
+    for inside in ("north-broker", "north-participant"):
+        assert services[inside]["networks"] == ["north"]
 
 
 def test_replicas_that_share_a_gpu_leave_each_other_room() -> None:

@@ -20,6 +20,7 @@ from fanfold.api.reading import read
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.keeper.settings import KeeperSettings
 from fanfold.participant.settings import ParticipantSettings
+from fanfold.region.settings import RegionSettings
 from fanfold.serving.settings import ServeSettings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -27,7 +28,7 @@ KUBERNETES = DEPLOY / "kubernetes"
 CRDS = Path(__file__).parent / "crds"
 OPERATORS = {"rabbitmq.com/v1beta1": "rabbitmq.com.yaml", "keda.sh/v1alpha1": "keda.sh.yaml"}
 """Kinds that a cluster learns from an operator, and where their schemas are."""
-KUSTOMIZE = "kustomize.config.k8s.io/v1beta1"
+KUSTOMIZE = "kustomize.config.k8s.io/"
 SETTINGS: dict[str, type[BaseModel]] = {
     "coordinator": CoordinatorSettings,
     "participant": ParticipantSettings,
@@ -69,7 +70,7 @@ def check(manifest: dict[str, Any], version: str) -> None:
         jsonschema.validate(
             manifest["spec"], {"type": "object", **closed(schemas[manifest["kind"]])}
         )
-    elif manifest["apiVersion"] != KUSTOMIZE:
+    elif not manifest["apiVersion"].startswith(KUSTOMIZE):
         kubernetes_validate.validate(manifest, version, strict=True)
 
 
@@ -115,24 +116,61 @@ def named_secrets(value: Any) -> Iterator[str]:
         yield from named_secrets(each)
 
 
-@pytest.mark.parametrize("overlay", ["demo", "production", "service", "masked"])
-def test_a_rendered_overlay_is_valid(overlay: str) -> None:
-    """With its patches applied, and all of it in one namespace."""
+@pytest.mark.parametrize(
+    ("overlay", "namespaces"),
+    [("demo", 1), ("production", 1), ("service", 1), ("masked", 1), ("regions", 3)],
+)
+def test_a_rendered_overlay_is_valid(overlay: str, namespaces: int) -> None:
+    """With its patches applied, and all of it in one namespace, or one for each level."""
     documents = rendered(overlay)
     for document in documents:
         check(document, VERSIONS[-1])
     spaces = {
         each["metadata"].get("namespace") for each in documents if each["kind"] != "Namespace"
     }
-    assert len(spaces) == 1
+    assert len(spaces) == namespaces
+    assert None not in spaces
 
 
-def test_the_demo_brings_every_secret_that_it_names() -> None:
+@pytest.mark.parametrize("overlay", ["demo", "regions"])
+def test_a_demo_brings_every_secret_that_it_names(overlay: str) -> None:
     """Under that very name; the operator's kinds are not renamed with the secrets."""
-    documents = rendered("demo")
-    there = {each["metadata"]["name"] for each in documents if each["kind"] == "Secret"}
+    documents = rendered(overlay)
+    for space in {each["metadata"].get("namespace") for each in documents}:
+        inside = [each for each in documents if each["metadata"].get("namespace") == space]
+        there = {each["metadata"]["name"] for each in inside if each["kind"] == "Secret"}
+        assert set(named_secrets(inside)) == there
 
-    assert set(named_secrets(documents)) == there
+
+def test_regions_stand_between_the_root_and_their_own_participants() -> None:
+    """With options that exist; each trains on a share of its own, and is let in at the root."""
+    documents = rendered("regions")
+    found = {
+        (each["metadata"]["namespace"], each["metadata"]["name"]): each
+        for each in documents
+        if containers(each) or each["kind"] == "NetworkPolicy"
+    }
+    root = containers(found["fanfold-demo", "coordinator"])[0]
+    given = options_of(root["args"])
+    given["shared_login"] = [given["shared_login"]]
+    assert read(CoordinatorSettings, given).max_region_updates is not None
+    assert found["fanfold-demo", "participant"]["spec"]["replicas"] == 0
+    policy = found["fanfold-demo", "broker"]["spec"]["ingress"][-1]["from"][0]
+    (let_in,) = policy["namespaceSelector"]["matchExpressions"]
+    assert let_in["values"] == ["fanfold-north", "fanfold-south"]
+    for share, region in enumerate(("north", "south")):
+        container = containers(found[f"fanfold-{region}", "coordinator"])[0]
+        _, command, *flags = container["command"]
+        given = options_of([*flags, *container["args"]]) | {"upstream_broker": ["amqp://root/"]}
+        assert command == "region"
+        settings = read(RegionSettings, given | {"shared_login": [given["shared_login"]]})
+        assert settings.id == region
+        (url,) = [each["value"] for each in container["env"] if "UPSTREAM" in each["name"]]
+        places = [each["mountPath"] for each in container["volumeMounts"]]
+        assert str(Path(url).parent) in places
+        participant = containers(found[f"fanfold-{region}", "participant"])[0]
+        taken = read(ParticipantSettings, options_of(participant["args"]))
+        assert (taken.partition_index, taken.num_partitions) == (share, 2)
 
 
 def test_the_service_is_one_and_its_participants_allow_what_it_may_open() -> None:

@@ -9,7 +9,12 @@ import torch
 from safetensors.torch import load_file
 
 from fanfold.region.assembly import serve as serve_region
+from fanfold.region.metrics import RegionMetrics
 from fanfold.region.settings import RegionSettings
+from fanfold.report.page import page
+from fanfold.runs.replay import replay
+from fanfold.runs.run_data import read_run
+from fanfold.runs.settings import ReplaySettings
 from fanfold.schemas.errors import FanfoldError, InvalidInputError
 from fanfold.views.wall_clock import utc_now
 
@@ -17,8 +22,8 @@ ROUNDS = 4
 REGIONS = {"north": (0, 1), "south": (2, 3)}
 
 
-def start_region(live: Any, name: str, out: Path, **options: Any) -> Any:
-    settings = RegionSettings(
+def region_settings(live: Any, name: str, out: Path, **options: Any) -> RegionSettings:
+    return RegionSettings(
         **{
             "id": name,
             "upstream_federation": live.name,
@@ -31,7 +36,12 @@ def start_region(live: Any, name: str, out: Path, **options: Any) -> Any:
             **options,
         }
     )
-    return live.start(partial(serve_region, wall_clock=utc_now), settings)
+
+
+def start_region(live: Any, name: str, out: Path, metrics: RegionMetrics | None = None) -> Any:
+    seen = {"observer": metrics.below, "observer_above": metrics.above} if metrics else {}
+    serve = partial(serve_region, wall_clock=utc_now, **seen)
+    return live.start(serve, region_settings(live, name, out))
 
 
 def start_participants(live: Any, **regions: tuple[int, ...]) -> None:
@@ -68,13 +78,28 @@ def test_a_tree_ends_with_the_model_of_the_flat_run(
         max_region_updates=2,
         **weights,
     )
-    regions = [start_region(live, name, tmp_path) for name in REGIONS]
+    metrics = RegionMetrics(region_settings(live, "north", tmp_path), version="1")
+    regions = [
+        start_region(live, name, tmp_path, metrics if name == "north" else None) for name in REGIONS
+    ]
     start_participants(live, **REGIONS)
     result = root.result.result(90)
     assert result.rounds == ROUNDS
+    told = [(each["updates"], each["single_updates"]) for each in root.all("round_closed")]
+    assert told == [(2, 4)] * ROUNDS
+    assert "(region of 2 participants)" in page(read_run(tmp_path / "tree"))
+    sample = metrics.registry.get_sample_value
+    assert sample("fanfold_participant_updates_total", {"outcome": "sent"}) == ROUNDS
+    assert metrics.is_ready()
     for region in regions:
         (finished,) = region.wait_for("run_finished")
         assert finished["rounds"] == ROUNDS - 1  # nobody below is asked for the last version
+    folded = {"outcome": "folded", "reason": ""}
+    assert sample("fanfold_coordinator_updates_total", folded) == 2 * ROUNDS
+    own = tmp_path / "north" / root.all("run_started")[0]["run"]
+    assert f"region north of {live.name}" in page(read_run(own))
+    with pytest.raises(InvalidInputError, match=r"is of the region north of.*cannot be replayed"):
+        replay(ReplaySettings(out=own), say=print)
     if encoding == "fixed":
         assert result.parameters_sha256 == expected.parameters_sha256
         return

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from http.client import HTTPConnection
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,15 @@ def test_a_service_is_alive_before_it_is_ready() -> None:
 
         connected = False
         assert ask(endpoint.port, "/ready")[0] == 503
+
+
+def test_updates_in_the_sums_of_regions_are_counted_too() -> None:
+    """Beside those of participants."""
+    watched = metrics()
+    of: dict[str, Any] = {"staleness": 0, "num_examples": 9, "weight": 1.0, "digest": "0"}
+    watched.folded(Contribution("ada", 3, **of))
+    watched.folded(Contribution("north", 3, **of, updates=40))
+    assert watched.registry.get_sample_value("fanfold_coordinator_single_updates_total") == 41
 
 
 def test_a_scrape_shows_what_happened() -> None:

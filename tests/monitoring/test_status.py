@@ -229,6 +229,29 @@ def test_lines_for_people_name_all_that_is_known_and_nothing_else() -> None:
     ]
 
 
+def test_a_region_says_for_how_many_it_speaks() -> None:
+    """From its hello on, and by each report since."""
+    status = FederationStatus("F")
+    hello = Hello(participant="north", instance="i", device="region", participants=1)
+    status.take_event(hello, 10.0)
+    assert list(formatting.lines(status, 10.0))[1:] == [
+        "north: doing joining, device region of 1 participant, heard 0 s ago"
+    ]
+    status.take_event(
+        Progress(
+            participant="north",
+            instance="i",
+            run="r",
+            version=5,
+            phase="training",
+            participants=40,
+        ),
+        11.0,
+    )
+    assert "device region of 40 participants" in list(formatting.lines(status, 11.0))[1]
+    assert status.participants(11.0)[0]["participants"] == 40
+
+
 def test_a_device_may_bear_any_name() -> None:
     """It comes from a stranger: neither rich's markup nor a control character does anything."""
     status = FederationStatus("F")

@@ -11,6 +11,7 @@ from fanfold.page.lateness import median_without
 from fanfold.page.screen import LONGEST_SECONDS, LOOK_SECONDS, Screen, Seen
 from fanfold.page.watched_run import WatchedRun
 from fanfold.schemas.events.coordinator import ParticipantJoined
+from fanfold.schemas.events.live import ParticipantProgress, UpdateCounted
 
 
 class Clock:
@@ -105,6 +106,21 @@ def test_what_somebody_did_is_told_as_past_once_the_coordinator_is_gone(
         assert words().startswith("trains on version 2")
     clock.seconds += LOOK_SECONDS
     assert words().startswith("trained on version 2")
+
+
+def test_a_region_stands_there_as_one(screen: Screen, folder: Folder, clock: Clock) -> None:
+    """With how many its newest sum holds, or says that it speaks for since."""
+    seen = Seen()
+    screen.news(seen)
+
+    def device() -> str:
+        clock.seconds += LOOK_SECONDS
+        return str(json.loads(screen.news(seen) or "{}")["people"][0]["device"])
+
+    folder.tell(UpdateCounted("cork", 2, 0, examples=90, updates=12))
+    assert device() == "region of 12 participants"
+    folder.tell(ParticipantProgress("cork", 3, "training", 0, 0, participants=13))
+    assert device() == "region of 13 participants"
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,15 @@ def test_replicas_take_different_slots_and_their_shares(broker_url: str, federat
     assert second.state_dir == Path("state/slot-1")
 
 
+def test_slots_divide_the_share_that_they_have(broker_url: str, federation: str) -> None:
+    """So replicas of two regions train on different data."""
+    settings = settings_for(broker_url, federation, partition_index=1, num_partitions=3)
+    with ReplicaLease(settings, tls=None) as one:
+        claimed = one.claim(quiet)
+    assert claimed is not None
+    assert (claimed.partition_index, claimed.num_partitions) == (2, 6)
+
+
 def test_a_spare_replica_waits_and_takes_over(broker_url: str, federation: str) -> None:
     """It says that it waits, and takes the slot of whoever leaves."""
     settings = settings_for(broker_url, federation)
@@ -172,11 +181,9 @@ def test_a_slot_that_was_lost_before_it_is_handed_on_is_not_used(lost: ReplicaLe
     assert told == ["another replica has slot 0"]
 
 
-def test_slots_stand_instead_of_id_and_share() -> None:
+def test_slots_stand_instead_of_an_id() -> None:
     """Both together would contradict each other."""
     with pytest.raises(ValidationError, match="--slots replaces --id; leave"):
         ParticipantSettings(id="ada", slots=2)
-    with pytest.raises(ValidationError, match="--slots replaces --partition-index; leave"):
-        ParticipantSettings(slots=2, partition_index=1)
     with pytest.raises(ValidationError, match="Field required"):
         ParticipantSettings()

@@ -8,7 +8,11 @@ from pydantic import SecretStr
 from fanfold.__main__ import main
 from fanfold.access.credentials import Credentials
 from fanfold.api.reading import read
-from fanfold.region.settings import RegionSettings, with_credentials_above
+from fanfold.region.settings import (
+    RegionSettings,
+    rereading_above,
+    with_credentials_above,
+)
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.messages import GlobalParameters, TrainingPlan
 
@@ -32,6 +36,18 @@ def test_what_makes_no_region_is_refused(options: dict[str, object], sentence: s
         read(RegionSettings, given | options)
 
 
+def test_the_environment_names_both_brokers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in files, as containers get their secrets."""
+    urls = tmp_path / "url"
+    urls.write_text(ABOVE)
+    monkeypatch.setenv("FANFOLD_BROKER_URL", HERE)
+    monkeypatch.setenv("FANFOLD_UPSTREAM_BROKER_URL_FILE", str(urls))
+    settings = read(RegionSettings, {"id": "north"})
+    assert (settings.broker, settings.upstream_broker) == ((HERE,), (ABOVE,))
+
+
 def test_a_mistake_ends_with_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -47,11 +63,18 @@ def test_the_two_sides_are_told_what_is_theirs(tmp_path: Path) -> None:
     """The participant's queue is above, the results are below."""
     settings = read(
         RegionSettings,
-        {"id": "north", "broker": (HERE,), "upstream_broker": (ABOVE,), "out": tmp_path},
+        {
+            "id": "north",
+            "broker": (HERE,),
+            "upstream_broker": (ABOVE,),
+            "out": tmp_path,
+            "max_bytes_per_second": 20_000,
+        },
     )
     above = settings.above()
     assert (above.id, above.federation, above.broker) == ("north", "fanfold", (ABOVE,))
     assert above.state_dir == tmp_path / "above"
+    assert above.max_bytes_per_second == 20_000
 
 
 def test_credentials_of_both_sides_are_enough(tmp_path: Path) -> None:
@@ -75,5 +98,33 @@ def test_credentials_of_both_sides_are_enough(tmp_path: Path) -> None:
     below = settings.below(message)
     assert (below.federation, below.require_login) == ("of-coordinator", True)
     assert below.broker == ("amqp://coordinator:secret@coordinator.example/",)
+    again = rereading_above(settings, {"id": None}, tmp_path / "participant.json")
+    assert again is not None
+    assert again() == above
     with pytest.raises(InvalidInputError, match=r"--id south contradicts the credentials"):
         with_credentials_above({"id": "south"}, tmp_path / "participant.json")
+
+
+def test_credentials_of_another_region_are_not_taken_in_the_middle(tmp_path: Path) -> None:
+    """The next attempt to connect says so, and goes on with those of before."""
+    path = tmp_path / "north.json"
+
+    def write(login: str) -> None:
+        path.unlink(missing_ok=True)
+        Credentials(
+            role="participant",
+            federation="scans",
+            login=login,
+            password=SecretStr("secret"),
+            brokers=("amqp://above/",),
+        ).write(path)
+
+    write("north")
+    options = with_credentials_above({"broker": (HERE,)}, path)
+    again = rereading_above(read(RegionSettings, options), {"broker": (HERE,)}, path)
+    assert again is not None
+    write("north.2")
+    assert again().broker == ("amqp://north.2:secret@above/",)
+    write("south")
+    with pytest.raises(InvalidInputError, match=r"--id north contradicts the credentials"):
+        again()

@@ -37,6 +37,14 @@ def test_a_history_says_who_gave_what_and_what_did_not_count() -> None:
     assert (data.starts, data.is_over) == (2, False)
 
 
+def test_a_region_stands_there_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With how many participants' updates its newest sum holds."""
+    summed = update("north", 0, 0, 400, 0.5) | {"updates": 12}
+    run = write(tmp_path / "run", RECORDS[0], a_round(1, 10, summed), closed(1, 10, 1.0))
+    assert report(str(run), "--no-plot", monkeypatch=monkeypatch) == 0
+    assert "(region of 12 participants)" in (run / "report.html").read_text()
+
+
 def test_a_round_that_a_crash_undid_gives_its_updates_once() -> None:
     """It stands in the history twice."""
     twice = a_round(1, 10, update("aarhus", 0, 0, 400, 0.5))

@@ -96,6 +96,14 @@ def test_the_last_line_says_why_a_run_ended_early(capsys: pytest.CaptureFixture[
     ]
 
 
+def test_a_round_with_regions_says_how_many_updates_their_sums_hold() -> None:
+    """In lines and in the table."""
+    closed = RoundClosed(**ROUND | {"updates": 2}, single_updates=40)
+    assert "; 40 updates with those in the sums of regions" in sentence(closed)
+    (cell,) = next(each.cells for each in columns_of([closed]) if each.name == "updates")
+    assert cell == "2 (40)"
+
+
 def test_a_mean_of_participants_is_no_measurement_of_the_coordinators() -> None:
     """Where part of a model is private, lines, table and end say whose accuracy it is."""
     theirs = RoundClosed(**ROUND | {"accuracy": 0.75}, measured_by="participants")

@@ -24,6 +24,8 @@ class ParticipantStatus:
     steps: int = 0
     device: str = ""
     examples: int | None = None
+    participants: int | None = None
+    """Of a region: how many are present in its own federation."""
 
 
 _SEALED = {Hello.KIND: "joining", Goodbye.KIND: "left"}
@@ -55,10 +57,12 @@ class FederationStatus:
                 news = self._news(event.participant, now)
                 news.doing, news.version = "joining", event.version
                 news.device, news.examples = event.device, event.num_examples
+                news.participants = event.participants
             case Progress():
                 news = self._news(event.participant, now)
                 news.doing, news.version = event.phase, event.version
                 news.step, news.steps = event.step, event.steps
+                news.participants = event.participants
                 self.take_version(Labels(run=event.run, version=event.version), None)
             case Goodbye():
                 self._news(event.participant, now).doing = "left"
@@ -161,6 +165,7 @@ class FederationStatus:
             "steps": news.steps if news and news.steps else None,
             "device": (news and news.device) or None,
             "examples": news and news.examples,
+            "participants": news and news.participants,
             "ready": queue and queue.ready,
             "unacknowledged": queue and queue.unacknowledged,
             "heard_seconds_ago": news and round(now - news.heard_at, 1),

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from fanfold.monitoring.printable import printable
 from fanfold.monitoring.status.federation_status import FederationStatus, other_queues
+from fanfold.schemas.region_names import region_of
 
 COLUMNS = ("participant", "doing", "version", "step", "ready", "unacknowledged", "device", "heard")
 
@@ -70,6 +71,8 @@ def _missing(status: FederationStatus) -> list[str]:
 def _cell(name: str, row: dict[str, Any]) -> str:
     if name == "step":
         return "-" if row["steps"] is None else f"{row['step']}/{row['steps']}"
+    if name == "device" and row["participants"] is not None:
+        return region_of(row["participants"])
     if name == "heard":
         ago = row["heard_seconds_ago"]
         return "-" if ago is None else f"{ago:g} s ago"
