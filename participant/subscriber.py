@@ -145,7 +145,10 @@ class Subscriber:
             case Connected() if self._channel.is_mine(event.connection):
                 self._next_try, self._failures = self._clock(), 0
             case SubscriptionLost() if self._channel.is_current(event.subscription):
-                log.warning("subscription lost", reason=event.text)
+                if event.code == NOT_FOUND:  # as a coordinator does who gives it other limits
+                    log.info("my queue was deleted, asking for another")
+                else:
+                    log.warning("subscription lost", reason=event.text)
                 self._lost()
             case Disconnected() if self._channel.is_mine(event.connection):
                 log.warning("connection lost", reason=event.reason)

@@ -35,7 +35,7 @@ FRONT_DOOR: dict[str, set[str]] = {
     "registry": {"runs", "monitoring"},
     "serving": {"access", "api", "local", "monitoring", "page", "registry"},
     "operating": {"registry"},
-    "report": {"runs"},
+    "report": {"runs", "monitoring"},
     "monitoring": {"access"},
     "page": {"registry", "runs", "report", "monitoring", "views"},
     "local": {"access", "page"},

@@ -184,3 +184,19 @@ class EventLog(Unobserved):
         os.close(file)
         self._file, self._told_members, self._is_locked = None, None, False
         self._open()
+
+
+def is_written(path: Path) -> bool:
+    """Return whether a process on this machine holds the lock of an event log."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(file)

@@ -147,6 +147,9 @@ def _how_far(look: Look) -> Answer:
     each = round_seconds(look.data)
     if each is None:
         return Answer(question, short, "no round has closed yet", "calm")
+    if not look.is_alive:
+        more = f"a round took {duration(each)}; nobody is at work on the next one"
+        return Answer(question, short, more, "calm")
     left = duration(each * (wanted - look.rounds))
     more = f"a round takes {duration(each)}: about {left} to go"
     return Answer(question, short, more, "calm")

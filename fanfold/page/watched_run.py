@@ -1,7 +1,5 @@
 """One run's folder, followed while somebody looks."""
 
-import fcntl
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +11,7 @@ from pydantic import ValidationError
 
 from fanfold.coordinator.persistence.history import HISTORY
 from fanfold.coordinator.persistence.model_names import BEST, MODEL, SUFFIX, VERSIONS
-from fanfold.monitoring.event_log import EVENTS, EVENTS_BEFORE
+from fanfold.monitoring.event_log import EVENTS, EVENTS_BEFORE, is_written
 from fanfold.page.answers import Look
 from fanfold.page.live_run import LiveRun
 from fanfold.registry.models import kept_versions
@@ -148,19 +146,3 @@ class WatchedRun:
 def timestamp(text: str) -> float:
     """Return an ISO time as seconds since 1970."""
     return datetime.fromisoformat(text).timestamp()
-
-
-def is_written(path: Path) -> bool:
-    """Return whether a process on this machine holds the lock of an event log."""
-    try:
-        file = os.open(path, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(file)

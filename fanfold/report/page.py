@@ -27,8 +27,13 @@ class Figure:
     by_clock: Chart
 
 
-def page(data: RunData) -> str:
-    """Return the page as HTML."""
+def page(data: RunData, *, is_alive: bool | None) -> str:
+    """Return the page as HTML.
+
+    Args:
+        data: of the run.
+        is_alive: whether a coordinator is at work on it now; None if that is not known.
+    """
     environment = Environment(
         loader=PackageLoader("fanfold.report", "."),
         autoescape=True,
@@ -41,6 +46,7 @@ def page(data: RunData) -> str:
     people = list(data.participants.values())
     return environment.get_template("page.html.jinja").render(
         data=data,
+        state=state_of(data, is_alive=is_alive),
         facts=_facts(data),
         figures=_figures(data),
         people=people,
@@ -52,6 +58,15 @@ def page(data: RunData) -> str:
         refused=data.refused.most_common(),
         left_out=[each for each in people if each.refused_rounds],
     )
+
+
+def state_of(data: RunData, *, is_alive: bool | None) -> str:
+    """Return how the run stands, in a few words."""
+    if data.is_over:
+        return "finished"
+    if is_alive is None:
+        return "not finished"
+    return "goes on" if is_alive else "not finished, and no coordinator is at work on it"
 
 
 def duration(seconds: float) -> str:

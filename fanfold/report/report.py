@@ -3,12 +3,14 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+from fanfold.monitoring.event_log import EVENTS, is_written
 from fanfold.report.page import page
 from fanfold.report.picture import draw
 from fanfold.report.settings import ReportSettings
 from fanfold.runs.export import export
 from fanfold.runs.run_data import read_run
 from fanfold.runs.settings import ExportSettings, TableName
+from fanfold.runs.tables import histories
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.commands import PictureLeftOut, ReportWritten
 from fanfold.schemas.events.event import Say
@@ -28,7 +30,7 @@ def report(run: Path, settings: ReportSettings, *, say: Say) -> ReportWritten:
     folder = settings.out or run
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / PAGE).write_text(page(data), encoding="utf-8")
+        (folder / PAGE).write_text(page(data, is_alive=_is_alive(run)), encoding="utf-8")
         if settings.plot and can_draw:
             draw(data, folder / PICTURE)
     except OSError as error:
@@ -50,3 +52,9 @@ def report(run: Path, settings: ReportSettings, *, say: Say) -> ReportWritten:
         tables=tuple(tables),
         rounds=len(data.rounds),
     )
+
+
+def _is_alive(run: Path) -> bool | None:
+    """Return whether a coordinator is at work on a run; None where it keeps no events."""
+    events = histories(run)[0].parent / EVENTS
+    return is_written(events) if events.exists() else None

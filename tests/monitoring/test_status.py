@@ -116,8 +116,10 @@ def test_without_the_management_api_it_listens_and_says_what_it_cannot_see(
 
     assert [row["participant"] for row in rows] == ["p0", "p1"]
     assert document["queues"] is None
-    assert document["coordinator"] is None
+    assert document["coordinator"] is True
     assert "name the management API with --management" in document["cannot_see"][0]
+    document, _ = looked_at(broker_url, federation, capsys, listen_seconds=0.1)
+    assert document["coordinator"] is False, "and it has gone"
 
 
 def test_a_vhost_that_is_not_there_is_no_vhost_without_queues(broker_node: BrokerNode) -> None:
@@ -250,6 +252,15 @@ def test_a_region_says_for_how_many_it_speaks() -> None:
     )
     assert "device region of 40 participants" in list(formatting.lines(status, 11.0))[1]
     assert status.participants(11.0)[0]["participants"] == 40
+
+
+def test_a_run_whose_coordinator_is_gone_has_no_open_round_for_people() -> None:
+    picture = a_picture()
+    picture.has_lock = False
+    assert formatting.headline(picture) == (
+        "federation F, no coordinator at work, run r stands at version 5: it goes on when its "
+        "coordinator is started again, epoch 2"
+    )
 
 
 def test_a_device_may_bear_any_name() -> None:

@@ -123,6 +123,21 @@ def test_a_region_stands_there_as_one(screen: Screen, folder: Folder, clock: Clo
     assert device() == "region of 13 participants"
 
 
+def test_nothing_is_to_go_once_the_coordinator_is_gone(
+    screen: Screen, folder: Folder, clock: Clock
+) -> None:
+    """A killed run takes no time; started again, it is told anew how long it takes."""
+
+    def told() -> str:
+        return str(json.loads(screen.news(Seen()) or "{}")["sections"]["answers"])
+
+    with folder.log:
+        assert "to go" in told()
+    clock.seconds += LOOK_SECONDS
+    assert "to go" not in told()
+    assert "nobody is at work on the next one" in told()
+
+
 @pytest.mark.parametrize(
     ("value", "median"), [(1.0, 3.0), (3.0, 2.0), (None, 2.5), (4.0, 2.0), (2.0, 3.0)]
 )

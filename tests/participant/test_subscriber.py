@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from fanfold.participant.channel import ParticipantChannel
 from fanfold.participant.service import Participant
@@ -13,12 +14,12 @@ from fanfold.participant.version import Version
 from fanfold.participant.version_receiver import VersionReceiver
 from fanfold.participant.worker_events import Activity
 from fanfold.schemas.chunking import cut
-from fanfold.schemas.errors import RefusedByBrokerError
+from fanfold.schemas.errors import NOT_FOUND, PRECONDITION_FAILED, RefusedByBrokerError
 from fanfold.schemas.message_codec import TensorBytes, encode
 from fanfold.schemas.messages import GlobalParameters, TrainingPlan
 from fanfold.schemas.names import FederationNames
 from fanfold.schemas.reader_limits import ReaderLimits
-from fanfold.transport import Connection, Delivery, EventBuffer, Stop, outgoing
+from fanfold.transport import Connection, Delivery, EventBuffer, Stop, SubscriptionLost, outgoing
 
 LIMITS = ReaderLimits(max_bytes=1 << 20)
 TAKEN = RefusedByBrokerError(403, "queue in use by another client, exclusive access refused")
@@ -166,10 +167,46 @@ def test_a_taken_id_is_asked_for_again_after_pauses_that_double() -> None:
     assert (said, membership.told) == (["id_taken"], [])
 
 
+@pytest.mark.parametrize(("code", "level"), [(NOT_FOUND, "info"), (PRECONDITION_FAILED, "warning")])
+def test_a_queue_that_is_made_anew_is_no_reason_to_warn(code: int, level: str) -> None:
+    """A coordinator does so at a first start, with its own limits in the place of enrolment's."""
+    subscription: Any = object()
+    channel, lost = Subscribed(), SubscriptionLost(subscription, code, "why")
+    fakes: Any = channel, Tells(), StopsAtFirst(EventBuffer()), Held()
+    subscriber = Subscriber(
+        ParticipantSettings(id="ann"),
+        channel=fakes[0],
+        receiver=fakes[3],
+        membership=fakes[1],
+        worker=fakes[2],
+        say=lambda _: None,
+        clock=lambda: 1000.0,
+    )
+    with capture_logs() as logs:
+        subscriber.notice(lost)
+    assert [each["log_level"] for each in logs] == [level]
+    assert not channel.is_subscribed
+
+
+class Subscribed:
+    """A channel that reads its queue."""
+
+    is_subscribed = True
+
+    def is_current(self, _subscription: object) -> bool:
+        return True
+
+    def lost(self) -> None:
+        self.is_subscribed = False
+
+
 class Held:
     """A receiver that holds a version."""
 
     held = object()
+
+    def disconnected(self) -> None:
+        """Wait for the chunks to come again."""
 
 
 def test_training_and_upload_are_told_when_they_begin() -> None:

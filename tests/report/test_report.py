@@ -2,6 +2,7 @@
 
 import csv
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,10 +11,12 @@ from matplotlib import image
 from report_history import RECORDS, a_round, closed, update, write
 
 from fanfold.cli.commands import main
+from fanfold.monitoring.event_log import EventLog
 from fanfold.report import report as module
 from fanfold.report.charts import chart, ticks
 from fanfold.report.page import clock_unit, duration
 from fanfold.runs.run_data import gathered
+from fanfold.schemas.events.coordinator import RunStarted
 
 
 def report(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -87,6 +90,22 @@ def test_a_page_needs_nothing_from_elsewhere_and_believes_no_name(tmp_path: Path
     assert "<script" not in html
     assert "Run &lt;r1&gt;" in html
     assert "norm 9 is above --max-update-norm 5" in html
+
+
+def test_a_page_says_whether_somebody_is_at_work_on_a_run_that_is_not_over(tmp_path: Path) -> None:
+    """As the lock on its events tells; a killed coordinator holds none."""
+    folder = write(tmp_path)
+
+    def state() -> str:
+        settings = module.ReportSettings(plot=False)
+        page = module.report(folder, settings, say=lambda _event: None).page
+        html = Path(page).read_text()
+        return html.partition('<span class="state">')[2].partition("</span>")[0]
+
+    with EventLog(folder, lambda: datetime.now(UTC)) as log:
+        log.take(RunStarted("clinics", "r1", epoch=1, version=0, rounds=3, task="t"))
+        assert state() == "goes on"
+    assert state() == "not finished, and no coordinator is at work on it"
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,8 @@ class FederationStatus:
     accuracy: float | None = None
     """Of the last version of a run that is over, where it is known."""
     queues: list[QueueStatus] | None = None
+    has_lock: bool | None = None
+    """Whether a coordinator holds the lock, as its queue answered; None if it may not be asked."""
     cannot_see: list[str] = field(default_factory=list)
     """What is not known, and why, as sentences."""
     _participants: dict[str, ParticipantStatus] = field(default_factory=dict)
@@ -101,7 +103,7 @@ class FederationStatus:
     def coordinator(self) -> bool | None:
         """Whether a coordinator holds the lock."""
         if self.queues is None:
-            return None
+            return self.has_lock
         lock_queue = FederationNames.of(self.federation).coordinator_queue
         return any(queue.name == lock_queue for queue in self.queues)
 

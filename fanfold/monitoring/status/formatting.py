@@ -51,9 +51,14 @@ def lines(status: FederationStatus, now: float) -> Iterator[str]:
 
 def headline(status: FederationStatus) -> str:
     """Return the federation, its coordinator and its round in one line."""
-    words = {True: "coordinator here", False: "no coordinator", None: "coordinator unknown"}
+    words = {True: "coordinator here", False: "no coordinator at work", None: "coordinator unknown"}
     known = [f"federation {status.federation}", words[status.coordinator]]
-    if status.round is not None:
+    if status.round is not None and status.coordinator is False:
+        known.append(
+            f"run {status.run} stands at version {status.version}: it goes on when its coordinator "
+            "is started again"
+        )
+    elif status.round is not None:
         known.append(f"run {status.run}, round {status.round} on version {status.version}")
     elif status.ended is not None:
         accuracy = "" if status.accuracy is None else f" and accuracy {status.accuracy:.4f}"

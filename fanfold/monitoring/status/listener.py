@@ -8,6 +8,7 @@ from fanfold.monitoring.status.federation_status import FederationStatus
 from fanfold.schemas.chunk_header import ChunkHeader
 from fanfold.schemas.errors import (
     NOT_FOUND,
+    RESOURCE_LOCKED,
     BrokerUnreachableError,
     ConnectionLostError,
     MalformedMessageError,
@@ -61,6 +62,7 @@ class Listener:
         """Subscribe, if that is possible now, and take the next chunk of a version."""
         if self._versions is None:
             self._listen()
+        self._ask_for_the_lock()
         if self._seen is not None:
             self._connection.acknowledge(self._seen)
             self._seen = None
@@ -110,6 +112,19 @@ class Listener:
         else:
             self.problem = None
             self._ask_for_the_outcome()
+
+    def _ask_for_the_lock(self) -> None:
+        """Ask whether a coordinator is here: nobody else may read the queue that is its lock."""
+        self._picture.has_lock = None
+        try:
+            self._connection.subscribe(
+                self._names.coordinator_queue, prefetch=1, consumer_tag="status, lock"
+            )
+        except RefusedByBrokerError as refusal:
+            if refusal.code in (NOT_FOUND, RESOURCE_LOCKED):
+                self._picture.has_lock = refusal.code == RESOURCE_LOCKED
+        except (ConnectionLostError, BrokerUnreachableError) as error:
+            self.problem = str(error)
 
     def _ask_for_the_outcome(self) -> None:
         """Read the end of the last run, which has a queue where no coordinator came since."""
