@@ -38,10 +38,12 @@ def region_settings(live: Any, name: str, out: Path, **options: Any) -> RegionSe
     )
 
 
-def start_region(live: Any, name: str, out: Path, metrics: RegionMetrics | None = None) -> Any:
+def start_region(
+    live: Any, name: str, out: Path, metrics: RegionMetrics | None = None, **options: Any
+) -> Any:
     seen = {"observer": metrics.below, "observer_above": metrics.above} if metrics else {}
     serve = partial(serve_region, wall_clock=utc_now, **seen)
-    return live.start(serve, region_settings(live, name, out))
+    return live.start(serve, region_settings(live, name, out, **options))
 
 
 def start_participants(live: Any, **regions: tuple[int, ...]) -> None:
@@ -88,6 +90,7 @@ def test_a_tree_ends_with_the_model_of_the_flat_run(
     told = [(each["updates"], each["single_updates"]) for each in root.all("round_closed")]
     assert told == [(2, 4)] * ROUNDS
     assert "(region of 2 participants)" in page(read_run(tmp_path / "tree"))
+    regions[0].wait_for("update_sent", times=ROUNDS)
     sample = metrics.registry.get_sample_value
     assert sample("fanfold_participant_updates_total", {"outcome": "sent"}) == ROUNDS
     assert metrics.is_ready()
@@ -115,6 +118,19 @@ def test_a_private_run_refuses_regions_in_words(live: Any, tmp_path: Path) -> No
     region = start_region(live, "north", tmp_path)
     with pytest.raises(InvalidInputError, match=r"has differential privacy.*cannot take part"):
         region.result.result(90)
+
+
+@pytest.mark.slow
+def test_a_region_keeps_to_its_share_of_the_line(live: Any, tmp_path: Path) -> None:
+    """A version of 20 kB comes, and a sum goes, at 10 kB a second; below there is no bound."""
+    root = live.coordinator(
+        "Gated", rounds=1, out=tmp_path / "root", min_participants=1, max_region_updates=1
+    )
+    options = {"min_participants": 1, "max_bytes_per_second": 10_000}
+    start_region(live, "north", tmp_path, **options)
+    live.participant("Gated", federation="north")
+    root.result.result(90)
+    assert root.all("round_closed")[0]["seconds"] > 3
 
 
 @pytest.mark.slow

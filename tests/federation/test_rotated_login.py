@@ -1,5 +1,6 @@
-"""A participant that goes on training while its login is replaced and the earlier one removed."""
+"""Who goes on taking part while its login is replaced and the earlier one removed."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,15 +47,34 @@ def goes_on(participant: Process, coordinator: Service) -> None:
     participant.wait_for("update_sent", version=coming)
 
 
+def a_participant(live: LiveFederation, file: Path) -> Process:
+    return live.process("participant", "Tiny", f"--credentials={file}", "--reconnect-seconds=0.5")
+
+
+def a_region(live: LiveFederation, file: Path) -> Process:
+    live.participant("Tiny", federation="below")
+    return live.command(
+        *("region", f"--upstream-credentials={file}", "--federation=below", "--json"),
+        *(f"--out={file.parent / 'below'}", "--reconnect-seconds=0.5"),
+    )
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("start", [a_participant, a_region])
 def test_training_goes_on_while_a_login_is_replaced(
-    live: LiveFederation, broker_node: BrokerNode, access: Any, tmp_path: Path
+    live: LiveFederation,
+    broker_node: BrokerNode,
+    access: Any,
+    tmp_path: Path,
+    start: Callable[[LiveFederation, Path], Process],
 ) -> None:
     """No restart, no round without it, and each step stands in the audit trail with its time."""
     access("enroll", ANNA)
-    coordinator = live.coordinator("Tiny", rounds=10_000, min_participants=1, require_login=True)
+    coordinator = live.coordinator(
+        "Tiny", rounds=10_000, min_participants=1, require_login=True, max_region_updates=1
+    )
     file = tmp_path / f"{ANNA}.credentials.json"
-    anna = live.process("participant", "Tiny", f"--credentials={file}", "--reconnect-seconds=0.5")
+    anna = start(live, file)
     anna.wait_for("update_sent", version=3)
 
     assert "has another login, anna-rotates.2" in access("enroll", ANNA, "--rotate")
