@@ -7,6 +7,7 @@ import structlog
 
 from fanfold.coordinator.admission.tally import Tally
 from fanfold.coordinator.aggregation.run_state import IN_ROUND
+from fanfold.coordinator.aggregation.state_parts import joined, split
 from fanfold.coordinator.broker.channel import CoordinatorChannel
 from fanfold.coordinator.observer import Observer
 from fanfold.coordinator.persistence.checkpoint_store import Basis
@@ -78,6 +79,9 @@ class Committer:
             return
         document = checkpoint.document
         run.restore(document["run"], checkpoint.tensors)
+        if self._state.published is not None:
+            held = split(checkpoint.tensors)["published"]
+            self._state.published.restore(document.get("published"), held, run)
         for update in self._store.lost:
             run.privacy_ledger.lost(update["participant"], update["digest"])
         self._store.tell_lost_models(run.lost_models, run.version + 1, say)
@@ -172,6 +176,8 @@ class Committer:
     def _commit(self) -> None:
         run, sample = self._state.run, self._state.sampling.members
         document, tensors = run.state()
+        published = self._state.published
+        held = {} if published is None else joined({"published": published.tensors})
         state = {
             "run": document,
             "epoch": self._store.epoch,
@@ -179,10 +185,11 @@ class Committer:
             "present": sorted(self._state.presence.names),
             "serials": self._state.presence.serials,
             "sample": sample and sorted(sample),
+            "published": published and published.version,
         }
         with self._observer.phase("checkpoint"):
             basis = Basis(run.run_id, run.version, IN_ROUND)
-            due = self._store.commit(state, tensors, basis=basis)
+            due = self._store.commit(state, {**tensors, **held}, basis=basis)
         self._acknowledge(due)
         self._tally.committed()
         self._reporter.committed()

@@ -122,9 +122,8 @@ class Coordinator:
 
     @property
     def _is_over(self) -> bool:
-        return self._reporter.reason_to_end is not None or (
-            self._run.version >= self._settings.rounds
-        )
+        is_last = self._run.version >= self._settings.rounds
+        return is_last or self._reporter.reason_to_end is not None
 
     # -- one round: publish, collect until goal or deadline, aggregate, commit, announce
 
@@ -134,11 +133,13 @@ class Coordinator:
         That can take hours, while the broker is short of memory. What arrives meanwhile counts.
         """
         opened = self._state.round or self._open_round()
+        holders = self._state.holders if self._encoded_version.difference else frozenset()
         with self._observer.phase("publish"):
             self._publisher.publish(
                 self._encoded_version,
                 sample=self._state.sampling.members,
-                to=self._state.who_waits(self._policy, self._publisher.reachable),
+                to=self._state.who_waits(self._policy, self._publisher.reachable, holders),
+                holders=holders,
             )
             while not self._publisher.is_idle:
                 self._loop.turn()
@@ -226,8 +227,9 @@ class Coordinator:
         self._committer.with_room(
             lambda: border.prepare(run.run_id, run.version, is_known=is_known)
         )
+        message, epoch = self._announcement(), self._committer.epoch
         encoded_version = encode_version(
-            self._announcement(), run, self._settings, epoch=self._committer.epoch, border=border
+            message, self._state, self._settings, epoch=epoch, border=border
         )
         self._run.announced(encoded_version.digest)
         return encoded_version
@@ -267,13 +269,11 @@ class Coordinator:
         A deadline closes it only once everything is read that came before: after a long pause
         many an update is in time and still in the event buffer.
         """
-        present = self._state.presence.names
+        present, unread = self._state.presence.names, self._unread
         if not opened.may_close(self._loop.reader.now, present):
             self._unread = None
             return False
-        if self._unread is None:
-            self._unread = self._loop.reader.num_unread
-        self._unread -= 1
+        self._unread = (self._loop.reader.num_unread if unread is None else unread) - 1
         return self._unread < 0 or opened.is_full(present)
 
     # -- the end of the run

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from fanfold.coordinator.admission.admission import admission_for
+from fanfold.coordinator.aggregation.published_model import PublishedModel
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.border import sender_check_of
 from fanfold.coordinator.broker.channel import CoordinatorChannel
@@ -83,7 +84,14 @@ def wire(
     """
     version_bytes = VersionBytes(run, settings, border, announced)
     version_bytes()  # too many chunks are told before anything is sent
-    state = FederationState(run, Presence(), Sampling(settings.policy, settings.seed))
+    state = FederationState(
+        run,
+        Presence(),
+        Sampling(settings.policy, settings.seed),
+        published=PublishedModel.wanted(
+            run, settings.encoding_down, chunk_bytes=settings.chunk_bytes
+        ),
+    )
     observer.attach(
         present=lambda: len(state.presence),
         members=lambda: state.members,

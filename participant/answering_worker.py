@@ -14,6 +14,7 @@ from torch import Tensor
 from fanfold.learning import LearningError, TaskFailedError, TrainingAbandoned
 from fanfold.participant import final_model
 from fanfold.participant.channel import ParticipantChannel
+from fanfold.participant.held_base import name_difference
 from fanfold.participant.observer import Observer, Unobserved
 from fanfold.participant.state_folder import StateFolder
 from fanfold.participant.training_state import FILE, TrainingState
@@ -24,9 +25,11 @@ from fanfold.participant.worker_events import (
     Abandoned,
     Activity,
     Answered,
+    BaseNotHeldError,
     Failed,
     FinalTaken,
     Forgotten,
+    NotApplied,
     Told,
     Training,
     last_words,
@@ -160,6 +163,7 @@ class AnsweringWorker(ABC):
         try:
             training_state = self._remember()
             self._tell_age(training_state, version)
+            name_difference(version)
             encoded, trained = training_state.answer_to(version), None
             if encoded is None and version.assembly is None:
                 self._deliver(Forgotten(version))
@@ -169,6 +173,8 @@ class AnsweringWorker(ABC):
             self.activity = Activity("uploading")
             with self._observer.phase("upload"):
                 is_confirmed = self._uploader.upload(encoded)
+        except BaseNotHeldError as error:
+            self._deliver(NotApplied(version, str(error)))
         except TrainingAbandoned:
             self._deliver(Abandoned(version))
         except BaseException as error:  # noqa: BLE001 - raised again in the service's thread

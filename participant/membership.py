@@ -68,6 +68,7 @@ class Membership:
                 consuming=self._channel.is_subscribed,
                 alive_seconds=self._alive_seconds,
                 participants=self._participants(),
+                wants_whole=held is not None and held.wants_whole,
             )
         )
 

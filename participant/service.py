@@ -19,13 +19,19 @@ from fanfold.participant.worker_events import (
     Failed,
     FinalTaken,
     Forgotten,
+    NotApplied,
     Told,
     Worker,
     last_words,
 )
 from fanfold.schemas.errors import ConnectionClosedError, MalformedMessageError
 from fanfold.schemas.events.event import Say
-from fanfold.schemas.events.participant import Leaving, OwnUpdateRefused, RunOver
+from fanfold.schemas.events.participant import (
+    DifferenceNotApplied,
+    Leaving,
+    OwnUpdateRefused,
+    RunOver,
+)
 from fanfold.schemas.events.shared import MessageRefused
 from fanfold.schemas.messages import Message, RunFinished, UpdateRefused
 from fanfold.schemas.run_messages import OpenRuns
@@ -164,6 +170,11 @@ class Participant:
             case Abandoned() | Forgotten():
                 self._at_work = None
                 self._receiver.forget_answer()
+            case NotApplied(version, reason):
+                self._at_work = None
+                self._say(DifferenceNotApplied(version.run, version.number, reason))
+                self._receiver.ask_for_whole()
+                self._subscriber.ask_for_whole()
             case FinalTaken():
                 self._say(event.told)
                 if event.version is self._receiver.final:

@@ -135,6 +135,11 @@ class Subscriber:
         else:
             self._told_phase = "waiting"
 
+    def ask_for_whole(self) -> None:
+        """Say at once that the current version is wanted whole; each report says it again."""
+        if self._channel.is_subscribed:
+            self._progress(self._worker.activity)
+
     def notice(self, event: object) -> None:
         """Take note of an event of a connection.
 
@@ -210,10 +215,11 @@ class Subscriber:
     def _progress(self, activity: Activity) -> None:
         self._told_at, self._told_phase = self._clock(), activity.phase
         self._next_progress = self._told_at + self._settings.progress_seconds
-        if self._receiver.held is None:
+        held = self._receiver.held
+        if held is None or held.wants_whole:
             self._hello()
         else:
-            self._membership.progress(self._receiver.held, activity)
+            self._membership.progress(held, activity)
 
     def _tell_once(self, code: int, event: Event) -> None:
         if self._told_refusal != code:

@@ -11,6 +11,7 @@ from fanfold.participant import final_model
 from fanfold.participant.answering_worker import AnsweringWorker
 from fanfold.participant.channel import ParticipantChannel
 from fanfold.participant.fixed_update import fixed_update
+from fanfold.participant.held_base import HeldBase
 from fanfold.participant.masking import Masking, refuse_masks
 from fanfold.participant.observer import Observer
 from fanfold.participant.open_runs.turns import Turn, Turns
@@ -23,8 +24,7 @@ from fanfold.participant.worker_events import Activity, ToldOnce
 from fanfold.schemas.error_feedback import encode_update
 from fanfold.schemas.events.event import Event
 from fanfold.schemas.message_codec import Encoded
-from fanfold.schemas.messages import GlobalParameters, Update
-from fanfold.schemas.tensor_codec import decode_tensors
+from fanfold.schemas.messages import Update
 
 
 class TrainingWorker(AnsweringWorker):
@@ -65,6 +65,7 @@ class TrainingWorker(AnsweringWorker):
             observer=observer,
         )
         self._trainer = trainer
+        self._base = HeldBase()
         self._masking = masking
         self._turn = turn or Turns().turn()
         task.execution = replace(
@@ -98,13 +99,8 @@ class TrainingWorker(AnsweringWorker):
     def _trained(
         self, version: Version, training_state: TrainingState
     ) -> tuple[Encoded, TrainedUpdate]:
-        if version.assembly is None:
-            raise ValueError("a version without its bytes cannot be trained on")
         with self._observer.phase("decode"):
-            decoded = version.assembly.decode()
-            tensors = decode_tensors(decoded)
-        message = decoded.message
-        assert isinstance(message, GlobalParameters)  # the receiver holds nothing else
+            message, tensors = self._base.read(version)
         # What is owed carries no noise: it must not leave beside what does.
         owed = {} if message.privacy or message.fixed else training_state.owed_to(message.run)
         with self._observer.phase("train"):

@@ -26,7 +26,13 @@ class Version:
     num_bytes: int = 0
     """Length of the whole message."""
     serial: int = 0
-    """Of its seal: who is to read it may change within an epoch."""
+    """Of its seal: who is to read it may change within an epoch. In clear 1 of a whole version, and
+    0 of a difference, of which the queue may have dropped a part when the whole one came.
+    """
+    sent_as: str = ""
+    """The digest it came under: another one than its own where it came as a difference."""
+    wants_whole: bool = False
+    """Whether the version after this one came as a difference that cannot be applied."""
     began_at: float = 0.0
     """When its first chunk arrived, in seconds of the receiver's clock."""
 

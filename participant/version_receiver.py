@@ -14,6 +14,7 @@ from fanfold.participant.note_reader import NoteReader
 from fanfold.participant.version import Version
 from fanfold.schemas.border import IN_CLEAR, Border
 from fanfold.schemas.chunking import Assembly, ChunkHeader
+from fanfold.schemas.difference_message import GlobalDifference
 from fanfold.schemas.errors import InvalidInputError, MalformedMessageError
 from fanfold.schemas.events.event import Event, Say
 from fanfold.schemas.events.participant import VersionIgnored, VersionOfOlderEpoch
@@ -21,6 +22,8 @@ from fanfold.schemas.messages import FinalModel, GlobalParameters, Message
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.transport import Delivery
 
+VERSIONS = frozenset({GlobalParameters.KIND, GlobalDifference.KIND})
+"""The kinds of messages that carry a version to train on."""
 _ANY_BYTES = 1 << 53
 """Of a version that is looked at before it is too large: then it is another network's."""
 
@@ -76,7 +79,7 @@ class VersionReceiver:
         """
         try:
             header = self._header(delivery)
-            if header.kind == GlobalParameters.KIND:
+            if header.kind in VERSIONS:
                 self._take_chunk(header, delivery)
                 return None
             if header.kind == FinalModel.KIND:
@@ -122,6 +125,16 @@ class VersionReceiver:
         if self.held is not None and self.held.assembly is None:
             self.held = None
 
+    def ask_for_whole(self) -> None:
+        """Drop the held version, a difference that cannot be applied: take it when it comes whole.
+
+        What is held then is the version before, of which nothing is known.
+        """
+        if (held := self.held) is not None:
+            self._settle(held)
+            before = held.number - 1
+            self.held = replace(held, number=before, digest="", sent_as="", wants_whole=True)
+
     def final_is_kept(self) -> None:
         """Acknowledge the last model of a run."""
         if self.final is not None:
@@ -146,7 +159,7 @@ class VersionReceiver:
         Only the coordinator writes to this queue, so what is too large is another network's.
         """
         limits = self._border.limits(self._limits)
-        is_version = delivery.kind == GlobalParameters.KIND
+        is_version = delivery.kind in VERSIONS
         header = ChunkHeader.parse(
             kind=delivery.kind,
             headers=delivery.headers,
@@ -170,9 +183,10 @@ class VersionReceiver:
             raise MalformedMessageError(
                 "global parameters without run, epoch and version in their headers"
             )
-        serial = 0 if header.seal is None else header.seal.serial
-        if self.held is not None and header.content == self.held.digest:
-            self._take_held(self.held, header, delivery)
+        serial = header.seal.serial if header.seal else int(header.kind == GlobalParameters.KIND)
+        held = self.held
+        if held is not None and header.content in {held.digest, held.sent_as}:
+            self._take_held(held, header, delivery)
         elif self._is_incoming(header):
             assert self.incoming is not None  # so it is
             self._add(self.incoming, header, delivery)
@@ -200,6 +214,7 @@ class VersionReceiver:
             epoch=header.epoch or 0,
             number=labels.version or 0,
             digest=header.content,
+            sent_as=header.content,
             num_chunks=header.whole.count,
             assembly=Assembly(header, self._limits),
             num_bytes=header.whole.num_bytes,
@@ -209,12 +224,16 @@ class VersionReceiver:
 
     def _take_held(self, held: Version, header: ChunkHeader, delivery: Delivery) -> None:
         """Take a chunk of the held version: keep the redelivery, or note that it arrived again."""
-        held.epoch, held.num_chunks = max(held.epoch, header.epoch or 0), header.whole.count
-        if held.assembly is not None:
+        held.epoch = max(held.epoch, header.epoch or 0)
+        if held.assembly is not None and header.content == held.sent_as:
             self._adopt(held, header, delivery)
-        else:
+            return
+        if held.assembly is None:
+            if held.num_chunks != header.whole.count:  # it came as a difference, and comes whole
+                held.num_chunks = header.whole.count
+                held.seen_again.clear()
             held.seen_again.add(header.index)
-            self._acknowledge(delivery)
+        self._acknowledge(delivery)
 
     def _add(self, incoming: Version, header: ChunkHeader, delivery: Delivery) -> None:
         assert incoming.assembly is not None  # it goes when settled

@@ -70,6 +70,18 @@ class Forgotten:
     version: Version
 
 
+class BaseNotHeldError(Exception):
+    """Raised when a version cannot be made of its difference; the whole version can help."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotApplied:
+    """A version came as a difference that cannot be applied here, and nothing of it was used."""
+
+    version: Version
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class FinalTaken:
     """The last model of a run is kept, or there is nowhere to keep it."""

@@ -93,3 +93,29 @@ RAW = Encoding("raw", "raw")
 def num_blocks(num_values: int) -> int:
     """Return how many scales `num_values` int8 codes need."""
     return -(-num_values // BLOCK_VALUES)
+
+
+DIFFERENCE = "difference:"
+"""What a setting begins with where versions travel as differences to the one before."""
+
+
+def difference_encoding(setting: str) -> Encoding | None:
+    """Return the encoding of differences that a setting names; None where versions travel whole.
+
+    Raises:
+        InvalidInputError: if there is no such encoding, or differences would save nothing in it.
+    """
+    if not setting.startswith(DIFFERENCE):
+        return None
+    name = setting.removeprefix(DIFFERENCE)
+    if name in {"raw", "float32"}:
+        raise InvalidInputError(
+            f"a difference in {name} is as large as the version; choose {DIFFERENCE}int8, "
+            f"{DIFFERENCE}topk:FRACTION, {DIFFERENCE}float16 or {DIFFERENCE}bfloat16"
+        )
+    return Encoding.parse(name)
+
+
+def whole_encoding(setting: str) -> str:
+    """Return how a whole version is encoded: unchanged where differences to it may follow."""
+    return "float32" if setting.startswith(DIFFERENCE) else setting

@@ -1,5 +1,6 @@
 """All messages of a federation by the name of their kind."""
 
+from fanfold.schemas.difference_message import GlobalDifference
 from fanfold.schemas.keeper_messages import Masks, MasksRefused, MasksWanted, SetApproved
 from fanfold.schemas.messages import (
     FinalModel,
@@ -24,7 +25,7 @@ from fanfold.schemas.run_messages import OpenRuns, RunDeclined
 MESSAGES: dict[str, type[Message]] = {
     kind.KIND: kind
     for kind in (
-        *(GlobalParameters, FinalModel, RunFinished, UpdateRefused),
+        *(GlobalParameters, GlobalDifference, FinalModel, RunFinished, UpdateRefused),
         *(Update, Hello, Progress, Goodbye),
         *(MasksWanted, SetApproved, Masks, MasksRefused),
         *(OpenRuns, RunDeclined),

@@ -123,10 +123,14 @@ class Message(Document):
     """What the AMQP property `type` says."""
     TENSORS: ClassVar[Carried] = "none"
     """What the bytes of its tensors are."""
+    LEFT_OUT: ClassVar[tuple[str, ...]] = ()
+    """Fields that travel only where they say something else than by default."""
 
     def document(self) -> dict[str, object]:
         """Return the fields as they travel."""
-        return self.model_dump()
+        fields = type(self).model_fields
+        unsaid = {name for name in self.LEFT_OUT if getattr(self, name) == fields[name].default}
+        return self.model_dump(exclude=unsaid)
 
 
 class GlobalParameters(Message):
@@ -139,6 +143,7 @@ class GlobalParameters(Message):
 
     KIND: ClassVar[str] = "GlobalParameters"
     TENSORS: ClassVar[Carried] = "values"
+    LEFT_OUT: ClassVar[tuple[str, ...]] = ("frozen", "fixed", "masks", "level", "keep")
     run: Identifier
     version: Count
     rounds: Count
@@ -156,11 +161,8 @@ class GlobalParameters(Message):
     """If given: integers are masked, and the seeds are sealed for these keepers."""
     level: Annotated[int, Field(ge=1, le=64)] | None = None
     """Of a region: how many coordinators are above it. None is the root."""
-
-    def document(self) -> dict[str, object]:
-        """Return the fields as they travel: the last four only where there is something to say."""
-        last = ("frozen", "fixed", "masks", "level")
-        return self.model_dump(exclude={name for name in last if getattr(self, name) is None})
+    keep: bool = False
+    """Whether the next version may come as its difference to this one: then it is to be kept."""
 
 
 class FinalModel(Message):
@@ -241,6 +243,7 @@ class Hello(Message):
     """Participant to coordinator: I am here, and this is the newest version I hold."""
 
     KIND: ClassVar[str] = "Hello"
+    LEFT_OUT: ClassVar[tuple[str, ...]] = ("participants", "wants_whole")
     participant: Identifier
     instance: Identifier
     """A new random id for every start of the process."""
@@ -254,12 +257,15 @@ class Hello(Message):
     """How long it is silent at most, between two signs of life."""
     participants: Count | None = None
     """Of a region: how many are present in the federation that it coordinates."""
+    wants_whole: bool = False
+    """Whether the current version came as a difference to one that it does not hold."""
 
 
 class Progress(Message):
     """Participant to coordinator: still alive, and this far."""
 
     KIND: ClassVar[str] = "Progress"
+    LEFT_OUT: ClassVar[tuple[str, ...]] = ("participants",)
     participant: Identifier
     instance: Identifier
     run: Identifier

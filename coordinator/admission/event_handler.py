@@ -133,6 +133,8 @@ class EventHandler:
         if is_new:
             joined = ParticipantJoined(participant, hello.device, examples=hello.num_examples)
             self._tell(joined, login)
+        if hello.wants_whole:
+            self._welcoming.send_again(participant)
 
     def _follow(self, progress: Progress, login: str, now: float) -> None:
         is_new = progress.participant not in self._presence

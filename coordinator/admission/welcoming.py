@@ -75,7 +75,7 @@ class Welcoming:
         return participant not in self._out_of_reach
 
     def send_again(self, participant: str) -> None:
-        """Send the current version to one that was started anew after its answer was refused."""
+        """Send the current version to one that has to answer it anew, or lacks what it changes."""
         self._publisher.send_to_newcomer(participant)
 
     def _reached(self, participant: str, now: float, *, is_in_reach: bool) -> None:

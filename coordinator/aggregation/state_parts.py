@@ -4,7 +4,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-PARTS = ("parameters", "masters", "optimizer", "sum", "begun", "latest", "step", "fixed")
+PARTS = (
+    *("parameters", "masters", "optimizer", "sum", "begun", "latest", "step", "fixed"),
+    "published",
+)
 """First parts of the names: what a tensor belongs to."""
 
 

@@ -1,18 +1,21 @@
 """The message that carries the current version, encoded once and sent as often as needed."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from torch import Tensor
 
 from fanfold.coordinator.aggregation.fixed_settings import wire_encoding
 from fanfold.coordinator.aggregation.masked_round import MaskedRound
 from fanfold.coordinator.aggregation.run_state import RunState
+from fanfold.coordinator.rounds.federation_state import FederationState
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.schemas.border import IN_CLEAR, CoordinatorsBorder
 from fanfold.schemas.chunking import Chunk, check_cut
+from fanfold.schemas.encodings import difference_encoding, whole_encoding
+from fanfold.schemas.message_codec import Encoded
 from fanfold.schemas.messages import FinalModel, GlobalParameters
 from fanfold.schemas.tensor_codec import encode_tensors, encoded_tensors_bytes
-from fanfold.schemas.tensor_table import Kind
 
 
 class EncodedVersion:
@@ -20,21 +23,20 @@ class EncodedVersion:
 
     def __init__(
         self,
-        message: GlobalParameters | FinalModel,
-        tensors: Mapping[str, Tensor],
+        encoded: Encoded,
         *,
-        kinds: Mapping[str, Kind],
         epoch: int,
-        encoding: str,
         chunk_bytes: int,
         border: CoordinatorsBorder = IN_CLEAR,
+        difference: "EncodedVersion | None" = None,
     ) -> None:
-        """Encode `tensors`, and say with `kinds` how updates are to carry them."""
-        self._encoded = encode_tensors(message, tensors, kinds=kinds, encoding=encoding)
+        """Cut a message; `difference` is the same version for who holds the one before."""
+        self._encoded = encoded
+        self.difference = difference
         self._border, self._epoch, self._chunk_bytes = border, epoch, chunk_bytes
         self._revision = border.revision
         self._chunks = self._sealed()
-        self.version = message.version
+        self.version = self._chunks[0].header.labels.version or 0
         self.digest = self._chunks[0].header.content
 
     @property
@@ -59,14 +61,28 @@ Announcement = Callable[[RunState, CoordinatorSettings], GlobalParameters]
 
 def encode_version(
     message: GlobalParameters,
-    run: RunState,
+    state: FederationState,
     settings: CoordinatorSettings,
     *,
     epoch: int,
     border: CoordinatorsBorder,
 ) -> EncodedVersion:
-    """Return the current version of a run as it is published in an epoch."""
-    return _encoded(message, run, settings, epoch=epoch, border=border)
+    """Return the current version of a run as it is published in an epoch.
+
+    Args:
+        message: what it says beside its tensors.
+        state: of the run; where versions travel as differences, what participants hold goes on to
+            this version.
+        settings: say how it is encoded.
+        epoch: the coordinator's.
+        border: what it crosses.
+    """
+    run, published = state.run, state.published
+    cut = partial(EncodedVersion, epoch=epoch, chunk_bytes=settings.chunk_bytes, border=border)
+    changed = None if published is None else published.publish(message, run.tensors)
+    tensors = run.tensors if published is None else published.tensors
+    difference = None if changed is None else cut(changed)
+    return cut(_encoded(message, tensors, run, settings), difference=difference)
 
 
 def encode_final(
@@ -74,7 +90,8 @@ def encode_final(
 ) -> EncodedVersion:
     """Return the last version of a run as participants are to keep it."""
     message = FinalModel(run=run.run_id, version=run.version)
-    return _encoded(message, run, settings, epoch=epoch, border=border)
+    encoded = _encoded(message, run.tensors, run, settings)
+    return EncodedVersion(encoded, epoch=epoch, chunk_bytes=settings.chunk_bytes, border=border)
 
 
 class VersionBytes:
@@ -111,7 +128,7 @@ class VersionBytes:
             self._announced(run, settings),
             run.tensors,
             kinds=run.kinds,
-            encoding=settings.encoding_down,
+            encoding=whole_encoding(settings.encoding_down),
         )
         sealed_bytes = self._border.sealed_bytes(num_bytes)
         check_cut(sealed_bytes + 64, settings.chunk_bytes)
@@ -120,21 +137,13 @@ class VersionBytes:
 
 def _encoded(
     message: GlobalParameters | FinalModel,
+    tensors: Mapping[str, Tensor],
     run: RunState,
     settings: CoordinatorSettings,
-    *,
-    epoch: int,
-    border: CoordinatorsBorder,
-) -> EncodedVersion:
-    return EncodedVersion(
-        message,
-        run.tensors,
-        kinds=run.kinds,
-        epoch=epoch,
-        encoding=settings.encoding_down,
-        chunk_bytes=settings.chunk_bytes,
-        border=border,
-    )
+) -> Encoded:
+    """Encode a version, and say how updates are to carry its tensors."""
+    encoding = whole_encoding(settings.encoding_down)
+    return encode_tensors(message, tensors, kinds=run.kinds, encoding=encoding)
 
 
 def announcement(run: RunState, settings: CoordinatorSettings) -> GlobalParameters:
@@ -149,4 +158,5 @@ def announcement(run: RunState, settings: CoordinatorSettings) -> GlobalParamete
         frozen=run.origin.frozen,
         fixed=settings.fixed,
         masks=run.aggregation.masks if isinstance(run.aggregation, MaskedRound) else None,
+        keep=difference_encoding(settings.encoding_down) is not None,
     )

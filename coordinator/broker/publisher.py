@@ -72,8 +72,8 @@ class Publisher:
         self._deliver = deliver
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="publisher")
         self._num_awaited = self._num_letters = 0
-        self._resends: dict[tuple[str, ...], Callable[[], bool]] = {}
-        """To which of them, group by group, a version is on its way, and how to take it back."""
+        self._resends: dict[tuple[str, ...], tuple[Callable[[], bool], int]] = {}
+        """To which of them, group by group, a version is on its way; how to take it back; bytes."""
         self._welcomed: Counter[str] = Counter()
         """How often a hello was answered with the version, since all were sent it."""
         self.bytes_down = 0
@@ -85,6 +85,7 @@ class Publisher:
         *,
         sample: frozenset[str] | None = None,
         to: frozenset[str] | None = None,
+        holders: frozenset[str] = frozenset(),
     ) -> None:
         """Begin to send a version; `is_idle` says when it is out.
 
@@ -92,10 +93,13 @@ class Publisher:
             encoded_version: from now on the one that is sent again.
             sample: who is to have it, and nobody else; None for everybody.
             to: who is to have it now, and others when they ask; None for everybody, too.
+            holders: who is sent its difference: they hold the version before.
         """
         self._encoded_version, self._sample = encoded_version, sample
         self.bytes_down = 0
         self._welcomed.clear()
+        if encoded_version.difference is not None:
+            self._send(sorted(holders), encoded_version.difference)
         if to is None:
             self._publish()
         else:
@@ -175,22 +179,20 @@ class Publisher:
 
         All of them get it with one message, or with a few.
         """
-        encoded_version, sample = self._encoded_version, self._sample
-        if encoded_version is None:
-            return
-        under_way = set(chain.from_iterable(self._resends))
-        wanted = (
-            each
-            for each in participants
-            if each not in under_way and (sample is None or each in sample)
-        )
+        if self._encoded_version is not None:
+            self._send(participants, self._encoded_version)
+
+    def _send(self, participants: Iterable[str], form: EncodedVersion) -> None:
+        """Begin to send the current version to some, whole or as a difference."""
+        sample, under_way = self._sample, set(chain.from_iterable(self._resends))
+        asked = (each for each in participants if sample is None or each in sample)
+        wanted = (each for each in asked if each not in under_way)
         for group in iter(lambda: tuple(islice(wanted, MOST_TOGETHER)), ()):
-            self._resends[group] = self._submit(
-                partial(self._channel.resend, group, encoded_version.chunks),
-                Sending(encoded_version, group),
-            )
-            self._versions.sent(group, encoded_version.version)
-            self.bytes_down += encoded_version.num_bytes * len(group)
+            send = partial(self._channel.resend, group, form.chunks)
+            take_back = self._submit(send, Sending(self._encoded_version, group))
+            self._resends[group] = take_back, form.num_bytes * len(group)
+            self._versions.sent(group, form.version)
+            self.bytes_down += form.num_bytes * len(group)
 
     def send_to_who_waits(self) -> None:
         """Send the current version to those who answered an older one meanwhile.
@@ -207,13 +209,12 @@ class Publisher:
 
     def take_back(self) -> None:
         """Take back the versions that have not begun to go to some: the round closes without."""
-        num_bytes = 0 if self._encoded_version is None else self._encoded_version.num_bytes
-        for group, take_back in list(self._resends.items()):
+        for group, (take_back, num_bytes) in list(self._resends.items()):
             if take_back():
                 del self._resends[group]
                 self._count(Sending(self._encoded_version, group), -1)
                 self._versions.taken_back(group)
-                self.bytes_down -= num_bytes * len(group)
+                self.bytes_down -= num_bytes
 
     def send_to_newcomer(self, participant: str) -> None:
         """Send the current version to one whose queue nothing can be in.
@@ -275,11 +276,10 @@ class Publisher:
         assert encoded_version is not None  # set before
         self._must_publish = False
         if self._sample is None:
-            self._submit(
-                partial(self._channel.publish, encoded_version.chunks), Sending(encoded_version)
-            )
-            self._versions.sent(self._channel.participants.known, encoded_version.version)
-            self.bytes_down += encoded_version.num_bytes * len(self._channel.participants.known)
+            send, known = partial(self._channel.publish, encoded_version.chunks), self.reachable
+            self._submit(send, Sending(encoded_version))
+            self._versions.sent(known, encoded_version.version)
+            self.bytes_down += encoded_version.num_bytes * len(known)
         else:
             self.send_again(sorted(self._sample))
 

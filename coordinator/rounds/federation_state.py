@@ -3,6 +3,7 @@
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from fanfold.coordinator.aggregation.published_model import PublishedModel
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.rounds.closing_rule import OpenRound, RoundPolicy
 from fanfold.coordinator.rounds.presence import Presence
@@ -18,6 +19,8 @@ class FederationState:
     sampling: Sampling
     round: OpenRound | None = None
     """The one that is open, from the publication of its version to its close."""
+    published: PublishedModel | None = None
+    """What participants train on, where versions travel as differences."""
 
     @property
     def members(self) -> AbstractSet[str]:
@@ -30,11 +33,27 @@ class FederationState:
         """Whether the open round has reached its goal."""
         return self.round is not None and self.round.is_full(self.presence.names)
 
-    def who_waits(self, policy: RoundPolicy, reachable: AbstractSet[str]) -> frozenset[str] | None:
-        """Return who is to be sent the next version now, or None for everybody.
+    @property
+    def holders(self) -> frozenset[str]:
+        """Who is present and holds the version before the current one: its update counts."""
+        before, last = self.run.version - 1, self.run.last_counted
+        return frozenset(
+            name for name in self.presence.names if last.get(name, (-1, ""))[0] == before >= 0
+        )
+
+    def who_waits(
+        self,
+        policy: RoundPolicy,
+        reachable: AbstractSet[str],
+        holders: AbstractSet[str] = frozenset(),
+    ) -> frozenset[str] | None:
+        """Return who is to be sent the next version whole now, or None for everybody.
 
         Where updates of the current version alone count, nobody is left at work on another.
+        `holders` are sent its difference, and that alone.
         """
+        if holders:
+            return frozenset(self.presence.names | reachable) - holders
         if policy.only_fresh_count or policy.fraction < 1:
             return None
         return self.presence.versions.receivers(self.presence.names, reachable)

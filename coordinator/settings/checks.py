@@ -8,7 +8,7 @@ from fanfold.coordinator.aggregation.fixed_settings import check_encoding, is_fi
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.rounds.lr_schedule import parse_schedule
 from fanfold.coordinator.rounds.metric_goals import parse_metric
-from fanfold.schemas.encodings import Encoding
+from fanfold.schemas.encodings import DIFFERENCE, Encoding, difference_encoding
 from fanfold.schemas.errors import InvalidInputError
 
 
@@ -32,11 +32,14 @@ def _check_server_optimizer(spec: str) -> None:
 
 
 def _check_encoding_down(setting: str) -> None:
+    if difference_encoding(setting) is not None:
+        return
     if is_fixed(setting) or Encoding.from_setting(setting).fraction is not None:
         why = "is for sums of updates" if is_fixed(setting) else "leaves values out"
+        other = "" if is_fixed(setting) else f", or {DIFFERENCE}{setting}"
         raise InvalidInputError(
             f"global parameters cannot be sent as {setting}, which {why}; "
-            "choose float32, float16, bfloat16 or int8"
+            f"choose float32, float16, bfloat16 or int8{other}"
         )
 
 

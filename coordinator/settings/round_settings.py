@@ -27,6 +27,7 @@ from fanfold.coordinator.settings.checks import (
     SERVER_OPTIMIZER,
     STALENESS,
 )
+from fanfold.coordinator.settings.differences import check_differences
 from fanfold.coordinator.settings.evaluation_settings import EvaluationSettings
 from fanfold.coordinator.settings.training_settings import TrainingSettings
 from fanfold.schemas.client_settings import Positive
@@ -118,7 +119,10 @@ class RoundSettings(TrainingSettings, EvaluationSettings):
         "participants shorten longer ones.",
     )
     encoding_down: Annotated[str, ENCODING_DOWN] = Field(
-        "float32", description="Encoding of versions, from the coordinator to participants."
+        "float32",
+        description="Encoding of versions, from the coordinator to participants: float32, float16, "
+        "bfloat16, int8, or difference:ENCODING, the difference to the version before, in int8, "
+        "topk:FRACTION[+int8], float16 or bfloat16.",
     )
     initial: Path | None = Field(None, description="Safetensors file with the initial parameters.")
 
@@ -187,6 +191,11 @@ class RoundSettings(TrainingSettings, EvaluationSettings):
             only_fresh_count=sync,
             fraction=self.fraction,
         )
+
+    @model_validator(mode="after")
+    def _differences_are_possible(self) -> Self:
+        check_differences(self)
+        return self
 
     @model_validator(mode="after")
     def _fixed_point_is_possible(self) -> Self:

@@ -96,7 +96,11 @@ def _version_of(version: Version) -> VersionFromAbove:
         raise ValueError("a version without its bytes cannot be handed down")
     decoded = version.assembly.decode()
     message = decoded.message
-    assert isinstance(message, GlobalParameters)  # the receiver holds nothing else
+    if not isinstance(message, GlobalParameters) or message.keep:
+        raise InvalidInputError(
+            f"the run {version.run} above sends versions as differences, and a region takes whole "
+            "ones; start the coordinator above with another --encoding-down"
+        )
     for asked, what in (("privacy", "differential privacy"), ("masks", "masks")):
         if getattr(message, asked) is not None:
             raise InvalidInputError(

@@ -20,6 +20,7 @@ from fanfold.coordinator.aggregation.exact_round import ExactRound
 from fanfold.coordinator.aggregation.fixed_settings import wire_encoding
 from fanfold.coordinator.aggregation.initial_model import initial_model
 from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
+from fanfold.coordinator.aggregation.published_model import PublishedModel
 from fanfold.coordinator.aggregation.root_update import RootTrainer
 from fanfold.coordinator.aggregation.run_state import RunState, UpdateLimits
 from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
@@ -32,7 +33,7 @@ from fanfold.learning import load_task
 from fanfold.participant.fixed_update import fixed_update
 from fanfold.runs.settings import ReplaySettings
 from fanfold.runs.shares import participants_by_data
-from fanfold.schemas.encodings import Encoding
+from fanfold.schemas.encodings import Encoding, difference_encoding, whole_encoding
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.commands import Replayed, RoundReplayed
 from fanfold.schemas.events.event import Say
@@ -151,6 +152,7 @@ class _Replayer:
         self._participants = participants
         self._index = {name: index for index, name in enumerate(names)}
         self._versions: dict[int, _Version] = {}
+        self._published: PublishedModel | None = None
 
     def start(self, rules: RoundSettings) -> None:
         """Publish the current version with the settings of a coordinator that starts."""
@@ -160,6 +162,7 @@ class _Replayer:
                 "holds: such a run cannot be replayed"
             )
         self._rules = rules
+        self._published = self._published_for(rules)
         self.run.go_on_with(
             staleness=parse_staleness(rules.staleness_weight),
             optimizer=parse_optimizer(rules.server_optimizer),
@@ -217,6 +220,13 @@ class _Replayer:
                 )
         self.num_updates += 1
 
+    def _published_for(self, rules: RoundSettings) -> PublishedModel | None:
+        """Return what participants hold; it goes on where versions travelled so before."""
+        if self._published is None or difference_encoding(rules.encoding_down) is None:
+            return PublishedModel.wanted(self.run, rules.encoding_down)
+        self._published.encoding = rules.encoding_down
+        return self._published
+
     def _publish(self) -> None:
         rules = self._rules
         message = GlobalParameters(
@@ -226,7 +236,11 @@ class _Replayer:
             plan=rules.plan(self.run.version, rules.rounds),
             encoding=wire_encoding(rules.encoding),
         )
-        sent = encode_tensors(message, self.run.tensors, encoding=rules.encoding_down)
+        held: Mapping[str, Tensor] = self.run.tensors
+        if self._published is not None:
+            self._published.publish(message, self.run.tensors)
+            held = self._published.tensors
+        sent = encode_tensors(message, held, encoding=whole_encoding(rules.encoding_down))
         tensors = decode_tensors(_received(sent))
         self._versions[self.run.version] = _Version(
             tensors, message.plan, message.encoding, rules.fixed

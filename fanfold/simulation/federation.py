@@ -10,6 +10,7 @@ from fanfold.coordinator.aggregation.deltas_alone import check_deltas_alone
 from fanfold.coordinator.aggregation.fixed_settings import wire_encoding
 from fanfold.coordinator.aggregation.initial_model import initial_model
 from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
+from fanfold.coordinator.aggregation.published_model import PublishedModel
 from fanfold.coordinator.aggregation.root_update import RootTrainer
 from fanfold.coordinator.aggregation.run_state import Contribution, Refusal, RunState
 from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
@@ -19,6 +20,7 @@ from fanfold.learning import Task
 from fanfold.participant.fixed_update import fixed_update
 from fanfold.participant.trainer import TrainedUpdate
 from fanfold.schemas.chunking import cut
+from fanfold.schemas.encodings import whole_encoding
 from fanfold.schemas.error_feedback import encode_update
 from fanfold.schemas.message_codec import Decoded, Encoded, decode
 from fanfold.schemas.messages import GlobalParameters, TrainingPlan, Update
@@ -86,10 +88,15 @@ class SimulatedFederation:
             ),
         )
         self.run.leave_frozen(model.form.frozen_sha256)
+        self._published = PublishedModel.wanted(self.run, settings.encoding_down)
         self._held: dict[int, HeldVersion] = {}
+        self._answered: dict[int, int] = {}
+        """For each participant the base version of its last update that was counted."""
         self.last_refusal = "none"
         """The participants whose last update was refused, with the reason."""
         self._version_bytes = 0
+        self._difference_bytes: int | None = None
+        """Of the current version for who answered the one before; None where it comes whole."""
         self._update_bytes: int | None = None  # made when first needed
 
     @property
@@ -123,6 +130,10 @@ class SimulatedFederation:
         self.run.announced(self._held[self.version].digest)
         self._recorder.open_round()
         self.resend(num_receivers)
+        if self._difference_bytes is not None:
+            num_holders = sum(map(self._holds_base, self._answered))
+            saved = self._version_bytes - self._difference_bytes
+            self._recorder.bytes_down -= num_holders * saved
 
     def resend(self, num_receivers: int) -> None:
         """Count the bytes that are sent to participants."""
@@ -142,7 +153,10 @@ class SimulatedFederation:
             return 0.0
         if self._update_bytes is None:
             self._update_bytes = self._bytes_of_an_update()
-        return link.seconds(bytes_up=self._update_bytes, bytes_down=self._version_bytes)
+        num_bytes = self._version_bytes
+        if self._difference_bytes is not None and self._holds_base(participant):
+            num_bytes = self._difference_bytes
+        return link.seconds(bytes_up=self._update_bytes, bytes_down=num_bytes)
 
     def answer(self, participant: int, base_version: int) -> int | None:
         """Train and fold; return the staleness of the update, or None if it was refused."""
@@ -161,6 +175,7 @@ class SimulatedFederation:
             self._recorder.refused[outcome.reason] += 1
             self.last_refusal = f"{update.participant}, {outcome}"
             return None
+        self._answered[participant] = base_version
         return outcome.staleness
 
     def close_round(self, now: float, seconds: float) -> None:
@@ -169,6 +184,10 @@ class SimulatedFederation:
         self._recorder.close_round(
             self.run, contributions, now=now, seconds=seconds, is_last=self.is_over
         )
+
+    def _holds_base(self, participant: int) -> bool:
+        """Whether a participant's answer to the version before counted: it holds that."""
+        return self._answered.get(participant, -1) == self.version - 1 >= 0
 
     def _plan(self, version: int) -> TrainingPlan:
         return self.settings.plan(version, self.settings.rounds)
@@ -182,12 +201,18 @@ class SimulatedFederation:
             encoding=wire_encoding(self.settings.encoding),
             frozen=self.run.origin.frozen,
             fixed=self.settings.fixed,
+            keep=self._published is not None,
         )
+        tensors: Mapping[str, Tensor] = self.run.tensors
+        if self._published is not None:
+            difference = self._published.publish(message, self.run.tensors)
+            tensors = self._published.tensors
+            self._difference_bytes = None if difference is None else difference.num_bytes
         encoded = encode_tensors(
             message,
-            self.run.tensors,
+            tensors,
             kinds=self.run.kinds,
-            encoding=self.settings.encoding_down,
+            encoding=whole_encoding(self.settings.encoding_down),
         )
         self._version_bytes = encoded.num_bytes
         return HeldVersion(decode_tensors(_received(encoded)), _digest(encoded))

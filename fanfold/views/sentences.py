@@ -129,6 +129,10 @@ SENTENCES = {
         "version {version} of run {run} is ignored: epoch {epoch} is older than {newest_epoch}; if "
         "its coordinator's folder was restored from a backup, start it with --restored"
     ),
+    "difference_not_applied": (
+        "version {version} of run {run} came as a difference that cannot be applied here, and is "
+        "asked for whole: {reason}"
+    ),
     "final_model_kept": "the last model of run {run}, version {version}, is in {model}",
     "final_model_ignored": (
         "the last model of run {run}, version {version}, is not kept; name a folder for it with "

@@ -19,6 +19,15 @@ class VersionReceived(Event):
 
 
 @dataclass(frozen=True)
+class DifferenceNotApplied(Event):
+    """A version came as a difference that cannot be applied; the whole version is asked for."""
+
+    run: str
+    version: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class UpdateSent(Event):
     """The broker has confirmed the update of a version."""
 

@@ -9,6 +9,7 @@ from benchmarks.results import FOLDER, Row
 
 TARGETS = (
     *("overhead", "large", "flower", "memory", "updates", "training", "encodings"),
+    "differences",
     *("accuracy", "stragglers"),
 )
 

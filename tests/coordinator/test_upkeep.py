@@ -11,6 +11,7 @@ from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.rounds.sent_versions import SentVersions
 from fanfold.schemas.messages import GlobalParameters, Progress, TrainingPlan
 from fanfold.schemas.names import OUTCOME_KEY
+from fanfold.schemas.tensor_codec import encode_tensors
 from fanfold.transport import Blocked, Outgoing, Unblocked
 from tests.coordinator.fake_broker import GLOBAL, FakeBroker
 
@@ -190,11 +191,12 @@ def test_what_has_not_begun_to_go_out_is_taken_back_when_the_round_may_close(
         channel=coordinator._recovery._channel, store=store, deliver=ends.append, versions=versions
     )
     publisher._encoded_version = EncodedVersion(
-        GlobalParameters(run="r", version=0, rounds=1, plan=TrainingPlan(), encoding="float32"),
-        GLOBAL,
-        kinds=dict.fromkeys(GLOBAL, "delta"),
+        encode_tensors(
+            GlobalParameters(run="r", version=0, rounds=1, plan=TrainingPlan(), encoding="float32"),
+            GLOBAL,
+            kinds=dict.fromkeys(GLOBAL, "delta"),
+        ),
         epoch=1,
-        encoding="float32",
         chunk_bytes=1 << 20,
     )
     publisher.send_again(["ann"])

@@ -1,6 +1,7 @@
 """Facts about how a participant reads its own queue, and when it says that it is there."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -203,7 +204,7 @@ class Subscribed:
 class Held:
     """A receiver that holds a version."""
 
-    held = object()
+    held = Version("run", 1, 3, "0" * 64, 1, None)
 
     def disconnected(self) -> None:
         """Wait for the chunks to come again."""
@@ -250,3 +251,31 @@ def test_training_and_upload_are_told_when_they_begin() -> None:
     worker.activity = Activity("training")
     assert membership.told == []
     assert told_until(1020) == [(1004, "training"), (1014, "training")]
+
+
+def test_who_lacks_the_base_of_a_difference_says_hello_until_the_version_comes_whole() -> None:
+    """At once, and in place of each report: a hello may be lost, or the coordinator away."""
+    now = 1000.0
+    channel, membership = Refusing(), Tells()
+    channel.is_subscribed = True
+    receiver = Held()
+    receiver.held = replace(receiver.held, wants_whole=True)
+    fakes: Any = channel, membership, StopsAtFirst(EventBuffer()), receiver
+    subscriber = Subscriber(
+        ParticipantSettings(id="ann"),
+        channel=fakes[0],
+        receiver=fakes[3],
+        membership=fakes[1],
+        worker=fakes[2],
+        say=lambda _: None,
+        clock=lambda: now,
+    )
+    subscriber.ask_for_whole()
+    assert membership.told == ["hello"]
+    now = 1010.0
+    subscriber.do_duties()
+    assert membership.told == ["hello", "hello"]
+    receiver.held = replace(receiver.held, wants_whole=False)
+    now = 1020.0
+    subscriber.do_duties()
+    assert membership.told == ["hello", "hello", "waiting"]

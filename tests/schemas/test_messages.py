@@ -39,11 +39,12 @@ def test_a_plan_that_cannot_train_is_refused(field: dict[str, object]) -> None:
         TrainingPlan.model_validate(field)
 
 
-def test_only_five_kinds_of_message_carry_tensors() -> None:
+def test_only_six_kinds_of_message_carry_tensors() -> None:
     carried = {name: kind.TENSORS for name, kind in MESSAGES.items() if kind.TENSORS != "none"}
     assert carried == {
         "FinalModel": "values",
         "GlobalParameters": "values",
+        "GlobalDifference": "changes",
         "Update": "changes",
         "Masks": "values",
         "RequestAnswered": "values",
