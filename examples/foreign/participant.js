@@ -64,8 +64,8 @@ function publish(kind, key, whole) {
 }
 
 const tell = (kind, fields) => publish(kind, 'event', pack(kind, { ...me, ...fields })).catch(() => {});
-const hello = (consuming) => tell('Hello', {
-  version: held?.headers.version ?? null, num_examples: data.length, consuming, alive_seconds: seconds });
+const hello = (consuming, more = {}) => tell('Hello', {
+  version: held?.headers.version ?? null, num_examples: data.length, consuming, alive_seconds: seconds, ...more });
 
 async function publishUpdate() {
   for (let pause = 0.5; ; pause = Math.min(2 * pause, 30)) {
@@ -91,6 +91,10 @@ function settle(version) {
 
 function take({ properties: { type, headers }, fields: { redelivered }, content }, acknowledge) {
   if (type === 'FinalModel') return acknowledge(); // for those who keep it
+  if (type === 'GlobalDifference') { // nothing is kept here to which it could be added
+    if (headers.chunk === headers.chunks - 1) hello(true, { wants_whole: true });
+    return acknowledge();
+  }
   if (type !== 'GlobalParameters') {
     const small = new Assembly(type, headers);
     small.add(headers, content);

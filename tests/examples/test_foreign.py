@@ -75,11 +75,17 @@ def test_it_is_short() -> None:
     assert 0 < sum(not line.startswith(("//", "/**")) for line in lines if line) < 400
 
 
-def test_it_trains_in_synchronous_rounds_beside_a_participant_of_ours(live: Federation) -> None:
-    """Both count in every round; the statistics of the normalisation arrive as values."""
+@pytest.mark.parametrize("down", ["float32", "difference:int8"])
+def test_it_trains_in_synchronous_rounds_beside_a_participant_of_ours(
+    live: Federation, down: str
+) -> None:
+    """Both count in every round; the statistics of the normalisation arrive as values.
+
+    A version that comes as a difference it asks for whole.
+    """
     live.foreign(num=2)
     live.participant(partition_index=1, num_partitions=2)
-    outcome = result(live.coordinator(rounds=4, min_participants=2))
+    outcome = result(live.coordinator(rounds=4, min_participants=2, encoding_down=down))
 
     assert [{update["participant"] for update in each["updates"]} for each in live.rounds()] == [
         {"js", "ours"}
