@@ -14,10 +14,11 @@ from fanfold.participant.service import Participant
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.participant.state_folder import StateFolder
 from fanfold.participant.version_receiver import VersionReceiver
-from fanfold.region.below import Below, StopRegion
+from fanfold.region.below import Below, StopRegion, check_below
 from fanfold.region.handover import Handover
 from fanfold.region.regional_worker import RegionalWorker
 from fanfold.region.settings import RegionSettings
+from fanfold.region.upstream_options import named_as_upstream
 from fanfold.schemas.events.event import Event, Say
 from fanfold.schemas.events.participant import RunOver
 from fanfold.schemas.reader_limits import ReaderLimits
@@ -55,6 +56,7 @@ def serve(
         LoginRefusedError: if a broker does not let us in.
         BrokerUnreachableError: if there is no broker above within `connect_seconds`.
     """
+    check_below(settings)
     handover = Handover()
     below = Below(settings, handover, say=say, observer=observer, wall_clock=wall_clock)
     above = Above(
@@ -104,13 +106,16 @@ def _take_part(
 ) -> None:
     """Be a participant of the federation above."""
     settings = above.settings
-    border, event_buffer = border_of(settings, above.wall_clock), EventBuffer()
+    with named_as_upstream():
+        border, tls = border_of(settings, above.wall_clock), tls_of(settings)
+        state = StateFolder(settings.state_dir, limits)
+    event_buffer = EventBuffer()
     channel, connections = connect(
         settings,
         event_buffer,
         border,
         device=DEVICE,
-        tls=tls_of(settings),
+        tls=tls,
         reread=reread,
         paces=Paces.of(settings.max_bytes_per_second),
     )
@@ -122,7 +127,7 @@ def _take_part(
         worker=RegionalWorker(
             handover,
             participant=settings.id,
-            state=StateFolder(settings.state_dir, limits),
+            state=state,
             channel=channel,
             chunk_bytes=settings.chunk_bytes,
             deliver=event_buffer.put_event,

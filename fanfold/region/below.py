@@ -30,13 +30,26 @@ from fanfold.region.represented import Represented
 from fanfold.region.settings import RegionSettings
 from fanfold.region.sums import VersionFromAbove
 from fanfold.schemas.events.event import Event, Say
+from fanfold.schemas.messages import GlobalParameters, TrainingPlan
 from fanfold.schemas.tensor_codec import limits_for
 from fanfold.schemas.timestamps import Clock
-from fanfold.transport import EventBuffer
+from fanfold.transport import EventBuffer, tls_of
 
 StopRegion = Callable[[str], None]
 LOOK = object()
 """Lets the coordinator's loop turn once, to see what came from above."""
+
+
+def check_below(settings: RegionSettings) -> None:
+    """Refuse at the start what the first version from above would be too late for.
+
+    Raises:
+        InvalidInputError: if a file or an address of the side below cannot be used.
+    """
+    none = GlobalParameters(run="none", version=0, rounds=1, plan=TrainingPlan())
+    below = settings.below(none)
+    tls_of(below)
+    border_of(below)
 
 
 class Nothing(Task):

@@ -17,6 +17,7 @@ from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.messages import GlobalParameters, TrainingPlan
 
 HERE, ABOVE = "amqp://u:p@here/", "amqp://u:p@above/"
+NOBODY = "amqp://u:p@127.0.0.1:1/"
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,37 @@ def test_a_mistake_ends_with_exit_code_2(
         main()
     assert ended.value.code == 2
     assert "--upstream-broker" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--ca-file", "no.pem"), "--ca-file has no use without TLS"),
+        (("--upstream-ca-file", "no.pem"), "--upstream-ca-file has no use without TLS"),
+        (("--identity", "nowhere"), "nowhere"),
+        (("--roster", "nowhere"), "--roster need the coordinator's keys"),
+        (("--broker", "amqp://u:p@:x/"), "the broker's address must look like"),
+        (("--upstream-identity", "no"), "--upstream-identity needs to know the coordinator's"),
+        (("--upstream-coordinator-identity", "no"), "name them with --upstream-identity DIR"),
+        (("--out", "/dev/null"), "--out /dev/null/above cannot be used"),
+    ],
+)
+def test_each_side_is_checked_at_the_start_and_named_as_a_region_names_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    sentence: str,
+) -> None:
+    """Not with the first version from above, which may come in an hour; nothing is connected."""
+    monkeypatch.chdir(tmp_path)
+    brokers = ["--broker", HERE] if "--broker" not in words else []
+    given = ["--id", "north", "--upstream-broker", NOBODY, "--connect-seconds", "0.1", *brokers]
+    monkeypatch.setattr("sys.argv", ["fanfold", "region", *given, *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_the_two_sides_are_told_what_is_theirs(tmp_path: Path) -> None:
