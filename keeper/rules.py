@@ -151,7 +151,7 @@ class Answering:
             **told,
             set_digest=set_digest,
             seeds=list(wanted.seeds),
-            sha256=digest,
+            blake3=digest,
             signature=signature,
         )
         return masks, words

@@ -11,6 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 
 import torch
+from blake3 import blake3
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -189,25 +190,37 @@ class _Head:
     run: str
     lengths: list[int]
     """Bytes of the residual, of the private tensors, and of each update, the oldest first."""
-    sha256: str
+    blake3: str = ""
     """The digest of the two above and all parts, so that a damaged update is not sent."""
+    sha256: str = ""
+    """In place of it in a file of a release whose protocol was 2."""
 
     def line(self) -> bytes:
-        return json.dumps(asdict(self)).encode() + b"\n"
+        told = {name: value for name, value in asdict(self).items() if name != "sha256"}
+        return json.dumps(told).encode() + b"\n"
+
+    def is_of(self, parts: bytes) -> bool:
+        if self.sha256:
+            return sha256(_preface(self.run, self.lengths) + parts).hexdigest() == self.sha256
+        return _digest(self.run, self.lengths, [parts]) == self.blake3
 
 
 def _digest(run: str, lengths: Sequence[int], buffers: Iterable[bytes | memoryview]) -> str:
-    digest = sha256(json.dumps([run, *lengths]).encode())
+    digest = blake3(_preface(run, lengths))
     for buffer in buffers:
         digest.update(buffer)
     return digest.hexdigest()
+
+
+def _preface(run: str, lengths: Sequence[int]) -> bytes:
+    return json.dumps([run, *lengths]).encode()
 
 
 def _parts(path: Path) -> tuple[_Head, list[bytes]]:
     line, _, rest = path.read_bytes().partition(b"\n")
     try:
         head = _Head(**json.loads(line))
-        is_whole = _digest(head.run, head.lengths, [rest]) == head.sha256
+        is_whole = head.is_of(rest)
     except (TypeError, ValueError) as error:
         raise _damaged(path, str(error)) from None
     if not is_whole:

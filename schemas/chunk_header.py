@@ -71,7 +71,7 @@ class WholeMessage:
     kind: str
     """As in `MESSAGES`."""
     digest: str
-    """sha256 over the chunks' raw sha256 digests, in order; 64 hex digits."""
+    """BLAKE3 over the chunks' raw BLAKE3 digests, in order; 64 hex digits."""
     count: int
     """Chunks in the message."""
     chunk_bytes: int
@@ -90,7 +90,7 @@ class ChunkHeader:
     index: int
     """The number of this chunk, counted from 0."""
     chunk_digest: bytes
-    """The sha256 that this chunk's body must have, raw."""
+    """The BLAKE3 that this chunk's body must have, raw."""
     epoch: int | None = None
     """Raised by every start of a coordinator; newer is (epoch, version).
 
@@ -145,7 +145,7 @@ class ChunkHeader:
             "chunks": self.whole.count,
             "chunk_bytes": self.whole.chunk_bytes,
             "bytes": self.whole.num_bytes,
-            "chunk_sha256": self.chunk_digest.hex(),
+            "chunk_blake3": self.chunk_digest.hex(),
             **self.labels.headers(),
             **({} if self.epoch is None else {"epoch": self.epoch}),
             **({} if self.seal is None else self.seal.headers()),
@@ -194,7 +194,7 @@ class ChunkHeader:
                 f"reader takes chunks of {limits.least_chunk_bytes} or more"
             )
         index = read.number("chunk", 0, whole.count - 1)
-        digest, epoch = read.digest("chunk_sha256"), read.optional_number("epoch")
+        digest, epoch = read.digest("chunk_blake3"), read.optional_number("epoch")
         header = cls(whole, index, digest, epoch, read.seal())
         if body_length != header.length:
             raise MalformedMessageError(
@@ -229,7 +229,7 @@ class _Headers:
     def digest(self, name: str) -> bytes:
         digest = _of_hex(self.text(name), DIGEST_BYTES)
         if digest is None:
-            raise MalformedMessageError(f"header {name!r} is not a sha256 in lower-case hex")
+            raise MalformedMessageError(f"header {name!r} is not a digest in lower-case hex")
         return digest
 
     def seal(self) -> Seal | None:

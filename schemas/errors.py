@@ -34,7 +34,8 @@ class UnsupportedProtocolError(MalformedMessageError):
 
     def __init__(self, theirs: object, ours: int) -> None:
         super().__init__(
-            f"the message speaks protocol {theirs!r}, this program speaks protocol {ours}"
+            f"the message speaks protocol {theirs!r}, this program speaks protocol {ours}; "
+            "run the same release of Fanfold at both ends"
         )
         self.theirs = theirs
         self.ours = ours

@@ -89,7 +89,7 @@ class Masks(Message):
     set_digest: Digest
     seeds: Annotated[list[Place], Field(min_length=1, max_length=2)]
     """Whose masks were summed."""
-    sha256: Digest
+    blake3: Digest
     """Of the tensor's bytes."""
     signature: Signature
 

@@ -17,7 +17,7 @@ from pydantic import (
 
 from fanfold.schemas.tensor_table import Carried
 
-PROTOCOL = 2
+PROTOCOL = 3
 
 # In these patterns `$` is the very end: pydantic's regex engine never lets it precede a newline.
 

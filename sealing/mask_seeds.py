@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
+from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -119,12 +120,12 @@ def answer(run: str, set_digest: str, seeds: Sequence[int], digest: str) -> byte
         seeds: whose masks were summed.
         digest: of the sum's bytes.
     """
-    return _lines("fanfold masks 1", run, set_digest, ",".join(map(str, seeds)), digest)
+    return _lines("fanfold masks 2", run, set_digest, ",".join(map(str, seeds)), digest)
 
 
 def digest_of(words: Words) -> str:
     """Return the digest of a sum of masks."""
-    return sha256(words.view("u1").data).hexdigest()
+    return blake3(words.view("u1").data).hexdigest()
 
 
 def in_order(keepers: Iterable[PublicIdentity]) -> list[PublicIdentity]:

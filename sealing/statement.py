@@ -47,4 +47,4 @@ def statement(
         "bytes": whole.num_bytes,
     }
     told = (f"{name} {'' if value is None else value}\n" for name, value in lines.items())
-    return ("fanfold sealed message 1\n" + "".join(told)).encode()
+    return ("fanfold sealed message 2\n" + "".join(told)).encode()

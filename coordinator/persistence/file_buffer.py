@@ -1,4 +1,4 @@
-"""A message in a file: its bytes, followed by one SHA-256 digest per chunk.
+"""A message in a file: its bytes, followed by one BLAKE3 digest per chunk.
 
 A missing chunk and its digest are zeros.
 """

@@ -2,7 +2,7 @@
 
 On disk, so that memory does not grow.
 
-A spool file is the message's bytes followed by one SHA-256 digest per chunk, zeros where the chunk
+A spool file is the message's bytes followed by one BLAKE3 digest per chunk, zeros where the chunk
 is missing. After a crash a chunk counts as received only if its bytes still have that digest. The
 file is named by base version, sender and digest, so that two attempts at the same update never mix,
 and so that files of an earlier process can be recognised as too stale or over a sender's limit.

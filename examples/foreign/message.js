@@ -1,10 +1,10 @@
 // A whole message as bytes and back, its chunks, and the encodings of tensors.
-import { createHash } from 'node:crypto';
 import { decode, encode } from '@msgpack/msgpack';
+import { blake3 } from '@noble/hashes/blake3';
 
-const [PROTOCOL, MAGIC, LARGEST_BYTES] = [2, 'WRRN', 2 ** 30];
-const sha256 = (bytes) => createHash('sha256').update(bytes).digest();
-const digestOf = (bodies) => sha256(Buffer.concat(bodies.map(sha256))).toString('hex');
+const [PROTOCOL, MAGIC, LARGEST_BYTES] = [3, 'WRRN', 2 ** 30];
+const hashOf = (bytes) => Buffer.from(blake3(bytes));
+const digestOf = (bodies) => hashOf(Buffer.concat(bodies.map(hashOf))).toString('hex');
 const aligned = (offset) => Math.ceil(offset / 64) * 64;
 const view = (Type, bytes) => new Type(Uint8Array.from(bytes).buffer); // a copy, where it is aligned
 const bytesOf = (array) => Buffer.from(array.buffer, array.byteOffset, array.byteLength);
@@ -50,7 +50,7 @@ export function cut(kind, whole, chunkBytes) {
   const common = { protocol: PROTOCOL, digest: digestOf(bodies), ...sizes };
   Object.assign(common, Object.fromEntries(labels.filter(([, value]) => value != null)));
   return bodies.map((body, chunk) => (
-    { body, headers: { ...common, chunk, chunk_sha256: sha256(body).toString('hex') } }));
+    { body, headers: { ...common, chunk, chunk_blake3: hashOf(body).toString('hex') } }));
 }
 
 /** One message on its way in. */
@@ -65,7 +65,7 @@ export class Assembly {
   get isWhole() { return this.bodies.size === this.headers.chunks; }
 
   add(headers, body) {
-    check(sha256(body).toString('hex') === headers.chunk_sha256, 'the chunk has another digest');
+    check(hashOf(body).toString('hex') === headers.chunk_blake3, 'the chunk has another digest');
     this.bodies.set(headers.chunk, body);
   }
 

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module", autouse=True)
 def node() -> None:
-    """Node.js, and the two packages that `make foreign` installs."""
+    """Node.js, and the three packages that `make foreign` installs."""
     program("node", package="nodejs")
     if not (FOLDER / "node_modules").is_dir():
         if os.environ.get("CI"):

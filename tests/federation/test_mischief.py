@@ -50,7 +50,7 @@ class Mallory:
             "chunks": 1,
             "chunk_bytes": 1024,
             "bytes": 1,
-            "chunk_sha256": "0" * 64,
+            "chunk_blake3": "0" * 64,
             "run": run,
             "version": version,
             "participant": ME,

@@ -16,12 +16,12 @@ import struct
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pika
 import torch
+from blake3 import blake3
 from torch import Tensor
 
 from fanfold.access.credentials import Credentials
@@ -104,8 +104,8 @@ def never_completed(kind: str, headers: Mapping[str, Any]) -> Iterator[Message]:
             {
                 **headers,
                 **chunks,
-                "digest": sha256(str(number).encode()).hexdigest(),
-                "chunk_sha256": sha256(body).hexdigest(),
+                "digest": blake3(str(number).encode()).hexdigest(),
+                "chunk_blake3": blake3(body).hexdigest(),
             },
             body,
         )

@@ -1,7 +1,9 @@
 """Facts about what a participant remembers across a restart."""
 
+import json
 import os
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,29 @@ def test_without_a_folder_everything_lives_in_memory() -> None:
     keep(training_state)
     assert training_state.answer_to(version(BASE)) is not None
     assert TrainingState(None, LIMITS).answer_to(version(BASE)) is None
+
+
+def test_a_file_of_a_release_with_sha256_is_read(tmp_path: Path) -> None:
+    """Private tensors and residual are nowhere else; its update, of protocol 2, is left out."""
+    keep(TrainingState(tmp_path, LIMITS), head=torch.ones(2))
+    line, _, parts = (tmp_path / FILE).read_bytes().partition(b"\n")
+    parts = parts.replace(b"\xa8protocol\x03", b"\xa8protocol\x02")
+    head = json.loads(line)
+    del head["blake3"]
+    hashed = json.dumps([head["run"], *head["lengths"]]).encode() + parts
+    line = json.dumps({**head, "sha256": sha256(hashed).hexdigest()}).encode()
+    (tmp_path / FILE).write_bytes(line + b"\n" + parts)
+
+    earlier = TrainingState(tmp_path, LIMITS)
+    assert torch.equal(earlier.private["head"], torch.ones(2))
+    assert torch.equal(earlier.owed_to("run")["w"], torch.ones(5))
+    assert earlier.answer_to(version(BASE)) is None
+    keep(earlier, head=torch.zeros(2))
+    assert TrainingState(tmp_path, LIMITS).answer_to(version(BASE)) is not None
+
+    (tmp_path / FILE).write_bytes(line + b"\n" + parts[:-1] + bytes([parts[-1] ^ 1]))
+    with pytest.raises(InvalidInputError, match="its checksum is another"):
+        TrainingState(tmp_path, LIMITS)
 
 
 @pytest.mark.parametrize(

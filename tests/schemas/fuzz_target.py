@@ -108,7 +108,7 @@ def corpus() -> list[bytes]:
         joined(encode(SetApproved(**_SAID))),
         joined(
             encode_tensors(
-                Masks(**_SAID, seeds=[0], sha256="0" * 64),
+                Masks(**_SAID, seeds=[0], blake3="0" * 64),
                 {"masks": torch.arange(600, dtype=torch.int32)},
             )
         ),

@@ -2,19 +2,16 @@
 
 import mmap
 import random
-import threading
 import tracemalloc
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 from fuzz_target import GLOBAL_PARAMETERS, UPDATE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanfold.schemas import chunking
 from fanfold.schemas.chunking import (
-    HASHED_ALONE_BYTES,
     Assembly,
     Chunk,
     ChunkHeader,
@@ -128,7 +125,7 @@ def test_a_chunk_that_comes_with_two_digests_is_refused() -> None:
     assembly = Assembly(header(CHUNKS[0]), LIMITS)
     assembly.add(header(CHUNKS[1]), CHUNKS[1].body)
     with pytest.raises(MalformedMessageError, match="chunk 1 came with two digests"):
-        assembly.add(changed(chunk_sha256="0" * 64), CHUNKS[1].body)
+        assembly.add(changed(chunk_blake3="0" * 64), CHUNKS[1].body)
 
 
 def test_chunks_that_do_not_make_the_announced_whole_are_refused() -> None:
@@ -200,21 +197,8 @@ def resident_bytes() -> int:
     return pages * mmap.PAGESIZE
 
 
-@pytest.mark.parametrize("cores", [1, 4])
-def test_a_large_message_is_hashed_on_every_core_to_the_same_digests(
-    cores: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each chunk by one thread; with one core there are no others."""
-    threads: set[str] = set()
-
-    def digest(body: bytes | memoryview) -> bytes:
-        threads.add(threading.current_thread().name.rpartition("_")[0])
-        return sha256(body).digest()
-
-    monkeypatch.setattr("os.cpu_count", lambda: cores)
-    monkeypatch.setitem(vars(chunking), "_digest", digest)
-    chunks = cut(message(HASHED_ALONE_BYTES), chunk_bytes=1 << 20)
-    assert [each.header.chunk_digest for each in chunks] == [
-        sha256(each.body).digest() for each in chunks
-    ]
-    assert threads == ({"hashing"} if cores > 1 else {""})
+def test_digests_are_those_of_the_page() -> None:
+    """BLAKE3 of each body, and of these digests one after the other."""
+    digests = [blake3(chunk.body).digest() for chunk in CHUNKS]
+    assert [chunk.headers["chunk_blake3"] for chunk in CHUNKS] == [each.hex() for each in digests]
+    assert {chunk.headers["digest"] for chunk in CHUNKS} == {blake3(b"".join(digests)).hexdigest()}

@@ -68,11 +68,11 @@ def test_unknown_headers_are_ignored() -> None:
         ("bytes", 10**12, "header 'bytes' is 1000000000000, not 1 to 1000000"),
         ("digest", None, "header 'digest' is not text of at most 64 characters"),
         ("digest", "0" * 65, "header 'digest' is not text of at most 64 characters"),
-        ("digest", "0" * 63, "header 'digest' is not a sha256 in lower-case hex"),
-        ("digest", "A" * 64, "header 'digest' is not a sha256 in lower-case hex"),
-        ("digest", "é" * 64, "header 'digest' is not a sha256 in lower-case hex"),
-        ("chunk_sha256", b"0" * 64, "header 'chunk_sha256' is not text of at most 64"),
-        ("chunk_sha256", " " * 64, "header 'chunk_sha256' is not a sha256 in lower-case hex"),
+        ("digest", "0" * 63, "header 'digest' is not a digest in lower-case hex"),
+        ("digest", "A" * 64, "header 'digest' is not a digest in lower-case hex"),
+        ("digest", "é" * 64, "header 'digest' is not a digest in lower-case hex"),
+        ("chunk_blake3", b"0" * 64, "header 'chunk_blake3' is not text of at most 64"),
+        ("chunk_blake3", " " * 64, "header 'chunk_blake3' is not a digest in lower-case hex"),
         ("run", 3, "header 'run' is not text of at most 64 characters"),
         ("version", "3", "header 'version' is not an integer"),
         ("version", -1, "header 'version' is -1, not 0 to"),
@@ -85,8 +85,10 @@ def test_headers_with_anything_wrong_are_refused(name: str, value: object, words
 
 
 def test_another_protocol_is_refused_in_words() -> None:
-    with pytest.raises(UnsupportedProtocolError, match="speaks protocol 1, this program speaks"):
-        changed(protocol=1)
+    with pytest.raises(
+        UnsupportedProtocolError, match="speaks protocol 2, this program speaks protocol 3; run"
+    ):
+        changed(protocol=2)
 
 
 @pytest.mark.parametrize("kind", [None, "", "Nonsense"])

@@ -1,12 +1,12 @@
 """What the coordinator believes of what arrives, before and after it opens it."""
 
 import math
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from blake3 import blake3
 
 from fanfold.coordinator.admission.rate_limits import (
     ATTEMPT_SECONDS,
@@ -273,7 +273,7 @@ def test_ten_thousand_uploads_that_never_complete_take_the_room_of_two(tmp_path:
     """A chunk's body must have its digest, so that each of these takes a file for a moment."""
     spool = Spool(tmp_path, LIMITS)
     body = bytes(1024)
-    digest = sha256(body).digest()
+    digest = blake3(body).digest()
     for number in range(10_000):
         spool.add("mallory", ChunkHeader(header(number).whole, 0, digest), body, now=float(number))
     assert len(list(tmp_path.iterdir())) == UNFINISHED_PER_SENDER
@@ -284,7 +284,7 @@ def test_ten_thousand_uploads_that_never_complete_take_the_room_of_two(tmp_path:
 def test_a_whole_message_with_a_false_digest_leaves_no_file(tmp_path: Path) -> None:
     spool = Spool(tmp_path, LIMITS)
     body = bytes(1024)
-    digest = sha256(body).digest()
+    digest = blake3(body).digest()
     spool.add("mallory", ChunkHeader(header(7, count=2).whole, 0, digest), body, now=0.0)
     with pytest.raises(MalformedMessageError, match="digest of the whole"):
         spool.add("mallory", ChunkHeader(header(7, count=2).whole, 1, digest), body, now=0.0)

@@ -1,12 +1,12 @@
 """What strangers write to the queue of keepers' answers keeps no answer of a keeper away."""
 
 from collections.abc import Iterator
-from hashlib import sha256
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
+from blake3 import blake3
 
 from fanfold.coordinator.aggregation.masked_round import MaskedRound
 from fanfold.coordinator.unmasking.unmasking import AGAIN_SECONDS, MOST_ANSWERS, Unmasking
@@ -77,7 +77,7 @@ class Asking:
         set_digest = mask_seeds.digest_of_set(self.asked[0])
         digest = mask_seeds.digest_of(words)
         said = self.said(0, mask_seeds.answer("r1", set_digest, (0,), digest))
-        answer = Masks(**said, seeds=[0], sha256=digest)
+        answer = Masks(**said, seeds=[0], blake3=digest)
         return cut(
             encode_tensors(answer, {"masks": torch.from_numpy(words.view("i4"))}), chunk_bytes=1024
         )
@@ -87,7 +87,7 @@ def never_completed() -> Iterator[Chunk]:
     """First chunks of answers that never go on, each of another one."""
     said = {"run": "r1", "version": 3, "keeper": 0, "set_digest": "0" * 64, "signature": "0" * 128}
     for number in range(10**6):
-        answer = Masks(**said, seeds=[0], sha256=sha256(str(number).encode()).hexdigest())
+        answer = Masks(**said, seeds=[0], blake3=blake3(str(number).encode()).hexdigest())
         zeros = {"masks": torch.zeros(WORDS, dtype=torch.int32)}
         yield cut(encode_tensors(answer, zeros), chunk_bytes=1024)[0]
 
@@ -125,7 +125,7 @@ def test_what_no_keeper_signed_is_dropped_and_the_keeper_still_counts() -> None:
     forged = (
         encode(SetApproved(**said)),
         encode(MasksRefused(**said, reason="no")),
-        encode_tensors(Masks(**said, seeds=[0], sha256=mask_seeds.digest_of(words)), sums),
+        encode_tensors(Masks(**said, seeds=[0], blake3=mask_seeds.digest_of(words)), sums),
     )
     for message in forged:
         for chunk in cut(message):
