@@ -89,7 +89,7 @@ def test_a_tree_ends_with_the_model_of_the_flat_run(
     assert result.rounds == ROUNDS
     told = [(each["updates"], each["single_updates"]) for each in root.all("round_closed")]
     assert told == [(2, 4)] * ROUNDS
-    assert "(region of 2 participants)" in page(read_run(tmp_path / "tree"))
+    assert "(region of 2 participants)" in page(read_run(tmp_path / "tree"), is_alive=False)
     regions[0].wait_for("update_sent", times=ROUNDS)
     sample = metrics.registry.get_sample_value
     assert sample("fanfold_participant_updates_total", {"outcome": "sent"}) == ROUNDS
@@ -100,7 +100,7 @@ def test_a_tree_ends_with_the_model_of_the_flat_run(
     folded = {"outcome": "folded", "reason": ""}
     assert sample("fanfold_coordinator_updates_total", folded) == 2 * ROUNDS
     own = tmp_path / "north" / root.all("run_started")[0]["run"]
-    assert f"region north of {live.name}" in page(read_run(own))
+    assert f"region north of {live.name}" in page(read_run(own), is_alive=False)
     with pytest.raises(InvalidInputError, match=r"is of the region north of.*cannot be replayed"):
         replay(ReplaySettings(out=own), say=print)
     if encoding == "fixed":
