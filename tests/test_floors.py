@@ -39,7 +39,7 @@ FRONT_DOOR: dict[str, set[str]] = {
     "monitoring": {"access"},
     "page": {"registry", "runs", "report", "monitoring", "views"},
     "local": {"access", "page"},
-    "region": {"access"},
+    "region": {"access", "monitoring"},
     "views": {"monitoring"},
     "api": {"access", "simulation", "runs", "monitoring", "local", "views"},
     "cli": {

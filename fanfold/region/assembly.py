@@ -34,9 +34,9 @@ def serve(
     *,
     say: Say,
     on_ready: OnReady,
+    wall_clock: Clock,
     observer: Observer | None = None,
     observer_above: ObserverAbove | None = None,
-    wall_clock: Clock | None = None,
     reread: Callable[[], ParticipantSettings] | None = None,
 ) -> None:
     """Run one region until it is told to leave.
@@ -45,9 +45,9 @@ def serve(
         settings: of the region.
         say: is told what happens above and below.
         on_ready: is given the function that stops the region.
+        wall_clock: puts the time on the lines of the history and of the events below.
         observer: sees the rounds below.
         observer_above: sees the participant above.
-        wall_clock: puts the time on the lines of the history; sealed regions need one.
         reread: returns the settings above with the credentials of now; it is asked before each
             attempt to connect again.
 

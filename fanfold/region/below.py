@@ -23,6 +23,7 @@ from fanfold.coordinator.round_loop import Coordinator
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.coordinator.wiring import wire
 from fanfold.learning import Task
+from fanfold.monitoring.event_log import EventLog
 from fanfold.region.handover import Handover
 from fanfold.region.regional_coordinator import RegionalCoordinator, SumOnItsWay
 from fanfold.region.regional_run import RegionalRun
@@ -74,7 +75,7 @@ class Below:
         *,
         say: Say,
         observer: Observer | None,
-        wall_clock: Clock | None,
+        wall_clock: Clock,
     ) -> None:
         """Wait for a version."""
         self._settings = settings
@@ -134,13 +135,14 @@ class Below:
         event_buffer = EventBuffer(EVENT_BUFFER_BYTES)
         channel, connections = connect(settings, event_buffer)
         self._handover.wake = lambda: event_buffer.put_event(LOOK)
-        return run_connected(
-            lambda: self._assemble(given, settings, channel, event_buffer),
-            settings,
-            event_buffer,
-            connections,
-            on_ready=self._is_ready,
-        )
+        with EventLog(settings.out, self._wall_clock) as event_log:
+            return run_connected(
+                lambda: self._assemble(given, settings, channel, event_buffer, event_log),
+                settings,
+                event_buffer,
+                connections,
+                on_ready=self._is_ready,
+            )
 
     def _is_ready(self, stop: StopRegion) -> None:
         self._stop_run = stop
@@ -153,11 +155,13 @@ class Below:
         settings: CoordinatorSettings,
         channel: CoordinatorChannel,
         event_buffer: EventBuffer,
+        event_log: EventLog,
     ) -> Coordinator:
         say = audited(settings, self._wall_clock, self._say)
 
         def tell(event: Event) -> None:
             self._observer.hear(event)
+            event_log.take(event)
             say(event)
 
         limits = limits_for(
@@ -182,7 +186,7 @@ class Below:
             channel=channel,
             event_buffer=event_buffer,
             say=tell,
-            observer=self._observer,
+            observer=Observers(self._observer, event_log),
             unmasks=partial(SumOnItsWay, run, self._handover),
             announced=lambda _run, _settings: run.announcement(),
             make=partial(RegionalCoordinator, handover=self._handover),

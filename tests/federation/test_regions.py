@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fanfold.monitoring.event_log import EVENTS
 from fanfold.region.assembly import serve as serve_region
 from fanfold.region.metrics import RegionMetrics
 from fanfold.region.settings import RegionSettings
@@ -100,6 +101,8 @@ def test_a_tree_ends_with_the_model_of_the_flat_run(
     folded = {"outcome": "folded", "reason": ""}
     assert sample("fanfold_coordinator_updates_total", folded) == 2 * ROUNDS
     own = tmp_path / "north" / root.all("run_started")[0]["run"]
+    for told in ('"run_started"', '"round_opened"', '"update_counted"'):
+        assert told in (own / EVENTS).read_text(), "a page of the region shows it as it goes"
     assert f"region north of {live.name}" in page(read_run(own), is_alive=False)
     with pytest.raises(InvalidInputError, match=r"is of the region north of.*cannot be replayed"):
         replay(ReplaySettings(out=own), say=print)
