@@ -251,7 +251,7 @@ identity_commands.add_to(app)
 def main() -> None:
     """Run the command line; a user's mistake is reported in one sentence."""
     try:
-        sys.exit(app(prog_name="fanfold", standalone_mode=False))
+        sys.exit(app(prog_name="fanfold", standalone_mode=False) or 0)
     except UsageError as error:
         if is_help(error):
             sys.stderr.write(f"{error}\n")
