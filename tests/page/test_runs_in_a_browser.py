@@ -32,6 +32,7 @@ def browser() -> Iterator[Any]:
         yield opened
 
 
+@pytest.mark.slow
 def test_runs_appear_in_the_list_as_they_begin(browser: Any, tmp_path: Path) -> None:
     """What is chosen stays chosen; a single run is shown at once."""
     with PageServer(tmp_path, PageSettings(port=0)) as server:

@@ -96,6 +96,7 @@ def connections(broker_url: str) -> Iterator[tuple[Connection, Connection, Count
         yield consuming, publishing, events
 
 
+@pytest.mark.slow
 def test_no_chunk_of_the_first_version_comes_twice(
     connections: tuple[Connection, Connection, Counting], federation: str
 ) -> None:

@@ -187,6 +187,7 @@ def test_a_window_holds_back_until_something_is_confirmed(queue: str) -> None:
     batch.wait_confirmed()
 
 
+@pytest.mark.slow
 def test_a_message_over_the_brokers_limit_names_the_option(queue: str) -> None:
     """Waiting would not help, and the broker's own words name no option of ours."""
     with (

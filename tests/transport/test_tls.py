@@ -82,6 +82,7 @@ def test_a_certificate_for_another_host_is_refused(
         connect(url(node, host="127.0.0.1"), trusted)
 
 
+@pytest.mark.slow
 def test_an_expired_certificate_is_refused(tmp_path: Path) -> None:
     authority = trustme.CA()
     expired = authority.issue_cert("localhost", not_after=datetime(2020, 1, 1, tzinfo=UTC))
