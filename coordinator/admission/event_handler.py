@@ -73,13 +73,14 @@ class EventHandler:
             if header.seal.serial == self._presence.serials.get(participant or ""):
                 return Due.NOW  # delivered again, and taken before
             refusal = self._replayed(participant or "", header.seal.serial)
+        was_here = participant in self._presence
         known_start = self._presence.instance(participant or "")
         if refusal is not None:
             self._rejections.refuse_impostor(login, participant, None, refusal)
         elif not self.listen(event, login or "", now):
             return self._rejections.refuse_malformed(delivery, f"{event.KIND} is no event")
         else:
-            self._tell_round(event, known_start)
+            self._tell_round(event, known_start, was_here=was_here)
         return Due.NOW
 
     def _replayed(self, participant: str, serial: int) -> Refusal | None:
@@ -105,20 +106,22 @@ class EventHandler:
                 return False
         return True
 
-    def _tell_round(self, event: Message, known_start: str | None) -> None:
-        """Let the open round know who left it, and who was started anew after a refusal."""
+    def _tell_round(self, event: Message, known_start: str | None, *, was_here: bool) -> None:
+        """Let the open round know who left it, and who was started anew and lacks its version.
+
+        Who was refused has to answer it again. Where messages are sealed, the start before may have
+        dropped the version unread, for it pinned other keys: then nothing is in the queue.
+        """
         opened = self._tally.round
         if opened is None:
             return
         if isinstance(event, Goodbye):
             answered = (event.run, event.version) == (self._run.run_id, self._run.version)
             opened.left(event.participant, has_answered=answered)
-        elif (
-            isinstance(event, Hello)
-            and event.instance != known_start
-            and opened.ask_again(event.participant)
-        ):
-            self._welcoming.send_again(event.participant)
+        elif isinstance(event, Hello) and event.instance != known_start:
+            may_lack_it = was_here and self._sender_check.border.is_sealed
+            if opened.ask_again(event.participant) or may_lack_it:
+                self._welcoming.send_again(event.participant)
 
     def _greet(self, hello: Hello, login: str, now: float) -> None:
         participant = hello.participant

@@ -29,7 +29,11 @@ def test_a_run_is_sealed_and_masked_at_once(masked: Make, mode: str, num_keepers
 
 
 def test_a_run_goes_on_after_its_coordinator_changed_its_keys(masked: Make) -> None:
-    """Who pins the old ones believes nothing and is not believed; who pins the new ones goes on."""
+    """Who pins the old ones believes nothing and is not believed; who pins the new ones goes on.
+
+    At once, also where the start before dropped the newest version unread: in every second run the
+    first coordinator stops with a full round, and the second publishes what that makes of it.
+    """
     made = masked(1)
     made.keeper()
     first = made.coordinator(identity=made.hub, rounds=10**6)
