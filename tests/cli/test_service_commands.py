@@ -45,6 +45,7 @@ def test_a_mistake_of_several_options_is_a_sentence_of_its_own() -> None:
     assert str(ended.exception) == "--allow replaces --task; leave one of the two out"
 
 
+@pytest.mark.slow
 def test_who_asks_before_there_is_a_service_waits_and_says_so(
     broker_url: str, federation: str
 ) -> None:

@@ -95,6 +95,7 @@ def test_a_setting_given_by_the_caller_wins() -> None:
         assert "60000" in node.ctl("eval", "application:get_env(rabbit, consumer_timeout).")
 
 
+@pytest.mark.slow
 def test_a_node_that_cannot_start_says_why() -> None:
     """What the server printed is part of the error."""
     with pytest.raises(BrokerUnreachableError, match="no_such_setting"):

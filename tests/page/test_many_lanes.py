@@ -59,6 +59,7 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
         yield folder
 
 
+@pytest.mark.slow
 def test_200_participants_are_shown_and_the_page_stays_quick(folder: Folder) -> None:
     """Drawing all that is in view takes less than a frame of a film; an event is there at once."""
     for name, package in (("chromium", "chromium"), ("chromedriver", "chromium-driver")):

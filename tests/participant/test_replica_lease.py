@@ -164,6 +164,7 @@ def lost(broker_node: BrokerNode, federation: str) -> Iterator[ReplicaLease]:
         yield lease
 
 
+@pytest.mark.slow
 def test_who_loses_its_slot_to_another_is_told_to_leave(lost: ReplicaLease) -> None:
     """Two participants under one id would keep each other out; the container starts anew."""
     told: queue.Queue[str] = queue.Queue()
@@ -172,6 +173,7 @@ def test_who_loses_its_slot_to_another_is_told_to_leave(lost: ReplicaLease) -> N
     assert lost.is_lost
 
 
+@pytest.mark.slow
 def test_a_slot_that_was_lost_before_it_is_handed_on_is_not_used(lost: ReplicaLease) -> None:
     """Loading the data may take minutes: who takes part only then is told then."""
     while not lost.is_lost:

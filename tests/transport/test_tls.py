@@ -70,6 +70,7 @@ def test_a_broker_of_another_ca_is_refused(node: BrokerNode, tmp_path: Path) -> 
         connect(url(node), client_context(ca_file=stranger))
 
 
+@pytest.mark.slow
 def test_the_systems_cas_do_not_know_a_private_one(node: BrokerNode) -> None:
     with pytest.raises(InsecureBrokerError, match="certificate is refused"):
         connect(url(node), None)
