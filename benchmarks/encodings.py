@@ -27,7 +27,7 @@ from fanfold.schemas.chunking import Assembly, cut
 from fanfold.schemas.encodings import difference_encoding, whole_encoding
 from fanfold.schemas.error_feedback import encode_update
 from fanfold.schemas.errors import InvalidInputError
-from fanfold.schemas.message_codec import Decoded, Encoded, decode
+from fanfold.schemas.message_codec import received
 from fanfold.schemas.messages import GlobalParameters, TrainingPlan, Update
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.tensor_codec import decode_tensors, encode_tensors
@@ -138,12 +138,7 @@ def _sent_down(
         )
         return encoded.num_bytes, sums
     encoded = encode_tensors(message, tensors, kinds=kinds, encoding=whole_encoding(encoding))
-    return encoded.num_bytes, decode_tensors(_received(encoded))
-
-
-def _received(encoded: Encoded) -> Decoded:
-    whole = memoryview(bytearray().join(encoded.buffers))
-    return decode(whole, kind=encoded.message.KIND, limits=LIMITS)
+    return encoded.num_bytes, decode_tensors(received(encoded))
 
 
 def held_out_accuracy(task: Task, network: torch.nn.Module) -> float:

@@ -255,7 +255,8 @@ class Trainer:
     def _changes(self, base: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Kind]]:
         parameters = named_parameters(self.network)
         late = parameters.keys() - self._built
-        if late and (late := late - tied_names(self.network).keys()):
+        late = late and late - tied_names(self.network).keys()
+        if late:
             raise InvalidInputError(
                 f"{', '.join(sorted(late))} came into the network while it was trained, and no "
                 "version holds it; make all parameters in the task's `network`, for instance by "

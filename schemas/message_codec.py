@@ -142,6 +142,16 @@ def decode(whole: memoryview, *, kind: str, limits: ReaderLimits) -> Decoded:
     return Decoded(message, entries, data)
 
 
+def received(encoded: Encoded) -> Decoded:
+    """Return one's own message as its receiver decodes it, in a buffer of its own.
+
+    Raises:
+        MalformedMessageError: if it is not a message that a receiver takes.
+    """
+    whole = memoryview(bytearray().join(encoded.buffers))
+    return decode(whole, kind=encoded.message.KIND, limits=_UNLIMITED)
+
+
 def _split(whole: memoryview, limits: ReaderLimits) -> tuple[memoryview, memoryview]:
     """Return the header document and the data region."""
     if whole.nbytes < _PREFIX.size:

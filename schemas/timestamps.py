@@ -13,6 +13,4 @@ def iso_utc(time: datetime) -> str:
     >>> iso_utc(datetime(2026, 3, 1, 12, 30, tzinfo=UTC))
     '2026-03-01T12:30:00.000Z'
     """
-    if time.tzinfo is not UTC:
-        time = time.astimezone(UTC)
-    return f"{time.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -92,9 +92,8 @@ def _mistakes(error: ValidationError) -> list[str]:
             if mistake["type"] == "string_pattern_mismatch":
                 words = f"text like {context['pattern']}"
             before = by_option.get(option)
-            shown = (
-                "" if option.endswith("-broker") else f" {mistake['input']!r}"
-            )  # may hold a password
+            is_secret = option.endswith("-broker")  # a URL may hold a password
+            shown = "" if is_secret else f" {mistake['input']!r}"
             by_option[option] = (
                 f"{before} or {words}" if before else f"{option}{shown} must be {words}"
             )

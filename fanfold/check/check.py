@@ -48,13 +48,11 @@ from fanfold.schemas.error_feedback import encode_update
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.commands import Checked, Checking
 from fanfold.schemas.events.event import Say
-from fanfold.schemas.message_codec import Decoded, Encoded, decode
+from fanfold.schemas.message_codec import Encoded, received
 from fanfold.schemas.messages import GlobalParameters, Update
-from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.tensor_codec import decode_tensors, encode_tensors
 
 NAME = "check"
-UNLIMITED = ReaderLimits(max_bytes=1 << 53)
 
 
 @dataclass(slots=True)
@@ -212,7 +210,7 @@ def _train(
         run=NAME, version=0, rounds=1, plan=settings.plan(), frozen=run.origin.frozen
     )
     version = encode_tensors(message, run.tensors, kinds=run.kinds)
-    base = decode_tensors(_received(version))
+    base = decode_tensors(received(version))
     began = time.monotonic()
     trained = trainer.train(base, version=0, plan=message.plan, frozen=message.frozen)
     return version, trained, began
@@ -235,7 +233,7 @@ def _send(
     encoded, _ = encode_update(
         update, trained.tensors, {}, kinds=trained.kinds, encoding=settings.encoding
     )
-    decoded = _received(encoded)
+    decoded = received(encoded)
     tensors = decode_tensors(decoded)
     kinds = {entry.name: entry.kind for entry in decoded.entries}
     refusal = run.judge(update, digest) or run.inspect(tensors, kinds)
@@ -274,9 +272,3 @@ def _memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak << 10
-
-
-def _received(encoded: Encoded) -> Decoded:
-    """Return what a reader makes of a message, in a buffer of its own."""
-    whole = memoryview(bytearray().join(encoded.buffers))
-    return decode(whole, kind=encoded.message.KIND, limits=UNLIMITED)

@@ -37,15 +37,13 @@ from fanfold.schemas.encodings import Encoding, difference_encoding, whole_encod
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.commands import Replayed, RoundReplayed
 from fanfold.schemas.events.event import Say
-from fanfold.schemas.message_codec import Decoded, Encoded, decode
+from fanfold.schemas.message_codec import received
 from fanfold.schemas.messages import FixedPlan, GlobalParameters, TrainingPlan, Update
-from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.region_names import is_of_a_region
 from fanfold.schemas.tensor_codec import decode_tensors, encode_tensors, parameters_sha256
 from fanfold.simulation.participants import Participants, Share
 from fanfold.storage import safetensors_file
 
-UNLIMITED = ReaderLimits(max_bytes=1 << 53)
 COUNTED = frozenset({"round", "commit", "models_lost", "set_lost"})
 """Events that say what went into the model, or out of it."""
 ANY_DIGEST = "0" * 64
@@ -210,7 +208,7 @@ class _Replayer:
             steps=trained.steps,
         )
         sent = encode_tensors(update, trained.tensors, kinds=trained.kinds, encoding=base.encoding)
-        folded = self.run.fold(update, decode_tensors(_received(sent)), entry["digest"])
+        folded = self.run.fold(update, decode_tensors(received(sent)), entry["digest"])
         for name in ("staleness", "num_examples", "weight"):
             if getattr(folded, name) != entry[name]:
                 raise InvalidInputError(
@@ -241,7 +239,7 @@ class _Replayer:
             self._published.publish(message, self.run.tensors)
             held = self._published.tensors
         sent = encode_tensors(message, held, encoding=whole_encoding(rules.encoding_down))
-        tensors = decode_tensors(_received(sent))
+        tensors = decode_tensors(received(sent))
         self._versions[self.run.version] = _Version(
             tensors, message.plan, message.encoding, rules.fixed
         )
@@ -277,9 +275,3 @@ def _recorded(folder: Path) -> tuple[int, dict[str, Tensor], Committed]:
     }
     document = checkpoint.document
     return document["run"]["version"], tensors, committed_in(document)
-
-
-def _received(encoded: Encoded) -> Decoded:
-    """Return a message as its receiver decodes it, in a buffer of its own."""
-    whole = memoryview(bytearray().join(encoded.buffers))
-    return decode(whole, kind=encoded.message.KIND, limits=UNLIMITED)

@@ -22,15 +22,12 @@ from fanfold.participant.trainer import TrainedUpdate
 from fanfold.schemas.chunking import cut
 from fanfold.schemas.encodings import whole_encoding
 from fanfold.schemas.error_feedback import encode_update
-from fanfold.schemas.message_codec import Decoded, Encoded, decode
+from fanfold.schemas.message_codec import Encoded, received
 from fanfold.schemas.messages import GlobalParameters, TrainingPlan, Update
-from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.tensor_codec import decode_tensors, encode_tensors
 from fanfold.simulation.bandwidth import UNLIMITED_LINK, Link
 from fanfold.simulation.participants import Participants
 from fanfold.simulation.round_recorder import RoundRecorder
-
-UNLIMITED = ReaderLimits(max_bytes=1 << 53)
 
 
 @dataclass(slots=True)
@@ -215,7 +212,7 @@ class SimulatedFederation:
             encoding=whole_encoding(self.settings.encoding_down),
         )
         self._version_bytes = encoded.num_bytes
-        return HeldVersion(decode_tensors(_received(encoded)), _digest(encoded))
+        return HeldVersion(decode_tensors(received(encoded)), _digest(encoded))
 
     def _bytes_of_an_update(self) -> int:
         """Return the size of an update of all tensors, which does not depend on their values."""
@@ -246,7 +243,7 @@ class SimulatedFederation:
             update={"metrics": dict(trained.metrics), "steps": trained.steps}
         )
         encoded = self._encode(participant, update, trained)
-        decoded = _received(encoded)
+        decoded = received(encoded)
         tensors = decode_tensors(decoded)
         kinds = {entry.name: entry.kind for entry in decoded.entries}
         refusal = self.run.inspect(tensors, kinds)
@@ -266,12 +263,6 @@ class SimulatedFederation:
             encoding=wire_encoding(self.settings.encoding),
         )
         return encoded
-
-
-def _received(encoded: Encoded) -> Decoded:
-    """Return a message as its receiver decodes it, in a buffer of its own."""
-    whole = memoryview(bytearray().join(encoded.buffers))
-    return decode(whole, kind=encoded.message.KIND, limits=UNLIMITED)
 
 
 def _digest(encoded: Encoded) -> str:

@@ -1,6 +1,6 @@
 """Facts about how a participant reads its own queue, and when it says that it is there."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -84,6 +84,28 @@ class Tells:
         return True
 
 
+def subscriber_of(
+    channel: Any,
+    membership: Any,
+    worker: Any,
+    receiver: Any,
+    *,
+    clock: Callable[[], float],
+    said: list[str] | None = None,
+) -> Subscriber:
+    """Return the subscriber of ann among fakes; `said` takes the names of what it says."""
+    told = [] if said is None else said
+    return Subscriber(
+        ParticipantSettings(id="ann"),
+        channel=channel,
+        receiver=receiver,
+        membership=membership,
+        worker=worker,
+        say=lambda event: told.append(event.name),
+        clock=clock,
+    )
+
+
 @pytest.fixture
 def connections(broker_url: str) -> Iterator[tuple[Connection, Connection, Counting]]:
     events = Counting()
@@ -147,16 +169,14 @@ class Refusing:
 def test_a_taken_id_is_asked_for_again_after_pauses_that_double() -> None:
     """By the service's clock, up to five seconds; and nothing is said in the other's name."""
     now = 1000.0
-    channel, membership, said = Refusing(), Tells(), []
-    fakes: Any = channel, membership, StopsAtFirst(EventBuffer())
-    subscriber = Subscriber(
-        ParticipantSettings(id="ann"),
-        channel=fakes[0],
-        receiver=VersionReceiver(LIMITS, lambda _: None),
-        membership=fakes[1],
-        worker=fakes[2],
-        say=lambda event: said.append(event.name),
+    channel, membership, said = Refusing(), Tells(), list[str]()
+    subscriber = subscriber_of(
+        channel,
+        membership,
+        StopsAtFirst(EventBuffer()),
+        VersionReceiver(LIMITS, lambda _: None),
         clock=lambda: now,
+        said=said,
     )
     pauses = []
     for _ in range(8):
@@ -174,16 +194,8 @@ def test_a_queue_that_is_made_anew_is_no_reason_to_warn(code: int, level: str) -
     """A coordinator does so at a first start, with its own limits in the place of enrolment's."""
     subscription: Any = object()
     channel, lost = Subscribed(), SubscriptionLost(subscription, code, "why")
-    fakes: Any = channel, Tells(), StopsAtFirst(EventBuffer()), Held()
-    subscriber = Subscriber(
-        ParticipantSettings(id="ann"),
-        channel=fakes[0],
-        receiver=fakes[3],
-        membership=fakes[1],
-        worker=fakes[2],
-        say=lambda _: None,
-        clock=lambda: 1000.0,
-    )
+    worker = StopsAtFirst(EventBuffer())
+    subscriber = subscriber_of(channel, Tells(), worker, Held(), clock=lambda: 1000.0)
     with capture_logs() as logs:
         subscriber.notice(lost)
     assert [each["log_level"] for each in logs] == [level]
@@ -217,16 +229,7 @@ def test_training_and_upload_are_told_when_they_begin() -> None:
     channel, membership, worker = Refusing(), Tells(), StopsAtFirst(EventBuffer())
     channel.is_subscribed = True
     worker.activity = Activity()
-    fakes: Any = channel, membership, worker, Held()
-    subscriber = Subscriber(
-        ParticipantSettings(id="ann"),
-        channel=fakes[0],
-        receiver=fakes[3],
-        membership=fakes[1],
-        worker=fakes[2],
-        say=lambda _: None,
-        clock=lambda: now,
-    )
+    subscriber = subscriber_of(channel, membership, worker, Held(), clock=lambda: now)
 
     def told_until(end: float) -> list[tuple[float, str]]:
         nonlocal now
@@ -261,16 +264,8 @@ def test_who_lacks_the_base_of_a_difference_says_hello_until_the_version_comes_w
     channel.is_subscribed = True
     receiver = Held()
     receiver.held = replace(receiver.held, wants_whole=True)
-    fakes: Any = channel, membership, StopsAtFirst(EventBuffer()), receiver
-    subscriber = Subscriber(
-        ParticipantSettings(id="ann"),
-        channel=fakes[0],
-        receiver=fakes[3],
-        membership=fakes[1],
-        worker=fakes[2],
-        say=lambda _: None,
-        clock=lambda: now,
-    )
+    worker = StopsAtFirst(EventBuffer())
+    subscriber = subscriber_of(channel, membership, worker, receiver, clock=lambda: now)
     subscriber.ask_for_whole()
     assert membership.told == ["hello"]
     now = 1010.0
