@@ -255,12 +255,11 @@ class Trainer:
     def _changes(self, base: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Kind]]:
         parameters = named_parameters(self.network)
         late = parameters.keys() - self._built
-        late = late and late - tied_names(self.network).keys()
-        if late:
+        if names := sorted(late and late - tied_names(self.network).keys()):
             raise InvalidInputError(
-                f"{', '.join(sorted(late))} came into the network while it was trained, and no "
-                "version holds it; make all parameters in the task's `network`, for instance by "
-                "running a batch through it there"
+                f"{', '.join(names)} came into the network while it was trained, and no version "
+                "holds it; make all parameters in the task's `network`, for instance by running a "
+                "batch through it there"
             )
         tensors: dict[str, Tensor] = {}
         kinds: dict[str, Kind] = {}
