@@ -17,8 +17,8 @@ from fanfold.monitoring.tracking.tracker import Tracker
 from fanfold.runs.comparison import Comparison
 from fanfold.runs.run import Run
 from fanfold.schemas.errors import InvalidInputError, StoppedError
+from fanfold.simulation.outcome import SimulationResult
 from fanfold.simulation.settings import SimulationSettings
-from fanfold.simulation.simulate import SimulationResult
 from fanfold.simulation.simulate import run as run_simulation
 from fanfold.views.progress import progress_view
 from fanfold.views.view import Beside, View

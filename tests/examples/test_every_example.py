@@ -13,8 +13,8 @@ import pytest
 
 from fanfold.api.round_rules import rounds_of
 from fanfold.schemas.events.coordinator import RoundClosed
+from fanfold.simulation.one_run import simulate
 from fanfold.simulation.settings import SimulationSettings
-from fanfold.simulation.simulate import simulate
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FOLDERS = sorted(path for path in EXAMPLES.iterdir() if path.is_dir())

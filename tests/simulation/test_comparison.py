@@ -15,8 +15,9 @@ from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.commands import Compared
 from fanfold.simulation.comparison import compare
 from fanfold.simulation.curves import Curve, band_of, curve_of
+from fanfold.simulation.outcome import SimulationResult
 from fanfold.simulation.settings import SimulationSettings
-from fanfold.simulation.simulate import SimulationResult, run
+from fanfold.simulation.simulate import run
 from fanfold.views.comparison_table import comparison_table
 from fanfold.views.sentences import sentence
 

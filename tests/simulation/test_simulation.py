@@ -21,9 +21,10 @@ from fanfold.participant.assembly import serve as serve_participant
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.participant.trainer import Trainer
 from fanfold.schemas.tensor_codec import parameters_sha256
+from fanfold.simulation.outcome import SimulationResult
 from fanfold.simulation.participants import Participants, Share
 from fanfold.simulation.settings import SimulationSettings
-from fanfold.simulation.simulate import SimulationResult, run
+from fanfold.simulation.simulate import run
 from fanfold.views.wall_clock import utc_now
 
 TASK = f"{__name__}:Line"
