@@ -66,11 +66,19 @@ class UpdateLimits:
     max_examples: int | None = None
     """None is no limit."""
     max_norm: float | None = None
-    """Of all deltas together; None is a bound that follows from the model, see `inspection`."""
+    """Of all deltas together; None is a bound that follows from the model, see `tensor_checks`."""
     max_buffer_norm: float | None = None
     """Of one floating buffer, and the largest growth of an integer one; None likewise."""
     max_region_updates: int | None = None
     """Most updates that one is the sum of; None takes none of regions."""
+
+    def too_stale(self, base_version: int, *, version: int) -> Refusal | None:
+        """Refuse what was trained on a version that is too far behind the current one."""
+        staleness = version - base_version
+        if staleness <= self.max_staleness:
+            return None
+        detail = f"version {base_version} is {staleness} behind, {self.max_staleness} allowed"
+        return Refusal(Reason.STALE, detail)
 
     def too_many_examples(self, num_examples: int, updates: int | None) -> Refusal | None:
         """Refuse more examples than the sum of so many updates may have; None is one."""

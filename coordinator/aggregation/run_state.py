@@ -13,19 +13,19 @@ from torch import Tensor
 from fanfold.coordinator.aggregation.aggregation_settings import MEAN, check_spec
 from fanfold.coordinator.aggregation.contribution import Contribution, with_shares
 from fanfold.coordinator.aggregation.differential_privacy import DifferentialPrivacy
+from fanfold.coordinator.aggregation.global_model import GlobalModel
 from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
 from fanfold.coordinator.aggregation.metric_means import finite
 from fanfold.coordinator.aggregation.origin import Origin
 from fanfold.coordinator.aggregation.privacy_ledger import PrivacyLedger
 from fanfold.coordinator.aggregation.refusals import DivergedError, Reason, Refusal, UpdateLimits
 from fanfold.coordinator.aggregation.round_aggregation import Accepted, RoundAggregation
-from fanfold.coordinator.aggregation.running_sum import RunningSum, holes_of
-from fanfold.coordinator.aggregation.server_optimizer import OptimizerSpec, ServerOptimizer
+from fanfold.coordinator.aggregation.running_sum import RunningSum
+from fanfold.coordinator.aggregation.server_optimizer import OptimizerSpec
 from fanfold.coordinator.aggregation.staleness import Staleness
 from fanfold.coordinator.aggregation.state_parts import joined, split
-from fanfold.coordinator.aggregation.tensor_checks import Checks, signature
+from fanfold.coordinator.aggregation.tensor_checks import Checks
 from fanfold.schemas.chunking import Labels
-from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.messages import Update
 from fanfold.schemas.tensor_table import Kind
 
@@ -36,7 +36,7 @@ IN_ROUND = frozenset({"sum", "begun", "latest", "fixed"})
 
 
 class RunState:
-    """The global tensors, the sum of the open round, and the memory of what was counted."""
+    """The model of the run, what may enter its next step, and the memory of what was counted."""
 
     def __init__(
         self,
@@ -64,8 +64,8 @@ class RunState:
         """
         self.run_id = run_id
         self.version = 0
-        self.tensors = dict(tensors)
-        self.kinds = dict(kinds)
+        self.model = GlobalModel(tensors, kinds, optimizer)
+        self.tensors, self.kinds = self.model.tensors, self.model.kinds
         self.origin = Origin.of(self.tensors, self.kinds)
         self.limits = limits
         self.privacy = privacy
@@ -73,10 +73,7 @@ class RunState:
         self.privacy_ledger = PrivacyLedger(on_arrival=is_noisy)
         """In a private run, how often something of each participant became known."""
         self.staleness = staleness
-        self.optimizer = ServerOptimizer(optimizer, self.tensors, self.kinds)
         self.aggregation = aggregation or make_aggregation(MEAN)
-        self._holes = holes_of(self.tensors)
-        self.running = self._new_sum()
         self._checks: Checks | None = None  # of what was announced last, made when needed
         self.contributions: list[Contribution] = []
         self.digests: dict[int, str] = {}
@@ -86,13 +83,18 @@ class RunState:
         self.last_counted: dict[str, tuple[int, str]] = {}
         """For each participant the base version and digest of the last update counted."""
 
+    @property
+    def running(self) -> RunningSum:
+        """The sum of the open round."""
+        return self.model.running
+
     def leave_frozen(self, digest: str | None) -> None:
         """Take note of the digest of the parameters that everybody has from the task, if any."""
         self.origin = replace(self.origin, frozen=digest)
 
     def is_too_stale(self, version: int) -> bool:
         """Whether an update based on this version would be refused for its age."""
-        return self.version - version > self.limits.max_staleness
+        return self.limits.too_stale(version, version=self.version) is not None
 
     def announced(self, digest: str) -> None:
         """Take note of the digest under which the current version was published."""
@@ -152,16 +154,12 @@ class RunState:
                 Reason.DUPLICATE,
                 "" if same else "another update on this version or a newer one counts",
             )
-        staleness = self.version - base_version
-        if staleness > self.limits.max_staleness:
-            return Refusal(
-                Reason.STALE,
-                f"version {base_version} is {staleness} behind, "
-                f"{self.limits.max_staleness} allowed",
-            )
-        if staleness < 0:
+        if base_version > self.version:
             return Refusal(Reason.UNKNOWN_BASE, f"there is no version {base_version} yet")
-        return self.limits.too_many_examples(labels.examples or 0, self.limits.max_region_updates)
+        limits = self.limits
+        return limits.too_stale(base_version, version=self.version) or limits.too_many_examples(
+            labels.examples or 0, limits.max_region_updates
+        )
 
     def inspect(
         self, update: Mapping[str, Tensor], kinds: Mapping[str, str], *, updates: int | None = None
@@ -213,12 +211,10 @@ class RunState:
         if self.privacy is not None:
             self.privacy.finish(self.running)
         oldest = max((each.staleness for each in self.contributions), default=0)
-        broken = self.optimizer.apply(self.running, largest_staleness=oldest)
+        broken = self.model.step(largest_staleness=oldest)
         if broken is not None:
             raise DivergedError(self.version, broken)
         contributions, self.contributions = with_shares(self.contributions, shares), []
-        self._holes = holes_of({name: self.tensors[name] for name in self._holes})
-        self.running = self._new_sum()
         self.version += 1
         return contributions
 
@@ -234,34 +230,24 @@ class RunState:
             InvalidInputError: if the server optimizer cannot go on with the state there is.
         """
         self.staleness = staleness
-        state, masters = self.optimizer.state(), self.optimizer.masters
-        self.optimizer = ServerOptimizer(optimizer, self.tensors, self.kinds, masters)
-        self.optimizer.load_state(state)
+        self.model.go_on_with(optimizer)
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return everything as a JSON document and named tensors; the tensors are not copied."""
         kept, kept_tensors = self.aggregation.state()
+        model, model_tensors = self.model.state()
         document = {
+            **model,
             "aggregation": {"spec": self.aggregation.spec, **kept},
             "run": self.run_id,
             "version": self.version,
-            "kinds": self.kinds,
             "digests": {str(version): digest for version, digest in self.digests.items()},
             "last_counted": {name: list(last) for name, last in self.last_counted.items()},
             "contributions": [contribution.document() for contribution in self.contributions],
             "releases": self.privacy_ledger.state(),
-            **self.running.state(),
             "origin": self.origin.state(),
         }
-        parts = {
-            "parameters": self.tensors,
-            "optimizer": self.optimizer.state(),
-            "masters": self.optimizer.masters,
-            "sum": self.running.sums,
-            "begun": self.running.begun,
-            **kept_tensors,
-        }
-        return document, joined(parts)
+        return document, joined({**model_tensors, **kept_tensors})
 
     def restore(self, document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Take back what `state` returned.
@@ -272,18 +258,9 @@ class RunState:
         kept = document.get("aggregation", {})
         check_spec(kept.get("spec"), self.aggregation.spec)
         parts = split(tensors)
-        if signature(parts["parameters"]) != signature(self.tensors):
-            raise InvalidInputError(
-                "the checkpoint's tensors are not those of this task's network; resume with the "
-                "task the run began with, or start anew with --fresh"
-            )
+        self.model.restore(document, parts)
         self.origin = self.origin.resumed(document.get("origin"))
-        for name, tensor in parts["parameters"].items():
-            self.tensors[name].copy_(tensor)
-        for name, master in self.optimizer.masters.items():  # older checkpoints have none
-            master.copy_(parts["masters"].get(name, self.tensors[name]))
-        self._holes, self._checks = holes_of(self.tensors), None
-        self.optimizer.load_state(parts["optimizer"])
+        self._checks = None
         self.run_id, self.version = document["run"], document["version"]
         self.digests = {int(version): digest for version, digest in document["digests"].items()}
         self.last_counted = {
@@ -291,10 +268,4 @@ class RunState:
         }
         self.contributions = [Contribution(**entry) for entry in document["contributions"]]
         self.privacy_ledger.restore(document.get("releases", {}))
-        self.running = self._new_sum()
-        self.running.restore(document, sums=parts["sum"], begun=parts["begun"])
         self.lost_models = self.aggregation.restore(kept, parts)
-
-    def _new_sum(self) -> RunningSum:
-        """Return the sum of a round; values count from the masters where there are any."""
-        return RunningSum({**self.tensors, **self.optimizer.masters}, self.kinds, self._holes)

@@ -17,7 +17,6 @@ from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
 from fanfold.coordinator.aggregation.metric_means import weighted_means
 from fanfold.coordinator.aggregation.refusals import Reason, Refusal, UpdateLimits
 from fanfold.coordinator.aggregation.run_state import RunState
-from fanfold.coordinator.aggregation.running_sum import holes_of
 from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.aggregation.tensor_checks import signature
@@ -142,13 +141,8 @@ class RegionalRun(RunState):
                 f"the run {self.run_id} above has other tensors than before; begin anew with "
                 "another --out"
             )
-        for name, tensor in given.tensors.items():
-            self.tensors[name].copy_(tensor)
-        for name, master in self.optimizer.masters.items():
-            master.copy_(self.tensors[name])
+        self.model.become(given.tensors)
         self.drop_round()
-        self._holes = holes_of(self.tensors)
-        self.running = self._new_sum()
         self._above, self.next = Above(given.message, given.digest), None
         self.is_closed = False
         self.version += 1
