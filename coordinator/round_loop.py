@@ -1,6 +1,5 @@
 """The coordinator: owns the rounds of a federation, from the first hello to the last model."""
 
-import math
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -58,8 +57,6 @@ class Coordinator:
         self._reporter = reporter
         self._observer = observer
         self._round_began = 0.0
-        self._unread: int | None = None
-        """After a deadline: what came before it and is still to be read."""
 
     def run(self) -> RunResult:
         """Train until the last round, or until somebody stops it.
@@ -149,9 +146,9 @@ class Coordinator:
 
     def _collect(self, opened: OpenRound) -> bool:
         """Validate and fold what comes until the round may close; False if the run ends before."""
-        self._unread = None
+        reader, presence = self._loop.reader, self._state.presence
         while self._is_wanted:
-            if self._is_due(opened):
+            if opened.is_due(reader.now, presence.names, num_unread=reader.num_unread):
                 if self._publisher.is_idle:
                     return True  # nothing on its way out views the tensors that are to change now
                 self._publisher.take_back()
@@ -244,37 +241,16 @@ class Coordinator:
     def _open_round(self) -> OpenRound:
         """Open the round after the current version, with what was folded before a restart."""
         self._round_began = self._loop.reader.now
-        number = self._run.version + 1
-        sampling, present = self._state.sampling, self._state.presence.names
+        number, sampling = self._run.version + 1, self._state.sampling
         structlog.contextvars.bind_contextvars(
             run=self._run.run_id, round=number, version=self._run.version
         )
         if self._policy.fraction < 1 and sampling.members is None:
-            sampling.draw(present, number)
+            sampling.draw(self._state.presence.names, number)
             self._committer.commit()  # a sample outlives a crash; later ones are drawn at the close
-        opened = OpenRound(
-            self._policy,
-            number,
-            expected=self._policy.expected(present, sampling.members),
-            opened_at=math.inf,
-        )
-        for contribution in self._run.contributions:
-            opened.count(contribution.participant, staleness=contribution.staleness)
+        opened = self._state.next_round(self._policy)
         self._loop.open_round(opened)
         return opened
-
-    def _is_due(self, opened: OpenRound) -> bool:
-        """Whether the round closes now.
-
-        A deadline closes it only once everything is read that came before: after a long pause
-        many an update is in time and still in the event buffer.
-        """
-        present, unread = self._state.presence.names, self._unread
-        if not opened.may_close(self._loop.reader.now, present):
-            self._unread = None
-            return False
-        self._unread = (self._loop.reader.num_unread if unread is None else unread) - 1
-        return self._unread < 0 or opened.is_full(present)
 
     # -- the end of the run
 

@@ -89,6 +89,8 @@ class OpenRound:
     _reminded_at: float = field(init=False, default=-math.inf)
     _missed_at: float = field(init=False, default=-math.inf)
     _closes_early: bool = field(init=False, default=False)
+    _unread: int | None = field(init=False, default=None)
+    """After a deadline: how many events that came before it are still to be read."""
 
     def __post_init__(self) -> None:
         self._owing = list(self.expected)
@@ -235,6 +237,23 @@ class OpenRound:
         """
         is_time = self._closes_early or now >= self.deadline
         return self.is_full(present) or (is_time and self.counted >= self.policy.quorum)
+
+    def is_due(self, now: float, present: AbstractSet[str], *, num_unread: int) -> bool:
+        """Whether the round closes now; asked once before each event is read.
+
+        A deadline closes it only once everything is read that came before: after a long pause
+        many an update is in time and still in the event buffer.
+
+        Args:
+            now: seconds of the clock.
+            present: who is present.
+            num_unread: events in the buffer.
+        """
+        if not self.may_close(now, present):
+            self._unread = None
+            return False
+        self._unread = (num_unread if self._unread is None else self._unread) - 1
+        return self._unread < 0 or self.is_full(present)
 
     def close_early(self) -> None:
         """Let the quorum be enough from now on."""

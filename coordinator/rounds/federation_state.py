@@ -1,5 +1,6 @@
 """What the coordinator's parts all look at: the run, its round, and who takes part in it."""
 
+import math
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -21,6 +22,18 @@ class FederationState:
     """The one that is open, from the publication of its version to its close."""
     published: PublishedModel | None = None
     """What participants train on, where versions travel as differences."""
+
+    def next_round(self, policy: RoundPolicy) -> OpenRound:
+        """Return the round after the current version, with what was folded before a restart."""
+        opened = OpenRound(
+            policy,
+            self.run.version + 1,
+            expected=policy.expected(self.presence.names, self.sampling.members),
+            opened_at=math.inf,
+        )
+        for contribution in self.run.contributions:
+            opened.count(contribution.participant, staleness=contribution.staleness)
+        return opened
 
     @property
     def members(self) -> AbstractSet[str]:

@@ -112,3 +112,19 @@ def test_who_owes_an_answer_is_reminded_once_every_deadline() -> None:
     assert current.next_reminder == 110.0
     current.reminded(111.0)
     assert current.next_reminder == 121.0
+
+
+def test_a_deadline_closes_only_once_what_came_before_it_is_read() -> None:
+    """Two events waited when it passed; what comes after them is late."""
+    current = opened(quorum=1, deadline_seconds=10.0)
+    current.count("ann", staleness=0)
+    asked = [current.is_due(200.0, ALL, num_unread=number) for number in (2, 9, 9)]
+    assert asked == [False, False, True]
+
+
+def test_a_full_round_closes_whatever_is_unread() -> None:
+    """Nobody who is waited for could be in what is left."""
+    current = opened(deadline_seconds=10.0)
+    for name in ALL:
+        current.count(name, staleness=0)
+    assert current.is_due(200.0, ALL, num_unread=9)
