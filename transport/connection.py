@@ -16,7 +16,7 @@ from fanfold.transport.events import (
     QueueState,
     Subscription,
 )
-from fanfold.transport.io.queue_operations import declaration, declarations
+from fanfold.transport.io import operations
 from fanfold.transport.io.session import Session
 from fanfold.transport.pace import UNPACED, Paces
 
@@ -154,11 +154,7 @@ class Connection:
             RefusedByBrokerError: 406 if one of that name is of another kind, 403 without the right.
             ConnectionLostError: if there is no connection, or it is lost meanwhile.
         """
-        self._session.operate(
-            lambda channel, answer: channel.exchange_declare(
-                name, kind, durable=True, callback=answer
-            )
-        )
+        self._session.operate(operations.exchange_declaration(name, kind))
 
     def declare_queue(
         self,
@@ -179,7 +175,7 @@ class Connection:
             QueueDownError: if the queue lies on a node that is down; the connection goes with it.
             ConnectionLostError: if there is no connection, or it is lost meanwhile.
         """
-        ask = declaration(name, arguments=arguments or {}, exclusive=exclusive, bindings=bindings)
+        ask = operations.declaration(name, arguments or {}, exclusive=exclusive, bindings=bindings)
         state: QueueState = self._session.ask_queue(name, partial(self._session.operate, ask))
         return state
 
@@ -195,13 +191,13 @@ class Connection:
         has one binding at least. Raises as `declare_queue` does, for one of them; then others may
         be there now.
         """
-        ask = partial(self._session.operate, declarations(queues, arguments or {}))
+        ask = partial(self._session.operate, operations.declarations(queues, arguments or {}))
         states: list[QueueState] = self._session.ask_queue(next(iter(queues)), ask)
         return states
 
     def delete_queue(self, name: str) -> None:
         """Delete a queue and what is in it; a queue that does not exist is fine."""
-        self._session.operate(lambda channel, answer: channel.queue_delete(name, callback=answer))
+        self._session.operate(operations.deletion(name))
 
     def bind_queue(self, queue: str, exchange: str, routing_key: str = "") -> None:
         """Let `queue` receive what `exchange` gets with `routing_key`.
@@ -210,11 +206,7 @@ class Connection:
             RefusedByBrokerError: 404 if either does not exist, 403 without the right.
             ConnectionLostError: if there is no connection, or it is lost meanwhile.
         """
-        self._session.operate(
-            lambda channel, answer: channel.queue_bind(
-                queue, exchange, routing_key, callback=answer
-            )
-        )
+        self._session.operate(operations.binding(queue, exchange, routing_key))
 
     def subscribe(
         self, queue: str, *, prefetch: int, exclusive: bool = False, consumer_tag: str = ""

@@ -1,8 +1,8 @@
-"""What `Connection` asks about queues, as operations for the I/O thread: one queue, or many."""
+"""What `Connection` asks of exchanges and queues, as operations for the I/O thread."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from pika.channel import Channel
 
@@ -10,8 +10,25 @@ from fanfold.transport.events import Bindings, QueueState
 from fanfold.transport.io.declarations import Operation
 
 
+def exchange_declaration(name: str, kind: Literal["fanout", "direct"]) -> Operation:
+    """Return what declares a durable exchange."""
+    return lambda channel, answer: channel.exchange_declare(
+        name, kind, durable=True, callback=answer
+    )
+
+
+def binding(queue: str, exchange: str, routing_key: str) -> Operation:
+    """Return what binds a queue to an exchange."""
+    return lambda channel, answer: channel.queue_bind(queue, exchange, routing_key, callback=answer)
+
+
+def deletion(queue: str) -> Operation:
+    """Return what deletes a queue."""
+    return lambda channel, answer: channel.queue_delete(queue, callback=answer)
+
+
 def declaration(
-    name: str, *, arguments: Mapping[str, Any], exclusive: bool, bindings: Bindings
+    name: str, arguments: Mapping[str, Any], *, exclusive: bool, bindings: Bindings
 ) -> Operation:
     """Return what declares a queue and binds it, if there are bindings."""
 
