@@ -248,9 +248,14 @@ def _enroll_keys(
     participant: str, public: Path, roster: Path, make_login: Callable[[str | None], None]
 ) -> None:
     """Put keys on the roster, once `make_login` has taken the coordinator's public identity."""
-    from fanfold.sealing.identity import PublicIdentity  # noqa: PLC0415 - see above
+    from fanfold.sealing.identity import PUBLIC_FILE, PublicIdentity  # noqa: PLC0415 - see above
     from fanfold.sealing.roster import changing  # noqa: PLC0415 - see above
 
+    if not (roster / PUBLIC_FILE).exists():
+        raise InvalidInputError(
+            f"--roster {roster} has no {PUBLIC_FILE}; a roster is in the folder of its owner's "
+            f"keys, which `fanfold identity {roster}` makes"
+        )
     theirs, ours = PublicIdentity.read(public), PublicIdentity.read(roster)
     with changing(roster) as held:
         held[0] = held[0].enroll(participant, theirs)

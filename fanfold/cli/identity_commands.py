@@ -24,7 +24,7 @@ RosterFolder = Annotated[
         "--roster",
         envvar=ROSTER_VARIABLE,
         metavar="DIR",
-        help="Folder of the coordinator's roster, with its identity.pub.",
+        help="Folder of the keys of the roster's owner, the coordinator or a keeper.",
     ),
 ]
 PublicFile = Annotated[

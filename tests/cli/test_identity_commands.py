@@ -58,6 +58,8 @@ def test_what_is_missing_is_named(run: Run) -> None:
     refused = run("enroll", "anna", "--coordinator", "--identity", "hub")
     assert isinstance(refused.exception, InvalidInputError)
     assert "--identity is a participant's" in str(refused.exception)
+    refused = run("enroll", "anna", "--identity", "hub", "--roster", "new")
+    assert "--roster new has no identity.pub; a roster is in" in str(refused.exception)
     assert "holds an identity already" in str(run("identity", "hub").exception)
 
 
