@@ -172,7 +172,7 @@ class AnsweringWorker(ABC):
                 encoded, trained = self._make(version, training_state)
             self.activity = Activity("uploading")
             with self._observer.phase("upload"):
-                is_confirmed = self._uploader.upload(encoded)
+                is_confirmed = self._uploader.upload(encoded, training_state.sent)
         except BaseNotHeldError as error:
             self._deliver(NotApplied(version, str(error)))
         except TrainingAbandoned:

@@ -3,7 +3,7 @@
 It reads one queue, writes to one exchange and declares nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from fanfold.schemas.border import IN_CLEAR, Border
 from fanfold.schemas.chunking import Chunk
@@ -11,7 +11,14 @@ from fanfold.schemas.errors import BrokerUnreachableError, QueueDownError, Refus
 from fanfold.schemas.message_codec import encode
 from fanfold.schemas.messages import Message
 from fanfold.schemas.names import EVENT_KEY, UPDATE_KEY, FederationNames
-from fanfold.transport import Connection, ConnectionId, Delivery, Subscription, outgoing
+from fanfold.transport import (
+    Connection,
+    ConnectionId,
+    Delivery,
+    Outgoing,
+    Subscription,
+    outgoing,
+)
 
 NODE_IS_DOWN = "is down or inaccessible"
 """The text in a 404 with which the broker says that the queue's node is down."""
@@ -126,7 +133,8 @@ class ParticipantChannel:
                 raise BrokerUnreachableError("the broker takes no messages now")
             connection = self._consuming
         chunks = self.border.seal(encode(event), epoch=epoch)
-        self._publish(connection, EVENT_KEY, chunks, timeout_seconds)
+        messages = outgoing(chunks, self._exchange, EVENT_KEY)
+        connection.publish(messages, timeout_seconds=timeout_seconds)
 
     @property
     def can_tell(self) -> bool:
@@ -137,8 +145,14 @@ class ParticipantChannel:
         """Make a `publish_update` that is under way raise `PublishCancelledError`."""
         self._publishing.cancel_publish()
 
-    def publish_update(self, chunks: Iterable[Chunk]) -> None:
+    def publish_update(
+        self, chunks: Iterable[Chunk], confirmed: Callable[[int], None] | None = None
+    ) -> None:
         """Publish an update and wait, however long it takes, until the broker has it.
+
+        Args:
+            chunks: all of them, or those that it lacks.
+            confirmed: called in this thread with the index of each chunk that it has now.
 
         Raises:
             PublishCancelledError: if `give_up_update` was called meanwhile.
@@ -146,17 +160,14 @@ class ParticipantChannel:
             RefusedByBrokerError: if the exchange is gone.
             UnroutableError: if the results queue is gone.
         """
+
+        def tell(message: Outgoing) -> None:
+            if confirmed is not None:
+                confirmed(int(message.headers["chunk"]))
+
         self._is_uploading = True
         try:
-            self._publish(self._publishing, UPDATE_KEY, chunks, None)
+            messages = outgoing(chunks, self._exchange, UPDATE_KEY)
+            self._publishing.publish(messages, confirmed=tell)
         finally:
             self._is_uploading = False
-
-    def _publish(
-        self,
-        connection: Connection,
-        key: str,
-        chunks: Iterable[Chunk],
-        timeout_seconds: float | None,
-    ) -> None:
-        connection.publish(outgoing(chunks, self._exchange, key), timeout_seconds=timeout_seconds)

@@ -8,7 +8,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from fanfold.participant import state_files
+from fanfold.participant import sent_chunks, state_files
 from fanfold.participant.training_state import TrainingState, forget_run
 from fanfold.schemas.reader_limits import ReaderLimits
 
@@ -76,7 +76,8 @@ def tidy(folder: Path) -> None:
         OSError: if the disk refuses.
     """
     forget_run(folder)
-    (folder / LOCK).unlink(missing_ok=True)
+    for name in (LOCK, sent_chunks.FILE):
+        (folder / name).unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 

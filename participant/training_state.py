@@ -17,6 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from fanfold.participant import state_files
+from fanfold.participant.sent_chunks import SentChunks
 from fanfold.participant.version import Version
 from fanfold.schemas.error_feedback import owed_again
 from fanfold.schemas.errors import InvalidInputError, MalformedMessageError
@@ -54,6 +55,8 @@ class TrainingState:
         self._run = ""
         self._residual: dict[str, Tensor] = {}
         self.private: dict[str, Tensor] = {}
+        self.sent = SentChunks(folder)
+        """What the broker has of the update that is being uploaded."""
         if self._path is not None and self._path.exists():
             self._read(self._path, limits)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import structlog
 
 from fanfold.participant.channel import ParticipantChannel
+from fanfold.participant.sent_chunks import SentChunks
 from fanfold.schemas.chunking import Chunk
 from fanfold.schemas.errors import (
     MessageTooLargeError,
@@ -39,10 +40,15 @@ class Uploader:
         self._chunk_bytes = chunk_bytes
         self._abandoned = abandoned
 
-    def upload(self, encoded: Encoded) -> bool:
+    def upload(self, encoded: Encoded, sent: SentChunks) -> bool:
         """Publish until the broker has it; False if told to stop before.
 
-        A results queue that is full, or gone until a coordinator makes it anew, is waited for.
+        A results queue that is full, or gone until a coordinator makes it anew, is waited for. What
+        was in one that is gone may be lost, so then the whole update is published again.
+
+        Args:
+            encoded: the update.
+            sent: what the broker has of it already, if an upload of it was cut off.
 
         Raises:
             InvalidInputError: if the update has too many chunks.
@@ -53,18 +59,22 @@ class Uploader:
         failures = 0
         while True:
             try:
-                self._channel.publish_update(self._until_abandoned(chunks))
+                missing = self._until_abandoned(sent.missing(chunks))
+                self._channel.publish_update(missing, sent.add)
             except PublishCancelledError:
                 return False
             except MessageTooLargeError:
                 raise  # waiting would not help
             except (QueueFullError, UnroutableError, RefusedByBrokerError) as error:
                 log.warning("update not taken yet", reason=str(error))
+                if not isinstance(error, QueueFullError):
+                    sent.forget()
                 failures += 1
                 # a generator of its own: torch and `random` may be seeded for a training
                 if self._abandoned.wait(UPLOADS_AGAIN.seconds(failures, random.Random().random())):
                     return False
             else:
+                sent.forget()
                 return True
 
     def _until_abandoned(self, chunks: Sequence[Chunk]) -> Iterator[Chunk]:

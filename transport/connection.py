@@ -15,6 +15,7 @@ from fanfold.transport.events import (
     Outgoing,
     QueueState,
     Subscription,
+    unheard,
 )
 from fanfold.transport.io import operations
 from fanfold.transport.io.session import Session
@@ -257,13 +258,18 @@ class Connection:
         return self.connected and subscription in self._session.subscriptions
 
     def publish(
-        self, messages: Iterable[Outgoing], *, timeout_seconds: float | None = None
+        self,
+        messages: Iterable[Outgoing],
+        *,
+        timeout_seconds: float | None = None,
+        confirmed: Callable[[Outgoing], None] = unheard,
     ) -> None:
         """Publish and wait until the broker has confirmed every message.
 
         Messages are taken from the iterable as the window has room, so a long one need not be in
-        memory. Calls from several threads go one after another, never mixed. After an error some
-        of the messages may have arrived; publish them all again, with the same ids.
+        memory. Calls from several threads go one after another, never mixed. `confirmed` is called
+        in this thread. After an error other messages may have arrived, too; publish again, with the
+        same ids, all that it was not called with.
 
         Raises:
             UnroutableError: a mandatory message found no queue.
@@ -273,7 +279,7 @@ class Connection:
             PublishCancelledError: `cancel_publish` was called.
             ConnectionClosedError: `close` was called.
         """
-        self._session.turns.publish(messages, timeout_seconds)
+        self._session.turns.publish(messages, timeout_seconds, confirmed)
 
     def cancel_publish(self) -> None:
         """Make the `publish` that is under way, if there is one, raise `PublishCancelledError`."""

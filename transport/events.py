@@ -43,6 +43,10 @@ class Outgoing:
     others: Sequence[str] = ()
 
 
+def unheard(_message: Outgoing) -> None:
+    """Nobody wants to know of each message that it is confirmed."""
+
+
 def outgoing(
     chunks: Iterable[Chunk],
     exchange: str,

@@ -1,6 +1,7 @@
 """A training worker that trains the digits for one step, over a channel without a broker."""
 
 import queue
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ class FakeChannel:
     def __init__(self) -> None:
         self.published = 0
 
-    def publish_update(self, chunks: Any) -> None:
-        self.published += len(list(chunks))
+    def publish_update(self, chunks: Any, confirmed: Callable[[int], None]) -> None:
+        for chunk in chunks:
+            self.published += 1
+            confirmed(chunk.header.index)
 
     def give_up_update(self) -> None:
         pass

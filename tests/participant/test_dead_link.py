@@ -20,12 +20,12 @@ NOBODY: Any = None
 
 
 class DeadChannel(FakeChannel):
-    def publish_update(self, chunking: Any) -> None:
+    def publish_update(self, chunking: Any, confirmed: Any) -> None:
         raise DEAD
 
 
 class SmallChannel(FakeChannel):
-    def publish_update(self, chunking: Any) -> None:
+    def publish_update(self, chunking: Any, confirmed: Any) -> None:
         raise MessageTooLargeError(406, "PRECONDITION_FAILED", len(next(iter(chunking)).body))
 
 
@@ -106,7 +106,7 @@ class Wrong(FakeChannel):
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    def publish_update(self, chunking: Any) -> None:
+    def publish_update(self, chunking: Any, confirmed: Any) -> None:
         raise self.error
 
 

@@ -1,5 +1,6 @@
 """What `publish` promises: confirmed, refused in words, or an error; never lost in silence."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -172,6 +173,36 @@ def test_a_publish_that_waits_can_be_given_up(open_connection: OpenConnection, q
         with pytest.raises(PublishCancelledError, match="given up"):
             outcome.result(30)
     connection.publish([letter(queue)])
+
+
+def test_each_message_that_is_confirmed_is_told_in_the_callers_thread(
+    open_connection: OpenConnection, queue: str
+) -> None:
+    """Also those before one that a full queue refused."""
+    connection = open_connection(window_bytes=4000)
+    room = {"x-max-length": 3, "x-overflow": "reject-publish"}
+    connection.declare_queue(queue, arguments=room)
+    told: list[tuple[str, int]] = []
+
+    def tell(message: Outgoing) -> None:
+        told.append((message.message_id, threading.get_ident()))
+
+    letters = [letter(queue, n, bytes(1500)) for n in range(5)]
+    with pytest.raises(QueueFullError, match="takes no more"):
+        connection.publish(letters, confirmed=tell)
+    assert told == [(each.message_id, threading.get_ident()) for each in letters[:3]]
+
+
+def test_what_is_confirmed_is_told_before_the_time_is_up(queue: str) -> None:
+    told: list[Outgoing] = []
+    batch = PublishBatch(window_bytes=10_000, deadline=0.0, tell=told.append)
+    first, second = letter(queue, 1), letter(queue, 2)
+    batch.hand_over(first)
+    batch.hand_over(second)
+    batch.confirmed(second)
+    with pytest.raises(BrokerUnreachableError, match="1 messages are in doubt"):
+        batch.wait_confirmed()
+    assert told == [second]
 
 
 def test_a_window_holds_back_until_something_is_confirmed(queue: str) -> None:

@@ -3,9 +3,10 @@
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 from fanfold.schemas.errors import BrokerUnreachableError
-from fanfold.transport.events import ENVELOPE_BYTES, Outgoing
+from fanfold.transport.events import ENVELOPE_BYTES, Outgoing, unheard
 
 
 class PublishBatch:
@@ -18,11 +19,19 @@ class PublishBatch:
     Args:
         window_bytes: the bound on unconfirmed bytes; one message of any size fits an empty window.
         deadline: of `time.monotonic`; None waits for as long as it takes.
+        tell: called with each message that is confirmed, while the caller waits and in its thread.
     """
 
-    def __init__(self, window_bytes: int, deadline: float | None) -> None:
+    def __init__(
+        self,
+        window_bytes: int,
+        deadline: float | None,
+        tell: Callable[[Outgoing], None] = unheard,
+    ) -> None:
         self._window_bytes = window_bytes
         self._deadline = deadline
+        self._tell = tell
+        self._untold: list[Outgoing] = []
         self._changed = threading.Condition()
         self._num_bytes = 0
         self._num_messages = 0
@@ -36,8 +45,8 @@ class PublishBatch:
             TransportError: if this or an earlier message of the batch failed, or time is up.
         """
         size = _weight(message)
+        self._wait_for(size)
         with self._changed:
-            self._wait_for(size)
             self._num_bytes += size
             self._num_messages += 1
             self.to_send.append(message)
@@ -48,14 +57,14 @@ class PublishBatch:
         Raises:
             TransportError: if a message failed, or time is up.
         """
-        with self._changed:
-            self._wait_for(None)
+        self._wait_for(None)
 
     def confirmed(self, message: Outgoing) -> None:
         """Free the space that the message took. Called by the I/O thread."""
         with self._changed:
             self._num_bytes -= _weight(message)
             self._num_messages -= 1
+            self._untold.append(message)
             self._changed.notify_all()
 
     def fail(self, error: Exception) -> None:
@@ -71,14 +80,22 @@ class PublishBatch:
             room = size is not None and self._num_bytes + size <= self._window_bytes
             return self._error is not None or not self._num_messages or room
 
-        remaining = None if self._deadline is None else self._deadline - time.monotonic()
-        in_time = self._changed.wait_for(ready, remaining)
-        if self._error is not None:
-            raise self._error
-        if not in_time:
-            raise BrokerUnreachableError(
-                f"the broker did not confirm in time: {self._num_messages} messages are in doubt"
-            )
+        while True:
+            with self._changed:
+                remaining = None if self._deadline is None else self._deadline - time.monotonic()
+                self._changed.wait_for(lambda: ready() or self._untold, remaining)
+                is_ready, untold, self._untold = ready(), self._untold, []
+            for message in untold:
+                self._tell(message)  # outside the lock, which the I/O thread needs
+            if self._error is not None:
+                raise self._error
+            if is_ready:
+                return
+            if not untold:
+                raise BrokerUnreachableError(
+                    f"the broker did not confirm in time: {self._num_messages} messages are in "
+                    "doubt"
+                )
 
 
 def _weight(message: Outgoing) -> int:

@@ -32,10 +32,15 @@ class PublishTurns:
         self._lock = threading.Lock()
         self._batch: PublishBatch | None = None
 
-    def publish(self, messages: Iterable[Outgoing], timeout_seconds: float | None) -> None:
+    def publish(
+        self,
+        messages: Iterable[Outgoing],
+        timeout_seconds: float | None,
+        confirmed: Callable[[Outgoing], None],
+    ) -> None:
         """Publish one batch and wait until all of it is confirmed; see `Connection.publish`."""
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        with self._batch_until(deadline) as batch:
+        with self._batch_until(deadline, confirmed) as batch:
             wake: Callable[[], None] = partial(self._publisher.begin, batch)
             for message in messages:
                 batch.hand_over(message)
@@ -55,12 +60,14 @@ class PublishTurns:
             self._turn.release()
 
     @contextmanager
-    def _batch_until(self, deadline: float | None) -> Iterator[PublishBatch]:
+    def _batch_until(
+        self, deadline: float | None, confirmed: Callable[[Outgoing], None]
+    ) -> Iterator[PublishBatch]:
         patience = -1 if deadline is None else max(0.0, deadline - time.monotonic())
         if not self._turn.acquire(timeout=patience):
             raise BrokerUnreachableError("the publish before this one is not confirmed yet")
         try:
-            batch = PublishBatch(self._window_bytes, deadline)
+            batch = PublishBatch(self._window_bytes, deadline, confirmed)
             with self._lock:  # whoever ends the thread fails the batch that it finds here
                 self._batch = batch
             self._io.check_open()
