@@ -33,7 +33,6 @@ document.querySelector('#name').value = 'ada';
 document.querySelector('#password').value = arguments[0];
 document.querySelector('form.login button').click();
 """
-LIVES = "document.querySelectorAll('#lanes tbody tr').length >= 4"
 SHORT = "document.querySelector('.answer .short')?.textContent"
 
 

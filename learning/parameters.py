@@ -23,11 +23,6 @@ LayerParameters = dict[str, dict[str, Tensor]]
 EVERYTHING = ("*",)
 
 
-def layer_of(name: str) -> str:
-    """Return the layer in a flat name: "conv1" for "conv1.weight", "" where there is no dot."""
-    return name.rpartition(".")[0]
-
-
 def named_tensors(network: nn.Module, layers: Iterable[str] | None = None) -> dict[str, Tensor]:
     """Return the network's tensors by flat name.
 
