@@ -16,6 +16,7 @@ from fanfold.report.page import page
 from fanfold.runs.replay import replay
 from fanfold.runs.run_data import read_run
 from fanfold.runs.settings import ReplaySettings
+from fanfold.runs.tables import table_of
 from fanfold.schemas.errors import FanfoldError, InvalidInputError
 from fanfold.views.wall_clock import utc_now
 
@@ -90,6 +91,9 @@ def test_a_tree_ends_with_the_model_of_the_flat_run(
     assert result.rounds == ROUNDS
     told = [(each["updates"], each["single_updates"]) for each in root.all("round_closed")]
     assert told == [(2, 4)] * ROUNDS
+    rows = table_of(tmp_path / "tree", "rounds")
+    assert [(row["updates"], row["single_updates"]) for row in rows] == told
+    assert [row["updates"] for row in table_of(tmp_path / "tree", "updates")] == [2] * 2 * ROUNDS
     assert "(region of 2 participants)" in page(read_run(tmp_path / "tree"), is_alive=False)
     regions[0].wait_for("update_sent", times=ROUNDS)
     sample = metrics.registry.get_sample_value

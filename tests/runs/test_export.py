@@ -77,6 +77,16 @@ def test_a_row_for_each_update_says_who_gave_what(tmp_path: Path) -> None:
     ]
 
 
+def test_sums_of_regions_say_how_many_updates_they_hold(tmp_path: Path) -> None:
+    """A round in `single_updates`, those who sent sums in `updates`; others have none of it."""
+    updates = [UPDATE | {"participant": "north", "updates": 3}, UPDATE | {"participant": "b"}]
+    both = closed(1, updates=2, single_updates=4)
+    folder = history(tmp_path, record("round", round=1, updates=updates), both, closed(2))
+    rounds, parts = table_of(folder, "rounds"), table_of(folder, "updates")
+    assert [(row["updates"], row["single_updates"]) for row in rounds] == [(2, 4), (1, None)]
+    assert [(row["participant"], row["updates"]) for row in parts] == [("north", 3), ("b", None)]
+
+
 def test_a_folder_of_several_runs_is_one_table(tmp_path: Path) -> None:
     for seed in (0, 1):
         history(tmp_path / "sync" / f"seed-{seed}", closed(1), seed=seed)
