@@ -24,7 +24,3 @@ class GlobalDifference(Message):
     """The hash of the sums, as `parameters_sha256` has it."""
     becomes: GlobalParameters
     """The fields of that message; its tensors are the sums."""
-
-    def document(self) -> dict[str, object]:
-        """Return the fields as they travel."""
-        return {**self.model_dump(exclude={"becomes"}), "becomes": self.becomes.document()}

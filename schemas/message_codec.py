@@ -109,7 +109,7 @@ def _head(message: Message, entries: Sequence[TensorEntry]) -> bytes:
         {
             "protocol": PROTOCOL,
             "kind": message.KIND,
-            "message": message.document(),
+            "message": message.model_dump(),
             "tensors": [entry.row() for entry in entries],
         }
     )

@@ -1,7 +1,7 @@
 """The messages of a federation: frozen, strictly typed, and no field that is not named here.
 
 A message is the small document at the head of what travels; the tensors that belong to it follow
-as raw bytes (see `codec` and `docs/protocol.md`).
+as raw bytes (see `message_codec` and `docs/protocol.md`).
 """
 
 from typing import Annotated, Any, ClassVar, Literal
@@ -40,11 +40,22 @@ class Document(BaseModel):
     """What every part of a message has in common: it cannot change and knows all of its fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    LEFT_OUT: ClassVar[tuple[str, ...]] = ()
+    """Fields that travel only where they say something else than by default."""
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        for name in self.LEFT_OUT:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                fields.pop(name, None)  # gone already where one asks for some fields alone
+        return fields
 
 
 class TrainingPlan(Document):
     """How a participant trains; the coordinator decides it and sends it with every version."""
 
+    LEFT_OUT: ClassVar[tuple[str, ...]] = ("lora",)
     epochs: Annotated[int, Field(ge=0, le=10_000)] = 1
     """Passes over the private data; ignored where `steps` is given."""
     steps: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
@@ -64,14 +75,7 @@ class TrainingPlan(Document):
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """CPU threads of the training; None leaves it to the participant."""
     lora: Literal["A", "B"] | None = None
-    """Of an adapter, the LoRA matrix that trains; None is B, and leaves it out of the message."""
-
-    @model_serializer(mode="wrap")
-    def _without_lora(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = handler(self)
-        if fields.get("lora", 0) is None:
-            del fields["lora"]
-        return fields
+    """Of an adapter, the LoRA matrix that trains; None is B."""
 
 
 class PrivacyPlan(Document):
@@ -123,14 +127,6 @@ class Message(Document):
     """What the AMQP property `type` says."""
     TENSORS: ClassVar[Carried] = "none"
     """What the bytes of its tensors are."""
-    LEFT_OUT: ClassVar[tuple[str, ...]] = ()
-    """Fields that travel only where they say something else than by default."""
-
-    def document(self) -> dict[str, object]:
-        """Return the fields as they travel."""
-        fields = type(self).model_fields
-        unsaid = {name for name in self.LEFT_OUT if getattr(self, name) == fields[name].default}
-        return self.model_dump(exclude=unsaid)
 
 
 class GlobalParameters(Message):
@@ -178,6 +174,7 @@ class RunFinished(Message):
     """Coordinator to everybody: the run is over, wait for the next one."""
 
     KIND: ClassVar[str] = "RunFinished"
+    LEFT_OUT: ClassVar[tuple[str, ...]] = ("reason", "accuracy", "model")
     run: Identifier
     version: Count
     reason: Text | None = None
@@ -186,10 +183,6 @@ class RunFinished(Message):
     """Of the last version, where it is known."""
     model: Digest | None = None
     """The digest of the whole FinalModel message that was sent before; None where none was."""
-
-    def document(self) -> dict[str, object]:
-        """Return the fields as they travel: those without a value do not."""
-        return self.model_dump(exclude_none=True)
 
 
 class UpdateRefused(Message):
@@ -210,6 +203,7 @@ class Update(Message):
 
     KIND: ClassVar[str] = "Update"
     TENSORS: ClassVar[Carried] = "changes"
+    LEFT_OUT: ClassVar[tuple[str, ...]] = ("steps", "seeds", "updates")
     run: Identifier
     participant: Identifier
     base_version: Count
@@ -219,24 +213,14 @@ class Update(Message):
     num_examples: Annotated[int, Field(ge=1, le=2**53)]
     """Examples in the private training data: the weight of this update."""
     steps: Annotated[int, Field(ge=1, le=2**53)] | None = None
-    """Steps of the local optimizer that made the update; None leaves it out of the message."""
+    """Steps of the local optimizer that made the update; None where nobody counted them."""
     metrics: Metrics = {}
     """What was measured, such as `loss` and `accuracy` of the base version."""
-
     seeds: MaskSeeds | None = None
-    """Of the masks on its integers; None leaves it out of the message."""
+    """Of the masks on its integers; None where there are none."""
     updates: Annotated[int, Field(ge=1, lt=2**31)] | None = None
-    """Of a region: of how many participants' updates this is the sum. None is a participant's own,
-    and leaves it out of the message.
+    """Of a region: of how many participants' updates this is the sum. None is a participant's own.
     """
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_not_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = handler(self)
-        for name in ("steps", "seeds", "updates"):
-            if fields.get(name, 0) is None:
-                del fields[name]
-        return fields
 
 
 class Hello(Message):

@@ -141,5 +141,5 @@ def test_a_network_of_which_nothing_is_trained_is_refused() -> None:
 def test_the_field_travels_only_where_it_says_something() -> None:
     """A version without frozen parameters has the bytes that it always had."""
     message = GlobalParameters(run="r", version=0, rounds=1, plan=PLAN)
-    assert "frozen" not in message.document()
-    assert message.model_copy(update={"frozen": "0" * 64}).document()["frozen"] == "0" * 64
+    assert "frozen" not in message.model_dump()
+    assert message.model_copy(update={"frozen": "0" * 64}).model_dump()["frozen"] == "0" * 64
