@@ -19,8 +19,9 @@ from fanfold.coordinator.aggregation.initial_model import (
     initial_network,
     tensor_kinds,
 )
+from fanfold.coordinator.aggregation.optimizer_spec import parse_optimizer
 from fanfold.coordinator.aggregation.running_sum import RunningSum
-from fanfold.coordinator.aggregation.server_optimizer import ServerOptimizer, parse_optimizer
+from fanfold.coordinator.aggregation.server_optimizer import ServerOptimizer
 from fanfold.learning import Task, load_task, replace_tensors, shared_tensors
 from fanfold.participant.trainer import Trainer
 from fanfold.schemas.chunking import Assembly, cut

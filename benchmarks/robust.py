@@ -23,10 +23,10 @@ from benchmarks.results import Row, report
 from fanfold.coordinator.aggregation.aggregation_settings import AggregationSettings
 from fanfold.coordinator.aggregation.initial_model import initial_model
 from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
+from fanfold.coordinator.aggregation.optimizer_spec import parse_optimizer
 from fanfold.coordinator.aggregation.refusals import UpdateLimits
 from fanfold.coordinator.aggregation.root_update import RootTrainer
 from fanfold.coordinator.aggregation.run_state import RunState
-from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.learning import replace_tensors, shared_tensors
 from fanfold.learning.digits import NUM_TRAIN, Digits, load_digits

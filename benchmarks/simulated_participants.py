@@ -11,8 +11,8 @@ import time
 
 import torch
 
+from fanfold.coordinator.aggregation.optimizer_spec import parse_optimizer
 from fanfold.coordinator.aggregation.run_state import RunState, UpdateLimits
-from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.rounds.closing_rule import RoundPolicy
 from fanfold.schemas.messages import Update

@@ -13,9 +13,9 @@ from fanfold.coordinator.aggregation.differential_privacy import DifferentialPri
 from fanfold.coordinator.aggregation.initial_model import initial_model
 from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
 from fanfold.coordinator.aggregation.masked_round import MaskedRound
+from fanfold.coordinator.aggregation.optimizer_spec import parse_optimizer
 from fanfold.coordinator.aggregation.root_update import RootTrainer
 from fanfold.coordinator.aggregation.run_state import RunState
-from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.border import audited, border_of
 from fanfold.coordinator.broker.channel import CoordinatorChannel

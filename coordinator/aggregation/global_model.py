@@ -5,8 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
+from fanfold.coordinator.aggregation.optimizer_spec import OptimizerSpec
 from fanfold.coordinator.aggregation.running_sum import RunningSum, holes_of
-from fanfold.coordinator.aggregation.server_optimizer import OptimizerSpec, ServerOptimizer
+from fanfold.coordinator.aggregation.server_optimizer import ServerOptimizer
 from fanfold.coordinator.aggregation.tensor_checks import signature
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.tensor_table import Kind

@@ -16,12 +16,12 @@ from fanfold.coordinator.aggregation.differential_privacy import DifferentialPri
 from fanfold.coordinator.aggregation.global_model import GlobalModel
 from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
 from fanfold.coordinator.aggregation.metric_means import finite
+from fanfold.coordinator.aggregation.optimizer_spec import OptimizerSpec
 from fanfold.coordinator.aggregation.origin import Origin
 from fanfold.coordinator.aggregation.privacy_ledger import PrivacyLedger
 from fanfold.coordinator.aggregation.refusals import DivergedError, Reason, Refusal, UpdateLimits
 from fanfold.coordinator.aggregation.round_aggregation import Accepted, RoundAggregation
 from fanfold.coordinator.aggregation.running_sum import RunningSum
-from fanfold.coordinator.aggregation.server_optimizer import OptimizerSpec
 from fanfold.coordinator.aggregation.staleness import Staleness
 from fanfold.coordinator.aggregation.state_parts import joined, split
 from fanfold.coordinator.aggregation.tensor_checks import Checks

@@ -26,7 +26,7 @@ def checked(check: Callable[[str], object]) -> AfterValidator:
 
 
 def _check_server_optimizer(spec: str) -> None:
-    from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer  # noqa: PLC0415 - torch: not for --help
+    from fanfold.coordinator.aggregation.optimizer_spec import parse_optimizer  # noqa: PLC0415 - torch: not for --help
 
     parse_optimizer(spec)
 

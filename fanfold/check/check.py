@@ -19,9 +19,9 @@ from fanfold.check.settings import CheckSettings
 from fanfold.check.tensors import check_dtypes, groups_of
 from fanfold.check.time_limit import TimeLimit
 from fanfold.coordinator.aggregation.initial_model import InitialModel, initial_model
+from fanfold.coordinator.aggregation.optimizer_spec import parse_optimizer
 from fanfold.coordinator.aggregation.refusals import UpdateLimits
 from fanfold.coordinator.aggregation.run_state import RunState
-from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.learning import (
     Metrics,

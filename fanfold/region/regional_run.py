@@ -15,9 +15,9 @@ from fanfold.coordinator.aggregation.contribution import Contribution
 from fanfold.coordinator.aggregation.fixed_round import FixedRound
 from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
 from fanfold.coordinator.aggregation.metric_means import weighted_means
+from fanfold.coordinator.aggregation.optimizer_spec import parse_optimizer
 from fanfold.coordinator.aggregation.refusals import Reason, Refusal, UpdateLimits
 from fanfold.coordinator.aggregation.run_state import RunState
-from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.aggregation.tensor_checks import signature
 from fanfold.region.sums import RegionalSum, VersionFromAbove, fixed_sum, mean_of

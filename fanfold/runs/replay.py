@@ -20,10 +20,10 @@ from fanfold.coordinator.aggregation.exact_round import ExactRound
 from fanfold.coordinator.aggregation.fixed_settings import wire_encoding
 from fanfold.coordinator.aggregation.initial_model import initial_model
 from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
+from fanfold.coordinator.aggregation.optimizer_spec import parse_optimizer
 from fanfold.coordinator.aggregation.published_model import PublishedModel
 from fanfold.coordinator.aggregation.root_update import RootTrainer
 from fanfold.coordinator.aggregation.run_state import RunState, UpdateLimits
-from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.persistence.checkpoint_store import CheckpointStore
 from fanfold.coordinator.persistence.history import HISTORY, committed_history, committed_in

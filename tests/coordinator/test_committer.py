@@ -12,9 +12,9 @@ from named_events import named
 
 from fanfold.coordinator.admission.tally import Tally
 from fanfold.coordinator.aggregation.differential_privacy import DifferentialPrivacy
+from fanfold.coordinator.aggregation.optimizer_spec import parse_optimizer
 from fanfold.coordinator.aggregation.refusals import UpdateLimits
 from fanfold.coordinator.aggregation.run_state import RunState
-from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.committer import Committer
 from fanfold.coordinator.evaluation.evaluator import Evaluator

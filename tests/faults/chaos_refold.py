@@ -22,8 +22,8 @@ from fanfold.coordinator.aggregation.initial_model import (
     initial_network,
     tensor_kinds,
 )
+from fanfold.coordinator.aggregation.optimizer_spec import parse_optimizer
 from fanfold.coordinator.aggregation.run_state import RunState, UpdateLimits
-from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.persistence.history import read_history
 from fanfold.coordinator.settings import RoundSettings

@@ -11,8 +11,8 @@ import torch
 from fanfold.coordinator.admission.admission import admission_for
 from fanfold.coordinator.admission.rate_limits import MAX_COPIES, SPARE_CHUNKS
 from fanfold.coordinator.admission.sender_check import SenderCheck
+from fanfold.coordinator.aggregation.optimizer_spec import parse_optimizer
 from fanfold.coordinator.aggregation.run_state import RunState, UpdateLimits
-from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.observer import Unobserved
 from fanfold.coordinator.persistence.run_store import RunStore

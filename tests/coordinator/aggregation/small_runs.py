@@ -9,9 +9,9 @@ from torch import Tensor
 
 from fanfold.coordinator.aggregation.aggregation_settings import AggregationSettings
 from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
+from fanfold.coordinator.aggregation.optimizer_spec import parse_optimizer
 from fanfold.coordinator.aggregation.refusals import UpdateLimits
 from fanfold.coordinator.aggregation.run_state import RunState
-from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.aggregation.tensor_store import TensorStore
 from fanfold.schemas.messages import Update

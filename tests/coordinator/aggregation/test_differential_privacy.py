@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from fanfold.coordinator.aggregation.differential_privacy import DifferentialPrivacy
+from fanfold.coordinator.aggregation.optimizer_spec import parse_optimizer
 from fanfold.coordinator.aggregation.privacy_settings import epsilon, privacy_settings
 from fanfold.coordinator.aggregation.refusals import Reason, UpdateLimits
 from fanfold.coordinator.aggregation.run_state import RunState
-from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.learning import joint_norm, secure_normal

@@ -12,9 +12,9 @@ from fanfold.coordinator.aggregation.aggregation_settings import AggregationSett
 from fanfold.coordinator.aggregation.deltas_alone import check_deltas_alone
 from fanfold.coordinator.aggregation.fixed_settings import check_encoding, fixed_plan, num_updates
 from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
+from fanfold.coordinator.aggregation.optimizer_spec import parse_optimizer
 from fanfold.coordinator.aggregation.refusals import Reason, UpdateLimits
 from fanfold.coordinator.aggregation.run_state import IN_ROUND, RunState
-from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.coordinator.settings import RoundSettings
 from fanfold.schemas.errors import InvalidInputError

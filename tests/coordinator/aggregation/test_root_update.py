@@ -8,10 +8,10 @@ from torch.utils.data import TensorDataset
 from fanfold.coordinator.aggregation.aggregation_settings import AggregationSettings
 from fanfold.coordinator.aggregation.initial_model import global_tensors, initial_network
 from fanfold.coordinator.aggregation.make_aggregation import make_aggregation
+from fanfold.coordinator.aggregation.optimizer_spec import parse_optimizer
 from fanfold.coordinator.aggregation.refusals import UpdateLimits
 from fanfold.coordinator.aggregation.root_update import RootTrainer
 from fanfold.coordinator.aggregation.run_state import RunState
-from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.learning import Task
 from fanfold.schemas.errors import InvalidInputError

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from fanfold.coordinator.aggregation.optimizer_spec import parse_optimizer
 from fanfold.coordinator.aggregation.refusals import Reason, Refusal, UpdateLimits
 from fanfold.coordinator.aggregation.run_state import RunState
-from fanfold.coordinator.aggregation.server_optimizer import parse_optimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.messages import Update

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from fanfold.coordinator.aggregation.optimizer_spec import parse_optimizer
 from fanfold.coordinator.aggregation.running_sum import RunningSum
-from fanfold.coordinator.aggregation.server_optimizer import ServerOptimizer, parse_optimizer
+from fanfold.coordinator.aggregation.server_optimizer import ServerOptimizer
 from fanfold.coordinator.aggregation.staleness import parse_staleness
 
 Update = tuple[Mapping[str, Tensor], int, float]

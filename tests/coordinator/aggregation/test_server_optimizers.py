@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from fanfold.coordinator.aggregation.optimizer_spec import parse_optimizer
 from fanfold.coordinator.aggregation.running_sum import RunningSum
-from fanfold.coordinator.aggregation.server_optimizer import ServerOptimizer, parse_optimizer
+from fanfold.coordinator.aggregation.server_optimizer import ServerOptimizer
 from fanfold.schemas.errors import InvalidInputError
 
 
