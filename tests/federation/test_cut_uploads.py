@@ -1,10 +1,13 @@
 """Facts about an upload whose process is killed: the next one sends only what is missing."""
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from nodes import BrokerNode
 
 from fanfold.coordinator.persistence.history import read_history
 from fanfold.runs.replay import replay
@@ -72,6 +75,27 @@ def test_a_killed_participant_goes_on_where_its_upload_stopped(
         assert num_bytes <= 1.1 * BYTES_PER_SECOND * seconds_of(chunks)
     assert_counted_once(live, told)
     assert not (tmp_path / "state" / "sent-chunks").exists()
+
+
+@pytest.mark.slow
+def test_a_lost_connection_costs_no_more_than_what_was_in_doubt(
+    live: Any, tap: Tap, tmp_path: Path, broker_node: BrokerNode
+) -> None:
+    """Both of the participant's are closed by force; the broker has listed them by then."""
+    coordinator = coordinate(live)
+    participant = take_part(live, tmp_path / "state")
+    tap.wait_for(HALF // 2)
+    vhost = live.url.rpartition("/")[2]
+    listed = json.loads(broker_node.api("GET", f"/api/vhosts/{vhost}/connections"))
+    ours = [each for each in listed if each["client_properties"].get("participant") == "p0"]
+    assert len(ours) == 2
+    for each in ours:
+        broker_node.api("DELETE", f"/api/connections/{quote(each['name'], safe='')}")
+    assert len(tap.seen) < 2 * HALF
+    told = coordinator.wait_for("run_finished")
+    assert participant.end()[0] == 0
+    assert tap.bytes_twice <= BYTES_PER_SECOND
+    assert_counted_once(live, told)
 
 
 @pytest.mark.slow
