@@ -65,6 +65,7 @@ def serve(
     observer: Observer | None = None,
     wall_clock: Clock | None = None,
     on_round: Callable[[Callable[[], None]], None] = lambda _close: None,
+    reread: Callable[[], CoordinatorSettings] | None = None,
 ) -> RunResult:
     """Run one coordinator until its run is finished or it is stopped.
 
@@ -75,6 +76,8 @@ def serve(
         observer: sees it work.
         wall_clock: puts the time on the lines of the history.
         on_round: is given the function that closes the open round once its quorum is met.
+        reread: returns the settings with the credentials of now; it is asked before each attempt
+            to connect again.
 
     Raises:
         InvalidInputError: if the task, the folder or the initial parameters cannot be used.
@@ -93,7 +96,7 @@ def serve(
     task = make_task(settings.task, settings.data, seed=settings.seed)
     task.execution = replace(task.execution, device=local_device(settings.device))
     event_buffer = EventBuffer(EVENT_BUFFER_BYTES)
-    channel, connections = connect(settings, event_buffer)
+    channel, connections = connect(settings, event_buffer, reread=reread)
 
     def ready(stop: Callable[[str], None]) -> None:
         on_ready(stop)

@@ -147,8 +147,7 @@ class Reporter:
                 epoch=self._store.epoch,
             )
         )
-        left_out = {name: closed.refused[name] for name in self._state.refused_members(closed)}
-        self._left_out.count(left_out)
+        self._left_out.count(closed.refused)
         report = report_of(
             closed.number,
             contributions,
@@ -157,7 +156,7 @@ class Reporter:
             privacy=privacy,
             seconds=seconds,
             with_reported_metrics=not self._evaluator.has_data,
-            left_out=left_out,
+            left_out=dict(closed.refused),
         )
         self._reports.closed(report, awaits_evaluation=self._evaluation_is_due)
         if closed.number == 1:

@@ -219,17 +219,13 @@ class Coordinator:
 
     def _encode(self) -> EncodedVersion:
         """Encode the current version; from now on updates of it are recognised."""
-        run, border = self._run, self._publisher.border
-        is_known = run.version in run.digests
-        self._committer.with_room(
-            lambda: border.prepare(run.run_id, run.version, is_known=is_known)
-        )
+        run, version, border = self._run, self._run.version, self._publisher.border
+        is_known = version in run.digests
+        self._committer.with_room(lambda: border.prepare(run.run_id, version, is_known=is_known))
         message, epoch = self._announcement(), self._committer.epoch
-        encoded_version = encode_version(
-            message, self._state, self._settings, epoch=epoch, border=border
-        )
-        self._run.announced(encoded_version.digest)
-        return encoded_version
+        encoded = encode_version(message, self._state, self._settings, epoch=epoch, border=border)
+        run.announced(encoded.digest)
+        return encoded
 
     def _announcement(self) -> GlobalParameters:
         return announcement(self._run, self._settings)
@@ -262,12 +258,15 @@ class Coordinator:
         while self._reporter.is_evaluating:
             self._loop.turn()
         self._committer.commit()
-        result = self._reporter.result(is_finished=True)
+        result = self._result()
         final = self._encode_final() if self._settings.publish_final else None
         self._publisher.finish(result.message(self._run, final.digest if final else None), final)
         while not self._publisher.is_idle:
             self._loop.turn()
         return result
+
+    def _result(self) -> RunResult:
+        return self._reporter.result(is_finished=True)
 
     def stop(self, reason: str) -> RunResult:
         """Commit what there is, and say how the run stands."""

@@ -155,14 +155,14 @@ class Upkeep:
         return more
 
     def _tell_left_out(self, closed: OpenRound) -> None:
-        """Report which of those present a round leaves out, whenever that changes."""
-        left_out = self._state.refused_members(closed)
+        """Report whom a round leaves out, were they gone by now, whenever that changes."""
+        left_out = frozenset(closed.refused)
         if left_out and left_out != self._left_out:
             self._say(
                 ParticipantsLeftOut(
                     closed.number,
                     participants=len(left_out),
-                    present=len(self._state.presence),
+                    present=len(self._state.presence.names | left_out),
                     refused=_reasons(closed),
                 )
             )

@@ -23,7 +23,7 @@ from fanfold.transport.events import (
     outgoing,
 )
 from fanfold.transport.pace import UNPACED, Pace, Paces
-from fanfold.transport.service_connections import connection_of, tls_of
+from fanfold.transport.service_connections import BrokerSettings, connection_of, tls_of
 from fanfold.transport.tls import client_context, connection_tls
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Backoff",
     "Bindings",
     "Blocked",
+    "BrokerSettings",
     "Connected",
     "Connection",
     "ConnectionId",

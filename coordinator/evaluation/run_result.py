@@ -35,12 +35,14 @@ class RunResult:
     reason: str | None = None
     """Why it ended before the last round, if it did."""
     measured_by: str | None = None
+    upstream_version: int | None = None
+    """Of a region: the last version of the run upstream, where it was told."""
 
     def message(self, run: RunState, model_digest: str | None) -> messages.RunFinished:
         """Return what participants are told of the end of a run."""
         return messages.RunFinished(
             run=run.run_id,
-            version=run.version,
+            version=run.version if self.upstream_version is None else self.upstream_version,
             reason=self.reason and self.reason[:MOST_REASON],
             accuracy=self.accuracy,
             model=model_digest,
@@ -57,6 +59,7 @@ class RunResult:
             refused=self.refused,
             reason=self.reason,
             measured_by=self.measured_by,
+            upstream_version=self.upstream_version,
         )
 
 

@@ -71,10 +71,6 @@ class FederationState:
             return None
         return self.presence.versions.receivers(self.presence.names, reachable)
 
-    def refused_members(self, opened: OpenRound) -> frozenset[str]:
-        """Return who is present, and was refused in this round."""
-        return frozenset(opened.refused.keys() & self.presence.names)
-
     def counts_an_answer_of(self, participant: str) -> bool:
         """Whether the open round counts an update of a participant on the current version."""
         opened = self.round

@@ -1,4 +1,4 @@
-"""Who was present and still left out of rounds, because its updates were refused."""
+"""Who was left out of rounds, because its updates were refused."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -143,7 +143,7 @@ def report_of(
     """Return what people are told of a round; its evaluation comes later.
 
     `with_reported_metrics` takes the means of what participants measured, for a run that has no
-    data of its own to evaluate on. `left_out` says who was refused while present, and why.
+    data of its own to evaluate on. `left_out` says who was refused, and why.
     """
     reported = (
         [(each.num_examples, each.metrics) for each in contributions]

@@ -61,7 +61,7 @@ class Credentials(BaseModel):
         if role not in (None, found.role):
             raise InvalidInputError(
                 f"--credentials {path} is for `fanfold {_COMMANDS.get(found.role, found.role)}`, "
-                f"and this is `fanfold {role}`; name the file that was made for it"
+                f"and one for `fanfold {role}` is asked for; name the file that was made for it"
             )
         folder = path.parent
         paths = {

@@ -65,7 +65,8 @@ def rereading(
 
     def reread() -> Settings:
         found = read(type(settings), options, credentials, role=role)
-        if any(getattr(found, name) != getattr(settings, name) for name in ("federation", "id")):
+        names = {"federation", "id"} & type(settings).model_fields.keys()
+        if any(getattr(found, name) != getattr(settings, name) for name in names):
             raise InvalidInputError(
                 f"--credentials {credentials} is for another participant or federation now; start "
                 "again to take part as that one"

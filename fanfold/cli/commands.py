@@ -123,6 +123,7 @@ def coordinator(
             on_round=close_round_on_signal,
             observer=Observers(metrics, event_log),
             wall_clock=utc_now,
+            reread=rereading(settings, options, credentials, role="coordinator"),
         )
         if outcome.is_finished:
             view.say(outcome.event())

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fanfold.api.reading import read
+from fanfold.api.reading import read, rereading
 from fanfold.cli import logs
 from fanfold.cli.help import GroupedCommand
 from fanfold.cli.options import CredentialsFile, options_of
@@ -43,12 +43,8 @@ def region(
     **options: Any,
 ) -> None:
     """Take part in one federation with the sums of another, whose rounds this coordinates."""
-    settings = read(
-        RegionSettings,
-        with_credentials_above(options, upstream_credentials),
-        credentials,
-        role="coordinator",
-    )
+    given = with_credentials_above(options, upstream_credentials)
+    settings = read(RegionSettings, given, credentials, role="coordinator")
     from fanfold.region.assembly import serve  # noqa: PLC0415 - it takes seconds
     from fanfold.region.metrics import RegionMetrics  # noqa: PLC0415 - it takes seconds
 
@@ -62,5 +58,6 @@ def region(
             wall_clock=utc_now,
             observer=metrics.below,
             observer_above=metrics.above,
-            reread=rereading_above(settings, options, upstream_credentials),
+            reread=rereading(settings, given, credentials, role="coordinator"),
+            reread_above=rereading_above(settings, options, upstream_credentials),
         )

@@ -37,7 +37,8 @@ def serve(
     wall_clock: Clock,
     observer: Observer | None = None,
     observer_above: ObserverAbove | None = None,
-    reread: Callable[[], ParticipantSettings] | None = None,
+    reread: Callable[[], RegionSettings] | None = None,
+    reread_above: Callable[[], ParticipantSettings] | None = None,
 ) -> None:
     """Run one region until it is told to leave.
 
@@ -48,17 +49,20 @@ def serve(
         wall_clock: puts the time on the lines of the history and of the events below.
         observer: sees the rounds below.
         observer_above: sees the participant above.
-        reread: returns the settings above with the credentials of now; it is asked before each
+        reread: returns the settings with the credentials below of now; it is asked before each
             attempt to connect again.
+        reread_above: likewise of the settings above.
 
     Raises:
         InvalidInputError: if a folder cannot be used, or no region can take part in the run above.
         LoginRefusedError: if a broker does not let us in.
-        BrokerUnreachableError: if there is no broker above within `connect_seconds`.
+        BrokerUnreachableError: if there is no broker above or below within `connect_seconds`.
     """
     check_below(settings)
     handover = Handover()
-    below = Below(settings, handover, say=say, observer=observer, wall_clock=wall_clock)
+    below = Below(
+        settings, handover, say=say, observer=observer, wall_clock=wall_clock, reread=reread
+    )
     above = Above(
         settings.above(), observer_above or Unobserved(), below.represented.number, wall_clock
     )
@@ -67,7 +71,7 @@ def serve(
         above.observer.hear(event)
         say(event)
         if isinstance(event, RunOver):
-            handover.finished(event.run)
+            handover.finished(event)
 
     def ready(stop_above: StopRegion) -> None:
         def stop(reason: str) -> None:
@@ -79,7 +83,7 @@ def serve(
 
     try:
         limits = ReaderLimits(max_bytes=settings.max_version_bytes)
-        _take_part(above, handover, limits, say=hear, on_ready=ready, reread=reread)
+        _take_part(above, handover, limits, say=hear, on_ready=ready, reread=reread_above)
     finally:
         below.stop("the participant above has ended")
         below.end()

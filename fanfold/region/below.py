@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -30,11 +31,12 @@ from fanfold.region.regional_run import RegionalRun
 from fanfold.region.represented import Represented
 from fanfold.region.settings import RegionSettings
 from fanfold.region.sums import VersionFromAbove
+from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.events.event import Event, Say
 from fanfold.schemas.messages import GlobalParameters, TrainingPlan
 from fanfold.schemas.tensor_codec import limits_for
 from fanfold.schemas.timestamps import Clock
-from fanfold.transport import EventBuffer, tls_of
+from fanfold.transport import EventBuffer, connection_of, tls_of
 
 StopRegion = Callable[[str], None]
 LOOK = object()
@@ -76,6 +78,7 @@ class Below:
         say: Say,
         observer: Observer | None,
         wall_clock: Clock,
+        reread: Callable[[], RegionSettings] | None,
     ) -> None:
         """Wait for a version."""
         self._settings = settings
@@ -84,6 +87,7 @@ class Below:
         self.represented = Represented()
         self._observer = Observers(observer or Unobserved(), self.represented)
         self._wall_clock = wall_clock
+        self._reread = reread
         self._thread = ThreadPoolExecutor(1, "below")
         self._work_done: Future[None] | None = None
         self._stop_region: StopRegion | None = None
@@ -116,11 +120,27 @@ class Below:
 
     def _work(self) -> None:
         structlog.contextvars.bind_contextvars(federation=self._settings.federation)
+        self._try_login()
         while (given := self._handover.wait()) is not None:
             result = self._coordinate(given)
             if not result.is_finished:
                 return
             self._say(result.event())
+
+    def _try_login(self) -> None:
+        """Be let in once at the start: the first version may come in an hour, or in the night.
+
+        Raises:
+            LoginRefusedError: if the broker below does not let us in.
+            BrokerUnreachableError: if there is none within `connect_seconds`.
+        """
+        settings, tls = self._settings, tls_of(self._settings)
+        with connection_of(
+            settings, "coordinator", "tries its login", event_buffer=EventBuffer(), tls=tls
+        ) as connection:
+            self._is_ready(lambda _reason: connection.close())
+            with suppress(ConnectionClosedError):  # told to stop meanwhile
+                connection.wait_connected(settings.connect_seconds)
 
     def _tell_failure(self, done: "Future[None]") -> None:
         failure = done.exception()
@@ -133,7 +153,7 @@ class Below:
         """Run the rounds of one run."""
         settings = self._settings.below(given.message)
         event_buffer = EventBuffer(EVENT_BUFFER_BYTES)
-        channel, connections = connect(settings, event_buffer)
+        channel, connections = connect(settings, event_buffer, reread=self._reread)
         self._handover.wake = lambda: event_buffer.put_event(LOOK)
         with EventLog(settings.out, self._wall_clock) as event_log:
             return run_connected(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from fanfold.learning import TrainingAbandoned
 from fanfold.region.sums import RegionalSum, VersionFromAbove
+from fanfold.schemas.events.participant import RunOver
 
 
 class Handover:
@@ -20,8 +21,8 @@ class Handover:
         """The newest one that is to be answered."""
         self._sum: tuple[str, RegionalSum] | None = None
         """The newest one, and the digest of the version that it answers."""
-        self._finished: str | None = None
-        """The run of which the end was said last."""
+        self._over: RunOver | None = None
+        """The end that was said last."""
         self._is_closed = False
         self._failure: BaseException | None = None
         self.wake: Callable[[], None] = lambda: None
@@ -37,7 +38,9 @@ class Handover:
             BaseException: that with which the thread below has ended.
         """
         with self._changed:
-            self._version, self._finished = version, None
+            self._version = version
+            if self.outcome(version.message.run) is not None:  # it goes on, with more rounds
+                self._over = None
             self._tell()
             while self._sum is None or self._sum[0] != version.digest:
                 if self._failure is not None:
@@ -47,10 +50,10 @@ class Handover:
                 self._changed.wait()
             return self._sum[1]
 
-    def finished(self, run: str) -> None:
+    def finished(self, over: RunOver) -> None:
         """Say that a run is over above."""
         with self._changed:
-            self._finished = run
+            self._over = over
             self._tell()
 
     def look(self) -> None:
@@ -71,7 +74,7 @@ class Handover:
         with self._changed:
             while not self._is_closed:
                 version = self._version
-                if version is not None and version.message.run != self._finished:
+                if version is not None and self.outcome(version.message.run) is None:
                     return version
                 self._changed.wait()
             return None
@@ -84,7 +87,13 @@ class Handover:
     def is_over(self, run: str) -> bool:
         """Whether a run is over above."""
         version = self._version
-        return self._finished == run or (version is not None and version.message.run != run)
+        is_past = version is not None and version.message.run != run
+        return is_past or self.outcome(run) is not None
+
+    def outcome(self, run: str) -> RunOver | None:
+        """Return what was said above of the end of a run, if it was."""
+        over = self._over
+        return over if over is not None and over.run == run else None
 
     def answer(self, digest: str, total: RegionalSum) -> None:
         """Hand the sum of a round up."""

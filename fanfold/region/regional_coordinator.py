@@ -1,9 +1,11 @@
 """The rounds below: each is of a version from above, and waits there until the next one comes."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from fanfold.coordinator.broker.publisher import Publisher
+from fanfold.coordinator.evaluation.run_result import RunResult
 from fanfold.coordinator.round_loop import Coordinator
 from fanfold.region.handover import Handover
 from fanfold.region.regional_run import RegionalRun
@@ -86,3 +88,11 @@ class RegionalCoordinator(Coordinator):
 
     def _announcement(self) -> GlobalParameters:
         return self._run.announcement()
+
+    def _result(self) -> RunResult:
+        result, over = super()._result(), self._handover.outcome(self._run.run_id)
+        if over is None:
+            return result
+        return replace(
+            result, accuracy=over.accuracy, reason=over.reason, upstream_version=over.version
+        )

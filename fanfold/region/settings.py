@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import TIMEOUT_MAX
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,6 +11,7 @@ from fanfold.access.credentials import Credentials
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.coordinator.settings.checks import ENCODING_DOWN
 from fanfold.participant.settings import ParticipantSettings
+from fanfold.region.upstream_options import UPSTREAM, named_as_upstream
 from fanfold.schemas.client_settings import Positive, ServiceSettings
 from fanfold.schemas.encodings import difference_encoding
 from fanfold.schemas.errors import InvalidInputError
@@ -18,7 +20,7 @@ from fanfold.schemas.region_names import task_of
 
 BELOW = (
     *("federation", "broker", "ca_file", "certificate", "key", "identity", "roster", "log_format"),
-    *("heartbeat_seconds", "chunk_bytes", "connect_seconds", "reconnect_seconds"),
+    *("heartbeat_seconds", "chunk_bytes", "reconnect_seconds"),
     *("min_participants", "goal", "quorum", "deadline_seconds", "encoding_down"),
     *("max_examples", "max_update_norm", "max_buffer_norm", "max_region_updates"),
     *("shared_login", "require_login"),
@@ -29,9 +31,6 @@ ABOVE = (
     "max_bytes_per_second",
 )
 """The same of the participant above."""
-
-UPSTREAM = ("federation", "broker", "ca_file", "identity", "coordinator_identity")
-"""Options of a participant that a region has with `upstream_` before their names."""
 
 
 class RegionSettings(ServiceSettings):
@@ -172,6 +171,7 @@ class RegionSettings(ServiceSettings):
             task=task_of(self.id, self.upstream_federation),
             rounds=message.rounds,
             out=self.out / message.run,
+            connect_seconds=TIMEOUT_MAX,  # its login was tried at the start: a run waits for it
             when_all_refused="wait",
         )
 
@@ -192,7 +192,8 @@ def with_credentials_above(options: Mapping[str, Any], path: Path | None) -> dic
     given = {
         name: options[option] for option, name in names.items() if options.get(option) is not None
     }
-    told = Credentials.read(path, role="participant").options(given)
+    with named_as_upstream():
+        told = Credentials.read(path, role="participant").options(given)
     refused = sorted({"certificate", "key"} & told.keys())
     if refused:
         raise InvalidInputError(

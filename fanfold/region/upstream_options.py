@@ -6,8 +6,12 @@ from contextlib import contextmanager
 
 from fanfold.schemas.errors import InvalidInputError
 
-_UPSTREAM = re.compile(r"(?<!enroll )--(broker|ca-file|identity|coordinator-identity)\b")
-"""What a participant calls so, beside the options of `fanfold enroll`."""
+UPSTREAM = ("federation", "broker", "ca_file", "identity", "coordinator_identity")
+"""Options of a participant that a region has with `upstream_` before their names."""
+
+_NAMES = "|".join(name.replace("_", "-") for name in (*UPSTREAM, "credentials"))
+_OPTION = re.compile(rf"(?<!enroll )--({_NAMES})\b")
+"""One of them, beside those of `fanfold enroll`."""
 
 
 @contextmanager
@@ -20,5 +24,5 @@ def named_as_upstream() -> Iterator[None]:
     try:
         yield
     except InvalidInputError as error:
-        told = _UPSTREAM.sub(r"--upstream-\1", str(error)).replace("--state-dir", "--out")
+        told = _OPTION.sub(r"--upstream-\1", str(error)).replace("--state-dir", "--out")
         raise InvalidInputError(told) from None

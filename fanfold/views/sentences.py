@@ -195,6 +195,8 @@ def _completed(event: Event, text: str, values: Mapping[str, str]) -> str:
         case RoundClosed():
             text = _closed(event, text, values)
         case RunFinished() | SimulationFinished():
+            if isinstance(event, RunFinished) and event.upstream_version is not None:
+                text += f", and upstream the run ended with version {values['upstream_version']}"
             if event.reason:
                 text += f"; it ended early: {values['reason']}"
             if isinstance(event, RunFinished) and event.left_out:

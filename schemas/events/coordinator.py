@@ -107,13 +107,16 @@ class RunFinished(Event):
     """The file."""
     parameters_sha256: str
     left_out: Mapping[str, int] | None = None
-    """Who was refused while present, and in how many rounds; None where nobody was."""
+    """Who was refused, and in how many rounds; None where nobody was."""
     refused: str | None = None
     """Why, for each the last time."""
     reason: str | None = None
     """Why it ended before the last round."""
     measured_by: str | None = None
     """As in `round_closed`."""
+    upstream_version: int | None = None
+    """Of a region: the last version of the run upstream, and its accuracy; the model is of the last
+    version that came to the region, one before it."""
 
 
 # -- rounds
@@ -151,7 +154,7 @@ class RoundClosed(Event):
     not_finite: tuple[str, ...] | None = None
     """The names of the metrics that are no finite numbers."""
     left_out: Mapping[str, str] | None = None
-    """Who is present and was refused in this round, and why; None where nobody was."""
+    """Who was refused in this round, and why; None where nobody was."""
     measured_by: str | None = None
     """`participants` if loss and accuracy are means of what they measured on their own data."""
     single_updates: int | None = None
@@ -192,12 +195,13 @@ class AllRefused(Event):
 
 @dataclass(frozen=True)
 class ParticipantsLeftOut(Event):
-    """A round closed without participants that are present, because they were refused."""
+    """A round closed without participants, because they were refused."""
 
     round: int
     participants: int
     """How many."""
     present: int
+    """With those of them that have left since."""
     refused: str | None = None
 
 

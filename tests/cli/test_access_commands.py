@@ -78,9 +78,9 @@ def test_a_file_is_for_the_command_that_it_was_made_for(run: Run, tmp_path: Path
 
     assert read(CoordinatorSettings, {}, chief, role="coordinator").require_login
     assert read(ParticipantSettings, {}, bert, role="participant").id == "bert"
-    with pytest.raises(InvalidInputError, match="is for `fanfold coordinator`, and this is"):
+    with pytest.raises(InvalidInputError, match="is for `fanfold coordinator`, and one for"):
         read(ParticipantSettings, {"id": "bert"}, chief, role="participant")
-    with pytest.raises(InvalidInputError, match="is for `fanfold participant`, and this is"):
+    with pytest.raises(InvalidInputError, match="is for `fanfold participant`, and one for"):
         read(CoordinatorSettings, {}, bert, role="coordinator")
     for login in ("chief-9", "bert"):
         run("revoke", login)

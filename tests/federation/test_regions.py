@@ -48,11 +48,13 @@ def start_region(
     return live.start(serve, region_settings(live, name, out, **options))
 
 
-def start_participants(live: Any, **regions: tuple[int, ...]) -> None:
+def start_participants(live: Any, **regions: tuple[int, ...]) -> list[Any]:
     """Start some of four participants, each in the federation of its region."""
-    for federation, indices in regions.items():
-        for index in indices:
-            live.participant("Tiny", index, 4, federation=federation)
+    return [
+        live.participant("Tiny", index, 4, federation=federation)
+        for federation, indices in regions.items()
+        for index in indices
+    ]
 
 
 def run(live: Any, out: Path, **options: Any) -> Any:
@@ -86,7 +88,7 @@ def test_a_tree_ends_with_the_model_of_the_flat_run(
     regions = [
         start_region(live, name, tmp_path, metrics if name == "north" else None) for name in REGIONS
     ]
-    start_participants(live, **REGIONS)
+    participants = start_participants(live, **REGIONS)
     result = root.result.result(90)
     assert result.rounds == ROUNDS
     told = [(each["updates"], each["single_updates"]) for each in root.all("round_closed")]
@@ -102,6 +104,10 @@ def test_a_tree_ends_with_the_model_of_the_flat_run(
     for region in regions:
         (finished,) = region.wait_for("run_finished")
         assert finished["rounds"] == ROUNDS - 1  # nobody below is asked for the last version
+        assert (finished["upstream_version"], finished["accuracy"]) == (ROUNDS, result.accuracy)
+    for each in participants:
+        (over,) = each.wait_for("run_over")
+        assert (over["version"], over["accuracy"]) == (ROUNDS, result.accuracy)
     folded = {"outcome": "folded", "reason": ""}
     assert sample("fanfold_coordinator_updates_total", folded) == 2 * ROUNDS
     own = tmp_path / "north" / root.all("run_started")[0]["run"]

@@ -28,7 +28,11 @@ def access(
     monkeypatch.setenv("FANFOLD_MANAGEMENT_URL", address)
     broker = urlsplit(live.url)
 
+    enrolled: set[str] = set()
+
     def run(*arguments: str) -> str:
+        if arguments[0] == "enroll":
+            enrolled.add(arguments[1].removeprefix("--"))
         place = ["--federation", live.name, "--vhost", broker.path[1:]]
         made = ["--broker", f"amqp://{broker.hostname}:{broker.port}{broker.path}"]
         more = [*place, *made] if arguments[0] == "enroll" else place
@@ -38,7 +42,8 @@ def access(
 
     CliRunner().invoke(app, ["identity", "hub"])
     yield run
-    run("revoke", ANNA)
+    for owner in enrolled:
+        run("revoke", owner)
 
 
 def goes_on(participant: Process, coordinator: Service) -> None:
@@ -57,6 +62,51 @@ def a_region(live: LiveFederation, file: Path) -> Process:
         *("region", f"--upstream-credentials={file}", "--federation=below", "--json"),
         *(f"--out={file.parent / 'below'}", "--reconnect-seconds=0.5"),
     )
+
+
+def a_coordinator(live: LiveFederation, file: Path, login: str) -> Process:
+    live.participant("Tiny")
+    return live.process(
+        "coordinator",
+        "Tiny",
+        *(f"--credentials={file}", f"--shared-login={login}", f"--out={live.out}"),
+        *("--rounds=10000", "--reconnect-seconds=0.5"),
+    )
+
+
+def a_region_with_a_login_below(live: LiveFederation, file: Path, login: str) -> Process:
+    above = {"federation": "above", "rounds": 10_000, "min_participants": 1}
+    live.coordinator("Tiny", max_region_updates=1, **above)
+    live.participant("Tiny")
+    return live.command(
+        *("region", "--id=north", "--upstream-federation=above", f"--upstream-broker={live.url}"),
+        *(f"--credentials={file}", f"--shared-login={login}", f"--out={live.out / 'north'}"),
+        *("--json", "--reconnect-seconds=0.5"),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", [a_coordinator, a_region_with_a_login_below])
+def test_rounds_go_on_while_the_login_of_their_coordinator_is_replaced(
+    live: LiveFederation,
+    broker_node: BrokerNode,
+    access: Any,
+    tmp_path: Path,
+    start: Callable[[LiveFederation, Path, str], Process],
+) -> None:
+    """It looks at its file before it connects again, as a participant does."""
+    access("enroll", "--coordinator")
+    file = tmp_path / "coordinator.credentials.json"
+    process = start(live, file, broker_node.user)
+    process.wait_for("round_closed", round=3)
+    access("enroll", "--coordinator", "--rotate")
+    (tmp_path / "coordinator.2.credentials.json").replace(file)
+    access("revoke", "coordinator", "--old")
+    answered = len(live.services[-1].all("update_sent"))
+    process.wait_for("round_closed", round=answered + 3)
+    code, told = process.terminate()
+    assert "connection lost" in told
+    assert code in {0, 1}, told  # a coordinator that is stopped has not finished its run
 
 
 @pytest.mark.slow

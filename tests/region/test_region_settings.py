@@ -71,6 +71,8 @@ def test_a_mistake_ends_with_exit_code_2(
         (("--upstream-identity", "no"), "--upstream-identity needs to know the coordinator's"),
         (("--upstream-coordinator-identity", "no"), "name them with --upstream-identity DIR"),
         (("--out", "/dev/null"), "--out /dev/null/above cannot be used"),
+        (("--credentials", "no.json"), "fanfold: --credentials no.json: No such file"),
+        (("--upstream-credentials", "no.json"), "--upstream-credentials no.json: No such file"),
     ],
 )
 def test_each_side_is_checked_at_the_start_and_named_as_a_region_names_it(

@@ -13,7 +13,7 @@ from fanfold.coordinator.rounds.sampling import draw
 from fanfold.coordinator.upkeep import NEW_TRY_SECONDS, AllRefusedError
 from fanfold.schemas.chunking import cut
 from fanfold.schemas.message_codec import encode
-from fanfold.schemas.messages import Update
+from fanfold.schemas.messages import Goodbye, Update
 from tests.coordinator.fake_broker import FakeBroker
 
 NAN = math.nan
@@ -76,6 +76,22 @@ def test_a_newcomer_makes_the_round_close_and_the_others_are_named(broker: FakeB
     (left_out,) = broker.all("participants_left_out")
     assert (left_out["participants"], left_out["present"]) == (2, 3)
     assert "non-finite" in left_out["refused"]
+    (closed,) = broker.all("round_closed")
+    assert closed["left_out"].keys() == {"ann", "bob"}
+
+
+def test_who_leaves_after_a_refusal_is_named_too(broker: FakeBroker) -> None:
+    """The round was without it, whether it waits for the close or not."""
+
+    def others_come() -> None:
+        broker.tell(Goodbye(participant="ann", instance="i"))
+        broker.hello("cid")
+
+    once(broker, "all_refused", others_come)
+    broker.on_resent = broker.update
+    assert broker.run(rounds=1, min_participants=2).left_out == {"ann": 1, "bob": 1}
+    (left_out,) = broker.all("participants_left_out")
+    assert (left_out["participants"], left_out["present"]) == (2, 3)
     (closed,) = broker.all("round_closed")
     assert closed["left_out"].keys() == {"ann", "bob"}
 
