@@ -9,7 +9,8 @@ from fanfold.api.interrupts import stopping_in_order
 from fanfold.api.keywords import checked, in_keywords, keywords_of
 from fanfold.api.reading import read
 from fanfold.api.tasks import TaskName, named_everywhere
-from fanfold.local import federation
+from fanfold.local import assembly
+from fanfold.local.federation import CHILD_VARIABLE
 from fanfold.local.settings import LocalSettings
 from fanfold.runs.run import Run
 from fanfold.schemas.errors import InvalidInputError, StoppedError
@@ -44,7 +45,7 @@ def run(
         >>> run = fanfold.run("radiology:Radiology", participants=3, rounds=10, data="scans")
         >>> network = run.model(Radiology().network())
     """
-    if os.environ.get(federation.CHILD_VARIABLE):
+    if os.environ.get(CHILD_VARIABLE):
         raise InvalidInputError(
             "fanfold.run was called by a file that its own processes import for the task; put the "
             'call under `if __name__ == "__main__":`'
@@ -58,7 +59,7 @@ def run(
         if out is None:
             settings = settings.model_copy(update={"out": new_folder(name)})
         try:
-            federation.run(
+            assembly.run(
                 settings,
                 view=progress_view(progress),
                 shows_password=True,

@@ -79,7 +79,7 @@ def program(*, _version: Version = False) -> None:
 @options_of(LocalSettings)
 def local(*, json: Json = False, fresh: Fresh = False, **options: Any) -> None:
     """Run a whole federation on this machine, on a private RabbitMQ unless --broker names one."""
-    from fanfold.local.federation import run  # noqa: PLC0415 - see above
+    from fanfold.local.assembly import run  # noqa: PLC0415 - see above
 
     settings = read(LocalSettings, options | ({"resume": "no"} if fresh else {}))
     logs.set_up(settings.log_format)

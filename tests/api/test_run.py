@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 import fanfold
-from fanfold.local import federation as local
+from fanfold.local import federation
+from fanfold.local.broker_node import BrokerNode
+from fanfold.local.child_process import ProcessEnded
 from fanfold.schemas.errors import FederationFailedError
 from tests.federation.tiny_tasks import Tiny
 
@@ -100,8 +102,12 @@ def test_ctrl_c_ends_all_processes_and_keeps_the_run(
 @pytest.fixture
 def nothing_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(local.BrokerNode, "start", lambda **_: pytest.fail("a broker started"))
-    monkeypatch.setattr(local, "ChildProcess", lambda *_, **__: pytest.fail("a process started"))
+
+    def starts(*_: Any, **__: Any) -> None:
+        pytest.fail("something started")
+
+    monkeypatch.setattr(BrokerNode, "start", starts)
+    monkeypatch.setattr(federation, "ChildProcess", starts)
     return tmp_path
 
 
@@ -137,7 +143,7 @@ def test_a_federation_that_fails_says_why(monkeypatch: pytest.MonkeyPatch, tmp_p
         def __init__(self, name: str, *_: Any, happened: Any, **__: Any) -> None:
             self.name = name
             if name == "coordinator":
-                happened(local.ProcessEnded(name, 1))
+                happened(ProcessEnded(name, 1))
 
         def wait(self) -> int:
             return 1
@@ -149,6 +155,6 @@ def test_a_federation_that_fails_says_why(monkeypatch: pytest.MonkeyPatch, tmp_p
         def reason_of_the_end(self) -> str:
             return "the disk is on fire"
 
-    monkeypatch.setattr(local, "ChildProcess", Ended)
+    monkeypatch.setattr(federation, "ChildProcess", Ended)
     with pytest.raises(FederationFailedError, match=r"^the disk is on fire$"):
         fanfold.run(Tiny, broker="amqp://127.0.0.1:1", out=tmp_path / "run", progress=False)

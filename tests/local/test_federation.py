@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from fanfold.learning import LearningError
-from fanfold.local import federation as local
+from fanfold.local import assembly, federation
+from fanfold.local.broker_node import BrokerNode
 from fanfold.local.child_process import ChildProcess
+from fanfold.local.federation import Federation
 from fanfold.local.settings import LocalSettings
 from fanfold.schemas.errors import FederationFailedError, InvalidInputError
 from fanfold.views.view import LinesView
@@ -20,9 +22,9 @@ TASKS = "tests.federation.tiny_tasks"
 NOWHERE = "amqp://127.0.0.1:1"
 
 
-def run(out: Path, **options: Any) -> int:
+def run(out: Path, **options: Any) -> None:
     settings = LocalSettings(out=out, participants=2, **options)
-    return local.run(settings, view=LinesView(), shows_password=True, on_ready=lambda _stop: None)
+    assembly.run(settings, view=LinesView(), shows_password=True, on_ready=lambda _stop: None)
 
 
 @pytest.mark.parametrize(
@@ -40,8 +42,12 @@ def test_mistakes_are_told_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: dict[str, Any], sentence: str
 ) -> None:
     """No broker, no process and no folder."""
-    monkeypatch.setattr(local.BrokerNode, "start", lambda **_: pytest.fail("a broker started"))
-    monkeypatch.setattr(local, "ChildProcess", lambda *_, **__: pytest.fail("a process started"))
+
+    def starts(*_: Any, **__: Any) -> None:
+        pytest.fail("something started")
+
+    monkeypatch.setattr(BrokerNode, "start", starts)
+    monkeypatch.setattr(federation, "ChildProcess", starts)
     with pytest.raises((LearningError, InvalidInputError), match=sentence):
         run(tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
@@ -73,19 +79,19 @@ def test_what_every_participant_complains_of_is_told_once(tmp_path: Path) -> Non
 
 def test_a_coordinator_killed_by_a_signal_is_a_failure(tmp_path: Path) -> None:
     """Whatever its exit code, the federation failed."""
-    federation = local.Federation(
+    processes = Federation(
         LocalSettings(out=tmp_path, broker=(NOWHERE,)), tmp_path, say=lambda _event: None
     )
     log = tmp_path / "coordinator.log"
     log.touch()
-    federation._coordinator = ChildProcess(
+    processes._coordinator = ChildProcess(
         "coordinator",
         [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"],
         environment=os.environ,
         log=log,
         tells_events=True,
-        happened=federation._happened.put,
+        happened=processes._happened.put,
     )
     with pytest.raises(FederationFailedError, match="coordinator was killed by SIGKILL"):
-        federation.run()
-    federation.close()
+        processes.run()
+    processes.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from nodes import BrokerNode
 
-from fanfold.local.federation import _with_broker
+from fanfold.local.assembly import with_broker
 from fanfold.schemas.events.coordinator import RunFinished
 from fanfold.views.view import JsonView, LinesView
 
@@ -21,7 +21,7 @@ def test_people_are_told_the_login_and_programs_a_file(
     for view in (LinesView(), JsonView()):
         with view:
             is_read_by_people = isinstance(view, LinesView)
-            say = _with_broker(view, broker_node, path, shows_password=is_read_by_people)
+            say = with_broker(view, broker_node, path, shows_password=is_read_by_people)
             say(finished)
     told = capsys.readouterr().out.splitlines()
 
