@@ -71,11 +71,13 @@ class SentChunks:
         """Take over what an earlier process noted of this very message; else nothing was sent."""
         self._is_warned = False
         left = b""
-        if self._path is not None and self._path.exists():
-            with self._warning():
+        with self._warning():
+            if self._path is not None and self._path.exists():
                 left = self._path.read_bytes()
-        flags = left.removeprefix(digest)
-        self._is_in_file = len(flags) == num_chunks and set(flags) == {_MISSING, _SENT}
+        flags = left[len(digest) :]
+        self._is_in_file = (
+            left.startswith(digest) and len(flags) == num_chunks and set(flags) == {_MISSING, _SENT}
+        )
         self._digest = digest
         self._flags = bytearray(flags if self._is_in_file else num_chunks)
 
