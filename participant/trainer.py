@@ -12,26 +12,22 @@ from torch import Tensor
 from fanfold.learning import (
     LearningError,
     Task,
-    TensorsError,
     TrainingPlan,
     build_network,
     complex_names,
     dataset_length,
     metrics_of,
-    named_parameters,
     named_tensors,
     passes_of,
     read_data,
-    replace_tensors,
     resident,
     seeded,
-    shared_tensors,
     stage,
     tied_names,
     training_seed,
 )
 from fanfold.participant.frozen_part import FrozenPart
-from fanfold.schemas.errors import InvalidInputError
+from fanfold.participant.shared_part import SharedPart
 from fanfold.schemas.messages import TrainingPlan as PlanMessage
 from fanfold.schemas.tensor_table import Kind
 
@@ -86,10 +82,7 @@ class Trainer:
             self._check_dp_sgd()
         self.num_examples = dataset_length(self._data)
         self.frozen_part = FrozenPart(task, self.network)
-        self._built = frozenset(named_tensors(self.network))
-        shared = shared_tensors(self.network, task.shared)
-        self.form = {name: (tensor.shape, tensor.dtype) for name, tensor in shared.items()}
-        """As built: a buffer that has another shape later is a cache that follows the data."""
+        self.shared_part = SharedPart(self.network, task.shared)
         device, limit_bytes = task.execution.device, task.execution.resident_bytes
         if device is not None:
             with stage(f"moving the network to {device}"):
@@ -117,11 +110,7 @@ class Trainer:
     @property
     def private_tensors(self) -> dict[str, Tensor]:
         """What stays here: everything that is not shared. Live, detached."""
-        return {
-            name: tensor
-            for name, tensor in named_tensors(self.network).items()
-            if name not in self.form and name in self._built
-        }
+        return self.shared_part.others()
 
     def train(
         self,
@@ -155,16 +144,16 @@ class Trainer:
         local_plan = TrainingPlan(**plan.model_dump())
         self._task.choose_lora(self.network, local_plan)
         if frozen is not None:
-            missing = sorted(self._shared().keys() - base.keys())
+            missing = sorted(self.shared_part.tensors().keys() - base.keys())
             self.frozen_part.take(missing, frozen, plan.seed)
-        self._apply(base, is_whole=frozen is None)
+        self.shared_part.put(base, is_whole=frozen is None)
         metrics: Mapping[str, float] = {}
         if self._validation is not None:
             with stage("measuring the version"):
                 metrics = metrics_of(self._task.evaluate(self.network, self._validation))
         if owed:
             base = _ahead(base, owed)
-            self._apply(base, is_whole=frozen is None)
+            self.shared_part.put(base, is_whole=frozen is None)
         with (
             seeded(training_seed(plan.seed, version, self._participant), plan.threads),
             self.frozen_part.untouched(),
@@ -172,7 +161,7 @@ class Trainer:
             stage("training"),
         ):
             history = self._task.fit(self.network, self._data, local_plan)
-        tensors, kinds = self._changes(base)
+        tensors, kinds = self.shared_part.changes(base, self._task.execution.note)
         return TrainedUpdate(
             tensors=tensors,
             kinds=kinds,
@@ -188,13 +177,9 @@ class Trainer:
 
         For trainers of which only one is at work, and whose tensors are all shared.
         """
-        if self.form == other.form and not self.private_tensors:
-            self.network, self.frozen_part = other.network, other.frozen_part
-
-    def _shared(self) -> dict[str, Tensor]:
-        """Return what is shared of the network as built: a buffer that its use adds is a cache."""
-        tensors = named_tensors(self.network)
-        return {name: tensor for name, tensor in tensors.items() if name in self.form}
+        if self.shared_part.form == other.shared_part.form and not self.private_tensors:
+            self.network = other.network
+            self.shared_part, self.frozen_part = other.shared_part, other.frozen_part
 
     @contextmanager
     def _counting(self) -> Iterator[list[int]]:
@@ -221,7 +206,7 @@ class Trainer:
         Raises:
             InvalidInputError: if they are of another network.
         """
-        self._apply(shared, is_whole=False)
+        self.shared_part.put(shared, is_whole=False)
         real_pairs = complex_names(self.network)
         state = {
             name: torch.view_as_complex(copied) if name in real_pairs else copied
@@ -230,67 +215,6 @@ class Trainer:
         }
         tied = tied_names(self.network)
         return state | {name: state[first] for name, first in tied.items() if first in state}
-
-    def _apply(self, base: Mapping[str, Tensor], *, is_whole: bool) -> None:
-        shared = self._shared()
-        missing = sorted(shared.keys() - base.keys()) if is_whole else []
-        problem = f"{', '.join(missing)} did not come with the version" if missing else ""
-        try:
-            replace_tensors(
-                shared,
-                {name: each for name, each in base.items() if not self._has_grown(name, shared)},
-            )
-        except TensorsError as error:
-            problem = str(error)
-        if problem:
-            raise InvalidInputError(
-                f"the coordinator trains another network than this participant's task: {problem}; "
-                "start both with the same --task"
-            )
-
-    def _has_grown(self, name: str, shared: Mapping[str, Tensor]) -> bool:
-        """Whether this is a cache whose shape follows the data, such as a mask: it stays here."""
-        return name in shared and shared[name].shape != self.form[name][0]
-
-    def _changes(self, base: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Kind]]:
-        parameters = named_parameters(self.network)
-        late = parameters.keys() - self._built
-        if names := sorted(late and late - tied_names(self.network).keys()):
-            raise InvalidInputError(
-                f"{', '.join(names)} came into the network while it was trained, and no version "
-                "holds it; make all parameters in the task's `network`, for instance by running a "
-                "batch through it there"
-            )
-        tensors: dict[str, Tensor] = {}
-        kinds: dict[str, Kind] = {}
-        for name, after in self._shared().items():
-            if name not in base:
-                continue
-            parameter = parameters.get(name)
-            is_delta = parameter is not None and after.is_floating_point()
-            if parameter is not None and not parameter.requires_grad and is_delta:
-                continue  # a frozen layer is a partial update: it is not sent
-            if after.shape != self.form[name][0]:
-                self._leave_out(name, after, is_parameter=parameter is not None)
-                continue
-            kinds[name] = "delta" if is_delta else "value"
-            here = after.to("cpu", copy=not is_delta)
-            tensors[name] = (torch.sub(here, base[name]) if is_delta else here).to(base[name].dtype)
-        return tensors, kinds
-
-    def _leave_out(self, name: str, after: Tensor, *, is_parameter: bool) -> None:
-        """Tell of a tensor that has another shape after the training than before."""
-        was, now = list(self.form[name][0]), list(after.shape)
-        if is_parameter:
-            raise InvalidInputError(
-                f"{name} had the shape {was} before the training and has {now} after it; give the "
-                "network its final form in the task's `network`, the same for everybody"
-            )
-        self._task.execution.note(
-            f"the buffer {name} had the shape {was} before the training and has {now} after it: "
-            "it follows the data, so it stays here; declare it with persistent=False, or leave it "
-            "out with the task's `shared`"
-        )
 
 
 def _ahead(base: Mapping[str, Tensor], owed: Mapping[str, Tensor]) -> dict[str, Tensor]:
