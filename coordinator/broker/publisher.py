@@ -1,25 +1,24 @@
-"""What the coordinator sends: versions, small messages, dead letters; in a thread of its own."""
+"""What the coordinator sends: versions, and small messages; in a thread of its own."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 
 import structlog
 
 from fanfold.coordinator.broker.channel import CoordinatorChannel
+from fanfold.coordinator.broker.dead_letters import DeadLetters
 from fanfold.coordinator.broker.encoded_version import EncodedVersion
 from fanfold.coordinator.broker.sending import Sending, Sent
+from fanfold.coordinator.broker.sending_thread import SendingThread
 from fanfold.coordinator.persistence.run_store import RunStore
 from fanfold.coordinator.rounds.sent_versions import SentVersions
 from fanfold.schemas.border import IN_CLEAR, CoordinatorsBorder
 from fanfold.schemas.chunking import cut
 from fanfold.schemas.errors import (
     NOT_FOUND,
-    ConnectionClosedError,
     QueueFullError,
     RefusedByBrokerError,
     UnroutableError,
@@ -31,24 +30,16 @@ from fanfold.transport import Delivery
 
 MAX_WELCOMES = 3
 """Who starts again and again gets the current version so many times; a deadline gives it anew."""
-MAX_LETTERS = 256
-"""Dead letters that may wait to be sent."""
 MOST_TOGETHER = 256
 """So many get a version with one message: their names stand in its header, which is one frame."""
-
-_UNTOLD = "the coordinator's log and history say why it was refused"
 
 log = structlog.get_logger()
 
 
 class Publisher:
-    """Sends one message after another, so that they never mix, and remembers what is under way.
+    """Begins to send versions and messages, which never mix, and remembers who was sent what.
 
-    While the broker is short of memory or disk it confirms nothing, for hours maybe. That stops the
-    publisher's own thread alone: what the work thread commits and acknowledges meanwhile is what
-    makes room again.
-
-    All methods belong to the coordinator's work thread.
+    All methods belong to the coordinator's work thread; what is sent goes out in another.
     """
 
     def __init__(
@@ -69,9 +60,8 @@ class Publisher:
         self._sample: frozenset[str] | None = None
         self._must_publish = False
         """Whether the current version still has to go out, because an exchange was gone."""
-        self._deliver = deliver
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="publisher")
-        self._num_awaited = self._num_letters = 0
+        self._thread = SendingThread(deliver)
+        self._letters = DeadLetters(channel, store, self._thread, is_sealed=border.is_sealed)
         self._resends: dict[tuple[str, ...], tuple[Callable[[], bool], int]] = {}
         """To which of them, group by group, a version is on its way; how to take it back; bytes."""
         self._welcomed: Counter[str] = Counter()
@@ -121,7 +111,7 @@ class Publisher:
 
         Answers and dead letters view no tensors, and one sender could have them sent without end.
         """
-        return not self._num_awaited and not self._must_publish
+        return not self._thread.num_awaited and not self._must_publish
 
     @property
     def reachable(self) -> AbstractSet[str]:
@@ -138,10 +128,10 @@ class Publisher:
             TransportError: what the broker refuses for good.
         """
         sending = event.sending
-        self._count(sending, -1)
+        self._thread.ended(sending)
         self._resends.pop(sending.to, None)
         if sending.letter is not None:
-            self._letter_sent(sending.letter, event.error)
+            self._letters.sent(sending.letter, event.error)
             return True
         match event.error:
             case None:
@@ -159,15 +149,6 @@ class Publisher:
             case error:
                 raise error
         return True
-
-    def _letter_sent(self, letter: Delivery, error: BaseException | None) -> None:
-        """Acknowledge a malformed message, whether or not it could be kept for a person."""
-        if isinstance(error, ConnectionClosedError):
-            raise error
-        if error is not None:
-            log.warning("a dead letter is not kept", reason=str(error), sender=letter.user_id)
-        self._store.pending_acks.kept(letter)
-        self._channel.acknowledge(letter)
 
     def widen(self, more: frozenset[str]) -> None:
         """Let these get the current version too, when it is sent again."""
@@ -189,7 +170,7 @@ class Publisher:
         wanted = (each for each in asked if each not in under_way)
         for group in iter(lambda: tuple(islice(wanted, MOST_TOGETHER)), ()):
             send = partial(self._channel.resend, group, form.chunks)
-            take_back = self._submit(send, Sending(self._encoded_version, group))
+            take_back = self._thread.submit(send, Sending(self._encoded_version, group))
             self._resends[group] = take_back, form.num_bytes * len(group)
             self._versions.sent(group, form.version)
             self.bytes_down += form.num_bytes * len(group)
@@ -212,7 +193,6 @@ class Publisher:
         for group, (take_back, num_bytes) in list(self._resends.items()):
             if take_back():
                 del self._resends[group]
-                self._count(Sending(self._encoded_version, group), -1)
                 self._versions.taken_back(group)
                 self.bytes_down -= num_bytes
 
@@ -231,15 +211,15 @@ class Publisher:
         if not chunks:
             log.warning("not told, for it is not on the roster", participant=to)
         elif to is None:
-            self._submit(partial(self._channel.publish, chunks), Sending())
+            self._thread.submit(partial(self._channel.publish, chunks), Sending())
         else:
-            self._submit(partial(self._channel.resend, (to,), chunks), Sending(to=(to,)))
+            self._thread.submit(partial(self._channel.resend, (to,), chunks), Sending(to=(to,)))
 
     def ask_keeper(self, keeper: str, request: Message) -> None:
         """Begin to send a request to a keeper: its secrets are sealed for that keeper already."""
         key = keeper_key(keeper)
         chunks = cut(encode(request))
-        self._submit(partial(self._channel.resend, (key,), chunks), Sending(to=(key,)))
+        self._thread.submit(partial(self._channel.resend, (key,), chunks), Sending(to=(key,)))
 
     def finish(self, finished: RunFinished, final: EncodedVersion | None = None) -> None:
         """Begin to send the last model, if there is one to send, and then that the run is over.
@@ -247,20 +227,14 @@ class Publisher:
         The latter is kept for who looks later, too.
         """
         if final is not None:
-            self._submit(partial(self._channel.publish, final.chunks), Sending(final))
+            self._thread.submit(partial(self._channel.publish, final.chunks), Sending(final))
         chunks = self.border.seal(encode(finished), epoch=self._store.epoch)
         for send in (self._channel.publish, self._channel.keep_outcome):
-            self._submit(partial(send, chunks), Sending())
+            self._thread.submit(partial(send, chunks), Sending())
 
     def dead_letter(self, delivery: Delivery, reason: str) -> None:
-        """Begin to put a malformed message aside, unless too many wait for that already."""
-        if self._num_letters < MAX_LETTERS:
-            letter = replace(delivery, body=b"")
-            self._store.pending_acks.put_aside(letter)
-            told = _UNTOLD if self.border.is_sealed else reason  # it may quote what was sealed
-            self._submit(self._channel.dead_letter(delivery, told), Sending(letter=letter))
-        else:
-            self._channel.acknowledge(delivery)
+        """Begin to put a malformed message aside."""
+        self._letters.put_aside(delivery, reason)
 
     def publish_if_due(self) -> None:
         """Publish the current version if what it goes through had been gone."""
@@ -269,7 +243,7 @@ class Publisher:
 
     def close(self) -> None:
         """Drop what waits to be sent; what is being sent ends with its connection."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.close()
 
     def _publish(self) -> None:
         encoded_version = self._encoded_version
@@ -277,24 +251,8 @@ class Publisher:
         self._must_publish = False
         if self._sample is None:
             send, known = partial(self._channel.publish, encoded_version.chunks), self.reachable
-            self._submit(send, Sending(encoded_version))
+            self._thread.submit(send, Sending(encoded_version))
             self._versions.sent(known, encoded_version.version)
             self.bytes_down += encoded_version.num_bytes * len(known)
         else:
             self.send_again(sorted(self._sample))
-
-    def _submit(self, send: Callable[[], None], sending: Sending) -> Callable[[], bool]:
-        """Send after all that waits; return what takes it back: False if it has begun already."""
-        self._count(sending, 1)
-        future = self._thread.submit(send)
-        future.add_done_callback(partial(self._done, sending))
-        return future.cancel
-
-    def _done(self, sending: Sending, future: Future[None]) -> None:
-        """Tell the work thread how it ended; what was taken back never began."""
-        if not future.cancelled():
-            self._deliver(Sent(sending, future.exception()))
-
-    def _count(self, sending: Sending, change: int) -> None:
-        self._num_awaited += change * sending.is_awaited
-        self._num_letters += change * (sending.letter is not None)

@@ -2,12 +2,14 @@
 
 import threading
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
 from fanfold.coordinator.broker.encoded_version import EncodedVersion
 from fanfold.coordinator.broker.publisher import Publisher
+from fanfold.coordinator.broker.sending import Sent
 from fanfold.coordinator.rounds.sent_versions import SentVersions
 from fanfold.schemas.messages import GlobalParameters, Progress, TrainingPlan
 from fanfold.schemas.names import OUTCOME_KEY
@@ -184,11 +186,11 @@ def test_what_has_not_begun_to_go_out_is_taken_back_when_the_round_may_close(
         sent.append(messages[0].routing_key)
 
     broker.publishing.published = publish
-    ends: list[Any] = []
+    ends: SimpleQueue[Sent] = SimpleQueue()
     store: Any = None
     versions = SentVersions()
     publisher = Publisher(
-        channel=coordinator._recovery._channel, store=store, deliver=ends.append, versions=versions
+        channel=coordinator._recovery._channel, store=store, deliver=ends.put, versions=versions
     )
     publisher._encoded_version = EncodedVersion(
         encode_tensors(
@@ -205,9 +207,7 @@ def test_what_has_not_begun_to_go_out_is_taken_back_when_the_round_may_close(
     publisher.take_back()
     assert not publisher.is_idle
     free.set()
-    publisher._thread.shutdown()
-    (end,) = ends
-    publisher.sent(end)
+    publisher.sent(ends.get(timeout=20))
     assert publisher.is_idle
     assert sent == ["ann"]
     assert publisher.bytes_down == publisher._encoded_version.num_bytes
