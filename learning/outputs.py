@@ -97,7 +97,11 @@ def divide_batch(batch: Any) -> tuple[Any, Any]:
 
 
 def run_network(network: nn.Module, inputs: Any) -> Any:
-    """Call the network; a dict's values go by name to the arguments that `forward` has."""
+    """Call the network; a dict's values go by name to the arguments that `forward` has.
+
+    Raises:
+        TaskError: if it has none of these names.
+    """
     if not isinstance(inputs, Mapping):
         return network(inputs)
     parameters = inspect.signature(unwrapped(network).forward).parameters.values()

@@ -90,7 +90,11 @@ def precision(device: torch.device, *, bfloat16: bool) -> AbstractContextManager
 
 @contextmanager
 def in_words() -> Iterator[None]:
-    """Tells what torch says of usual mistakes in a sentence that says what to do."""
+    """Tell what torch says of usual mistakes in a sentence that says what to do.
+
+    Raises:
+        LearningError: in the place of one that is known.
+    """
     try:
         yield
     except (ValueError, RuntimeError, IndexError) as error:

@@ -143,7 +143,11 @@ def measure_all(
     loading: Loading = Loading(),
     length_of: Callable[[Any], int] = batch_length,
 ) -> Metrics:
-    """Return loss and metrics over a dataset, without gradients; arguments as in `train`."""
+    """Return loss and metrics over a dataset, without gradients; arguments as in `train`.
+
+    Raises:
+        TrainingAbandoned: if `execution.should_stop` says so.
+    """
     with prepared(network, execution, train=False) as device, torch.no_grad():
         means = Means(device)
         batches = make_batches(

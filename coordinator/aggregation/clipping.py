@@ -37,7 +37,11 @@ class Clip(Folding):
     """
 
     def __init__(self, norm: float | None = None) -> None:
-        """Clip at `norm`; None is the median of what was seen."""
+        """Clip at `norm`; None is the median of what was seen.
+
+        Raises:
+            InvalidInputError: if it is no number above 0.
+        """
         if norm is not None and not 0 < norm < math.inf:
             raise InvalidInputError(f"clip:{norm:g} must clip at a number above 0")
         self.norm = norm

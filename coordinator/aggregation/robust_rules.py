@@ -38,7 +38,11 @@ class TrimmedMean(ByCoordinate):
     has_weights: ClassVar[bool] = False
 
     def __init__(self, beta: float) -> None:
-        """Leave out the share `beta` of the values, at least 0 and below 0.5, at either end."""
+        """Leave out the share `beta` of the values, at least 0 and below 0.5, at either end.
+
+        Raises:
+            InvalidInputError: if `beta` is another one.
+        """
         if not 0 <= 2 * beta < 1:  # at a half nothing would be left
             raise InvalidInputError(
                 f"trimmed-mean:{beta:g} must leave out a share from 0 to less than 0.5 at each end"
@@ -70,6 +74,9 @@ class MultiKrum(ByDistance):
             m: how many are chosen; the lower n - f of those there are.
             neighbours: how many of n - f are no neighbours: 2 as in the paper. Allouah et al. 2023
                 take 1.
+
+        Raises:
+            InvalidInputError: if `f` is below 0, or `m` below 1.
         """
         if f < 0 or m < 1:
             raise InvalidInputError(
@@ -151,7 +158,11 @@ class CenteredClipping(ByDistance):
     uses_last_step: ClassVar[bool] = True
 
     def __init__(self, tau: float | None = None) -> None:
-        """Clip at `tau`; by default at the median distance of the round."""
+        """Clip at `tau`; by default at the median distance of the round.
+
+        Raises:
+            InvalidInputError: if it is no number above 0.
+        """
         if tau is not None and not 0 < tau < math.inf:
             raise InvalidInputError(f"centered-clipping:{tau:g} must clip at a number above 0")
         self.tau = tau

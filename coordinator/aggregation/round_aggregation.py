@@ -259,7 +259,11 @@ class GatheringRound:
         return document, {"step": self._last_step}
 
     def restore(self, document: Mapping[str, Any], parts: Parts) -> list[str]:
-        """Take back what is kept of the open round."""
+        """Take back what is kept of the open round.
+
+        Raises:
+            InvalidInputError: if an update of it is lost or damaged on the disk.
+        """
         self._rule.restore(document.get("rule", {}))
         self._keys = list(document.get("keys", ()))
         self._weights = list(document.get("weights", ()))

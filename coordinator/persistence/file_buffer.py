@@ -73,7 +73,11 @@ class FileBuffer:
             os.fsync(descriptor)
 
     def put_again(self) -> None:
-        """Write everything once more, so that the next sync writes it to the disk."""
+        """Write everything once more, so that the next sync writes it to the disk.
+
+        Raises:
+            OSError: if the disk refuses.
+        """
         with self._opened() as descriptor:
             for offset in range(0, self._size, _BLOCK_BYTES):
                 block = os.pread(descriptor, _BLOCK_BYTES, offset)

@@ -129,7 +129,11 @@ class TensorFile:
         return self._entries.keys()
 
     def read(self, name: str, begin: int, end: int) -> Tensor:
-        """Return some of a tensor's values."""
+        """Return some of a tensor's values.
+
+        Raises:
+            DamagedFileError: if the file ends before them.
+        """
         entry = self._entries[name]
         dtype = safetensors_file.dtype_of(entry["dtype"])
         values = torch.empty(end - begin, dtype=dtype)
@@ -147,6 +151,10 @@ class TensorFile:
         return values
 
     def load(self, name: str) -> Tensor:
-        """Return a whole tensor."""
+        """Return a whole tensor.
+
+        Raises:
+            DamagedFileError: if the file ends before it does.
+        """
         shape = torch.Size(self._entries[name]["shape"])
         return self.read(name, 0, shape.numel()).view(shape)

@@ -59,7 +59,11 @@ def is_named(url: str | None) -> bool:
 def management_of(
     url: str | None, ca_file: Path | None, *, insecure_http: bool
 ) -> "ManagementClient":
-    """Take the password from the URL or the environment, or ask for it at the terminal."""
+    """Take the password from the URL or the environment, or ask for it at the terminal.
+
+    Raises:
+        InvalidInputError: if there is no address, or it cannot be used.
+    """
     from fanfold.access.management import ManagementClient, parts_of  # noqa: PLC0415 - see above
 
     url = url or os.environ.get(MANAGEMENT_VARIABLE)

@@ -31,7 +31,11 @@ class Ports:
 
     @classmethod
     def free(cls) -> "Ports":
-        """Return different ports on which nothing listens now."""
+        """Return different ports on which nothing listens now.
+
+        Raises:
+            BrokerUnreachableError: if there are not enough.
+        """
         free = (port for port in random.sample(_PORTS, 200) if _is_free(port))
         try:
             return cls(*(next(free) for _ in range(4)))

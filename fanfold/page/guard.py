@@ -91,7 +91,11 @@ class Guard:
         return viewer, form
 
     async def own_form(self, request: Request) -> tuple[Viewer, dict[str, str]]:
-        """Return who sent a form of ours; one that another site made is refused."""
+        """Return who sent a form of ours; one that another site made is refused.
+
+        Raises:
+            HTTPException: if somebody else made it, or nobody is to act here.
+        """
         check_origin(request)
         viewer = self.viewer(request)
         if viewer is None:
