@@ -134,10 +134,8 @@ def _sent_down(
     """Return how many bytes a version takes to each participant, and what it holds then."""
     message = GlobalParameters(run="bench", version=version, rounds=1, plan=TrainingPlan())
     if version and difference_encoding(encoding) is not None:
-        encoded, sums = make_difference(
-            message, tensors, held, base_digest=DIGEST, kinds=kinds, encoding=encoding
-        )
-        return encoded.num_bytes, sums
+        difference = make_difference(message, tensors, held, kinds=kinds, encoding=encoding)
+        return difference.named(base=DIGEST, digest=DIGEST).num_bytes, difference.sums
     encoded = encode_tensors(message, tensors, kinds=kinds, encoding=whole_encoding(encoding))
     return encoded.num_bytes, decode_tensors(received(encoded))
 

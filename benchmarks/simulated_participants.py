@@ -8,6 +8,7 @@ do not change.
 """
 
 import time
+from collections.abc import Collection
 
 import torch
 
@@ -47,8 +48,11 @@ class OneNumber:
     def is_over(self) -> bool:
         return self.run.version >= self._rounds
 
-    def publish(self, num_receivers: int) -> None:
+    def publish(self, receivers: Collection[int]) -> None:
         self.run.announced(DIGEST)
+
+    def send(self, participant: int) -> None:
+        pass
 
     def resend(self, num_receivers: int) -> None:
         pass

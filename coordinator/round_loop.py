@@ -70,7 +70,9 @@ class Coordinator:
         try:
             self._become_leader()
             if self._loop.must_unmask:
-                self._close(self._open_round())
+                closed = self._open_round()
+                self._reporter.evaluate_if_due()  # later rounds are told after the one before
+                self._close(closed)
             self._await_participants()
             while not self._is_over:
                 opened = self._publish()
@@ -164,11 +166,16 @@ class Coordinator:
         """Aggregate, commit, acknowledge; the round that is open then announces the version.
 
         Where stale updates count, those that have come already may fill the next rounds, too. All
-        these rounds are committed together, and only the newest version is announced.
+        these rounds are committed together, and only the newest version is announced. Not so where
+        versions travel as differences: each is the difference to the one before.
         """
         self._publisher.withdraw()  # first of all: from here on nobody can ask for it again
         refusal = self._unmask()
-        is_alone = self._policy.only_fresh_count or self._settings.masks
+        is_alone = (
+            self._policy.only_fresh_count
+            or self._settings.masks
+            or self._state.published is not None
+        )
         unread = 0 if is_alone else self._loop.reader.num_unread
         waiting = iter(range(unread))
         self._aggregate(closed)

@@ -69,7 +69,7 @@ class Upkeep:
         if opened is None:
             return
         if not (opened.policy.only_fresh_count or self._state.is_full):
-            self._publisher.send_to_who_waits()
+            self._publisher.send_to_who_waits(self._state.holds_base)
         if self._state.sampling.is_deserted(self._state.presence.names | opened.under_way):
             self._draw_others(opened, self._state.presence.names)
         if now >= opened.next_reminder:

@@ -88,9 +88,7 @@ def wire(
         run,
         Presence(),
         Sampling(settings.policy, settings.seed),
-        published=PublishedModel.wanted(
-            run, settings.encoding_down, chunk_bytes=settings.chunk_bytes
-        ),
+        published=PublishedModel.wanted(run, settings.encoding_down),
     )
     observer.attach(
         present=lambda: len(state.presence),

@@ -25,9 +25,10 @@ class Version:
     """The chunks that arrived again after it was answered."""
     num_bytes: int = 0
     """Length of the whole message."""
-    serial: int = 0
-    """Of its seal: who is to read it may change within an epoch. In clear 1 of a whole version, and
-    0 of a difference, of which the queue may have dropped a part when the whole one came.
+    rank: tuple[bool, int] = (False, 0)
+    """Which of two messages of one version counts: one that is whole, because the queue may have
+    dropped a part of its difference; then the larger serial of a seal, because who is to read it
+    may change within an epoch.
     """
     sent_as: str = ""
     """The digest it came under: another one than its own where it came as a difference."""

@@ -183,17 +183,17 @@ class VersionReceiver:
             raise MalformedMessageError(
                 "global parameters without run, epoch and version in their headers"
             )
-        serial = header.seal.serial if header.seal else int(header.kind == GlobalParameters.KIND)
+        rank = (header.kind == GlobalParameters.KIND, header.seal.serial if header.seal else 0)
         held = self.held
         if held is not None and header.content in {held.digest, held.sent_as}:
             self._take_held(held, header, delivery)
         elif self._is_incoming(header):
             assert self.incoming is not None  # so it is
             self._add(self.incoming, header, delivery)
-        elif self._is_newer(labels.run, (header.epoch, labels.version, serial)):
+        elif self._is_newer(labels.run, (header.epoch, labels.version, rank)):
             if self.incoming is not None:
                 self._settle(self.incoming)
-            self.incoming = self._begin(header, serial)
+            self.incoming = self._begin(header, rank)
             self._add(self.incoming, header, delivery)
         else:
             self._tell_ignored(labels.run, labels.version, header.epoch)
@@ -203,10 +203,10 @@ class VersionReceiver:
         """Take a chunk of the last model of a run; the newest one takes the place of an older."""
         if self.final is None or self.final.digest != header.content:
             self.final_is_kept()
-            self.final = self._begin(header, 0)
+            self.final = self._begin(header)
         self._add(self.final, header, delivery)
 
-    def _begin(self, header: ChunkHeader, serial: int) -> Version:
+    def _begin(self, header: ChunkHeader, rank: tuple[bool, int] = (True, 0)) -> Version:
         """Return a version of which no chunk is here yet."""
         labels = header.labels
         return Version(
@@ -218,7 +218,7 @@ class VersionReceiver:
             num_chunks=header.whole.count,
             assembly=Assembly(header, self._limits),
             num_bytes=header.whole.num_bytes,
-            serial=serial,
+            rank=rank,
             began_at=self._clock(),
         )
 
@@ -265,13 +265,13 @@ class VersionReceiver:
         assembly = None if self.incoming is None else self.incoming.assembly
         return assembly is not None and assembly.identity.digest == header.whole.digest
 
-    def _is_newer(self, run: str, order: tuple[int, int, int]) -> bool:
+    def _is_newer(self, run: str, order: tuple[int, int, tuple[bool, int]]) -> bool:
         """Order within a run; a past run comes back only with a coordinator started since."""
         newest = self.incoming or self.held
         if newest is None:
             return True
         if run == newest.run:
-            return order > (newest.epoch, newest.number, newest.serial)
+            return order > (newest.epoch, newest.number, newest.rank)
         if order[0] <= self._past_runs.get(run, -1):
             return False
         self._past_runs[newest.run] = newest.epoch

@@ -9,12 +9,12 @@ so what an encoding leaves out of one difference is in the next one, and no erro
 same bytes with one addition for each value, and so agree to the last bit; a hash says so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from fanfold.schemas.chunking import DEFAULT_CHUNK_BYTES, cut
 from fanfold.schemas.difference_message import GlobalDifference
 from fanfold.schemas.encodings import RAW, Encoding, difference_encoding
 from fanfold.schemas.errors import InvalidInputError, MalformedMessageError
@@ -23,23 +23,30 @@ from fanfold.schemas.messages import GlobalParameters
 from fanfold.schemas.quantization import unpack
 from fanfold.schemas.tensor_codec import (
     decode_tensors,
-    encode_tensors,
     parameters_sha256,
     tensor_bytes,
 )
 from fanfold.schemas.tensor_table import Kind
 
 
-def whole_digest(
-    message: GlobalParameters,
-    tensors: Mapping[str, Tensor],
-    *,
-    kinds: Mapping[str, Kind],
-    chunk_bytes: int = DEFAULT_CHUNK_BYTES,
-) -> str:
-    """Return the digest under which a whole version travels, cut into chunks of this size."""
-    encoded = encode_tensors(message, tensors, kinds=kinds)
-    return cut(encoded, chunk_bytes=chunk_bytes)[0].header.whole.digest
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What leads from one version to the next, before both have the names they travel under."""
+
+    sums: dict[str, Tensor]
+    """P_v by name, in new memory."""
+    _message: GlobalDifference
+    _rows: Sequence[TensorBytes]
+
+    def named(self, *, base: str, digest: str) -> Encoded:
+        """Return the difference as it travels.
+
+        Args:
+            base: the digest of the whole version that holds P_{v-1}.
+            digest: of the whole version that holds P_v.
+        """
+        proofs = {"base": base, "digest": digest, "sha256": parameters_sha256(self.sums)}
+        return encode(self._message.model_copy(update=proofs), self._rows)
 
 
 def make_difference(
@@ -47,12 +54,10 @@ def make_difference(
     tensors: Mapping[str, Tensor],
     base: Mapping[str, Tensor],
     *,
-    base_digest: str,
     kinds: Mapping[str, Kind],
     encoding: str,
-    chunk_bytes: int = DEFAULT_CHUNK_BYTES,
-) -> tuple[Encoded, dict[str, Tensor]]:
-    """Return the difference that makes a version of the one before, and P_v, in new memory.
+) -> Difference:
+    """Return the difference that makes a version of the one before.
 
     A tensor of kind `value` travels raw, as it is, and so does one whose difference the encoding
     would not make smaller, or could not say in finite numbers.
@@ -61,10 +66,8 @@ def make_difference(
         becomes: the fields of the whole version.
         tensors: W_v by name, on the CPU.
         base: P_{v-1}: the same names, dtypes and shapes.
-        base_digest: of the whole version that holds P_{v-1}.
         kinds: delta or value for each name.
         encoding: as in `--encoding-down`, `difference:int8` for instance.
-        chunk_bytes: bytes of the chunks in which it travels.
 
     Raises:
         InvalidInputError: if the encoding is none of differences.
@@ -75,7 +78,7 @@ def make_difference(
     message = GlobalDifference(
         run=becomes.run,
         version=becomes.version,
-        base=base_digest,
+        base="0" * 64,
         digest="0" * 64,
         sha256="0" * 64,
         becomes=becomes,
@@ -91,11 +94,7 @@ def make_difference(
         else:
             row, sums[name] = found
         rows.append(row)
-    proofs = {
-        "digest": whole_digest(becomes, sums, kinds=kinds, chunk_bytes=chunk_bytes),
-        "sha256": parameters_sha256(sums),
-    }
-    return encode(message.model_copy(update=proofs), rows), sums
+    return Difference(sums, message, rows)
 
 
 def apply_difference(difference: Decoded, base: Mapping[str, Tensor]) -> dict[str, Tensor]:

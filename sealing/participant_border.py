@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from fanfold.schemas.chunking import DEFAULT_CHUNK_BYTES, Chunk, ChunkHeader, Unseal, slices
+from fanfold.schemas.difference_message import GlobalDifference
 from fanfold.schemas.errors import MalformedMessageError
 from fanfold.schemas.message_codec import Encoded
 from fanfold.schemas.messages import (
@@ -36,6 +37,7 @@ from fanfold.sealing.statement import COORDINATOR, EVERYBODY, to_participant
 
 _READERS: dict[str, Callable[[str], str]] = {
     GlobalParameters.KIND: lambda _participant: EVERYBODY,
+    GlobalDifference.KIND: lambda _participant: EVERYBODY,
     FinalModel.KIND: lambda _participant: EVERYBODY,
     RunFinished.KIND: lambda _participant: EVERYBODY,
     UpdateRefused.KIND: to_participant,

@@ -28,11 +28,11 @@ class EncodedVersion:
         epoch: int,
         chunk_bytes: int,
         border: CoordinatorsBorder = IN_CLEAR,
-        difference: "EncodedVersion | None" = None,
     ) -> None:
-        """Cut a message; `difference` is the same version for who holds the one before."""
+        """Cut a message."""
         self._encoded = encoded
-        self.difference = difference
+        self.difference: EncodedVersion | None = None
+        """The same version for who holds the one before."""
         self._border, self._epoch, self._chunk_bytes = border, epoch, chunk_bytes
         self._revision = border.revision
         self._chunks = self._sealed()
@@ -79,10 +79,13 @@ def encode_version(
     """
     run, published = state.run, state.published
     cut = partial(EncodedVersion, epoch=epoch, chunk_bytes=settings.chunk_bytes, border=border)
-    changed = None if published is None else published.publish(message, run.tensors)
-    tensors = run.tensors if published is None else published.tensors
-    difference = None if changed is None else cut(changed)
-    return cut(_encoded(message, tensors, run, settings), difference=difference)
+    if published is None:
+        return cut(_encoded(message, run.tensors, run, settings))
+    published.publish(message, run.tensors)
+    version = cut(_encoded(message, published.tensors, run, settings))
+    changed = published.named(version.digest)
+    version.difference = None if changed is None else cut(changed)
+    return version
 
 
 def encode_final(

@@ -88,8 +88,7 @@ class Publisher:
         self._encoded_version, self._sample = encoded_version, sample
         self.bytes_down = 0
         self._welcomed.clear()
-        if encoded_version.difference is not None:
-            self._send(sorted(holders), encoded_version.difference)
+        self._send_difference(sorted(holders))
         if to is None:
             self._publish()
         else:
@@ -163,6 +162,11 @@ class Publisher:
         if self._encoded_version is not None:
             self._send(participants, self._encoded_version)
 
+    def _send_difference(self, participants: Iterable[str]) -> None:
+        """Begin to send what changed, where that is known, to who holds the version before."""
+        if (version := self._encoded_version) is not None and version.difference is not None:
+            self._send(participants, version.difference)
+
     def _send(self, participants: Iterable[str], form: EncodedVersion) -> None:
         """Begin to send the current version to some, whole or as a difference."""
         sample, under_way = self._sample, set(chain.from_iterable(self._resends))
@@ -175,13 +179,15 @@ class Publisher:
             self._versions.sent(group, form.version)
             self.bytes_down += form.num_bytes * len(group)
 
-    def send_to_who_waits(self) -> None:
+    def send_to_who_waits(self, holds_base: Callable[[str], bool]) -> None:
         """Send the current version to those who answered an older one meanwhile.
 
         Those who answer while something is on its way are sent it together, after that.
         """
-        if self._versions.behind and self.is_idle:
-            self.send_again(sorted(self._versions.behind))
+        behind = self._versions.behind
+        if behind and self.is_idle:
+            self._send_difference(sorted(filter(holds_base, behind)))
+            self.send_again(sorted(behind))  # but for whom the difference is on its way
 
     def remind(self, participants: Iterable[str]) -> None:
         """Send these the current version again, however often they were welcomed with it."""

@@ -46,13 +46,15 @@ class FederationState:
         """Whether the open round has reached its goal."""
         return self.round is not None and self.round.is_full(self.presence.names)
 
+    def holds_base(self, participant: str) -> bool:
+        """Whether one holds the version before the current one: its update of that counts."""
+        last, _ = self.run.last_counted.get(participant, (-1, ""))
+        return last == self.run.version - 1 >= 0
+
     @property
     def holders(self) -> frozenset[str]:
-        """Who is present and holds the version before the current one: its update counts."""
-        before, last = self.run.version - 1, self.run.last_counted
-        return frozenset(
-            name for name in self.presence.names if last.get(name, (-1, ""))[0] == before >= 0
-        )
+        """Who is present and holds the version before the current one."""
+        return frozenset(filter(self.holds_base, self.presence.names))
 
     def who_waits(
         self,
@@ -65,11 +67,12 @@ class FederationState:
         Where updates of the current version alone count, nobody is left at work on another.
         `holders` are sent its difference, and that alone.
         """
-        if holders:
-            return frozenset(self.presence.names | reachable) - holders
-        if policy.only_fresh_count or policy.fraction < 1:
-            return None
-        return self.presence.versions.receivers(self.presence.names, reachable)
+        is_for_all = policy.only_fresh_count or policy.fraction < 1
+        present, versions = self.presence.names, self.presence.versions
+        waiting = None if is_for_all else versions.receivers(present, reachable)
+        if not holders:
+            return waiting
+        return (frozenset(present | reachable) if waiting is None else waiting) - holders
 
     def counts_an_answer_of(self, participant: str) -> bool:
         """Whether the open round counts an update of a participant on the current version."""

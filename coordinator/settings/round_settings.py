@@ -27,10 +27,11 @@ from fanfold.coordinator.settings.checks import (
     SERVER_OPTIMIZER,
     STALENESS,
 )
-from fanfold.coordinator.settings.differences import check_differences
 from fanfold.coordinator.settings.evaluation_settings import EvaluationSettings
 from fanfold.coordinator.settings.training_settings import TrainingSettings
 from fanfold.schemas.client_settings import Positive
+from fanfold.schemas.encodings import difference_encoding
+from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.messages import FixedPlan
 
 
@@ -194,7 +195,13 @@ class RoundSettings(TrainingSettings, EvaluationSettings):
 
     @model_validator(mode="after")
     def _differences_are_possible(self) -> Self:
-        check_differences(self)
+        if self.mode == "exact" and difference_encoding(self.encoding_down) is not None:
+            raise InvalidInputError(
+                "--mode exact makes local models of the coordinator's own version and what changed "
+                f"since, and with --encoding-down {self.encoding_down} participants train on "
+                "another one; choose float32, float16, bfloat16 or int8 for --encoding-down, or "
+                "another --mode"
+            )
         return self
 
     @model_validator(mode="after")

@@ -31,6 +31,7 @@ from fanfold.region.regional_run import RegionalRun
 from fanfold.region.represented import Represented
 from fanfold.region.settings import RegionSettings
 from fanfold.region.sums import VersionFromAbove
+from fanfold.schemas.encodings import difference_encoding
 from fanfold.schemas.errors import ConnectionClosedError
 from fanfold.schemas.events.event import Event, Say
 from fanfold.schemas.messages import GlobalParameters, TrainingPlan
@@ -189,7 +190,8 @@ class Below:
             least_chunk_bytes=min(LEAST_CHUNK_BYTES, settings.chunk_bytes),
             fixed=given.message.fixed is not None,
         )
-        run, nothing = RegionalRun(given, settings.limits), Nothing()
+        keep = difference_encoding(settings.encoding_down) is not None
+        run, nothing = RegionalRun(given, settings.limits, keep=keep), Nothing()
         return wire(
             settings,
             run,

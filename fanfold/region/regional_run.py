@@ -43,8 +43,15 @@ class Above:
 class RegionalRun(RunState):
     """Sums updates of the version that it was given last; belongs to the coordinator's thread."""
 
-    def __init__(self, given: VersionFromAbove, limits: UpdateLimits) -> None:
+    def __init__(
+        self, given: VersionFromAbove, limits: UpdateLimits, *, keep: bool = False
+    ) -> None:
         """Begin at version 0, which is the version given.
+
+        Args:
+            given: the first version.
+            limits: what is refused.
+            keep: whether versions go down as differences to the one before, however they came.
 
         Raises:
             InvalidInputError: if a region cannot take part in such a run.
@@ -60,6 +67,7 @@ class RegionalRun(RunState):
             aggregation=make_aggregation(MEAN) if fixed is None else FixedRound(fixed),
         )
         self._given = given
+        self._keep = keep
         self._above = Above(given.message, given.digest)
         self.is_closed = False
         """Whether the set of updates of the open round is closed: its sum is on its way up."""
@@ -76,7 +84,8 @@ class RegionalRun(RunState):
     def announcement(self) -> GlobalParameters:
         """Return what the current version says below, beside its tensors."""
         level = min((self._above.message.level or 0) + 1, DEEPEST)
-        return self._above.message.model_copy(update={"version": self.version, "level": level})
+        own = {"version": self.version, "level": level, "keep": self._keep}
+        return self._above.message.model_copy(update=own)
 
     def judge_document(self, update: Update) -> Refusal | None:
         """Refuse what comes after the set is closed, too."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fanfold.participant.answering_worker import AnsweringWorker
 from fanfold.participant.channel import ParticipantChannel
+from fanfold.participant.held_base import HeldBase
 from fanfold.participant.state_folder import StateFolder
 from fanfold.participant.training_state import TrainingState
 from fanfold.participant.version import Version
@@ -17,8 +18,7 @@ from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.event import Event
 from fanfold.schemas.events.shared import TrainingNote
 from fanfold.schemas.message_codec import Encoded
-from fanfold.schemas.messages import GlobalParameters, Update
-from fanfold.schemas.tensor_codec import decode_tensors
+from fanfold.schemas.messages import Update
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class RegionalWorker(AnsweringWorker):
     ) -> None:
         """Begin with nothing to do; the arguments are those of `AnsweringWorker`."""
         self._handover = handover
+        self._base = HeldBase()
         super().__init__(
             participant=participant,
             state=state,
@@ -60,7 +61,7 @@ class RegionalWorker(AnsweringWorker):
     def _make(self, version: Version, training_state: TrainingState) -> tuple[Encoded, RoundBelow]:
         self.activity = Activity("training")
         began = time.monotonic()
-        given = _version_of(version)
+        given = self._read(version)
         message = given.message
         total = self._handover.sum_for(given, self._abandoned.is_set)
         update = Update(
@@ -79,33 +80,27 @@ class RegionalWorker(AnsweringWorker):
         self._keep(training_state, encoded, left)
         return encoded, RoundBelow(time.monotonic() - began, [dict(total.metrics)])
 
+    def _read(self, version: Version) -> VersionFromAbove:
+        """Decode a version that is whole, or the difference to the one before.
+
+        Raises:
+            BaseNotHeldError: if it is the difference to another one.
+            InvalidInputError: if no region can take part in its run.
+        """
+        message, tensors = self._base.read(version)
+        for asked, what in (("privacy", "differential privacy"), ("masks", "masks")):
+            if getattr(message, asked) is not None:
+                raise InvalidInputError(
+                    f"the run {message.run} above has {what}, which hold for single participants: "
+                    "a region sends sums and cannot take part; its participants can, at the broker "
+                    "above"
+                )
+        assert version.assembly is not None  # it was read
+        kinds = {entry.name: entry.kind for entry in version.assembly.decode().entries}
+        return VersionFromAbove(message, version.digest, tensors, kinds)
+
     def _take_final(self, version: Version) -> Event:
         return TrainingNote(
             f"the last model, version {version.number} of {version.run}, stays with the "
             "participants of the federation above: a region does not pass it on"
         )
-
-
-def _version_of(version: Version) -> VersionFromAbove:
-    """Decode a version that is whole.
-
-    Raises:
-        InvalidInputError: if no region can take part in its run.
-    """
-    if version.assembly is None:
-        raise ValueError("a version without its bytes cannot be handed down")
-    decoded = version.assembly.decode()
-    message = decoded.message
-    if not isinstance(message, GlobalParameters) or message.keep:
-        raise InvalidInputError(
-            f"the run {version.run} above sends versions as differences, and a region takes whole "
-            "ones; start the coordinator above with another --encoding-down"
-        )
-    for asked, what in (("privacy", "differential privacy"), ("masks", "masks")):
-        if getattr(message, asked) is not None:
-            raise InvalidInputError(
-                f"the run {message.run} above has {what}, which hold for single participants: a "
-                "region sends sums and cannot take part; its participants can, at the broker above"
-            )
-    kinds = {entry.name: entry.kind for entry in decoded.entries}
-    return VersionFromAbove(message, version.digest, decode_tensors(decoded), kinds)

@@ -13,7 +13,6 @@ from fanfold.coordinator.settings.checks import ENCODING_DOWN
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.region.upstream_options import UPSTREAM, named_as_upstream
 from fanfold.schemas.client_settings import Positive, ServiceSettings
-from fanfold.schemas.encodings import difference_encoding
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.messages import FederationName, GlobalParameters, Identifier
 from fanfold.schemas.region_names import task_of
@@ -84,7 +83,9 @@ class RegionSettings(ServiceSettings):
         "where this region is waited for.",
     )
     encoding_down: Annotated[str, ENCODING_DOWN] = Field(
-        "float32", description="Encoding of versions, from the region to its participants."
+        "float32",
+        description="Encoding of versions, from the region to its participants, however they came: "
+        "float32, float16, bfloat16, int8, or difference:ENCODING.",
     )
     max_examples: int | None = Field(
         None, ge=1, description="Most examples that an update may claim; no limit by default."
@@ -126,15 +127,6 @@ class RegionSettings(ServiceSettings):
                 "name the broker of the federation above with --upstream-broker or "
                 "FANFOLD_UPSTREAM_BROKER_URL, or the region's login there with "
                 "--upstream-credentials"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _versions_go_down_whole(self) -> Self:
-        if difference_encoding(self.encoding_down) is not None:
-            raise InvalidInputError(
-                f"a region sends whole versions, and --encoding-down {self.encoding_down} sends "
-                "differences; choose float32, float16, bfloat16 or int8"
             )
         return self
 

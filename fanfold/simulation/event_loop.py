@@ -6,7 +6,7 @@ older one, and waits if there is none. Training and aggregation are left to a `S
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,11 +32,14 @@ class SimulatedRun(Protocol):
         """Whether the run ended with the round that was closed last."""
         ...
 
-    def publish(self, num_receivers: int) -> None:
-        """Publish the current version, because a round opens."""
+    def publish(self, receivers: Collection[int]) -> None:
+        """Publish the current version to these participants, because a round opens."""
+
+    def send(self, participant: int) -> None:
+        """Send the current version to one that answered an older one meanwhile."""
 
     def resend(self, num_receivers: int) -> None:
-        """Send the current version to more participants."""
+        """Send the current version to more participants, whole."""
 
     def hold(self, version: int) -> None:
         """Note that one more participant will need this version."""
@@ -174,8 +177,12 @@ class EventLoop:
         opened = OpenRound(self._policy, version + 1, expected, opened_at=self.now)
         self._remind_at = opened.deadline
         self._run.hold(version)
-        everybody = self._names if self._policy.only_fresh_count else self._waiting
-        self._run.publish(len(everybody if sample is None else sample))
+        if sample is not None:
+            self._run.publish([self._index[name] for name in sample])
+        elif self._policy.only_fresh_count:
+            self._run.publish(range(len(self._names)))
+        else:
+            self._run.publish(self._waiting)
         if sample is None:
             waiting, self._waiting = self._waiting, {}
             for participant in waiting:
@@ -271,6 +278,6 @@ class EventLoop:
             if self._sampling.members is not None:
                 self._run.let_go(newest)
             elif not self._policy.only_fresh_count:
-                self._run.resend(1)
+                self._run.send(participant)
         else:
             self._waiting[participant] = None

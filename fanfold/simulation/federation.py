@@ -1,6 +1,6 @@
 """A simulated federation: the coordinator's run, and real trainings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -122,18 +122,18 @@ class SimulatedFederation:
         if not held.holders:
             del self._held[version]
 
-    def publish(self, num_receivers: int) -> None:
+    def publish(self, receivers: Collection[int]) -> None:
         """Record the digest of the version that is published, and its bytes."""
         self.run.announced(self._held[self.version].digest)
         self._recorder.open_round()
-        self.resend(num_receivers)
-        if self._difference_bytes is not None:
-            num_holders = sum(map(self._holds_base, self._answered))
-            saved = self._version_bytes - self._difference_bytes
-            self._recorder.bytes_down -= num_holders * saved
+        self._recorder.bytes_down += sum(map(self._bytes_to, receivers))
+
+    def send(self, participant: int) -> None:
+        """Count the bytes that are sent to one that waits: a difference if it holds its base."""
+        self._recorder.bytes_down += self._bytes_to(participant)
 
     def resend(self, num_receivers: int) -> None:
-        """Count the bytes that are sent to participants."""
+        """Count the bytes of whole versions that are sent to participants."""
         self._recorder.bytes_down += num_receivers * self._version_bytes
 
     def training_seconds(self, participant: int) -> float:
@@ -150,9 +150,7 @@ class SimulatedFederation:
             return 0.0
         if self._update_bytes is None:
             self._update_bytes = self._bytes_of_an_update()
-        num_bytes = self._version_bytes
-        if self._difference_bytes is not None and self._holds_base(participant):
-            num_bytes = self._difference_bytes
+        num_bytes = self._bytes_to(participant)
         return link.seconds(bytes_up=self._update_bytes, bytes_down=num_bytes)
 
     def answer(self, participant: int, base_version: int) -> int | None:
@@ -182,9 +180,15 @@ class SimulatedFederation:
             self.run, contributions, now=now, seconds=seconds, is_last=self.is_over
         )
 
-    def _holds_base(self, participant: int) -> bool:
-        """Whether a participant's answer to the version before counted: it holds that."""
-        return self._answered.get(participant, -1) == self.version - 1 >= 0
+    def _bytes_to(self, participant: int) -> int:
+        """Return what the current version takes to one that waits for it.
+
+        Who answered the version before, and was counted, holds it, and is sent what changed.
+        """
+        holds_base = self._answered.get(participant, -1) == self.version - 1 >= 0
+        if holds_base and self._difference_bytes is not None:
+            return self._difference_bytes
+        return self._version_bytes
 
     def _plan(self, version: int) -> TrainingPlan:
         return self.settings.plan(version, self.settings.rounds)
@@ -202,17 +206,18 @@ class SimulatedFederation:
         )
         tensors: Mapping[str, Tensor] = self.run.tensors
         if self._published is not None:
-            difference = self._published.publish(message, self.run.tensors)
+            self._published.publish(message, self.run.tensors)
             tensors = self._published.tensors
-            self._difference_bytes = None if difference is None else difference.num_bytes
         encoded = encode_tensors(
             message,
             tensors,
             kinds=self.run.kinds,
             encoding=whole_encoding(self.settings.encoding_down),
         )
-        self._version_bytes = encoded.num_bytes
-        return HeldVersion(decode_tensors(received(encoded)), _digest(encoded))
+        self._version_bytes, digest = encoded.num_bytes, _digest(encoded)
+        difference = None if self._published is None else self._published.named(digest)
+        self._difference_bytes = None if difference is None else difference.num_bytes
+        return HeldVersion(decode_tensors(received(encoded)), digest)
 
     def _bytes_of_an_update(self) -> int:
         """Return the size of an update of all tensors, which does not depend on their values."""

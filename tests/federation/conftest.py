@@ -21,6 +21,7 @@ from fanfold.participant.assembly import serve as serve_participant
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.schemas.events.event import Event
 from fanfold.views.wall_clock import utc_now
+from tests.federation.hidden_tasks import HiddenAndGated
 from tests.federation.masked_federation import Make, Masked
 
 ROOT = Path(__file__).parents[2]
@@ -191,6 +192,14 @@ def live(broker_url: str, federation: str, tmp_path: Path) -> Iterator[LiveFeder
             yield live
         finally:
             live.close()
+
+
+@pytest.fixture
+def hidden_gate() -> Iterator[threading.Event]:
+    """The first participant's trainings of `HiddenAndGated` wait while it is closed."""
+    HiddenAndGated.gate.clear()
+    yield HiddenAndGated.gate
+    HiddenAndGated.gate.set()
 
 
 @pytest.fixture

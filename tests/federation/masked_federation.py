@@ -22,6 +22,7 @@ class Masked:
 
     def __init__(self, live: Any, folder: Path, num_keepers: int) -> None:
         self.live, self.folder = live, folder
+        self.task = "Tiny"
         self.hub = folder / "roster"
         Identity.generate().write(self.hub)
         self.keepers = [folder / f"keeper-{place}" for place in range(num_keepers)]
@@ -36,7 +37,7 @@ class Masked:
 
     def coordinator(self, **options: Any) -> Any:
         given = {"rounds": 3, "min_participants": 2, "encoding": "fixed", "masks": self.masks}
-        return self.live.coordinator("Tiny", **(given | options))
+        return self.live.coordinator(self.task, **(given | options))
 
     def participants(self, *, sealed: bool = False) -> list[Any]:
         return [self.participant(index, sealed=sealed) for index in range(2)]
@@ -44,9 +45,8 @@ class Masked:
     def participant(self, index: int, *, sealed: bool = False) -> Any:
         own = self.folder / f"p{index}"
         pinned = {"identity": own, "coordinator_identity": str(self.hub)} if sealed else {}
-        return self.live.participant(
-            "Tiny", index, 2, masks=self.masks, mask_identity=own, **pinned
-        )
+        masking = {"masks": self.masks, "mask_identity": own} if self.masks else {}
+        return self.live.participant(self.task, index, 2, **masking, **pinned)
 
     def keeper(self, place: int = 0, **options: Any) -> Any:
         settings = KeeperSettings(

@@ -1,7 +1,5 @@
 """Facts about versions as differences: everybody trains on the same bits, whatever fails."""
 
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,37 +10,38 @@ from fanfold.runs.replay import replay
 from fanfold.runs.settings import ReplaySettings
 from fanfold.simulation.settings import SimulationSettings
 from fanfold.simulation.simulate import run
-from tests.federation.hidden_tasks import MODULE, HiddenAndGated
+from tests.federation.hidden_tasks import MODULE
 
 TASK = f"{MODULE}:Hidden"
 GATED = f"{MODULE}:HiddenAndGated"
 OPTIONS: dict[str, Any] = {"min_participants": 2, "encoding_down": "difference:int8", "threads": 1}
 
 
-@pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    """The first participant's trainings wait while it is closed."""
-    HiddenAndGated.gate.clear()
-    yield HiddenAndGated.gate
-    HiddenAndGated.gate.set()
-
-
-def simulated(folder: Path, encoding: str, rounds: int) -> str:
+def simulated(
+    folder: Path,
+    down: str,
+    rounds: int,
+    *,
+    participants: int = 2,
+    mode: str = "sync",
+    **more: str,
+) -> str:
     """Return the hash of the same run's last model, simulated."""
-    where = {"plot": False, "participants": 2, "out": folder, "device": "cpu"}
-    settings = SimulationSettings.model_validate(where)
-    options = {"task": TASK, "rounds": str(rounds), "lr": "0.1", "encoding_down": encoding}
+    where = {"plot": False, "participants": participants, "out": folder, "device": "cpu"}
+    settings = SimulationSettings.model_validate(where | {"mode": (mode,)})
+    options = {"task": TASK, "rounds": str(rounds), "lr": "0.1", "encoding_down": down}
     results = run(
         settings,
-        lambda mode: rounds_of(mode, settings, options),
+        lambda mode: rounds_of(mode, settings, options | more),
         say=lambda _event: None,
         on_ready=lambda _stop: None,
     )
-    return results["sync"].parameters_sha256
+    return results[mode].parameters_sha256
 
 
-def replayed(live: Any) -> Any:
-    return replay(ReplaySettings(out=live.out, num_partitions=2), say=lambda _event: None)
+def replayed(live: Any, num_partitions: int = 2) -> Any:
+    settings = ReplaySettings(out=live.out, num_partitions=num_partitions)
+    return replay(settings, say=lambda _event: None)
 
 
 @pytest.mark.parametrize("encoding", ["difference:int8", "difference:topk:0.05+int8"])
@@ -80,7 +79,7 @@ def test_a_late_joiner_is_sent_the_whole_version(live: Any) -> None:
     assert replayed(live).agrees
 
 
-def test_who_was_started_again_asks_for_the_whole_version(live: Any, gate: Any) -> None:
+def test_who_was_started_again_asks_for_the_whole_version(live: Any, hidden_gate: Any) -> None:
     """It is counted with the version it answered before, and holds it no longer."""
     coordinator = live.coordinator(GATED, rounds=4, **OPTIONS)
     live.participant(GATED, 0, 2)
@@ -91,7 +90,7 @@ def test_who_was_started_again_asks_for_the_whole_version(live: Any, gate: Any) 
     coordinator.wait_for("participant_left")
     again = live.participant(GATED, 1, 2)
     coordinator.wait_for("participant_joined", times=3)
-    gate.set()
+    hidden_gate.set()
     outcome = coordinator.result.result(90)
     (lacking,) = again.all("difference_not_applied")
     assert lacking["version"] == 1

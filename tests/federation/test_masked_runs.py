@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from fanfold.coordinator.persistence.history import read_history
+from fanfold.coordinator.reporter import Reporter
 from fanfold.coordinator.unmasking import unmasking
 from fanfold.coordinator.unmasking.unmasking import KeepersRefusedError
 from fanfold.participant import masking
@@ -75,6 +76,31 @@ def test_a_coordinator_that_ends_meanwhile_asks_again_for_the_same_set(
     journal = (made.keepers[0] / "state" / "journal.jsonl").read_text()
     assert journal.count('"event":"set"') == 3
     assert '"event":"refused"' not in journal
+
+
+def test_rounds_after_a_closed_set_are_told_by_the_next_start(
+    masked: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the one before was not evaluated yet when the coordinator ended."""
+    monkeypatch.setattr(unmasking, "TELL_SECONDS", 0.2)
+    made = masked(1)
+    keeper = made.keeper()
+    with monkeypatch.context() as patch:
+        patch.setattr(Reporter, "evaluate_if_due", lambda _self: None)
+        first = made.coordinator(rounds=10**6)
+        (one, _) = made.participants()
+        one.wait_for("update_sent", times=3)
+        keeper.stop("it will be back")
+        keeper.result.result(PATIENCE_SECONDS)
+        first.wait_for("waiting_for_keepers")
+        first.stop("another one follows")
+        first.result.result(PATIENCE_SECONDS)
+    rounds = one.all("update_sent")[-1]["version"] + 3
+    second = made.coordinator(rounds=rounds)
+    made.keeper()
+    second.result.result(PATIENCE_SECONDS)
+    told = [closed["round"] for closed in second.all("round_closed")]
+    assert told == list(range(1, rounds + 1))
 
 
 def test_keepers_that_refuse_end_the_run_in_words_and_it_goes_on_when_that_is_mended(

@@ -43,14 +43,10 @@ def first() -> Version:
 
 def second(**changed: Any) -> tuple[Version, dict[str, Tensor]]:
     """Return version 1 as a difference, some of its fields changed, and its tensors."""
-    encoded, sums = make_difference(
-        announced(1),
-        {"w": torch.linspace(1, -1, 600)},
-        FIRST,
-        base_digest=first().digest,
-        kinds=KINDS,
-        encoding="difference:int8",
-    )
+    tensors = {"w": torch.linspace(1, -1, 600)}
+    made = make_difference(announced(1), tensors, FIRST, kinds=KINDS, encoding="difference:int8")
+    whole = received(encode_tensors(announced(1), made.sums, kinds=KINDS))
+    encoded, sums = made.named(base=first().digest, digest=whole.digest), made.sums
     if changed:
         delta = {"w": sums["w"] - FIRST["w"]}
         rows = tensor_bytes(encoded.message, delta, kinds=KINDS, encoding="int8")

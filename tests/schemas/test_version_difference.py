@@ -8,19 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fanfold.schemas.difference_message import GlobalDifference
 from fanfold.schemas.encodings import BLOCK_VALUES, difference_encoding
 from fanfold.schemas.errors import InvalidInputError, MalformedMessageError
 from fanfold.schemas.message_codec import Decoded, Encoded, decode
 from fanfold.schemas.messages import GlobalParameters, TrainingPlan
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.tensor_table import Kind
-from fanfold.schemas.version_difference import make_difference, read_difference, whole_digest
+from fanfold.schemas.version_difference import make_difference, read_difference
 
 ENCODINGS = ["difference:int8", "difference:topk:0.1", "difference:topk:0.1+int8"]
 ALL = [*ENCODINGS, "difference:float16", "difference:bfloat16"]
 KINDS: dict[str, Kind] = {"w": "delta", "half": "delta", "wide": "delta", "mean": "value"}
-CHUNK_BYTES = 1 << 20
 
 
 def decoded_from(encoded: Encoded) -> Decoded:
@@ -51,24 +49,17 @@ class Ends:
         self.sent = {name: tensor.clone() for name, tensor in tensors.items()}
         self.held = {name: tensor.clone() for name, tensor in tensors.items()}
         self.version = 0
-        self.digest = whole_digest(announced(0), self.sent, kinds=KINDS, chunk_bytes=CHUNK_BYTES)
 
     def go_on(self, tensors: Mapping[str, Tensor], encoding: str) -> int:
         """Publish a version; return its length in bytes."""
         self.version += 1
-        encoded, self.sent = make_difference(
-            announced(self.version),
-            tensors,
-            self.sent,
-            base_digest=self.digest,
-            kinds=KINDS,
-            encoding=encoding,
-            chunk_bytes=CHUNK_BYTES,
+        difference = make_difference(
+            announced(self.version), tensors, self.sent, kinds=KINDS, encoding=encoding
         )
-        received = decoded_from(encoded)
-        _, self.held = read_difference(received, self.held)
-        assert isinstance(encoded.message, GlobalDifference)
-        self.digest = encoded.message.digest
+        encoded = difference.named(base="1" * 64, digest="2" * 64)
+        message, self.held = read_difference(decoded_from(encoded), self.held)
+        assert message == announced(self.version)
+        self.sent = difference.sums
         return encoded.num_bytes
 
 
@@ -141,16 +132,14 @@ def test_what_no_finite_difference_says_travels_as_it_is(value: float) -> None:
 def difference() -> tuple[Decoded, dict[str, Tensor]]:
     """Return a difference as it was received, and its base."""
     base = {"w": torch.zeros(600)}
-    encoded, _ = make_difference(
+    made = make_difference(
         announced(1),
         {"w": torch.ones(600)},
         base,
-        base_digest="1" * 64,
         kinds={"w": "delta"},
         encoding="difference:int8",
-        chunk_bytes=CHUNK_BYTES,
     )
-    return decoded_from(encoded), base
+    return decoded_from(made.named(base="1" * 64, digest="2" * 64)), base
 
 
 def test_a_difference_that_becomes_something_else_is_refused() -> None:

@@ -3,7 +3,7 @@
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -39,9 +39,12 @@ class CountedRun:
     def is_over(self) -> bool:
         return self.version >= self.rounds
 
-    def publish(self, num_receivers: int) -> None:
+    def publish(self, receivers: Collection[int]) -> None:
         assert self.held[self.version] > 0
-        self.receivers.append(num_receivers)
+        self.receivers.append(len(receivers))
+
+    def send(self, participant: int) -> None:
+        self.resend(1)
 
     def resend(self, num_receivers: int) -> None:
         self.receivers[-1] += num_receivers
