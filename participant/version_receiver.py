@@ -1,9 +1,8 @@
 """Which version to train on, from the chunks in this participant's queue.
 
-The newest complete version is trained on. Within a run, newer means a larger (epoch, version).
-Another run is newer than the one that is held, because a queue keeps its order; a past run is newer
-only with a later epoch than before. Older versions, and chunks whose first ones were dropped, are
-acknowledged and dropped. Nothing here uses the broker: it takes deliveries and returns decisions.
+The newest complete version is trained on; `version_order` says which one is newer. Older versions,
+and chunks whose first ones were dropped, are acknowledged and dropped. Nothing here uses the
+broker: it takes deliveries and returns decisions.
 """
 
 import time
@@ -11,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from fanfold.participant.note_reader import NoteReader
-from fanfold.participant.version import Version
+from fanfold.participant.version import Version, rank_of
+from fanfold.participant.version_order import VersionOrder
 from fanfold.schemas.border import IN_CLEAR, Border
-from fanfold.schemas.chunking import Assembly, ChunkHeader
+from fanfold.schemas.chunking import ChunkHeader
 from fanfold.schemas.difference_message import GlobalDifference
 from fanfold.schemas.errors import InvalidInputError, MalformedMessageError
 from fanfold.schemas.events.event import Event, Say
-from fanfold.schemas.events.participant import VersionIgnored, VersionOfOlderEpoch
 from fanfold.schemas.messages import FinalModel, GlobalParameters, Message
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.transport import Delivery
@@ -58,16 +57,17 @@ class VersionReceiver:
         self._limits = limits
         self._acknowledge = acknowledge
         self._say = say
-        self._past_runs: dict[str, int] = {}
-        """The newest epoch seen of each run that another one followed."""
+        self._order = VersionOrder()
         self.held: Version | None = None
         """The version in training, or the last one that was answered."""
         self.incoming: Version | None = None
         """A newer version that is being received."""
         self.final: Version | None = None
         """The last model of a run that is being received, or kept."""
-        self._told = ("", -1, -1)
-        """The run, the epoch and the version that were last told to be ignored."""
+
+    @property
+    def _newest(self) -> Version | None:
+        return self.incoming or self.held
 
     def take(self, delivery: Delivery) -> Message | None:
         """Take one delivery; return its message if it is a small one that carries no tensors.
@@ -85,7 +85,7 @@ class VersionReceiver:
             if header.kind == FinalModel.KIND:
                 self._take_final(header, delivery)
                 return None
-            newest = self.incoming or self.held
+            newest = self._newest
             known = newest.epoch if newest and newest.run == header.labels.run else 0
             note = self._notes.read(header, delivery.body, least_epoch=known)
             self._acknowledge(delivery)
@@ -183,44 +183,30 @@ class VersionReceiver:
             raise MalformedMessageError(
                 "global parameters without run, epoch and version in their headers"
             )
-        rank = (header.kind == GlobalParameters.KIND, header.seal.serial if header.seal else 0)
-        held = self.held
+        place = (header.epoch, labels.version, rank_of(header))
+        held, newest = self.held, self._newest
         if held is not None and header.content in {held.digest, held.sent_as}:
             self._take_held(held, header, delivery)
         elif self._is_incoming(header):
             assert self.incoming is not None  # so it is
             self._add(self.incoming, header, delivery)
-        elif self._is_newer(labels.run, (header.epoch, labels.version, rank)):
+        elif self._order.is_newer(labels.run, place, newest):
             if self.incoming is not None:
                 self._settle(self.incoming)
-            self.incoming = self._begin(header, rank)
+            self.incoming = Version.begun(header, self._limits, now=self._clock())
             self._add(self.incoming, header, delivery)
         else:
-            self._tell_ignored(labels.run, labels.version, header.epoch)
+            ignored = self._order.ignored(labels.run, place, newest)
+            if ignored is not None:
+                self._say(ignored)
             self._acknowledge(delivery)
 
     def _take_final(self, header: ChunkHeader, delivery: Delivery) -> None:
         """Take a chunk of the last model of a run; the newest one takes the place of an older."""
         if self.final is None or self.final.digest != header.content:
             self.final_is_kept()
-            self.final = self._begin(header)
+            self.final = Version.begun(header, self._limits, now=self._clock())
         self._add(self.final, header, delivery)
-
-    def _begin(self, header: ChunkHeader, rank: tuple[bool, int] = (True, 0)) -> Version:
-        """Return a version of which no chunk is here yet."""
-        labels = header.labels
-        return Version(
-            run=labels.run or "",
-            epoch=header.epoch or 0,
-            number=labels.version or 0,
-            digest=header.content,
-            sent_as=header.content,
-            num_chunks=header.whole.count,
-            assembly=Assembly(header, self._limits),
-            num_bytes=header.whole.num_bytes,
-            rank=rank,
-            began_at=self._clock(),
-        )
 
     def _take_held(self, held: Version, header: ChunkHeader, delivery: Delivery) -> None:
         """Take a chunk of the held version: keep the redelivery, or note that it arrived again."""
@@ -264,34 +250,6 @@ class VersionReceiver:
         """Whether a chunk is of the version that is being received, as it is sealed there."""
         assembly = None if self.incoming is None else self.incoming.assembly
         return assembly is not None and assembly.identity.digest == header.whole.digest
-
-    def _is_newer(self, run: str, order: tuple[int, int, tuple[bool, int]]) -> bool:
-        """Order within a run; a past run comes back only with a coordinator started since."""
-        newest = self.incoming or self.held
-        if newest is None:
-            return True
-        if run == newest.run:
-            return order > (newest.epoch, newest.number, newest.rank)
-        if order[0] <= self._past_runs.get(run, -1):
-            return False
-        self._past_runs[newest.run] = newest.epoch
-        return True
-
-    def _tell_ignored(self, run: str, version: int, epoch: int) -> None:
-        """Say once of a version that it is older; of a coordinator, that a later one was here."""
-        newest = self.incoming or self.held
-        if newest is None or self._told in {(run, epoch, version), (run, epoch, -1)}:
-            return
-        known = newest.epoch if newest.run == run else self._past_runs.get(run, -1)
-        if epoch < known:
-            self._told = (run, epoch, -1)
-            self._say(VersionOfOlderEpoch(run, version, epoch, newest_epoch=known))
-        else:
-            self._told = (run, epoch, version)
-            ignored = VersionIgnored(
-                run, version, epoch, held_version=newest.number, held_epoch=newest.epoch
-            )
-            self._say(ignored)
 
     def _settle(self, version: Version) -> None:
         for delivery in version.deliveries.values():
