@@ -43,7 +43,7 @@ from fanfold.transport import (
 
 OF_A_RESIDENT = (
     "`fanfold serve` opens runs in this federation; to take part in them, start this participant "
-    "with --allow TASK instead of --task"
+    "with --allow TASK instead of --task; a region takes part where `fanfold coordinator` runs"
 )
 
 

@@ -85,7 +85,8 @@ class UpdateLimits:
         most = None if self.max_examples is None else self.max_examples * (updates or 1)
         if most is None or num_examples <= most:
             return None
-        return Refusal(Reason.TOO_MANY_EXAMPLES, f"{num_examples}, {most} allowed")
+        option = "--max-examples and, for the sum of a region, --max-region-updates"
+        return Refusal(Reason.TOO_MANY_EXAMPLES, f"{num_examples}, {most} allowed, see {option}")
 
     def too_many_updates(self, updates: int | None, *, is_private: bool) -> Refusal | None:
         """Refuse the sum of more updates than a region may send; None is a participant's own."""

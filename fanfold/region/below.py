@@ -26,6 +26,7 @@ from fanfold.coordinator.wiring import wire
 from fanfold.learning import Task
 from fanfold.monitoring.event_log import EventLog
 from fanfold.region.handover import Handover
+from fanfold.region.left_open import left_open
 from fanfold.region.regional_coordinator import RegionalCoordinator, SumOnItsWay
 from fanfold.region.regional_run import RegionalRun
 from fanfold.region.represented import Represented
@@ -122,11 +123,13 @@ class Below:
     def _work(self) -> None:
         structlog.contextvars.bind_contextvars(federation=self._settings.federation)
         self._try_login()
-        while (given := self._handover.wait()) is not None:
+        given = left_open(self._settings.out) or self._handover.wait()
+        while given is not None:
             result = self._coordinate(given)
             if not result.is_finished:
                 return
             self._say(result.event())
+            given = self._handover.wait()
 
     def _try_login(self) -> None:
         """Be let in once at the start: the first version may come in an hour, or in the night.

@@ -122,6 +122,7 @@ class RegionalRun(RunState):
             "message": self._above.message.model_dump(),
             "digest": self._above.digest,
             "is_closed": self.is_closed,
+            "kinds": self.kinds,
         }
         return {**document, "above": above}, tensors
 
@@ -136,7 +137,7 @@ class RegionalRun(RunState):
         message = GlobalParameters.model_validate(above["message"])
         self._above = Above(message, above["digest"])
         self.is_closed = above["is_closed"]
-        if self._given.digest == self._above.digest:
+        if self._given.is_own or self._given.digest == self._above.digest:
             return
         if self.is_closed:
             self.next = self._given

@@ -24,12 +24,14 @@ class VersionFromAbove:
         digest: of the message, by which an answer names it.
         tensors: by name, on the CPU.
         kinds: how updates carry them.
+        is_own: whether it is what an earlier process left: its checkpoint is at least as new.
     """
 
     message: GlobalParameters
     digest: str
     tensors: Mapping[str, Tensor]
     kinds: dict[str, Kind]
+    is_own: bool = False
 
 
 @dataclass(frozen=True, slots=True)

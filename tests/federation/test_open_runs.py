@@ -21,6 +21,7 @@ from fanfold.schemas.messages import Hello, Message
 from fanfold.schemas.names import EVENT_KEY, FederationNames
 from fanfold.schemas.run_messages import OpenRun, OpenRuns, RunDeclined
 from fanfold.schemas.tensor_codec import parameters_sha256
+from tests.federation.test_regions import start_region
 from tests.federation.tiny_tasks import MODULE
 
 PATIENCE_SECONDS = 60
@@ -259,12 +260,15 @@ def test_what_is_no_word_of_a_resident_coordinator_is_said_and_passed_over(
 
 
 def test_a_participant_with_a_task_is_told_how_to_take_part_in_runs(
-    live: Any, resident: ResidentCoordinator
+    live: Any, resident: ResidentCoordinator, tmp_path: Path
 ) -> None:
-    ordinary = live.participant("Tiny")
+    """And a region that it does not."""
+    ordinary, region = live.participant("Tiny"), start_region(live, "north", tmp_path)
     resident.open(open_run("first"))
-    (refused,) = ordinary.wait_for("message_refused")
-    assert "start this participant with --allow TASK instead of --task" in refused["reason"]
+    for each in (ordinary, region):
+        (refused,) = each.wait_for("message_refused")
+        assert "start this participant with --allow TASK instead of --task" in refused["reason"]
+        assert "a region takes part where `fanfold coordinator` runs" in refused["reason"]
 
 
 def test_a_replica_serves_runs_under_the_name_of_its_slot(

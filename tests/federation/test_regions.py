@@ -154,3 +154,27 @@ def test_sums_are_taken_where_that_was_said(live: Any, tmp_path: Path) -> None:
     start_participants(live, north=(0, 1))
     with pytest.raises(FanfoldError, match=r"of 2 updates; none allowed, see --max-region-updates"):
         root.result.result(90)
+
+
+@pytest.mark.slow
+def test_participants_hear_of_an_end_that_came_while_their_region_was_away(
+    live: Any, tmp_path: Path
+) -> None:
+    """It goes on with the run that it was in, and has its last line and model."""
+
+    def region() -> Any:
+        return live.command(
+            *("region", "--id=north", f"--upstream-federation={live.name}", "--federation=north"),
+            *(f"--upstream-broker={live.url}", "--json", f"--out={tmp_path / 'north'}"),
+        )
+
+    root = run(live, tmp_path / "root", rounds=1, min_participants=1, max_region_updates=1)
+    participant = live.participant("Tiny", federation="north")
+    north = region()
+    north.wait_for("update_sent")
+    north.kill()
+    root.result.result(90)
+    north = region()
+    (over,) = participant.wait_for("run_over")
+    assert over["version"] == 1
+    assert Path(north.wait_for("run_finished")["model"]).exists()

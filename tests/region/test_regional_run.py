@@ -76,6 +76,14 @@ def test_the_same_version_goes_on_with_what_was_folded() -> None:
     assert again.num_lost == 0
 
 
+def test_what_an_earlier_process_left_is_no_news() -> None:
+    """Its checkpoint may have gone on since it was read, while that process was there."""
+    run = begun(given_version(5))
+    run.is_closed = True
+    again = restored(run, replace(given_version(4), is_own=True))
+    assert (told(again), again.is_closed, again.next) == (told(run), True, None)
+
+
 def test_a_closed_set_is_followed_by_the_version_that_came() -> None:
     """Its sum was sent before: that version came after it."""
     run = begun(given_version(4))

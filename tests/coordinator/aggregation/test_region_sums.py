@@ -127,7 +127,10 @@ def test_a_region_may_have_the_examples_of_all_its_updates() -> None:
     run = new_run(None, max_examples=10)
     assert refusal(run, update_of("west", 3, num_examples=30), tensors) is None
     found = refusal(run, update_of("west", 2, num_examples=30), tensors)
-    assert found == "more examples than allowed: 30, 20 allowed"
+    assert found == (
+        "more examples than allowed: 30, 20 allowed, see --max-examples and, for the sum of a "
+        "region, --max-region-updates"
+    )
     assert "51, 50 allowed" in str(refusal(run, update_of("west", 5, num_examples=51), tensors))
 
 
