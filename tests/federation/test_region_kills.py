@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.federation.test_regions import REGIONS, start_participants
+from tests.federation.test_regions import start_participants
 
 KILLS = int(os.environ.get("FANFOLD_TEST_REGION_KILLS", "6"))
 ROUNDS_BETWEEN = 5
+REGIONS = ("middle", "deep")
+"""A region of the root, and a region of that one."""
 
 
 class Tree:
@@ -27,13 +29,15 @@ class Tree:
                 "coordinator",
                 "Tiny",
                 *(f"--out={self._out / 'root'}", f"--rounds={self._rounds}", "--lr=0.1"),
-                *("--min-participants=2", "--max-region-updates=2"),
+                *("--min-participants=2", "--max-region-updates=3"),
                 *("--encoding=fixed", "--max-examples=5", "--reconnect-seconds=0.5"),
             )
+        above = self._live.name if name == "middle" else "middle"
         return self._live.command(
-            *("region", f"--id={name}", f"--upstream-federation={self._live.name}"),
+            *("region", f"--id={name}", f"--upstream-federation={above}"),
             *(f"--upstream-broker={self._live.url}", f"--federation={name}", "--json"),
             *(f"--out={self._out / name}", "--min-participants=2", "--reconnect-seconds=0.5"),
+            "--max-region-updates=2",
         )
 
     def wait_for_round(self, number: int) -> None:
@@ -57,16 +61,16 @@ def test_a_tree_under_kills_ends_with_the_model_of_the_flat_run(live: Any, tmp_p
     expected = flat.result.result(180)
     live.stop_all()
 
-    start_participants(live, **REGIONS)
+    start_participants(live, **{live.name: (0,), "middle": (1,), "deep": (2, 3)})
     tree = Tree(live, tmp_path, rounds)
     chance = random.Random(0)
     for kill in range(KILLS):
         tree.wait_for_round(ROUNDS_BETWEEN * (kill + 1))
         time.sleep(chance.uniform(0, 0.1))  # anywhere in the rounds that follow
-        tree.kill(("north", "root", "south")[kill % 3])
+        tree.kill(("middle", "root", "deep")[kill % 3])
     finished = tree.members["root"].wait_for("run_finished")
     assert finished["parameters_sha256"] == expected.parameters_sha256
     for name in REGIONS:
-        tree.members[name].wait_for("run_finished")
+        assert tree.members[name].wait_for("run_finished")["upstream_version"] == rounds
         code, stderr = tree.members[name].terminate()
         assert (code, "Traceback" in stderr) == (0, False), stderr

@@ -148,12 +148,17 @@ def test_a_region_keeps_to_its_share_of_the_line(live: Any, tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_sums_are_taken_where_that_was_said(live: Any, tmp_path: Path) -> None:
-    """A coordinator that weighs updates one by one knows what it takes."""
-    root = run(live, tmp_path / "root", min_participants=1)
-    start_region(live, "north", tmp_path)
-    start_participants(live, north=(0, 1))
+    """A coordinator that weighs updates one by one knows what it takes; a refused sum is kept."""
+    root = run(live, tmp_path / "root", min_participants=1, deadline_seconds=5)
+    region = start_region(live, "north", tmp_path)
+    participants = start_participants(live, north=(0, 1))
     with pytest.raises(FanfoldError, match=r"of 2 updates; none allowed, see --max-region-updates"):
         root.result.result(90)
+    again = run(live, tmp_path / "root", min_participants=1, max_region_updates=2)
+    assert again.result.result(90).rounds == ROUNDS
+    assert len(region.all("update_refused")) == 1
+    for each in participants:
+        assert [told["version"] for told in each.all("update_sent")] == list(range(ROUNDS))
 
 
 @pytest.mark.slow
