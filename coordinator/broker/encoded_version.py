@@ -5,14 +5,13 @@ from functools import partial
 
 from torch import Tensor
 
-from fanfold.coordinator.aggregation.fixed_settings import wire_encoding
 from fanfold.coordinator.aggregation.masked_round import MaskedRound
 from fanfold.coordinator.aggregation.run_state import RunState
 from fanfold.coordinator.rounds.federation_state import FederationState
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.schemas.border import IN_CLEAR, CoordinatorsBorder
 from fanfold.schemas.chunking import Chunk, check_cut
-from fanfold.schemas.encodings import difference_encoding, whole_encoding
+from fanfold.schemas.encodings import whole_encoding
 from fanfold.schemas.message_codec import Encoded
 from fanfold.schemas.messages import FinalModel, GlobalParameters
 from fanfold.schemas.tensor_codec import encode_tensors, encoded_tensors_bytes
@@ -151,15 +150,10 @@ def _encoded(
 
 def announcement(run: RunState, settings: CoordinatorSettings) -> GlobalParameters:
     """Say how participants train on the current version, as the settings decide it."""
-    return GlobalParameters(
-        run=run.run_id,
-        version=run.version,
-        rounds=settings.rounds,
-        plan=settings.plan(run.version, settings.rounds),
-        encoding=wire_encoding(settings.encoding),
-        privacy=run.privacy.plan() if run.privacy else None,
+    return settings.announcement(
+        run.run_id,
+        run.version,
         frozen=run.origin.frozen,
-        fixed=settings.fixed,
+        privacy=run.privacy.plan() if run.privacy else None,
         masks=run.aggregation.masks if isinstance(run.aggregation, MaskedRound) else None,
-        keep=difference_encoding(settings.encoding_down) is not None,
     )

@@ -11,6 +11,7 @@ from fanfold.coordinator.aggregation.fixed_settings import (
     check_fixed,
     fixed_plan,
     is_fixed,
+    wire_encoding,
 )
 from fanfold.coordinator.aggregation.refusals import UpdateLimits
 from fanfold.coordinator.rounds.closing_rule import (
@@ -32,7 +33,7 @@ from fanfold.coordinator.settings.training_settings import TrainingSettings
 from fanfold.schemas.client_settings import Positive
 from fanfold.schemas.encodings import difference_encoding
 from fanfold.schemas.errors import InvalidInputError
-from fanfold.schemas.messages import FixedPlan
+from fanfold.schemas.messages import FixedPlan, GlobalParameters, MaskPlan, PrivacyPlan
 
 
 class RoundSettings(TrainingSettings, EvaluationSettings):
@@ -155,6 +156,37 @@ class RoundSettings(TrainingSettings, EvaluationSettings):
             needed=max(self.min_participants if goal == "all" else goal, policy.quorum)
             * (self.largest_sum or 1),
             examples=self.max_examples,
+        )
+
+    def announcement(
+        self,
+        run: str,
+        version: int,
+        *,
+        frozen: str | None = None,
+        privacy: PrivacyPlan | None = None,
+        masks: MaskPlan | None = None,
+    ) -> GlobalParameters:
+        """Return what a version says beside its tensors: how participants train on it.
+
+        Args:
+            run: the run's id.
+            version: its number.
+            frozen: digest of the parameters that everybody has from the task, if any.
+            privacy: what a private run asks of updates.
+            masks: who holds the seeds of masks, where updates have some.
+        """
+        return GlobalParameters(
+            run=run,
+            version=version,
+            rounds=self.rounds,
+            plan=self.plan(version, self.rounds),
+            encoding=wire_encoding(self.encoding),
+            privacy=privacy,
+            frozen=frozen,
+            fixed=self.fixed,
+            masks=masks,
+            keep=difference_encoding(self.encoding_down) is not None,
         )
 
     @property

@@ -38,7 +38,7 @@ from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.events.commands import Replayed, RoundReplayed
 from fanfold.schemas.events.event import Say
 from fanfold.schemas.message_codec import received
-from fanfold.schemas.messages import FixedPlan, GlobalParameters, TrainingPlan, Update
+from fanfold.schemas.messages import GlobalParameters, Update
 from fanfold.schemas.region_names import is_of_a_region
 from fanfold.schemas.tensor_codec import decode_tensors, encode_tensors, parameters_sha256
 from fanfold.simulation.participants import Participants, Share
@@ -55,9 +55,7 @@ class _Version:
     """A version as participants received it."""
 
     tensors: Mapping[str, Tensor]
-    plan: TrainingPlan
-    encoding: str
-    fixed: FixedPlan | None
+    message: GlobalParameters
 
 
 def replay(settings: ReplaySettings, *, say: Say) -> Replayed:
@@ -188,26 +186,27 @@ class _Replayer:
 
     def _fold(self, entry: Mapping[str, Any]) -> None:
         base = self._versions[entry["base_version"]]
+        plan, encoding, fixed = base.message.plan, base.message.encoding, base.message.fixed
         index = self._index[entry["participant"]]
         trained = self._participants.train(
             index,
             base.tensors,
             version=entry["base_version"],
-            plan=base.plan,
+            plan=plan,
             frozen=self.run.origin.frozen,
         )
-        if base.fixed is not None:
-            trained = fixed_update(trained, base.fixed, base=base.tensors)
+        if fixed is not None:
+            trained = fixed_update(trained, fixed, base=base.tensors)
         update = Update(
             run=self.run.run_id,
             participant=entry["participant"],
             base_version=entry["base_version"],
             base_digest=ANY_DIGEST,
             # A masked update does not tell; the hash of the parameters tells whether it was right.
-            num_examples=trained.num_examples if base.fixed is None else entry["num_examples"],
+            num_examples=trained.num_examples if fixed is None else entry["num_examples"],
             steps=trained.steps,
         )
-        sent = encode_tensors(update, trained.tensors, kinds=trained.kinds, encoding=base.encoding)
+        sent = encode_tensors(update, trained.tensors, kinds=trained.kinds, encoding=encoding)
         folded = self.run.fold(update, decode_tensors(received(sent)), entry["digest"])
         for name in ("staleness", "num_examples", "weight"):
             if getattr(folded, name) != entry[name]:
@@ -227,22 +226,14 @@ class _Replayer:
 
     def _publish(self) -> None:
         rules = self._rules
-        message = GlobalParameters(
-            run=self.run.run_id,
-            version=self.run.version,
-            rounds=rules.rounds,
-            plan=rules.plan(self.run.version, rules.rounds),
-            encoding=wire_encoding(rules.encoding),
-        )
+        message = rules.announcement(self.run.run_id, self.run.version)
         held: Mapping[str, Tensor] = self.run.tensors
         if self._published is not None:
             self._published.publish(message, self.run.tensors)
             held = self._published.tensors
         sent = encode_tensors(message, held, encoding=whole_encoding(rules.encoding_down))
         tensors = decode_tensors(received(sent))
-        self._versions[self.run.version] = _Version(
-            tensors, message.plan, message.encoding, rules.fixed
-        )
+        self._versions[self.run.version] = _Version(tensors, message)
 
 
 def _history(path: Path, committed: Committed) -> Iterator[dict[str, Any]]:

@@ -23,7 +23,7 @@ from fanfold.schemas.chunking import cut
 from fanfold.schemas.encodings import whole_encoding
 from fanfold.schemas.error_feedback import encode_update
 from fanfold.schemas.message_codec import Encoded, received
-from fanfold.schemas.messages import GlobalParameters, TrainingPlan, Update
+from fanfold.schemas.messages import TrainingPlan, Update
 from fanfold.schemas.tensor_codec import decode_tensors, encode_tensors
 from fanfold.simulation.bandwidth import UNLIMITED_LINK, Link
 from fanfold.simulation.participants import Participants
@@ -194,16 +194,8 @@ class SimulatedFederation:
         return self.settings.plan(version, self.settings.rounds)
 
     def _encoded_version(self) -> HeldVersion:
-        message = GlobalParameters(
-            run=self.run.run_id,
-            version=self.run.version,
-            rounds=self.settings.rounds,
-            plan=self._plan(self.run.version),
-            encoding=wire_encoding(self.settings.encoding),
-            frozen=self.run.origin.frozen,
-            fixed=self.settings.fixed,
-            keep=self._published is not None,
-        )
+        run = self.run
+        message = self.settings.announcement(run.run_id, run.version, frozen=run.origin.frozen)
         tensors: Mapping[str, Tensor] = self.run.tensors
         if self._published is not None:
             self._published.publish(message, self.run.tensors)
