@@ -1,10 +1,14 @@
 """Facts about versions that come as differences, without a broker: deliveries in, acks out."""
 
+from dataclasses import replace
+
 import torch
 
-from fanfold.schemas.chunking import Chunk, cut
+from fanfold.schemas.border import Clear
+from fanfold.schemas.chunking import Chunk, ChunkHeader, cut
 from fanfold.schemas.difference_message import GlobalDifference
 from fanfold.schemas.messages import GlobalParameters, TrainingPlan
+from fanfold.schemas.seal import Seal
 from fanfold.schemas.tensor_codec import encode_tensors
 from tests.participant.test_version_receiver import Queue, version
 
@@ -21,6 +25,20 @@ def difference(number: int, *, epoch: int = 1) -> list[Chunk]:
     )
     encoded = encode_tensors(message, {"w": torch.ones(800)}, kinds={"w": "delta"}, encoding="int8")
     return cut(encoded, chunk_bytes=1024, epoch=epoch)
+
+
+class Believing(Clear):
+    """Takes a signature as it is, and opens nothing."""
+
+    def problem(self, header: ChunkHeader) -> None:
+        del header
+
+
+def sealed(chunks: list[Chunk], serial: int) -> list[Chunk]:
+    """Return chunks as if they were signed."""
+    header = chunks[0].header
+    seal = Seal(bytes(64), serial, header.content)
+    return [replace(chunk, header=replace(chunk.header, seal=seal)) for chunk in chunks]
 
 
 def test_a_difference_is_a_version_and_comes_again_after_a_reconnect() -> None:
@@ -79,3 +97,12 @@ def test_a_difference_whose_rest_was_dropped_gives_way_to_the_whole_version() ->
     taken = queue.receiver.start()
     assert taken is not None
     assert taken.digest == version(5)[0].header.content
+
+
+def test_a_sealed_difference_gives_way_to_the_whole_version_too() -> None:
+    """It was signed after that, for it names the seal of the whole one."""
+    queue = Queue(Believing())
+    part = queue.deliver(sealed(difference(5), serial=8)[:1])
+    queue.deliver(sealed(version(5), serial=7))
+    assert queue.acknowledged == part
+    assert queue.start().num_chunks == 4

@@ -9,6 +9,7 @@ from named_events import named
 
 from fanfold.participant.version import Version
 from fanfold.participant.version_receiver import VersionReceiver
+from fanfold.schemas.border import IN_CLEAR, Border
 from fanfold.schemas.chunking import Chunk, cut
 from fanfold.schemas.errors import InvalidInputError, MalformedMessageError
 from fanfold.schemas.events.participant import VersionOfOlderEpoch
@@ -32,13 +33,14 @@ def version(number: int, *, run: str = "run", epoch: int = 1) -> list[Chunk]:
 class Queue:
     """Hands chunks to a reader, and remembers what was acknowledged."""
 
-    def __init__(self) -> None:
+    def __init__(self, border: Border = IN_CLEAR) -> None:
         self.acknowledged: list[int] = []
         self.said: list[tuple[str, dict[str, Any]]] = []
         self.receiver = VersionReceiver(
             LIMITS,
             lambda delivery: self.acknowledged.append(delivery.tag),
             say=lambda event: self.said.append(named(event)),
+            border=border,
         )
         self.tag = 0
 
