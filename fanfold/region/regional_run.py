@@ -25,10 +25,11 @@ from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.messages import GlobalParameters, Update
 
 DEEPEST = 64
+"""The largest `level` that a message can name; below it all regions name this one."""
 
 
 @dataclass(slots=True)
-class Above:
+class Answered:
     """The version above that the open round answers.
 
     Attributes:
@@ -68,7 +69,7 @@ class RegionalRun(RunState):
         )
         self._given = given
         self._keep = keep
-        self._above = Above(given.message, given.digest)
+        self._answered = Answered(given.message, given.digest)
         self.is_closed = False
         """Whether the set of updates of the open round is closed: its sum is on its way up."""
         self.next: VersionFromAbove | None = None
@@ -79,13 +80,13 @@ class RegionalRun(RunState):
     @property
     def answers(self) -> str:
         """The digest of the version above that the open round answers."""
-        return self._above.digest
+        return self._answered.digest
 
     def announcement(self) -> GlobalParameters:
         """Return what the current version says below, beside its tensors."""
-        level = min((self._above.message.level or 0) + 1, DEEPEST)
+        level = min((self._answered.message.level or 0) + 1, DEEPEST)
         own = {"version": self.version, "level": level, "keep": self._keep}
-        return self._above.message.model_copy(update=own)
+        return self._answered.message.model_copy(update=own)
 
     def judge_document(self, update: Update) -> Refusal | None:
         """Refuse what comes after the set is closed, too."""
@@ -119,8 +120,8 @@ class RegionalRun(RunState):
         """Return everything, with what the open round answers."""
         document, tensors = super().state()
         above = {
-            "message": self._above.message.model_dump(),
-            "digest": self._above.digest,
+            "message": self._answered.message.model_dump(),
+            "digest": self._answered.digest,
             "is_closed": self.is_closed,
             "kinds": self.kinds,
         }
@@ -135,9 +136,9 @@ class RegionalRun(RunState):
         super().restore(document, tensors)
         above = document["above"]
         message = GlobalParameters.model_validate(above["message"])
-        self._above = Above(message, above["digest"])
+        self._answered = Answered(message, above["digest"])
         self.is_closed = above["is_closed"]
-        if self._given.is_own or self._given.digest == self._above.digest:
+        if self._given.is_own or self._given.digest == self._answered.digest:
             return
         if self.is_closed:
             self.next = self._given
@@ -153,6 +154,6 @@ class RegionalRun(RunState):
             )
         self.model.become(given.tensors)
         self.drop_round()
-        self._above, self.next = Above(given.message, given.digest), None
+        self._answered, self.next = Answered(given.message, given.digest), None
         self.is_closed = False
         self.version += 1
