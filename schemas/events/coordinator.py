@@ -115,7 +115,7 @@ class RunFinished(Event):
     measured_by: str | None = None
     """As in `round_closed`."""
     upstream_version: int | None = None
-    """Of a region: the last version of the run upstream, and its accuracy; the model is of the last
+    """Of a region: the last version of the run above, and its accuracy; the model is of the last
     version that came to the region, one before it."""
 
 
