@@ -203,7 +203,8 @@ class Reporter:
         return self._evaluator.watch.reason_to_end or self._spent
 
     def tell_early_end(self) -> None:
-        """Write down and say why the run ends before its last round, if it does."""
+        """Tell the last round, and write down and say why it is the last one if it is so early."""
+        self.tell()
         if self._state.run.version < self._settings.rounds:
             self._early_end = self.reason_to_end
         if self._early_end is not None:

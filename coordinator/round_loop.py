@@ -140,6 +140,7 @@ class Coordinator:
                 to=self._state.who_waits(self._policy, self._publisher.reachable, holders),
                 holders=holders,
             )
+            self._reporter.tell()  # of the round before: nobody waits for that
             while not self._publisher.is_idle:
                 self._loop.turn()
         opened.published(self._loop.reader.now)
@@ -184,8 +185,8 @@ class Coordinator:
             self._aggregate(full)
         self._encoded_version = self._encode()
         self._committer.commit()
-        self._reporter.tell()
         if refusal is not None:
+            self._reporter.tell()
             raise refusal
 
     def _unmask(self) -> KeepersRefusedError | None:
