@@ -142,9 +142,9 @@ class Participant:
         if version is None and self._receiver.was_sent_again():
             version = self._receiver.held
         if version is not None:
-            self._say_received(version)
             self._at_work = version
-            self._worker.submit(version)
+            self._worker.submit(version)  # first of all: a round waits for it
+            self._say_received(version)
             self._subscriber.begins_training()
 
     def _say_received(self, version: Version) -> None:
