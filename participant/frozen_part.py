@@ -72,6 +72,9 @@ class FrozenPart:
         Raises:
             InvalidInputError: if it changed them: the changes would never be sent.
         """
+        if not self._names:
+            yield
+            return
         parameters = named_parameters(self._network)
         before = [self._state(parameters[name]) for name in self._names if name in parameters]
         yield
