@@ -3,8 +3,9 @@
 import pytest
 from pydantic import ValidationError
 
+from fanfold.schemas.difference_message import GlobalDifference
 from fanfold.schemas.message_kinds import MESSAGES
-from fanfold.schemas.messages import Hello, Message, TrainingPlan
+from fanfold.schemas.messages import GlobalParameters, Hello, Message, TrainingPlan
 from fanfold.schemas.operator_messages import Request
 
 
@@ -49,3 +50,14 @@ def test_only_six_kinds_of_message_carry_tensors() -> None:
         "Masks": "values",
         "RequestAnswered": "values",
     }
+
+
+def test_what_is_not_said_is_left_out_in_a_part_as_in_a_whole_message() -> None:
+    """A difference holds the fields of the version that it becomes, which has a plan."""
+    becomes = GlobalParameters(run="r", version=1, rounds=2, plan=TrainingPlan(lora="A"))
+    digests = dict.fromkeys(("base", "digest", "sha256"), "0" * 64)
+    held = GlobalDifference(run="r", version=1, becomes=becomes, **digests).model_dump()["becomes"]
+    assert held == becomes.model_dump()
+    assert held.keys().isdisjoint(GlobalParameters.LEFT_OUT)
+    assert held["plan"]["lora"] == "A"
+    assert "lora" not in TrainingPlan().model_dump()
