@@ -37,10 +37,13 @@ def left_open(out: Path) -> VersionFromAbove | None:
     above = checkpoint.document["run"]["above"]
     if "kinds" not in above:  # a checkpoint of an older release has none
         return None
+    parameters = split(checkpoint.tensors)["parameters"]
     return VersionFromAbove(
         GlobalParameters.model_validate(above["message"]),
         above["digest"],
-        split(checkpoint.tensors)["parameters"],
+        {
+            name: parameters[name] for name in above["kinds"]
+        },  # in their order: a digest depends on it
         above["kinds"],
         is_own=True,
     )

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.federation.test_differences import TASK, simulated
+from tests.federation.test_region_kills import Tree
 from tests.federation.test_regions import REGIONS, start_region
 
 pytestmark = pytest.mark.slow
@@ -54,3 +55,23 @@ def test_where_one_level_sends_differences_a_tree_ends_with_the_model_of_the_fla
     options = {"encoding": "fixed", "max_examples": "5"}
     flat = simulated(tmp_path / "flat", DIFFERENCE, ROUNDS, participants=4, **options)
     assert root.result.result().parameters_sha256 == flat
+
+
+@pytest.mark.timeout(600)
+def test_a_tree_that_sends_differences_on_all_levels_has_the_same_bits_under_kills(
+    live: Any, tmp_path: Path
+) -> None:
+    """A region that was started again asks for the whole version, and goes on where it was."""
+    hashes = []
+    for name, kills in (("calm", ()), ("killed", ((2, "middle"), (3, "root"), (4, "deep")))):
+        participants = start_participants(live, **{live.name: (0,), "middle": (1,), "deep": (2, 3)})
+        tree = Tree(live, tmp_path / name, ROUNDS, task=TASK, down=DIFFERENCE)
+        for number, member in kills:
+            tree.wait_for_round(number)
+            tree.kill(member)
+        hashes.append(tree.members["root"].wait_for("run_finished")["parameters_sha256"])
+        for member in ("middle", "deep"):
+            tree.members[member].terminate()
+        assert kills or come_as_differences(participants)
+        live.stop_all()
+    assert hashes[0] == hashes[1]

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from tests.federation.test_regions import start_participants
+from tests.federation.tiny_tasks import MODULE
 
 KILLS = int(os.environ.get("FANFOLD_TEST_REGION_KILLS", "6"))
 ROUNDS_BETWEEN = 5
+TINY = f"{MODULE}:Tiny"
 REGIONS = ("middle", "deep")
 """A region of the root, and a region of that one."""
 
@@ -19,15 +21,18 @@ REGIONS = ("middle", "deep")
 class Tree:
     """A root and its regions as processes; each may be killed and is started again."""
 
-    def __init__(self, live: Any, out: Path, rounds: int) -> None:
+    def __init__(
+        self, live: Any, out: Path, rounds: int, *, task: str = TINY, down: str = "float32"
+    ) -> None:
         self._live, self._out, self._rounds = live, out, rounds
+        self._task, self._down = task, f"--encoding-down={down}"
         self.members = {name: self._start(name) for name in ("root", *REGIONS)}
 
     def _start(self, name: str) -> Any:
         if name == "root":
-            return self._live.process(
-                "coordinator",
-                "Tiny",
+            return self._live.command(
+                *("coordinator", f"--federation={self._live.name}", f"--task={self._task}"),
+                *("--device=cpu", "--json", "--threads=1", self._down),
                 *(f"--out={self._out / 'root'}", f"--rounds={self._rounds}", "--lr=0.1"),
                 *("--min-participants=2", "--max-region-updates=3"),
                 *("--encoding=fixed", "--max-examples=5", "--reconnect-seconds=0.5"),
@@ -37,7 +42,7 @@ class Tree:
             *("region", f"--id={name}", f"--upstream-federation={above}"),
             *(f"--upstream-broker={self._live.url}", f"--federation={name}", "--json"),
             *(f"--out={self._out / name}", "--min-participants=2", "--reconnect-seconds=0.5"),
-            "--max-region-updates=2",
+            *("--max-region-updates=2", self._down),
         )
 
     def wait_for_round(self, number: int) -> None:
