@@ -7,6 +7,8 @@ P_v is the version that participants train on, W_v the coordinator's own model. 
 so what an encoding leaves out of one difference is in the next one, and no error accumulates
 (Gruntkowska, Tyurin and Richtárik 2023, EF21-P and Friends). Both ends compute the sum from the
 same bytes with one addition for each value, and so agree to the last bit; a hash says so.
+
+Shapes and dtypes: every tensor is on the CPU, and has those of the model's tensor of its name.
 """
 
 from collections.abc import Mapping, Sequence

@@ -19,7 +19,7 @@ def left_open(out: Path) -> VersionFromAbove | None:
         out: the region's folder, with one of each run.
 
     Returns:
-        It; None if the last run is finished, or there was none.
+        None if the last run is finished, or there was none.
 
     Raises:
         InvalidInputError: if the checkpoint cannot be read.

@@ -1,4 +1,8 @@
-"""What goes down and up between two levels, and how a sum is told. Pure."""
+"""What goes down and up between two levels, and how a sum is told. Pure.
+
+Shapes: all tensors are on the CPU, and have those of the model's tensor of their name; the row
+`EXAMPLES` of fixed point is a single number.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
