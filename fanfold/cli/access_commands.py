@@ -4,14 +4,13 @@ Commands import what they need only when they run, so that `--help` answers at o
 """
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fanfold.cli.help import ExampledCommand
-from fanfold.cli.identity_commands import PublicFile, RosterFolder, note_login, trail
+from fanfold.cli.identity_commands import PublicFile, RosterFolder, note_login
 from fanfold.cli.management_options import (
     CaFile,
     Federation,
@@ -21,6 +20,7 @@ from fanfold.cli.management_options import (
     is_named,
     management_of,
 )
+from fanfold.cli.roster_keys import check_keys, enroll_keys, revoke_keys
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.names import FederationNames, check_identifier
 from fanfold.transport import client_context
@@ -108,9 +108,9 @@ def enroll(
     role = _role(coordinator=coordinator, operator=operator, keeper=keeper is not None)
     keeper_name = "" if keeper is None else PublicIdentity.read(keeper).name
     if public is not None:
-        _check_keys(participant, role, roster, rotate=rotate)
+        check_keys(participant, role, roster, rotate=rotate)
     if public is not None and not is_named(management):
-        _enroll_keys(participant or "", public, roster or Path(), lambda _pinned: None)
+        enroll_keys(participant or "", public, roster or Path(), lambda _pinned: None)
         sys.stdout.write(
             f"{participant} is on the roster; --management would make a broker login, too\n"
         )
@@ -144,7 +144,7 @@ def enroll(
             raise
 
     if public is not None:
-        _enroll_keys(login, public, roster or Path(), make_login)
+        enroll_keys(login, public, roster or Path(), make_login)
     else:
         is_member = roster is not None and owner in read_roster(roster).members
         make_login(PublicIdentity.read(roster).text() if roster and is_member else None)
@@ -154,22 +154,6 @@ def enroll(
             f"the earlier ones are, then: fanfold revoke {owner} --old\n"
             if rotate
             else f"{login} is enrolled in {federation}; its credentials are in {path}\n"
-        )
-
-
-def _check_keys(
-    participant: str | None, role: "Role", roster: Path | None, *, rotate: bool
-) -> None:
-    """Refuse keys that go with nothing."""
-    if role != "participant" or participant is None or roster is None:
-        raise InvalidInputError(
-            "--identity is a participant's, for the roster: fanfold enroll ID --identity FILE.pub "
-            "--roster DIR"
-        )
-    if rotate:
-        raise InvalidInputError(
-            "--rotate makes another broker login, and the keys stay; leave out --identity, or give "
-            f"{participant} other keys with `fanfold rotate {participant} --identity FILE.pub`"
         )
 
 
@@ -227,7 +211,7 @@ def revoke(
     has_login = is_named(management)
     if roster is not None and not old:
         if participant in read_roster(roster).members or not has_login:
-            _revoke_keys(participant, roster)
+            revoke_keys(participant, roster)
             sys.stdout.write(f"{participant} is off the roster; the next version has another key\n")
         if not has_login:
             return
@@ -242,33 +226,6 @@ def revoke(
     for login in gone:
         note_login(roster, "login removed", login)
     sys.stdout.write(f"{told}\n")
-
-
-def _enroll_keys(
-    participant: str, public: Path, roster: Path, make_login: Callable[[str | None], None]
-) -> None:
-    """Put keys on the roster, once `make_login` has taken the coordinator's public identity."""
-    from fanfold.sealing.identity import PUBLIC_FILE, PublicIdentity  # noqa: PLC0415 - see above
-    from fanfold.sealing.roster import changing  # noqa: PLC0415 - see above
-
-    if not (roster / PUBLIC_FILE).exists():
-        raise InvalidInputError(
-            f"--roster {roster} has no {PUBLIC_FILE}; a roster is in the folder of its owner's "
-            f"keys, which `fanfold identity {roster}` makes"
-        )
-    theirs, ours = PublicIdentity.read(public), PublicIdentity.read(roster)
-    with changing(roster) as held:
-        held[0] = held[0].enroll(participant, theirs)
-        make_login(ours.text())
-        trail(roster).append("enrolled", participant, fingerprint=theirs.fingerprint)
-
-
-def _revoke_keys(participant: str, roster: Path) -> None:
-    from fanfold.sealing.roster import changing  # noqa: PLC0415 - see above
-
-    with changing(roster) as held:
-        held[0] = held[0].revoke(participant)
-        trail(roster).append("revoked", participant)
 
 
 def certificates(
