@@ -103,7 +103,7 @@ class CrowdMember:
 
     def _connected(self, connection: pika.SelectConnection, address: Address) -> None:
         self._connection, self._login, self._failures = connection, address.login, 0
-        self._open_channel()
+        self._open_channel(connection)
 
     def _lost(self) -> None:
         self._connection = None
@@ -117,32 +117,24 @@ class CrowdMember:
             self._is_consuming = False
             self._changed(False)
 
-    def _open_channel(self) -> None:
-        if self._connection is None or not self._connection.is_open:
-            return
-        channel = self._connection.channel(on_open_callback=self._opened)
-        channel.add_on_close_callback(self._closed)
+    def _open_channel(self, connection: pika.SelectConnection) -> None:
+        if connection is self._connection and connection.is_open:
+            channel = connection.channel(on_open_callback=self._opened)
+            channel.add_on_close_callback(self._closed)
 
     def _opened(self, channel: Channel) -> None:
         self._channel, self._next_tag = channel, 1
         channel.confirm_delivery(self._confirmed)
         channel.basic_qos(prefetch_count=1)
         if self._failures:
-            self._hello()
-            pause = SUBSCRIBES_AGAIN.seconds(self._failures)
-            self._loop.call_later(pause, partial(self._consume, channel))
-        else:
-            self._consume(channel)
-
-    def _consume(self, channel: Channel) -> None:
-        if channel is self._channel and channel.is_open:
-            channel.basic_consume(
-                self._subscription.queue,
-                self._take,
-                exclusive=True,
-                consumer_tag=self._name,
-                callback=lambda _: self._subscribed(),
-            )
+            self._hello()  # makes the coordinator put the queue there
+        channel.basic_consume(
+            self._subscription.queue,
+            self._take,
+            exclusive=True,
+            consumer_tag=self._name,
+            callback=lambda _: self._subscribed(),
+        )
 
     def _subscribed(self) -> None:
         self._failures, self._is_consuming = 0, True
@@ -150,11 +142,12 @@ class CrowdMember:
         self._hello()
 
     def _closed(self, channel: Channel, _reason: Exception) -> None:
-        """Come back: the queue is not there yet, or the exchange is not."""
+        """Come back after a pause: the queue is not there yet, or the exchange is not."""
         if channel is self._channel and self._connection is not None:
             self._channel_lost()
             self._failures += 1
-            self._open_channel()
+            pause = SUBSCRIBES_AGAIN.seconds(self._failures)
+            self._loop.call_later(pause, partial(self._open_channel, self._connection))
 
     # -- messages
 
@@ -172,11 +165,17 @@ class CrowdMember:
             )
         )
         version = self._receiver.start()
-        if version is None and self._receiver.was_sent_again():
+        if version is None and (self._receiver.was_sent_again() or self._is_answer_lost()):
             version = self._receiver.held
         if version is not None:
             (chunk,) = cut(self._answers.to(version, self._name))
             self._publish(UPDATE_KEY, chunk.kind, chunk.headers, bytes(chunk.body), version)
+
+    def _is_answer_lost(self) -> bool:
+        """Whether the connection was lost between an answer and its confirm."""
+        held = self._receiver.held
+        is_answered = held is None or held.assembly is None
+        return not is_answered and all(each is not held for each in self._in_doubt.values())
 
     def _confirmed(self, frame: Any) -> None:
         assert not isinstance(frame.method, Basic.Nack)  # the queues are as large as the disk

@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.results import FOLDER, number, ratio
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
-MARKS = re.compile(r"(<!-- (bench-[a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MARKS = re.compile(r"(<!-- (bench-[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 HEAD = (
     "| case | ours | floor | ours/floor | peer | peer/ours | unit | promised |\n"
     "| --- | ---: | ---: | ---: | ---: | ---: | --- | --- |\n"

@@ -1,6 +1,8 @@
-"""Memory and processor time of a process, as the kernel counts them (Linux)."""
+"""Memory, processor time and open files of a process, as the kernel counts them (Linux)."""
 
 import os
+import resource
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -43,6 +45,18 @@ def brokers_peak() -> int:
         if entry.read_text().strip() == "beam.smp"
     )
     return max((status(pid).get("VmHWM", 0) for pid in machines), default=0)
+
+
+def allow_open_files(number: int) -> None:
+    """Let this process and those that it starts open so many files, or end it with a sentence.
+
+    A login on Linux often allows 1,024, and lets everybody raise it up to a limit of its own.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= soft < number:
+        if 0 <= hard < number:
+            sys.exit(f"this takes {number} open files, and {hard} are allowed here (ulimit -Hn)")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
 
 
 def processor_seconds(pid: int) -> float:

@@ -1,7 +1,8 @@
 """What a thousand participants on one broker cost, beside 64, and whether they all come back.
 
 Participants are light ones in one process (`crowd`), each with a connection and a queue of its own.
-In the middle of the second run the broker is killed and started again.
+In the middle of the last run the broker is killed and started again. It is a private node, or a
+container of the image that `--broker-image` names.
 """
 
 import json
@@ -13,10 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import typer
 
+from benchmarks.broker_container import BrokerContainer
 from benchmarks.federation import Federation, Rounds, ended
+from benchmarks.processes import allow_open_files
 from benchmarks.results import Row, machine, quartiles, report
 from tests.nodes import BrokerNode
 
@@ -24,13 +28,29 @@ MIB = 1 << 20
 MOST_RATIO = 1.3
 BACK_SECONDS = 60.0
 DEADLINE = "--deadline-seconds=600"
+FILES_EACH = 4
+"""Open files of the broker for each participant: its connection, and its queue's."""
+
+
+class Broker(Protocol):
+    """A private node, or a container."""
+
+    @property
+    def url(self) -> str:
+        """With the password."""
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+
+    def resume(self) -> None:
+        """Start it again, and wait until it takes connections."""
 
 
 @dataclass(slots=True)
 class Restart:
     """Kills the broker after a round, and takes the time until everything is as before."""
 
-    node: BrokerNode
+    broker: Broker
     after_round: int
     killed_at: float = 0.0
     broker_seconds: float = 0.0
@@ -42,8 +62,8 @@ class Restart:
         """Take note of a round."""
         if number == self.after_round:
             self.killed_at = time.monotonic()
-            self.node.kill()
-            self.node.resume()
+            self.broker.kill()
+            self.broker.resume()
             self.broker_seconds = time.monotonic() - self.killed_at
         elif number == self.after_round + 1:
             self.round_seconds = time.monotonic() - self.killed_at
@@ -56,19 +76,26 @@ def back_seconds(told: Path) -> float:
     return seconds
 
 
-def main(few: int = 64, many: int = 1000, rounds: int = 5, turns: int = 2) -> None:
+def main(
+    few: int = 64,
+    many: int = 1000,
+    rounds: int = 5,
+    turns: int = 2,
+    broker_image: str | None = None,
+) -> None:
     """Compare rounds of few and of many participants, and restart the broker among many."""
+    allow_open_files(FILES_EACH * (few + many))
     title = f"{many} participants beside {few} ({machine()})"
     small, large = list[Rounds](), list[Rounds]()
     with (
-        BrokerNode.start() as node,
-        crowd(node, few, name="few") as (few_started, _),
-        crowd(node, many, name="many") as (many_started, told),
+        BrokerContainer(broker_image) if broker_image else BrokerNode.start() as broker,
+        crowd(broker, few, name="few") as (few_started, _),
+        crowd(broker, many, name="many") as (many_started, told),
     ):
         for _ in range(turns):  # by turns, for what else the machine does changes
             small.append(few_started.run(rounds * many // few // 2, DEADLINE))
             large.append(many_started.run(rounds, DEADLINE))
-        restart = Restart(node, after_round=2)
+        restart = Restart(broker, after_round=2)
         many_started.run(5, DEADLINE, closed=restart.closed)
         seconds_away = back_seconds(told)
     rows = [
@@ -94,16 +121,17 @@ def main(few: int = 64, many: int = 1000, rounds: int = 5, turns: int = 2) -> No
             floor=restart.broker_seconds,
         ),
     ]
-    report("bench-thousand", rows, title=title)
+    target = "bench-thousand-container" if broker_image else "bench-thousand"
+    report(target, rows, title=title)
     broken = [row.case for row in rows[:2] if (row.to_floor or 0) > MOST_RATIO]
     broken += [row.case for row in rows[2:3] if row.ours > BACK_SECONDS]
     if broken:
-        sys.exit(f"bench-thousand: more than is promised: {', '.join(broken)}")
+        sys.exit(f"{target}: more than is promised: {', '.join(broken)}")
 
 
 @contextmanager
 def crowd(
-    node: BrokerNode, count: int, *, name: str, first: int = 0
+    broker: Broker, count: int, *, name: str, first: int = 0
 ) -> Iterator[tuple[Federation, Path]]:
     """Start so many participants of a federation, and end them when the block ends.
 
@@ -111,7 +139,7 @@ def crowd(
     """
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "told"
-        started = Federation(node.url, "benchmarks.identity:Small", count, name=name)
+        started = Federation(broker.url, "benchmarks.identity:Small", count, name=name)
         started.start_crowd(told, first=first)
         with ended(started.processes[0]):
             yield started, told

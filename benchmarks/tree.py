@@ -18,8 +18,9 @@ from pathlib import Path
 import typer
 
 from benchmarks.federation import CoordinatorFailedError, Federation, Rounds, ended
+from benchmarks.processes import allow_open_files
 from benchmarks.results import Row, machine, quartiles, report
-from benchmarks.thousand import crowd
+from benchmarks.thousand import FILES_EACH, crowd
 from tests.nodes import BrokerNode
 
 TASK = "benchmarks.identity:Small"
@@ -95,6 +96,7 @@ def tree(node: BrokerNode, name: str, regions: int, participants: int) -> Iterat
 
 def main(participants: int = 1000, regions: int = 10, rounds: int = 22, kills: int = 20) -> None:
     """Compare the flat run with the tree, undisturbed and with its coordinators killed."""
+    allow_open_files(FILES_EACH * participants)
     title = f"{participants} participants in {regions} regions ({machine()})"
     with BrokerNode.start() as node:
         with crowd(node, participants, name="flat") as (flat, _):

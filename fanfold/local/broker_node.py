@@ -114,7 +114,7 @@ class BrokerNode:
             BrokerUnreachableError: if it does not start.
         """
         deadline = time.monotonic() + _START_SECONDS
-        while not self._answers():
+        while not takes_connections(self._setup.ports.amqp):
             ended = self._server is None or self._server.poll() is not None
             if ended or time.monotonic() > deadline:
                 raise BrokerUnreachableError(
@@ -146,16 +146,6 @@ class BrokerNode:
         self._server = self._spawn([str(self._setup.installation.server)])
         self._cleanup.watch(self._epmd, self._server)
 
-    def _answers(self) -> bool:
-        """Try the first step of AMQP's handshake: while a node starts, its port may be open."""
-        with (
-            suppress(OSError),
-            socket.create_connection((LOOPBACK, self._setup.ports.amqp), 2) as talk,
-        ):
-            talk.sendall(b"AMQP\x00\x00\x09\x01")
-            return talk.recv(1) == b"\x01"
-        return False
-
     def _first_errors(self) -> str:
         """Return the first errors the server printed: later ones are consequences."""
         lines = (self._folder / "console.log").read_text(errors="replace").splitlines()
@@ -163,6 +153,14 @@ class BrokerNode:
             line.partition("[error]")[2].partition("> ")[2] for line in lines if "[error]" in line
         ]
         return " ".join(error.strip() for error in (errors or lines)[:12]) or "it printed nothing"
+
+
+def takes_connections(port: int) -> bool:
+    """Try the first step of AMQP's handshake: while a broker starts, its port may be open."""
+    with suppress(OSError), socket.create_connection((LOOPBACK, port), 2) as talk:
+        talk.sendall(b"AMQP\x00\x00\x09\x01")
+        return talk.recv(1) == b"\x01"
+    return False
 
 
 def new_folder() -> Path:

@@ -18,7 +18,7 @@ import pytest
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PATIENCE_SECONDS = 600.0
-OUR_IMAGES = ("fanfold-coordinator", "fanfold-participant")
+OUR_IMAGES = ("fanfold-coordinator", "fanfold-participant", "fanfold-keeper")
 BASE_IMAGES = ("rabbitmq:4-management", "python:3.11-slim")
 
 
