@@ -10,7 +10,7 @@ from benchmarks.results import FOLDER, Row
 TARGETS = (
     *("overhead", "large", "flower", "memory", "updates", "training", "encodings"),
     "differences",
-    *("accuracy", "stragglers"),
+    *("accuracy", "stragglers", "thousand", "thousand-container"),
 )
 
 
