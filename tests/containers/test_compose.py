@@ -135,7 +135,7 @@ def test_the_run_goes_on_without_one_of_three_broker_nodes(compose: Make, node: 
 
 def test_a_root_trains_in_two_regions_and_one_of_them_dies(compose: Make) -> None:
     """Nothing but their regions knows the participants; every round counts both regions once."""
-    tree = compose("compose.yaml", "compose.regions.yaml", FANFOLD_ROUNDS="12")
+    tree = compose("compose.yaml", "compose.regions.yaml", FANFOLD_ROUNDS="40")
     tree.up(0)
     tree.until_round(3)
     assert {each["participant"] for each in tree.events("participant_joined", "coordinator")} == {
@@ -153,7 +153,7 @@ def test_a_root_trains_in_two_regions_and_one_of_them_dies(compose: Make) -> Non
     tree.until(tree.is_finished)
 
     rounds = tree.rounds()
-    assert [(number, updates) for number, updates, _ in rounds] == [(n, 2) for n in range(1, 13)]
+    assert [(number, updates) for number, updates, _ in rounds] == [(n, 2) for n in range(1, 41)]
     assert max(accuracy for _, _, accuracy in rounds) >= 0.8
     with pytest.raises(AssertionError, match=r"name resolution|not known"):
         tree(
