@@ -223,3 +223,9 @@ def test_the_coordinators_folder_can_be_taken_in_at_a_glance() -> None:
     """Whatever is not the round itself lies in a package that is named for it."""
     files = [path for path in tracked_files() if path.parent == ROOT / "coordinator"]
     assert len(files) <= 12
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """They are imported by their name alone."""
+    names = [path.name for path in tracked_files() if path.match("tests/**/test_*.py")]
+    assert sorted(set(names)) == sorted(names)

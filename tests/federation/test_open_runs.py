@@ -263,6 +263,7 @@ def test_a_participant_with_a_task_is_told_how_to_take_part_in_runs(
     live: Any, resident: ResidentCoordinator, tmp_path: Path
 ) -> None:
     """And a region that it does not."""
+    resident.enrol("north")
     ordinary, region = live.participant("Tiny"), start_region(live, "north", tmp_path)
     resident.open(open_run("first"))
     for each in (ordinary, region):

@@ -53,6 +53,15 @@ class Tiny(Task):
         return history
 
 
+class TinyOfManyBytes(Tiny):
+    """68 MB of parameters: more chunks than a message may have, where they are small."""
+
+    def network(self) -> nn.Module:
+        network = super().network()
+        network.register_parameter("more", nn.Parameter(torch.zeros(17_000_000)))
+        return network
+
+
 class Slow(Tiny):
     """Trains for as many seconds as the environment says, unless it is told to stop."""
 
