@@ -126,6 +126,7 @@ def test_of_unequal_participants_in_async_mode_the_fast_one_is_sent_differences(
     coordinator = live.coordinator(GATED, rounds=10**6, **options, **DOWN)
     slow, fast = members(live, 2, GATED)
     fast.wait_for("update_sent", times=8)
+    slow.wait_for("version_received")
     whole, *later = lengths([fast])[:8]
     assert whole == lengths([slow])[0]
     assert all(map(is_short, later))

@@ -6,7 +6,7 @@ from fanfold.participant.service import Participant
 from fanfold.participant.settings import ParticipantSettings
 from fanfold.participant.version import Version
 from fanfold.participant.version_receiver import VersionReceiver
-from fanfold.participant.worker_events import Activity
+from fanfold.participant.worker_events import Activity, Answered
 from fanfold.schemas.chunking import cut
 from fanfold.schemas.message_codec import TensorBytes, encode
 from fanfold.schemas.messages import GlobalParameters, TrainingPlan
@@ -39,6 +39,7 @@ def test_a_version_is_with_the_worker_before_people_are_told_of_it() -> None:
 
         def submit(self, version: Version) -> None:
             done.append(f"submitted {version.number}")
+            events.put_event(Answered(version, 80, None))
             events.put_event(Stop("a version is here"))
 
         def abandon(self) -> None:
