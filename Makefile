@@ -243,7 +243,7 @@ $(VENV)/.stamp-venv:
 $(FLOWER)/.stamp: $(VENV)/.stamp-venv
 	@echo "make: installing Flower into an environment of its own, $(FLOWER)" >&2
 	@$(VENV)/bin/python -m venv $(FLOWER)
-	@$(FLOWER)/bin/python -m pip install -qq --disable-pip-version-check --no-input flwr==1.41.0
+	@$(FLOWER)/bin/python -m pip install -qq --disable-pip-version-check --no-input flwr==1.42.0
 	@touch $@
 
 $(FOREIGN)/node_modules/.stamp: $(FOREIGN)/package.json $(FOREIGN)/package-lock.json
