@@ -20,6 +20,9 @@ from fanfold.coordinator.rounds.federation_state import FederationState
 from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.schemas.events.coordinator import RunRestored, RunResumed
 
+MOST_PART_BYTES = 512 << 20
+"""Of parts of uploads that wait for an acknowledgement: four of 100 MB are folded before that."""
+
 log = structlog.get_logger()
 
 
@@ -109,12 +112,18 @@ class Committer:
         return waiting.since + self._settings.commit_seconds if waiting else math.inf
 
     def commit_if_due(self, now: float) -> None:
-        """Commit inside a long round: so many updates, so much of the window, or so long."""
-        num_waiting = len(self._store.pending_acks)
+        """Commit inside a long round: so many updates, so much of the window, or so long.
+
+        Where nothing but parts of uploads waits, so many bytes are enough: to sync them costs no
+        more than their one way to the disk, and the broker need not hold them any longer.
+        """
+        waiting = self._store.pending_acks
+        num_waiting = len(waiting)
         if num_waiting and (
             self._tally.num_folded >= self._settings.commit_updates
             or num_waiting >= self._channel.window // 2  # unfinished uploads could soon fill it
             or now >= self.due_at
+            or (waiting.num_bytes >= MOST_PART_BYTES and not self._tally.has_news)
         ):
             if self._tally.has_news:
                 self.commit()

@@ -81,13 +81,19 @@ class SharedPart:
             )
 
     def changes(
-        self, base: Mapping[str, Tensor], note: Callable[[str], None]
+        self,
+        base: Mapping[str, Tensor],
+        note: Callable[[str], None],
+        *,
+        room: Mapping[str, Tensor] | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Kind]]:
         """Return what an update says of each shared tensor that trains, and its kind, by name.
 
         Args:
             base: the version's tensors by name.
             note: told of a buffer that is left out, because its shape follows the data.
+            room: what this returned for an earlier version and nobody needs any more, by name:
+                deltas may take its memory.
 
         Returns:
             A floating parameter's delta, after minus before, and a buffer's value; in the dtypes of
@@ -112,7 +118,9 @@ class SharedPart:
                 continue
             kinds[name] = "delta" if is_delta else "value"
             here = after.to("cpu", copy=not is_delta)
-            tensors[name] = (torch.sub(here, base[name]) if is_delta else here).to(base[name].dtype)
+            if is_delta:
+                here = _difference(here, base[name], (room or {}).get(name))
+            tensors[name] = here.to(base[name].dtype)
         return tensors, kinds
 
     def _has_grown(self, name: str, shared: Mapping[str, Tensor]) -> bool:
@@ -143,3 +151,13 @@ class SharedPart:
             "it follows the data, so it stays here; declare it with persistent=False, or leave it "
             "out with the task's `shared`"
         )
+
+
+def _difference(after: Tensor, before: Tensor, room: Tensor | None) -> Tensor:
+    """Return after - before, in the memory of `room` where that fits.
+
+    Memory that was used before is mapped already, which costs more than the subtraction.
+    """
+    form = after.shape, after.dtype
+    fits = room is not None and form == (room.shape, room.dtype) == (before.shape, before.dtype)
+    return torch.sub(after, before, out=room if fits else None)

@@ -120,6 +120,7 @@ class Trainer:
         plan: PlanMessage,
         owed: Mapping[str, Tensor] | None = None,
         frozen: str | None = None,
+        room: Mapping[str, Tensor] | None = None,
     ) -> TrainedUpdate:
         """Train on a version and return what changed.
 
@@ -131,6 +132,8 @@ class Trainer:
                 beyond the version.
             frozen: digest of the parameters that do not come with the version, because everybody
                 has them from the task.
+            room: tensors of an earlier update that nobody needs any more, whose memory this one may
+                take.
 
         Returns:
             For each shared tensor that trains: a floating parameter's delta, after minus before; a
@@ -161,7 +164,7 @@ class Trainer:
             stage("training"),
         ):
             history = self._task.fit(self.network, self._data, local_plan)
-        tensors, kinds = self.shared_part.changes(base, self._task.execution.note)
+        tensors, kinds = self.shared_part.changes(base, self._task.execution.note, room=room)
         return TrainedUpdate(
             tensors=tensors,
             kinds=kinds,

@@ -5,7 +5,7 @@ Without a state folder all of it is in memory, and a restart loses it.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from itertools import accumulate
 from pathlib import Path
@@ -77,13 +77,19 @@ class TrainingState:
 
     def answer_to(self, version: Version) -> Encoded | None:
         """Return the update that answered this very version, if it is kept."""
-        return next(
-            (each for each in self._updates if _message(each).base_digest == version.digest), None
-        )
+        kept = (each for each in self._updates if each.buffers)
+        return next((each for each in kept if _message(each).base_digest == version.digest), None)
 
     def owed_to(self, run: str) -> Mapping[str, Tensor]:
         """Return what a lossy encoding left out of this run's updates so far, by tensor name."""
         return self._residual if run == self._run else {}
+
+    def leave_last_update(self) -> None:
+        """Let go of the bytes of the last update in memory: a newer version is trained on.
+
+        The folder has them until that is done. What the update was about is still known.
+        """
+        self._updates = [replace(each, buffers=()) for each in self._updates]
 
     def keep(
         self, encoded: Encoded, *, residual: Mapping[str, Tensor], private: Mapping[str, Tensor]
@@ -94,7 +100,8 @@ class TrainingState:
             OSError: if the disk refuses; what was kept before still is.
         """
         run = _message(encoded).run
-        earlier = self._updates[1 - KEPT_UPDATES :] if residual and run == self._run else []
+        kept = [each for each in self._updates if each.buffers]
+        earlier = kept[1 - KEPT_UPDATES :] if residual and run == self._run else []
         updates, residual = [*earlier, encoded], dict(residual)
         contiguous = {name: tensor.cpu().contiguous() for name, tensor in private.items()}
         self._write(run, residual, contiguous, updates)
@@ -139,7 +146,7 @@ class TrainingState:
         if self._path is None:
             return
         parts: list[Sequence[bytes | memoryview]] = [[save(residual)], [save(private)]]
-        parts += [update.buffers for update in updates]
+        parts += [update.buffers for update in updates if update.buffers]
         lengths = [sum(memoryview(buffer).nbytes for buffer in part) for part in parts]
         buffers = [buffer for part in parts for buffer in part]
         head = _Head(run, lengths, _digest(run, lengths, buffers))

@@ -67,6 +67,8 @@ class TrainingWorker(AnsweringWorker):
         self._trainer = trainer
         self._base = HeldBase()
         self._masking = masking
+        self._room: Mapping[str, Tensor] = {}
+        """The last update's tensors, where it is kept as they are: the next takes their memory."""
         self._turn = turn or Turns().turn()
         task.execution = replace(
             task.execution,
@@ -103,6 +105,8 @@ class TrainingWorker(AnsweringWorker):
             message, tensors = self._base.read(version)
         # What is owed carries no noise: it must not leave beside what does.
         owed = {} if message.privacy or message.fixed else training_state.owed_to(message.run)
+        if self._room:
+            training_state.leave_last_update()
         with self._observer.phase("train"):
             trained = self._trainer.train(
                 tensors,
@@ -110,6 +114,7 @@ class TrainingWorker(AnsweringWorker):
                 plan=message.plan,
                 owed=owed,
                 frozen=message.frozen,
+                room=self._room,
             )
         if message.privacy is not None:
             kept = training_state.is_durable
@@ -138,6 +143,7 @@ class TrainingWorker(AnsweringWorker):
                 update, trained.tensors, owed, kinds=trained.kinds, encoding=message.encoding
             )
             self._keep(training_state, encoded, left)
+        self._room = trained.tensors if message.encoding == "float32" else {}
         return encoded, trained
 
     def _on_step(self, step: int, steps: int, _loss: Any) -> None:

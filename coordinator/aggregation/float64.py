@@ -17,9 +17,15 @@ BLOCK_VALUES = 1 << 17
 """1 MiB of float64: it stays in the cache, and the calls per block weigh nothing."""
 
 
-def scaled(values: Tensor, scale: float) -> Tensor:
-    """Return scale * values as float64; values of any floating dtype."""
-    result = torch.empty(values.shape, dtype=torch.float64)
+def scaled(values: Tensor, scale: float, *, room: Tensor | None = None) -> Tensor:
+    """Return scale * values as float64; values of any floating dtype.
+
+    Args:
+        values: of any floating dtype.
+        scale: what they are multiplied with.
+        room: float64, contiguous, takes the result: memory that was used before costs less.
+    """
+    result = torch.empty(values.shape, dtype=torch.float64) if room is None else room
     for block, target in zip(_converted(values), _blocks(result), strict=True):
         torch.mul(block, scale, out=target)
     return result

@@ -50,7 +50,7 @@ class GlobalModel:
         broken = self._optimizer.apply(self.running, largest_staleness=largest_staleness)
         if broken is None:
             self._holes = holes_of({name: self.tensors[name] for name in self._holes})
-            self.running = self._new_sum()
+            self.running = self._new_sum(room=self.running.spent)
         return broken
 
     def become(self, tensors: Mapping[str, Tensor]) -> None:
@@ -105,6 +105,7 @@ class GlobalModel:
         self._optimizer.load_state(parts["optimizer"])
         self.running.restore(document, sums=parts["sum"], begun=parts["begun"])
 
-    def _new_sum(self) -> RunningSum:
+    def _new_sum(self, room: Mapping[str, Tensor] | None = None) -> RunningSum:
         """Return the sum of a round; values count from the masters where there are any."""
-        return RunningSum({**self.tensors, **self._optimizer.masters}, self.kinds, self._holes)
+        tensors = {**self.tensors, **self._optimizer.masters}
+        return RunningSum(tensors, self.kinds, self._holes, room=room)

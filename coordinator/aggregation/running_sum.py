@@ -49,6 +49,8 @@ class RunningSum:
         tensors: Mapping[str, Tensor],
         kinds: Mapping[str, str],
         holes: Mapping[str, Tensor] | None = None,
+        *,
+        room: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Start empty.
 
@@ -57,9 +59,11 @@ class RunningSum:
             kinds: for each name `delta` (floating parameters) or `value` (buffers, integers,
                 booleans).
             holes: what `holes_of` says of the tensors; None where all values are finite.
+            room: the sums of a round that is over, whose memory these may take.
         """
         self.tensors = tensors
         self.kinds = kinds
+        self._room = dict(room or {})
         self.holes = dict(holes or {})
         """Where tensors are not finite, of those that have such values."""
         self.sums: dict[str, Tensor] = {}
@@ -67,6 +71,8 @@ class RunningSum:
 
         For integers and booleans the largest value so far.
         """
+        self.spent: dict[str, Tensor] = {}
+        """Float64 sums that were used up: the next round's may take their memory."""
         self.examples: dict[str, float] = {}
         """Sum of n_k by tensor."""
         self.work: dict[str, float] = {}
@@ -108,7 +114,8 @@ class RunningSum:
                 if name in self.sums:
                     float64.add_scaled(self.sums[name], delta, scale)
                 else:
-                    self.sums[name] = float64.scaled(delta, scale)
+                    room = self._room.pop(name, None)
+                    self.sums[name] = float64.scaled(delta, scale, room=room)
             self.examples[name] = self.examples.get(name, 0) + num_examples
 
     def state(self) -> dict[str, Any]:
@@ -134,6 +141,8 @@ class RunningSum:
         Holes that begin anew step from 0: `beginning` says which. The sum itself is used up.
         """
         total, examples = self.sums.pop(name), self.examples[name]
+        if total.is_contiguous():
+            self.spent[name] = total
         if not examples:
             return total.zero_()
         if name in self.work:

@@ -61,8 +61,8 @@ class TensorChecks:
     tensors: Mapping[str, Tensor]
     """The global tensors of the current version, on the CPU."""
     kinds: Mapping[str, str]
-    max_norm: float
-    """Of all deltas of an update together, L2."""
+    max_norm: float | None
+    """Of all deltas of an update together, L2; None is a bound by the model."""
     max_buffer_norm: float | None = None
     """Of a floating buffer, and the growth of an integer one; None is a bound by each buffer."""
 
@@ -70,13 +70,8 @@ class TensorChecks:
     def of(
         cls, tensors: Mapping[str, Tensor], kinds: Mapping[str, str], limits: UpdateLimits
     ) -> "TensorChecks":
-        """Take the bound on the norm from the model where none is given."""
-        max_norm = limits.max_norm
-        if max_norm is None:
-            deltas = [tensor for name, tensor in tensors.items() if kinds[name] == DELTA]
-            num_values = sum(tensor.numel() for tensor in deltas)
-            max_norm = max(DELTA_FACTOR * _scale(deltas), DELTA_VALUE * math.sqrt(num_values))
-        return cls(tensors, kinds, max_norm, limits.max_buffer_norm)
+        """Hold updates against a version with these tensors."""
+        return cls(tensors, kinds, limits.max_norm, limits.max_buffer_norm)
 
     def inspect(
         self, update: Mapping[str, Tensor], kinds: Mapping[str, str], *, updates: int = 1
@@ -94,9 +89,23 @@ class TensorChecks:
             if isinstance(norm, Refusal):
                 return norm
             square += norm * norm
-        if not math.sqrt(square) <= self.max_norm:
-            return _too_large(f"{math.sqrt(square):.6g}", self.max_norm, "--max-update-norm")
+        norm = math.sqrt(square)
+        if self.max_norm is None and norm <= DELTA_VALUE * math.sqrt(self._num_values):
+            return None  # whatever the model's own norm is, which takes a pass over it to find
+        if not norm <= (most := self.max_norm or self._norm_by_model()):
+            return _too_large(f"{norm:.6g}", most, "--max-update-norm")
         return None
+
+    @property
+    def _num_values(self) -> int:
+        return sum(tensor.numel() for tensor in self._deltas)
+
+    @property
+    def _deltas(self) -> list[Tensor]:
+        return [tensor for name, tensor in self.tensors.items() if self.kinds[name] == DELTA]
+
+    def _norm_by_model(self) -> float:
+        return max(DELTA_FACTOR * _scale(self._deltas), DELTA_VALUE * math.sqrt(self._num_values))
 
     def _measure(self, name: str, tensor: Tensor) -> float | Refusal:
         """Return what a tensor adds to the update's norm: 0 where it is no delta."""

@@ -41,6 +41,8 @@ class PendingAcks:
         self._aside: set[tuple[Subscription, int]] = set()
         self.since = 0.0
         """When the first waiting delivery arrived."""
+        self.num_bytes = 0
+        """Of the bodies of all that wait: the broker holds them in memory."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -49,6 +51,7 @@ class PendingAcks:
         """Add a delivery that may be acknowledged after the next commit."""
         if not self._waiting:
             self.since = now
+        self.num_bytes += len(delivery.body)
         self._waiting.append(replace(delivery, body=b"", headers={}))
 
     def put_aside(self, delivery: Delivery) -> None:
@@ -61,7 +64,7 @@ class PendingAcks:
 
     def committed(self) -> DueAcks:
         """Return how to acknowledge what waited; after this, nothing waits."""
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self.num_bytes = self._waiting, [], 0
         if not waiting:
             return DueAcks()
         current = waiting[-1].subscription  # what an earlier one brought comes again
@@ -73,4 +76,5 @@ class PendingAcks:
     def forget(self) -> None:
         """Drop all: their connection is lost, and they will be delivered again."""
         self._waiting.clear()
+        self.num_bytes = 0
         self._aside.clear()

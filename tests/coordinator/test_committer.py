@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from named_events import named
 
+from fanfold.coordinator import committer
 from fanfold.coordinator.admission.tally import Tally
 from fanfold.coordinator.aggregation.differential_privacy import DifferentialPrivacy
 from fanfold.coordinator.aggregation.optimizer_spec import parse_optimizer
@@ -30,8 +31,20 @@ from fanfold.coordinator.settings import CoordinatorSettings
 from fanfold.schemas.events.event import Event
 from fanfold.schemas.messages import Update
 from fanfold.schemas.reader_limits import ReaderLimits
-from fanfold.transport import EventBuffer, EventReader, StoppedError
+from fanfold.transport import Delivery, EventBuffer, EventReader, StoppedError, Subscription
 from tests.federation.tiny_tasks import Tiny
+
+
+class Acknowledging:
+    """A channel without a broker, and up to which delivery it acknowledged."""
+
+    window = 512
+
+    def __init__(self) -> None:
+        self.up_to: list[int] = []
+
+    def acknowledge_up_to(self, delivery: Delivery) -> None:
+        self.up_to.append(delivery.tag)
 
 
 class Start:
@@ -52,10 +65,11 @@ class Start:
             privacy=DifferentialPrivacy.of(settings.privacy),
         )
         self.store = RunStore(folder, ReaderLimits(max_bytes=1 << 20))
+        self.tally = Tally(Unobserved())
         self.said: list[str] = []
         self.fields: list[dict[str, Any]] = []
         self.evaluator = Evaluator(task, network, deliver=lambda _: None, best=folder / "best")
-        nobody: Any = None
+        self.channel: Any = Acknowledging()
         state = FederationState(self.run, Presence(), Sampling(settings.policy, 0))
         reader = EventReader(EventBuffer()) if reader is None else reader
         disk_retry = DiskRetry(folder, state=state, reader=reader, say=self._say)
@@ -63,8 +77,8 @@ class Start:
             state,
             settings=settings,
             store=self.store,
-            channel=nobody,
-            tally=Tally(Unobserved()),
+            channel=self.channel,
+            tally=self.tally,
             reporter=Reporter(
                 state,
                 settings=settings,
@@ -196,3 +210,25 @@ def test_a_commit_in_an_open_round_writes_its_progress_alone(tmp_path: Path) -> 
     assert second.run.running.sums.keys() == first.run.running.sums.keys()
     assert second.said == ["run_resumed"]
     second.close()
+
+
+def test_parts_of_uploads_are_acknowledged_before_they_fill_the_brokers_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many bytes at a time; where an update was counted they wait for the commit with it."""
+    monkeypatch.setattr(committer, "MOST_PART_BYTES", 100)
+    start, results = Start(tmp_path), Subscription("f.results", "coordinator", 512)
+
+    def part(tag: int) -> None:
+        delivery = Delivery(results, tag, False, "Update", "", "ann", {}, bytes(40))
+        start.store.pending_acks.wait(delivery, now=0.0)
+        start.committer.commit_if_due(0.0)
+
+    for tag in range(1, 5):
+        part(tag)
+    assert start.channel.up_to == [3]
+    start.tally.arrived("ann")
+    for tag in range(5, 9):
+        part(tag)
+    assert start.channel.up_to == [3]
+    start.close()

@@ -74,6 +74,21 @@ def test_the_same_training_gives_the_same_bits() -> None:
     assert same(first.tensors, again.tensors)
 
 
+def test_an_update_may_take_the_memory_of_an_earlier_one() -> None:
+    """The same bits lie there; a tensor of another form is left alone."""
+    base = version_of(Classes())
+    expected = train(Classes(), base, version=1)
+    trainer = Trainer(Classes(), "ann")
+    first = trainer.train(base, version=0, plan=PLAN)
+    room = {**first.tensors, "3.bias": torch.full((7,), 7.0)}
+    second = trainer.train(base, version=1, plan=PLAN, room=room)
+    assert same(second.tensors, expected.tensors)
+    deltas = {name for name, kind in second.kinds.items() if kind == "delta"}
+    there = {name for name in deltas if second.tensors[name].data_ptr() == room[name].data_ptr()}
+    assert there == deltas - {"3.bias"}
+    assert torch.equal(room["3.bias"], torch.full((7,), 7.0))
+
+
 def test_another_version_or_participant_draws_otherwise() -> None:
     """The seed follows from the run's, the version and the participant."""
     base = version_of(Classes())

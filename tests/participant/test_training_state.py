@@ -162,3 +162,18 @@ def test_a_refused_update_is_forgotten_by_the_next_life_alone(tmp_path: Path) ->
     assert after.answer_to(version(BASE)) is None
     assert torch.equal(after.owed_to("run")["w"], torch.ones(5))
     assert torch.equal(after.private["head"], torch.ones(2))
+
+
+def test_what_is_left_in_memory_is_in_the_folder_until_the_next_update(tmp_path: Path) -> None:
+    """So a process that dies in the next training sends the last update again."""
+    training_state = TrainingState(tmp_path, LIMITS)
+    keep(training_state)
+    training_state.leave_last_update()
+    assert training_state.answer_to(version(BASE)) is None
+    assert training_state.last_update is not None
+    assert TrainingState(tmp_path, LIMITS).answer_to(version(BASE)) is not None
+    training_state.keep(encoded(2.0, "b" * 64), residual={"w": torch.ones(5)}, private={})
+    training_state.refused(UpdateRefused(run="run", base_version=3, reason="", again=True))
+    after = TrainingState(tmp_path, LIMITS)
+    assert after.answer_to(version(BASE)) is None
+    assert torch.equal(after.owed_to("run")["w"], torch.ones(5))

@@ -171,3 +171,21 @@ def test_the_order_of_folding_is_worth_one_unit_in_the_last_place(
     away = torch.nextafter(once, torch.full_like(once, torch.inf))
     toward = torch.nextafter(once, torch.full_like(once, -torch.inf))
     assert bool(((shuffled >= toward) & (shuffled <= away)).all())
+
+
+def test_a_sum_may_take_the_memory_of_one_that_is_used_up() -> None:
+    """The same bits come out, of values and of deltas."""
+    tensors = {"w": torch.linspace(-1, 1, 7), "mean": torch.ones(3)}
+    kinds = {"w": "delta", "mean": "value"}
+    updates = [{name: torch.rand(tensor.shape) for name, tensor in tensors.items()} for _ in "123"]
+    old = RunningSum(tensors, kinds)
+    old.fold(updates[0], num_examples=3, weight=0.5)
+    for name in tensors:
+        old.step(name)
+    fresh, reused = RunningSum(tensors, kinds), RunningSum(tensors, kinds, room=old.spent)
+    for update in updates[1:]:
+        for each in (fresh, reused):
+            each.fold(update, num_examples=2, weight=1.0)
+    for name in tensors:
+        assert reused.sums[name].data_ptr() == old.spent[name].data_ptr()
+        assert torch.equal(reused.step(name), fresh.step(name))

@@ -20,8 +20,9 @@ def test_one_acknowledgement_is_enough_for_all_that_waited() -> None:
     waiting = PendingAcks()
     for tag in (1, 2, 5):
         waiting.wait(delivery(tag), now=float(tag))
-    assert (len(waiting), waiting.since) == (3, 1.0)
+    assert (len(waiting), waiting.since, waiting.num_bytes) == (3, 1.0, 3 * len(b"body"))
     due = waiting.committed()
+    assert waiting.num_bytes == 0
     assert tags(due) == (5, [])
     assert due.up_to is not None
     assert not due.up_to.body
