@@ -4,6 +4,7 @@ A message is the small document at the head of what travels; the tensors that be
 as raw bytes (see `message_codec` and `docs/protocol.md`).
 """
 
+from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -46,10 +47,16 @@ class Document(BaseModel):
     @model_serializer(mode="wrap")
     def _without_what_is_not_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = handler(self)
-        for name in self.LEFT_OUT:
-            if getattr(self, name) == type(self).model_fields[name].default:
+        for name, default in _left_out(type(self)):
+            if getattr(self, name) == default:
                 fields.pop(name, None)  # gone already where one asks for some fields alone
         return fields
+
+
+@cache  # one entry for each kind of document, whose fields never change
+def _left_out(kind: type[Document]) -> tuple[tuple[str, Any], ...]:
+    """Return the fields of `LEFT_OUT`, with their defaults."""
+    return tuple((name, kind.model_fields[name].default) for name in kind.LEFT_OUT)
 
 
 class TrainingPlan(Document):

@@ -47,6 +47,18 @@ def test_all_generators_are_seeded_and_come_back() -> None:
     assert inside not in expected
 
 
+def test_a_seeding_within_another_leaves_it_as_it_was() -> None:
+    """However deep, and whichever of numpy's distributions is drawn from."""
+    with seeded(1):
+        expected = [np.random.normal() for _ in range(2)], draws(), draws()
+    with seeded(1):
+        pair = [np.random.normal() for _ in range(2)]
+        first = draws()
+        with seeded(2), seeded(3), seeded(4):
+            draws()
+        assert (pair, first, draws()) == expected
+
+
 def test_threads_are_set_and_come_back() -> None:
     """Also when the training fails."""
     before = torch.get_num_threads()
