@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fanfold.learning.errors import TensorsError
-from fanfold.learning.walk import unwrapped, walk
+from fanfold.learning.walk import Found, unwrapped, walk
 
 LayerParameters = dict[str, dict[str, Tensor]]
 """Nested form: layer -> tensor name -> tensor, as in {"conv1": {"weight": ..., "bias": ...}}."""
@@ -23,11 +23,13 @@ LayerParameters = dict[str, dict[str, Tensor]]
 EVERYTHING = ("*",)
 
 
-def named_tensors(network: nn.Module, layers: Iterable[str] | None = None) -> dict[str, Tensor]:
+def named_tensors(
+    network: nn.Module | Sequence[Found], layers: Iterable[str] | None = None
+) -> dict[str, Tensor]:
     """Return the network's tensors by flat name.
 
     Args:
-        network: any module.
+        network: any module, or what `walk` found in it just now.
         layers: only tensors that lie directly in these layers; None is all of them.
 
     Returns:
@@ -40,18 +42,21 @@ def named_tensors(network: nn.Module, layers: Iterable[str] | None = None) -> di
     chosen = None if layers is None else set(layers)
     tensors: dict[str, Tensor] = {}
     seen: set[int] = set()
-    for found in walk(network):
+    for found in _found(network):
         if (chosen is None or found.layer in chosen) and id(found.tensor) not in seen:
             seen.add(id(found.tensor))
             tensors[found.name] = _real(found.tensor.detach())
     return tensors
 
 
-def named_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters themselves by flat name, tied ones under each of their names."""
+def named_parameters(network: nn.Module | Sequence[Found]) -> dict[str, nn.Parameter]:
+    """Return the parameters themselves by flat name, tied ones under each of their names.
+
+    `network` as for `named_tensors`.
+    """
     return {
         found.name: found.tensor
-        for found in walk(network)
+        for found in _found(network)
         if isinstance(found.tensor, nn.Parameter)
     }
 
@@ -193,6 +198,10 @@ def flatten(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         for layer, tensors in parameters.items()
         for tensor_name, tensor in tensors.items()
     }
+
+
+def _found(network: nn.Module | Sequence[Found]) -> Iterable[Found]:
+    return walk(network) if isinstance(network, nn.Module) else network
 
 
 def _real(tensor: Tensor) -> Tensor:

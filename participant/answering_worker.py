@@ -84,7 +84,7 @@ class AnsweringWorker(ABC):
         self._observer = observer or Unobserved()
         self._abandoned = threading.Event()
         self._uploader = Uploader(channel, chunk_bytes=chunk_bytes, abandoned=self._abandoned)
-        self._orders: queue.Queue[object] = queue.Queue()
+        self._orders: queue.SimpleQueue[object] = queue.SimpleQueue()
         # A daemon: a task that never asks whether it should stop must not keep the process alive.
         threading.Thread(target=self._serve, name="work", daemon=True).start()
         self.activity = Activity()
@@ -138,9 +138,9 @@ class AnsweringWorker(ABC):
         """Abandon the work; return False if it goes on, because the task ignores the request."""
         was_told = self._abandoned.is_set()
         self.abandon()
-        done, seconds = self._orders.all_tasks_done, LAST_SECONDS if was_told else ABANDON_SECONDS
-        with done:
-            is_idle = done.wait_for(lambda: not self._orders.unfinished_tasks, seconds)
+        last = threading.Event()
+        self._orders.put(last)
+        is_idle = last.wait(LAST_SECONDS if was_told else ABANDON_SECONDS)
         if is_idle:
             self._state.let_go()
         return is_idle
@@ -154,9 +154,10 @@ class AnsweringWorker(ABC):
                     self._learn(note)
                 case final_model.Order(version):
                     self._keep_final(version)
+                case threading.Event() as last:
+                    last.set()
                 case None:
                     self._state.let_go()
-            self._orders.task_done()
 
     def _work(self, version: Version) -> None:
         structlog.contextvars.bind_contextvars(run=version.run, version=version.number)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from time import perf_counter
 from typing import Any
 
@@ -33,24 +34,31 @@ class ParticipantMetrics:
         self._ready = of(Gauge, "ready", "1 while connected and subscribed.")
         self._version = of(Gauge, "version", "Number of the newest version received.")
         self._examples = of(Gauge, "examples", "Private examples that it trains on.")
-        self._updates = of(
-            Counter, "updates", "Updates sent, and refused by the coordinator.", "outcome"
+        # By label, of which there are a handful: the client looks each one up under a lock.
+        self._updates: Callable[[str], Counter] = cache(
+            of(
+                Counter, "updates", "Updates sent, and refused by the coordinator.", "outcome"
+            ).labels
         )
-        self._bytes = of(
-            Counter, "bytes", "Bytes of messages: versions down, updates up.", "direction"
+        self._bytes: Callable[[str], Counter] = cache(
+            of(
+                Counter, "bytes", "Bytes of messages: versions down, updates up.", "direction"
+            ).labels
         )
-        self._phases = of(
-            Histogram,
-            "phase_seconds",
-            "Seconds of a part of the work on one version.",
-            "phase",
-            buckets=PHASE_SECONDS,
+        self._phases: Callable[[str], Histogram] = cache(
+            of(
+                Histogram,
+                "phase_seconds",
+                "Seconds of a part of the work on one version.",
+                "phase",
+                buckets=PHASE_SECONDS,
+            ).labels
         )
         self._loss = of(Gauge, "loss", "Mean training loss of the last update's last pass.")
         for outcome in ("sent", "refused"):  # there from the start: a rate needs a first value
-            self._updates.labels(outcome)
+            self._updates(outcome)
         for direction in ("down", "up"):
-            self._bytes.labels(direction)
+            self._bytes(direction)
 
     def attach(self, *, device: str, num_examples: int, is_ready: Callable[[], bool]) -> None:
         """Ask at every scrape."""
@@ -66,15 +74,15 @@ class ParticipantMetrics:
         match event:
             case VersionReceived():
                 self._version.set(event.version)
-                self._bytes.labels("down").inc(event.bytes)
-                self._phases.labels("download").observe(event.seconds)
+                self._bytes("down").inc(event.bytes)
+                self._phases("download").observe(event.seconds)
             case UpdateSent():
-                self._updates.labels("sent").inc()
-                self._bytes.labels("up").inc(event.bytes)
+                self._updates("sent").inc()
+                self._bytes("up").inc(event.bytes)
                 if event.loss is not None:
                     self._loss.set(event.loss)
             case OwnUpdateRefused():
-                self._updates.labels("refused").inc()
+                self._updates("refused").inc()
 
     @contextmanager
     def phase(self, name: Phase) -> Iterator[None]:
@@ -83,4 +91,4 @@ class ParticipantMetrics:
         try:
             yield
         finally:
-            self._phases.labels(name).observe(perf_counter() - began)
+            self._phases(name).observe(perf_counter() - began)

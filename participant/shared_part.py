@@ -12,6 +12,7 @@ from fanfold.learning import (
     replace_tensors,
     shared_tensors,
     tied_names,
+    walk,
 )
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.tensor_table import Kind
@@ -102,12 +103,13 @@ class SharedPart:
         Raises:
             InvalidInputError: if the training made parameters, or gave one another shape.
         """
-        parameters = named_parameters(self._network)
+        found = tuple(walk(self._network))
+        parameters = named_parameters(found)
         self._check_none_is_late(parameters)
         tensors: dict[str, Tensor] = {}
         kinds: dict[str, Kind] = {}
-        for name, after in self.tensors().items():
-            if name not in base:
+        for name, after in named_tensors(found).items():
+            if name not in base or name not in self.form:
                 continue
             parameter = parameters.get(name)
             is_delta = parameter is not None and after.is_floating_point()

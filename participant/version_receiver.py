@@ -55,6 +55,8 @@ class VersionReceiver:
         self._border = border
         self._notes = NoteReader(limits, border)
         self._limits = limits
+        self._limits_on_arrival = border.limits(limits)
+        self._limits_of_versions = replace(self._limits_on_arrival, max_bytes=_ANY_BYTES)
         self._acknowledge = acknowledge
         self._say = say
         self._order = VersionOrder()
@@ -158,22 +160,22 @@ class VersionReceiver:
 
         Only the coordinator writes to this queue, so what is too large is another network's.
         """
-        limits = self._border.limits(self._limits)
         is_version = delivery.kind in VERSIONS
         header = ChunkHeader.parse(
             kind=delivery.kind,
             headers=delivery.headers,
             body_length=len(delivery.body),
-            limits=replace(limits, max_bytes=_ANY_BYTES) if is_version else limits,
+            limits=self._limits_of_versions if is_version else self._limits_on_arrival,
         )
         problem = self._border.problem(header)
         if problem is not None:
             raise MalformedMessageError(problem)
-        if header.whole.num_bytes > limits.max_bytes:
+        most = self._limits_on_arrival.max_bytes
+        if header.whole.num_bytes > most:
             raise InvalidInputError(
                 "the coordinator trains another network than this participant's task: its version "
                 f"has {header.whole.num_bytes} bytes, and this network's at most "
-                f"{limits.max_bytes}; start both with the same --task"
+                f"{most}; start both with the same --task"
             )
         return header
 

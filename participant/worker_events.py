@@ -1,7 +1,7 @@
 """Events between the service and the worker that answers versions; they need no torch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from fanfold.participant.version import Version
@@ -43,12 +43,14 @@ class Answered:
 
     def sent(self) -> UpdateSent:
         """Return what people are told of it."""
-        sent = UpdateSent(self.version.run, self.version.number, self.num_bytes)
+        run, number = self.version.run, self.version.number
         if self.trained is None:
-            return sent
+            return UpdateSent(run, number, self.num_bytes)
         last = self.trained.history[-1] if self.trained.history else {}
-        return replace(
-            sent,
+        return UpdateSent(
+            run,
+            number,
+            self.num_bytes,
             loss=last.get("loss"),
             seconds=round(self.trained.seconds, 3),
             epsilon=last.get("epsilon"),
