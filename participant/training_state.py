@@ -124,7 +124,7 @@ class TrainingState:
         if refused is None:
             return
         others = [each for each in self._updates if each is not refused]
-        if note.fault == "age" and self._residual:
+        if note.fault == "age" and self._residual and refused.buffers:
             self._residual = owed_again(self._residual, refused)
             self._updates = others
         elif note.fault == "content" and self._residual:

@@ -21,6 +21,7 @@ from fanfold.participant.training_state import TrainingState, restore_private
 from fanfold.participant.update_privacy import private_update
 from fanfold.participant.version import Version
 from fanfold.participant.worker_events import Activity, ToldOnce
+from fanfold.schemas.encodings import Encoding
 from fanfold.schemas.error_feedback import encode_update
 from fanfold.schemas.events.event import Event
 from fanfold.schemas.message_codec import Encoded
@@ -68,7 +69,7 @@ class TrainingWorker(AnsweringWorker):
         self._base = HeldBase()
         self._masking = masking
         self._room: Mapping[str, Tensor] = {}
-        """The last update's tensors, where it is kept as they are: the next takes their memory."""
+        """The last update's tensors, whose memory the next one takes."""
         self._turn = turn or Turns().turn()
         task.execution = replace(
             task.execution,
@@ -143,7 +144,9 @@ class TrainingWorker(AnsweringWorker):
                 update, trained.tensors, owed, kinds=trained.kinds, encoding=message.encoding
             )
             self._keep(training_state, encoded, left)
-        self._room = trained.tensors if message.encoding == "float32" else {}
+        # With top-k several updates are kept, and each may view tensors that it leaves as they are.
+        is_sparse = Encoding.from_setting(message.encoding).fraction is not None
+        self._room = {} if is_sparse else trained.tensors
         return encoded, trained
 
     def _on_step(self, step: int, steps: int, _loss: Any) -> None:
