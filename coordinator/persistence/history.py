@@ -27,6 +27,7 @@ from fanfold.storage.chained_lines import chained
 
 HISTORY = "history.jsonl"
 """The file's name in a run's folder."""
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 MOST_TAIL_BYTES = 32 << 10
 """Most bytes of the history that the checkpoint holds before the file itself is synced."""
 
@@ -66,7 +67,7 @@ class History:
         if self._wall_clock is not None:
             time = iso_utc(self._wall_clock())
             record = {"event": record["event"], "time": time} | record
-        line, self._chain = chained(json.dumps(record, separators=(",", ":")).encode(), self._chain)
+        line, self._chain = chained(_COMPACT.encode(record).encode(), self._chain)
         self._pending += line
         self._tail += line
 

@@ -4,11 +4,19 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any, ClassVar, Self
+from functools import cache
+from typing import Any, ClassVar, NamedTuple, Self
 
 from fanfold.schemas.timestamps import iso_utc
+
+
+class _ToldField(NamedTuple):
+    name: str
+    key: str
+    is_printed: bool
+    may_be_left_out: bool
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,9 @@ class Event:
 
     def at(self, time: datetime) -> Self:
         """Return the same event with the time at which it was told."""
-        return replace(self, time=time)
+        told = object.__new__(type(self))  # `replace` asks for each field: an event has no slots
+        told.__dict__.update(self.__dict__, time=time)
+        return told
 
     def document(self, *, whole: bool = False) -> dict[str, Any]:
         """Return its name, its time and its fields as JSON has them.
@@ -43,13 +53,26 @@ class Event:
         told: dict[str, Any] = {"event": self.name}
         if self.time is not None:
             told["time"] = iso_utc(self.time)
-        for each in fields(self):
-            value = getattr(self, each.name)
-            is_told = whole or each.name not in self.unprinted
-            if each.name != "time" and is_told and not (value is None and each.default is None):
-                key = each.name.rstrip("_")  # `for` is a word of Python
+        for name, key, is_printed, may_be_left_out in self._told_fields():
+            value = getattr(self, name)
+            if (whole or is_printed) and not (value is None and may_be_left_out):
                 told[key] = list(value) if isinstance(value, tuple) else value
         return told
+
+    @classmethod
+    @cache  # one entry for each kind of event, whose fields never change
+    def _told_fields(cls) -> tuple[_ToldField, ...]:
+        """Return the fields but for the time, in their order."""
+        return tuple(
+            _ToldField(
+                name=each.name,
+                key=each.name.rstrip("_"),  # `for` is a word of Python
+                is_printed=each.name not in cls.unprinted,
+                may_be_left_out=each.default is None,
+            )
+            for each in fields(cls)
+            if each.name != "time"
+        )
 
     def json_line(self) -> str:
         """Return what `--json` prints of it, in one line and without its end.
