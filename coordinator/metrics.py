@@ -1,8 +1,7 @@
 """The coordinator's numbers for Prometheus; docs/operations.md says what they are good for."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from time import perf_counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
@@ -71,9 +70,8 @@ class CoordinatorMetrics(Unobserved):
             "1 if the newest evaluated version's loss is no finite number.",
         )
         self._accuracy = of(Gauge, "accuracy", "Accuracy of the newest evaluated version.")
-        self._updates.labels("folded", "")  # there from the start: a rate needs a first value
-        for direction in ("down", "up"):
-            self._bytes.labels(direction)
+        self._folded = self._updates.labels("folded", "")  # a rate needs a first value
+        self._down, self._up = self._bytes.labels("down"), self._bytes.labels("up")
 
     def attach(
         self, *, present: Callable[[], int], members: Members, is_ready: Callable[[], bool]
@@ -93,26 +91,22 @@ class CoordinatorMetrics(Unobserved):
                 self._rounds.inc()
                 self._version.set(event.version)
                 self._round_seconds.observe(event.seconds)
-                self._bytes.labels("down").inc(event.bytes_down)
-                self._bytes.labels("up").inc(event.bytes_up)
+                self._down.inc(event.bytes_down)
+                self._up.inc(event.bytes_up)
                 for gauge, value in ((self._loss, event.loss), (self._accuracy, event.accuracy)):
                     if value is not None:
                         gauge.set(value)
                 if event.not_finite is not None:  # evaluated in this round
                     self._loss_not_finite.set(float("loss" in event.not_finite))
 
-    @contextmanager
-    def phase(self, name: Phase) -> Iterator[None]:
+    def phase(self, name: Phase) -> AbstractContextManager[None]:
         """Measure the seconds of a part of the work, whether or not it succeeds."""
-        began = perf_counter()
-        try:
-            yield
-        finally:
-            self._phases.labels(name).observe(perf_counter() - began)
+        timer: AbstractContextManager[None] = self._phases.labels(name).time()
+        return timer
 
     def folded(self, contribution: Contribution) -> None:
         """Count an update that went into the sum."""
-        self._updates.labels("folded", "").inc()
+        self._folded.inc()
         self._single_updates.inc(contribution.updates or 1)
         self._staleness.observe(contribution.staleness)
 

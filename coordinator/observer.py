@@ -3,7 +3,7 @@
 `fanfold.coordinator.metrics` counts what it sees for Prometheus; without it nobody looks.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Literal, Protocol
@@ -15,6 +15,9 @@ from fanfold.schemas.messages import Progress
 
 Members = Callable[[], AbstractSet[str]]
 Phase = Literal["publish", "decode", "aggregate", "checkpoint"]
+
+UNMEASURED = nullcontext()
+"""What `Unobserved.phase` returns; it has no state, so that one is enough."""
 
 
 class Observer(Protocol):
@@ -64,7 +67,7 @@ class Unobserved:
 
     def phase(self, _name: Phase, /) -> AbstractContextManager[None]:
         """Measure nothing."""
-        return nullcontext()
+        return UNMEASURED
 
     def opened(self, opened: OpenRound) -> None:
         """Note nothing."""
@@ -97,13 +100,11 @@ class Observers(Unobserved):
         for each in self._observers:
             each.hear(event)
 
-    @contextmanager
-    def phase(self, name: Phase, /) -> Iterator[None]:
-        """Let all of them take the time."""
-        with ExitStack() as stack:
-            for each in self._observers:
-                stack.enter_context(each.phase(name))
-            yield
+    def phase(self, name: Phase, /) -> AbstractContextManager[None]:
+        """Let all of them take the time; nearly always that is one."""
+        phases = [each.phase(name) for each in self._observers]
+        measured = [each for each in phases if each is not UNMEASURED]
+        return measured[0] if len(measured) == 1 else _together(measured)
 
     def opened(self, opened: OpenRound) -> None:
         """Tell all of them."""
@@ -124,3 +125,11 @@ class Observers(Unobserved):
         """Tell all of them."""
         for each in self._observers:
             each.progressed(progress)
+
+
+@contextmanager
+def _together(phases: Sequence[AbstractContextManager[None]]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for each in phases:
+            stack.enter_context(each)
+        yield
