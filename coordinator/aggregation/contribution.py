@@ -1,7 +1,7 @@
 """What a run remembers of an update that counts, and what people are told of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -26,7 +26,7 @@ class Contribution:
 
     def document(self) -> dict[str, Any]:
         """Return this as JSON: the last field only of a region."""
-        fields = asdict(self)
+        fields = {name: getattr(self, name) for name in self.__slots__}  # `asdict` copies deeply
         if self.updates is None:
             del fields["updates"]
         return fields

@@ -179,24 +179,25 @@ class RunState:
         """
         staleness = self.version - update.base_version
         private = self.privacy
-        contribution = Contribution(
-            participant=update.participant,
-            base_version=update.base_version,
-            staleness=staleness,
-            num_examples=1 if private else update.num_examples,
-            weight=1.0 if private else self.staleness(staleness),
-            digest=digest,
-            metrics={} if private else finite(update.metrics),
-            updates=update.updates,
-        )
+        weight, share = 1.0 if private else self.staleness(staleness), 1.0
         if private:
             self.privacy_ledger.folded(update.participant)
         if private and private.at != "sum":
             self.running.fold(tensors, num_examples=1, weight=private.scale(tensors))
         else:
-            accepted = Accepted(update, self.version, contribution.weight, digest, tensors)
+            accepted = Accepted(update, self.version, weight, digest, tensors)
             share = self.aggregation.fold(accepted, self.running)
-            contribution = replace(contribution, share=share)
+        contribution = Contribution(
+            participant=update.participant,
+            base_version=update.base_version,
+            staleness=staleness,
+            num_examples=1 if private else update.num_examples,
+            weight=weight,
+            digest=digest,
+            metrics={} if private else finite(update.metrics),
+            share=share,
+            updates=update.updates,
+        )
         self.contributions.append(contribution)
         self.last_counted[update.participant] = (update.base_version, digest)
         return contribution
