@@ -39,9 +39,7 @@ class Labels:
     @classmethod
     def of(cls, message: Message) -> Self:
         """Return the labels of `message`."""
-        fields = message.model_dump(
-            include={"run", "version", "base_version", "participant", "num_examples"}
-        )
+        fields = vars(message)  # as they are: `model_dump` would go through all of the message
         return cls(
             run=fields.get("run"),
             version=fields.get("version", fields.get("base_version")),

@@ -243,13 +243,16 @@ def _tensor(entry: TensorEntry, data: memoryview) -> Tensor:
     dtype = DTYPES[entry.dtype]
     if not entry.num_values:
         return torch.empty(entry.shape, dtype=dtype)  # frombuffer refuses to make it
-    raw = torch.frombuffer(data[entry.begin : entry.end], dtype=torch.uint8)
     encoding = Encoding.parse(entry.encoding)
+    if encoding.values == "raw" and dtype != torch.bool:
+        flat = torch.frombuffer(data, dtype=dtype, count=entry.num_values, offset=entry.begin)
+        return flat.view(entry.shape)
+    raw = torch.frombuffer(data[entry.begin : entry.end], dtype=torch.uint8)
     if encoding.values != "raw":
         try:
             return unpack(raw, encoding, dtype, entry.num_values).reshape(entry.shape)
         except MalformedMessageError as error:
             raise MalformedMessageError(f"tensor {entry.name!r}: {error}") from error
-    if dtype == torch.bool and bool((raw > 1).any()):
+    if bool((raw > 1).any()):
         raise MalformedMessageError(f"tensor {entry.name!r} has booleans that are not 0 or 1")
     return raw.view(dtype).reshape(entry.shape)

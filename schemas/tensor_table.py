@@ -180,7 +180,7 @@ def _check_shape(entry: TensorEntry) -> None:
             f"tensor {entry.name!r} has {len(entry.shape)} dimensions, at most {MAX_DIMENSIONS}"
         )
     # Zero-length dimensions must not hide others that would overflow a stride.
-    if any(size < 0 for size in entry.shape) or math.prod(filter(None, entry.shape)) > MAX_VALUES:
+    if min(entry.shape, default=0) < 0 or math.prod(filter(None, entry.shape)) > MAX_VALUES:
         raise MalformedMessageError(f"tensor {entry.name!r} has an impossible shape")
 
 

@@ -85,17 +85,12 @@ class EventBuffer:
 
         With `leave_deliveries`, deliveries stay in the buffer, in their order, for a later call.
         """
-
-        def place() -> int | None:
-            places = range(len(self._events))
-            if leave_deliveries:
-                return next((i for i in places if not isinstance(self._events[i], Delivery)), None)
-            return next(iter(places), None)
-
         with self._changed:
-            if not self._changed.wait_for(lambda: place() is not None, timeout_seconds):
+            if not self._changed.wait_for(
+                lambda: self._place(leave_deliveries=leave_deliveries) is not None, timeout_seconds
+            ):
                 return None
-            at = place() or 0
+            at = self._place(leave_deliveries=leave_deliveries) or 0
             event = self._events[at]
             del self._events[at]
             if isinstance(event, Delivery):
@@ -111,6 +106,13 @@ class EventBuffer:
                 lambda: next((event for event in self._events if isinstance(event, kind)), None),
                 timeout_seconds,
             )
+
+    def _place(self, *, leave_deliveries: bool) -> int | None:
+        """Return where the oldest event is that may be taken; None if there is none."""
+        if not leave_deliveries:
+            return 0 if self._events else None
+        places = (i for i, event in enumerate(self._events) if not isinstance(event, Delivery))
+        return next(places, None)
 
     def look_again(self) -> None:
         """Make waiting `put` calls call `hurried` again."""
