@@ -7,7 +7,7 @@ participants may wrap a network differently.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,10 @@ WRAPPED_AS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 """A wrapper's attributes for the module that it wraps."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+_PARALLEL = nn.DataParallel, nn.parallel.DistributedDataParallel
+
+
+class Found(NamedTuple):
     """One tensor, and the module that holds it."""
 
     layer: str
@@ -92,7 +94,7 @@ def _modules(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _wrapped_in(module: nn.Module) -> nn.Module | None:
-    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+    if isinstance(module, _PARALLEL):
         inside: nn.Module = module.module
         return inside
     children = dict(module.named_children())

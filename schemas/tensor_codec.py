@@ -163,7 +163,7 @@ def parameters_sha256(tensors: Mapping[str, Tensor]) -> str:
         tensor = tensors[name]
         shape = ",".join(str(size) for size in tensor.shape)
         digest.update(f"{name}\0{dtype_name(name, tensor)}\0{shape}\0".encode())
-        digest.update(_memory(_bytes(tensor)))
+        digest.update(_memory(_bytes(tensor.detach())))
     return digest.hexdigest()
 
 
@@ -224,6 +224,8 @@ def _row(name: str, tensor: Tensor, kind: Kind, wanted: Encoding) -> TensorBytes
 
 def _chosen(dtype: str, num_values: int, wanted: Encoding) -> Encoding:
     """Return the encoding for one tensor: the wanted one where it saves anything."""
+    if wanted is RAW:
+        return RAW
     raw_bytes = RAW.num_bytes(num_values, DTYPE_BYTES[dtype])
     if dtype in LOSSY_DTYPES and wanted.num_bytes(num_values, DTYPE_BYTES[dtype]) < raw_bytes:
         return wanted
@@ -232,7 +234,7 @@ def _chosen(dtype: str, num_values: int, wanted: Encoding) -> Encoding:
 
 def _bytes(tensor: Tensor) -> Tensor:
     """Return the values' bytes, uint8 of shape (bytes,): the same memory where that is possible."""
-    return tensor.detach().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
+    return tensor.resolve_neg().contiguous().view(-1).view(torch.uint8)
 
 
 def _memory(data: Tensor) -> memoryview:
