@@ -28,7 +28,7 @@ def large(rounds: int, turns: int) -> Iterator[Row]:
                 participants=4,
                 rounds=rounds,
                 turns=turns,
-                limit="floor x1.3" if name == "float32" else "",
+                limit="floor x1.1" if name == "float32" else "",
                 flags=flags,
             )
             yield row
