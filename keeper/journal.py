@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.timestamps import Clock, iso_utc
 from fanfold.storage.chained_lines import START, chained, follows
+from fanfold.storage.compact_json import compact_json
 from fanfold.storage.disk import sync_folder, until_there_is_room
 
 FILE = "journal.jsonl"
@@ -103,7 +104,7 @@ class Journal:
 
     def _append(self, record: dict[str, Any]) -> None:
         record = {"event": record["event"], "time": iso_utc(self._clock()), **record}
-        line, chain = chained(json.dumps(record, separators=(",", ":")).encode(), self._chain)
+        line, chain = chained(compact_json(record).encode(), self._chain)
 
         def write() -> None:
             self._file.truncate(self._length)  # a line that was not synced may be lost: anew

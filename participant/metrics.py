@@ -1,9 +1,7 @@
 """A participant's numbers for Prometheus; docs/operations.md says what they are good for."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
-from time import perf_counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
@@ -34,31 +32,21 @@ class ParticipantMetrics:
         self._ready = of(Gauge, "ready", "1 while connected and subscribed.")
         self._version = of(Gauge, "version", "Number of the newest version received.")
         self._examples = of(Gauge, "examples", "Private examples that it trains on.")
-        # By label, of which there are a handful: the client looks each one up under a lock.
-        self._updates: Callable[[str], Counter] = cache(
-            of(
-                Counter, "updates", "Updates sent, and refused by the coordinator.", "outcome"
-            ).labels
+        updates = of(Counter, "updates", "Updates sent, and refused by the coordinator.", "outcome")
+        num_bytes = of(
+            Counter, "bytes", "Bytes of messages: versions down, updates up.", "direction"
         )
-        self._bytes: Callable[[str], Counter] = cache(
-            of(
-                Counter, "bytes", "Bytes of messages: versions down, updates up.", "direction"
-            ).labels
-        )
-        self._phases: Callable[[str], Histogram] = cache(
-            of(
-                Histogram,
-                "phase_seconds",
-                "Seconds of a part of the work on one version.",
-                "phase",
-                buckets=PHASE_SECONDS,
-            ).labels
+        self._phases = of(
+            Histogram,
+            "phase_seconds",
+            "Seconds of a part of the work on one version.",
+            "phase",
+            buckets=PHASE_SECONDS,
         )
         self._loss = of(Gauge, "loss", "Mean training loss of the last update's last pass.")
-        for outcome in ("sent", "refused"):  # there from the start: a rate needs a first value
-            self._updates(outcome)
-        for direction in ("down", "up"):
-            self._bytes(direction)
+        # There from the start: a rate needs a first value.
+        self._sent, self._refused = updates.labels("sent"), updates.labels("refused")
+        self._down, self._up = num_bytes.labels("down"), num_bytes.labels("up")
 
     def attach(self, *, device: str, num_examples: int, is_ready: Callable[[], bool]) -> None:
         """Ask at every scrape."""
@@ -74,21 +62,17 @@ class ParticipantMetrics:
         match event:
             case VersionReceived():
                 self._version.set(event.version)
-                self._bytes("down").inc(event.bytes)
-                self._phases("download").observe(event.seconds)
+                self._down.inc(event.bytes)
+                self._phases.labels("download").observe(event.seconds)
             case UpdateSent():
-                self._updates("sent").inc()
-                self._bytes("up").inc(event.bytes)
+                self._sent.inc()
+                self._up.inc(event.bytes)
                 if event.loss is not None:
                     self._loss.set(event.loss)
             case OwnUpdateRefused():
-                self._updates("refused").inc()
+                self._refused.inc()
 
-    @contextmanager
-    def phase(self, name: Phase) -> Iterator[None]:
+    def phase(self, name: Phase) -> AbstractContextManager[None]:
         """Measure the seconds of a part of the work, whether or not it succeeds."""
-        began = perf_counter()
-        try:
-            yield
-        finally:
-            self._phases(name).observe(perf_counter() - began)
+        timer: AbstractContextManager[None] = self._phases.labels(name).time()
+        return timer

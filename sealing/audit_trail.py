@@ -18,6 +18,7 @@ import structlog
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.timestamps import Clock, iso_utc
 from fanfold.storage.chained_lines import START, chained, follows, hash_of
+from fanfold.storage.compact_json import compact_json
 
 FILE = "audit.jsonl"
 MAX_LINE_BYTES = 64 << 10
@@ -66,7 +67,7 @@ class AuditTrail:
                 "by": self.by,
                 **{name: text[:MAX_DETAIL] for name, text in details.items()},
             }
-            line, _ = chained(json.dumps(record, separators=(",", ":")).encode(), chain)
+            line, _ = chained(compact_json(record).encode(), chain)
             file.write(line)
             file.flush()
             os.fsync(file.fileno())

@@ -5,7 +5,6 @@ The format is that of the safetensors library (https://github.com/huggingface/sa
 copies at most one at a time.
 """
 
-import json
 import os
 import zlib
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from fanfold.storage.compact_json import compact_json
 from fanfold.storage.disk import replacing
 
 _NAMES = {
@@ -184,7 +184,7 @@ def _header(
             "data_offsets": [position, end],
         }
         position = end
-    text = json.dumps(entries, separators=(",", ":")).encode()
+    text = compact_json(entries).encode()
     text += b" " * (-(len(text) + 8) % multiple)
     marker = _marker(_NO_CHECKSUM)
     return len(text).to_bytes(8, "little") + text, 8 + text.index(marker) + len(marker) - 9

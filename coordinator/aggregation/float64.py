@@ -85,9 +85,6 @@ def finite(values: Tensor) -> Tensor:
 
 def _square(values: Tensor) -> float:
     """Return the sum of squares; infinite or NaN where a value is, or where a square overflows."""
-    if values.numel() <= BLOCK_VALUES:  # as it is of most tensors of small networks
-        block = values.reshape(-1).double()
-        return float(torch.dot(block, block).item())
     square = 0.0
     is_wide = values.dtype == torch.float64
     for block in _blocks(values.reshape(-1)) if is_wide else _converted(values):

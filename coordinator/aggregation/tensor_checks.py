@@ -90,22 +90,13 @@ class TensorChecks:
                 return norm
             square += norm * norm
         norm = math.sqrt(square)
-        if self.max_norm is None and norm <= DELTA_VALUE * math.sqrt(self._num_values):
-            return None  # whatever the model's own norm is, which takes a pass over it to find
-        if not norm <= (most := self.max_norm or self._norm_by_model()):
+        most = self.max_norm or _most(norm, self._deltas(), factor=DELTA_FACTOR, value=DELTA_VALUE)
+        if not norm <= most:
             return _too_large(f"{norm:.6g}", most, "--max-update-norm")
         return None
 
-    @property
-    def _num_values(self) -> int:
-        return sum(tensor.numel() for tensor in self._deltas)
-
-    @property
     def _deltas(self) -> list[Tensor]:
         return [tensor for name, tensor in self.tensors.items() if self.kinds[name] == DELTA]
-
-    def _norm_by_model(self) -> float:
-        return max(DELTA_FACTOR * _scale(self._deltas), DELTA_VALUE * math.sqrt(self._num_values))
 
     def _measure(self, name: str, tensor: Tensor) -> float | Refusal:
         """Return what a tensor adds to the update's norm: 0 where it is no delta."""
@@ -123,9 +114,7 @@ class TensorChecks:
             return Refusal(Reason.NON_FINITE, f"in {name!r}")
         if self.kinds[name] == DELTA:
             return norm
-        most = self.max_buffer_norm or max(
-            VALUE_FACTOR * _scale([here]), BUFFER_VALUE * math.sqrt(here.numel())
-        )
+        most = self.max_buffer_norm or _most(norm, [here], factor=VALUE_FACTOR, value=BUFFER_VALUE)
         if norm <= most:
             return 0.0
         return _too_large(f"{norm:.6g} in {name!r}", most, "--max-buffer-norm")
@@ -168,6 +157,15 @@ def _too_large(found: str, most: float, option: str) -> Refusal:
     return Refusal(
         Reason.TOO_LARGE, f"{found}, {most:.6g} allowed; the coordinator's {option} sets the bound"
     )
+
+
+def _most(norm: float, tensors: list[Tensor], *, factor: float, value: float) -> float:
+    """Return a bound on a norm of as many values as these have: by their own, or by `value`.
+
+    Their own norm takes a pass over them, and is looked up only where the other bound is too low.
+    """
+    least = value * math.sqrt(sum(tensor.numel() for tensor in tensors))
+    return least if norm <= least else max(factor * _scale(tensors), least)
 
 
 def _scale(tensors: list[Tensor]) -> float:

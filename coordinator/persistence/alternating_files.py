@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from fanfold.storage import safetensors_file
+from fanfold.storage.compact_json import compact_json
 from fanfold.storage.disk import sync_folder
 from fanfold.storage.safetensors_file import DamagedFileError
 
@@ -143,7 +144,7 @@ class AlternatingFiles:
 
 def _text(document: Mapping[str, Any]) -> Tensor:
     """Return a document as bytes in UTF-8."""
-    text = bytearray(json.dumps(document, separators=(",", ":")).encode())
+    text = bytearray(compact_json(document).encode())
     text += b" " * (-len(text) % DOCUMENT_MULTIPLE)
     return torch.frombuffer(text, dtype=torch.uint8)
 

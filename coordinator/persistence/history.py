@@ -24,10 +24,10 @@ from fanfold.coordinator.persistence.history_chain import (
 from fanfold.coordinator.settings import RoundSettings
 from fanfold.schemas.timestamps import Clock, iso_utc
 from fanfold.storage.chained_lines import chained
+from fanfold.storage.compact_json import compact_json
 
 HISTORY = "history.jsonl"
 """The file's name in a run's folder."""
-_COMPACT = json.JSONEncoder(separators=(",", ":"))
 MOST_TAIL_BYTES = 32 << 10
 """Most bytes of the history that the checkpoint holds before the file itself is synced."""
 
@@ -67,7 +67,7 @@ class History:
         if self._wall_clock is not None:
             time = iso_utc(self._wall_clock())
             record = {"event": record["event"], "time": time} | record
-        line, self._chain = chained(_COMPACT.encode(record).encode(), self._chain)
+        line, self._chain = chained(compact_json(record).encode(), self._chain)
         self._pending += line
         self._tail += line
 

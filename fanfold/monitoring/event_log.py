@@ -28,10 +28,10 @@ from fanfold.schemas.events.live import (
 from fanfold.schemas.events.run_folder import RunRemoved
 from fanfold.schemas.messages import Progress
 from fanfold.schemas.timestamps import Clock
+from fanfold.storage.compact_json import compact_json
 from fanfold.storage.disk import may_pass
 
 EVENTS, EVENTS_BEFORE = "events.jsonl", "events-before.jsonl"
-_COMPACT = json.JSONEncoder(separators=(",", ":"))
 MOST_BYTES = 32 << 20
 """Of one file; then it becomes the one before, and a new one begins."""
 MOST_WAITING = 1000
@@ -129,7 +129,7 @@ class EventLog(Unobserved):
 
     def _write(self, event: Event) -> None:
         told = event if event.time is not None else event.at(self._clock())
-        self._waiting.append(_COMPACT.encode(told.document()).encode() + b"\n")
+        self._waiting.append(compact_json(told.document()).encode() + b"\n")
         if len(self._waiting) > MOST_WAITING:
             del self._waiting[0]
             self._lost += 1

@@ -4,7 +4,6 @@ Sections of words and curves travel as HTML, which replaces that of before; part
 spans of their lanes as values, which the page draws.
 """
 
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from fanfold.registry.record import Parent
 from fanfold.registry.registry import Registry
 from fanfold.runs.run_data import RunData
 from fanfold.schemas.region_names import region_of
+from fanfold.storage.compact_json import compact_json
 
 CURVES_SECONDS = 1.0
 """Between two drawings of the curves."""
@@ -206,7 +206,7 @@ def _frame(moment: Moment, seen: Seen) -> str | None:
         "version": live.round.version if live.round else look.rounds,
         "round_seconds": round_seconds(look.data),
     }
-    return json.dumps(frame, separators=(",", ":"))
+    return compact_json(frame)
 
 
 def _actions(look: Look) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from functools import cache
 from typing import Any, ClassVar, NamedTuple, Self
@@ -40,9 +40,7 @@ class Event:
 
     def at(self, time: datetime) -> Self:
         """Return the same event with the time at which it was told."""
-        told = object.__new__(type(self))  # `replace` asks for each field: an event has no slots
-        told.__dict__.update(self.__dict__, time=time)
-        return told
+        return replace(self, time=time)
 
     def document(self, *, whole: bool = False) -> dict[str, Any]:
         """Return its name, its time and its fields as JSON has them.
