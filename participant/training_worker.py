@@ -21,7 +21,6 @@ from fanfold.participant.training_state import TrainingState, restore_private
 from fanfold.participant.update_privacy import private_update
 from fanfold.participant.version import Version
 from fanfold.participant.worker_events import Activity, ToldOnce
-from fanfold.schemas.encodings import Encoding
 from fanfold.schemas.error_feedback import encode_update
 from fanfold.schemas.events.event import Event
 from fanfold.schemas.message_codec import Encoded
@@ -144,9 +143,8 @@ class TrainingWorker(AnsweringWorker):
                 update, trained.tensors, owed, kinds=trained.kinds, encoding=message.encoding
             )
             self._keep(training_state, encoded, left)
-        # With top-k several updates are kept, and each may view tensors that it leaves as they are.
-        is_sparse = Encoding.from_setting(message.encoding).fraction is not None
-        self._room = {} if is_sparse else trained.tensors
+        # Where something is owed several updates are kept, and each may view tensors of its own.
+        self._room = {} if left else trained.tensors
         return encoded, trained
 
     def _on_step(self, step: int, steps: int, _loss: Any) -> None:

@@ -41,14 +41,6 @@ def worker_over(
 ) -> tuple[TrainingWorker, Version, "queue.Queue[object]"]:
     """A slot that is asked to train the digits for a step, and what it delivers."""
     task = load_task("digits")()
-    message = GlobalParameters(
-        run="run", version=0, rounds=1, plan=TrainingPlan(steps=1, threads=1), encoding="float32"
-    )
-    chunks = cut(encode_tensors(message, task.network().state_dict()))
-    assembly = Assembly(chunks[0].header, LIMITS)
-    for chunk in chunks:
-        assembly.add(chunk.header, chunk.body)
-    version = Version("run", 1, 0, chunks[0].header.whole.digest, len(chunks), assembly)
     delivered: queue.Queue[object] = queue.Queue()
     made = TrainingWorker(
         task,
@@ -59,4 +51,20 @@ def worker_over(
         chunk_bytes=chunk_bytes,
         deliver=delivered.put,
     )
-    return made, version, delivered
+    return made, version_of(0, "float32"), delivered
+
+
+def version_of(number: int, encoding: str) -> Version:
+    """A version of the digits' network that asks for updates in this encoding."""
+    message = GlobalParameters(
+        run="run",
+        version=number,
+        rounds=9,
+        plan=TrainingPlan(steps=1, threads=1),
+        encoding=encoding,
+    )
+    chunks = cut(encode_tensors(message, load_task("digits")().network().state_dict()))
+    assembly = Assembly(chunks[0].header, LIMITS)
+    for chunk in chunks:
+        assembly.add(chunk.header, chunk.body)
+    return Version("run", 1, number, chunks[0].header.whole.digest, len(chunks), assembly)

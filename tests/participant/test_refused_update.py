@@ -14,7 +14,7 @@ from fanfold.participant.worker_events import Answered
 from fanfold.schemas.error_feedback import encode_with_feedback
 from fanfold.schemas.message_codec import Encoded
 from fanfold.schemas.messages import Update, UpdateRefused
-from tests.participant.small_worker import LIMITS, FakeChannel, worker_over
+from tests.participant.small_worker import LIMITS, FakeChannel, version_of, worker_over
 from tests.schemas.fuzz_target import sent_and_received
 
 
@@ -122,6 +122,22 @@ def test_only_a_few_updates_wait_for_an_answer(tmp_path: Path) -> None:
         train(training_state, number, torch.arange(100.0))
     kept = [number for number in range(9) if training_state.answer_to(version(number))]
     assert kept == [*range(1, KEPT_UPDATES + 1)]
+
+
+def test_an_update_before_another_encoding_is_owed_again_too(tmp_path: Path) -> None:
+    """Int8 leaves something owed where top-k did before it, and so several updates are kept."""
+    made, _, delivered = worker_over(tmp_path, FakeChannel())
+    versions = [version_of(n, encoding) for n, encoding in enumerate(["topk:0.1", "int8", "int8"])]
+    for each in versions:
+        made.submit(each)
+        answer(delivered)
+    assert made.close()
+    state = TrainingState(tmp_path, LIMITS)
+    owed, late = state.owed_to("run"), state.answer_to(versions[1])
+    assert late is not None
+    state.refused(told(1, "age"))
+    sent = sent_and_received(late)
+    assert all(torch.equal(state.owed_to("run")[name], owed[name] + sent[name]) for name in owed)
 
 
 def version(number: int) -> Version:
