@@ -87,7 +87,8 @@ class TrainingState:
     def leave_last_update(self) -> None:
         """Let go of the bytes of the last update in memory: a newer version is trained on.
 
-        The folder has them until that is done. What the update was about is still known.
+        For who is owed nothing: then that update is all that is kept. The folder has it until the
+        training is done. What it was about is still known.
         """
         self._updates = [replace(each, buffers=()) for each in self._updates]
 
@@ -102,10 +103,9 @@ class TrainingState:
         run = _message(encoded).run
         kept = [each for each in self._updates if each.buffers]
         earlier = kept[1 - KEPT_UPDATES :] if residual and run == self._run else []
-        updates, residual = [*earlier, encoded], dict(residual)
-        contiguous = {name: tensor.cpu().contiguous() for name, tensor in private.items()}
-        self._write(run, residual, contiguous, updates)
-        self._updates, self._run, self._residual = updates, run, residual
+        updates, owed = [*earlier, encoded], _contiguous(residual)
+        self._write(run, owed, _contiguous(private), updates)
+        self._updates, self._run, self._residual = updates, run, owed
 
     def refused(self, note: UpdateRefused) -> None:
         """Update the state after an update was not counted.
@@ -124,7 +124,7 @@ class TrainingState:
         if refused is None:
             return
         others = [each for each in self._updates if each is not refused]
-        if note.fault == "age" and self._residual and refused.buffers:
+        if note.fault == "age" and self._residual:
             self._residual = owed_again(self._residual, refused)
             self._updates = others
         elif note.fault == "content" and self._residual:
@@ -146,7 +146,7 @@ class TrainingState:
         if self._path is None:
             return
         parts: list[Sequence[bytes | memoryview]] = [[save(residual)], [save(private)]]
-        parts += [update.buffers for update in updates if update.buffers]
+        parts += [update.buffers for update in updates]
         lengths = [sum(memoryview(buffer).nbytes for buffer in part) for part in parts]
         buffers = [buffer for part in parts for buffer in part]
         head = _Head(run, lengths, _digest(run, lengths, buffers))
@@ -191,6 +191,11 @@ def restore_private(targets: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -
         for name, tensor in kept.items():
             if name in targets and targets[name].shape == tensor.shape:
                 targets[name].copy_(tensor)
+
+
+def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors as safetensors takes them: those of a channels-last network are not so."""
+    return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,15 @@ def test_private_tensors_and_the_residual_survive(tmp_path: Path) -> None:
     assert target["other"].item() == 0.0
 
 
+def test_what_a_channels_last_network_owes_survives(tmp_path: Path) -> None:
+    """Its memory is in another order than that of the file."""
+    owed = torch.rand(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    kept = TrainingState(tmp_path, LIMITS)
+    kept.keep(encoded(), residual={"w": owed}, private={})
+    for life in (kept, TrainingState(tmp_path, LIMITS)):
+        assert torch.equal(life.owed_to("run")["w"], owed)
+
+
 def test_private_tensors_of_another_network_are_left_out() -> None:
     """A task that was changed begins anew with what no longer fits."""
     target = {"head": torch.zeros(2)}
