@@ -103,8 +103,13 @@ class Observers(Unobserved):
     def phase(self, name: Phase, /) -> AbstractContextManager[None]:
         """Let all of them take the time; nearly always that is one."""
         phases = [each.phase(name) for each in self._observers]
-        measured = [each for each in phases if each is not UNMEASURED]
-        return measured[0] if len(measured) == 1 else _together(measured)
+        match [each for each in phases if each is not UNMEASURED]:
+            case []:
+                return UNMEASURED
+            case [measured]:
+                return measured
+            case several:
+                return _together(several)
 
     def opened(self, opened: OpenRound) -> None:
         """Tell all of them."""

@@ -72,7 +72,7 @@ class RunningSum:
         For integers and booleans the largest value so far.
         """
         self.spent: dict[str, Tensor] = {}
-        """Float64 sums that were used up: the next round's may take their memory."""
+        """The memory of the sums that `fold` made: those of the next round may take it."""
         self.examples: dict[str, float] = {}
         """Sum of n_k by tensor."""
         self.work: dict[str, float] = {}
@@ -114,8 +114,8 @@ class RunningSum:
                 if name in self.sums:
                     float64.add_scaled(self.sums[name], delta, scale)
                 else:
-                    room = self._room.pop(name, None)
-                    self.sums[name] = float64.scaled(delta, scale, room=room)
+                    made = float64.scaled(delta, scale, room=self._room.pop(name, None))
+                    self.sums[name] = self.spent[name] = made
             self.examples[name] = self.examples.get(name, 0) + num_examples
 
     def state(self) -> dict[str, Any]:
@@ -141,8 +141,6 @@ class RunningSum:
         Holes that begin anew step from 0: `beginning` says which. The sum itself is used up.
         """
         total, examples = self.sums.pop(name), self.examples[name]
-        if total.is_contiguous():
-            self.spent[name] = total
         if not examples:
             return total.zero_()
         if name in self.work:
