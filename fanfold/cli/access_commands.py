@@ -37,7 +37,7 @@ def add_to(app: typer.Typer) -> None:
 
 def enroll(
     participant: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="The participant's id and broker login.")
+        str | None, typer.Argument(metavar="ID", help="The participant's id and broker login.")
     ] = None,
     *,
     coordinator: Annotated[
@@ -75,13 +75,21 @@ def enroll(
     certificate: Annotated[
         Path | None,
         typer.Option(
-            "--certificate", help="Client certificate to log in with, instead of a password."
+            "--certificate",
+            metavar="FILE",
+            help="Client certificate to log in with, instead of a password.",
         ),
     ] = None,
-    key: Annotated[Path | None, typer.Option("--key", help="The certificate's key.")] = None,
+    key: Annotated[
+        Path | None, typer.Option("--key", metavar="FILE", help="The certificate's key.")
+    ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Credentials file; - prints it (default ID.credentials.json)."),
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Credentials file; - prints it (default ID.credentials.json).",
+        ),
     ] = None,
     public: PublicFile = None,
     roster: RosterFolder = None,
@@ -233,11 +241,15 @@ def certificates(
     *,
     host: Annotated[
         list[str] | None,
-        typer.Option("--host", help="Name or address of the broker; repeatable."),
+        typer.Option("--host", metavar="HOST", help="Name or address of the broker; repeatable."),
     ] = None,
     client: Annotated[
         list[str] | None,
-        typer.Option("--client", help="Make a certificate for this broker login; repeatable."),
+        typer.Option(
+            "--client",
+            metavar="LOGIN",
+            help="Make a certificate for this broker login; repeatable.",
+        ),
     ] = None,
 ) -> None:
     """Make a private CA, a certificate for the broker, and certificates for logins."""

@@ -22,6 +22,7 @@ from fanfold.cli import (
 )
 from fanfold.cli.help import GroupedCommand
 from fanfold.cli.options import CredentialsFile, options_of
+from fanfold.cli.program import Program
 from fanfold.cli.showing import Json, prints_json, view_of, watched
 from fanfold.cli.signals import close_round_on_signal, end, end_now, exit_code, stop_on_signals
 from fanfold.cli.usage import UsageError, is_help, said
@@ -46,6 +47,7 @@ FAILED, WRONG_INPUT = 1, 2
 
 app = typer.Typer(
     name="fanfold",
+    cls=Program,
     no_args_is_help=True,
     rich_markup_mode=None,  # help texts hold colons and brackets that are no markup
     pretty_exceptions_enable=False,

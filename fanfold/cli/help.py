@@ -8,8 +8,20 @@ from fanfold.cli.given_once import GivenOnceCommand
 
 WHO, FILES, BROKER, PRIVACY = "What and who", "Files and reports", "Broker", "Privacy"
 ROUNDS, AGGREGATION, EVALUATION = "Rounds", "Aggregation", "Evaluation and the end"
-REST = "Options"
-ORDER = (WHO, ROUNDS, AGGREGATION, EVALUATION, "Training", "Speed", FILES, BROKER, PRIVACY, REST)
+ARGUMENTS, REST = "Arguments", "Options"
+ORDER = (
+    ARGUMENTS,
+    WHO,
+    ROUNDS,
+    AGGREGATION,
+    EVALUATION,
+    "Training",
+    "Speed",
+    FILES,
+    BROKER,
+    PRIVACY,
+    REST,
+)
 
 _BY_SETTINGS = {
     "TrainingSettings": "Training",
@@ -205,7 +217,9 @@ class GroupedCommand(ExampledCommand):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
-                groups[getattr(parameter, "rich_help_panel", None) or REST].append(record)
+                is_option = parameter.param_type_name == "option"
+                rest = REST if is_option else ARGUMENTS
+                groups[getattr(parameter, "rich_help_panel", None) or rest].append(record)
         for title, records in groups.items():
             if records:
                 with formatter.section(title):

@@ -59,7 +59,7 @@ def identity(
 
 def rotate(
     participant: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="Whose keys change.")
+        str | None, typer.Argument(metavar="ID", help="Whose keys change.")
     ] = None,
     *,
     coordinator: Annotated[

@@ -29,11 +29,14 @@ ManagementUrl = Annotated[
         f"from {LOGIN_VARIABLE}, or asked for. Also {MANAGEMENT_VARIABLE}.",
     ),
 ]
-Federation = Annotated[str, typer.Option("--federation", help="Name of the federation.")]
+Federation = Annotated[
+    str, typer.Option("--federation", metavar="NAME", help="Name of the federation.")
+]
 Vhost = Annotated[
     str | None,
     typer.Option(
         "--vhost",
+        metavar="VHOST",
         help="Virtual host of the federation; by default the one in the broker's URL, or the only "
         "one that the administrator has rights in, or /.",
     ),
@@ -47,7 +50,11 @@ InsecureHttp = Annotated[
 ]
 CaFile = Annotated[
     Path | None,
-    typer.Option("--ca-file", help="PEM file of the CAs to trust; also named in the credentials."),
+    typer.Option(
+        "--ca-file",
+        metavar="FILE",
+        help="PEM file of the CAs to trust; also named in the credentials.",
+    ),
 ]
 
 

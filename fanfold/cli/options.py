@@ -12,6 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from fanfold.access import credentials as credentials_file
 from fanfold.cli.help import group_of
+from fanfold.cli.metavars import metavar_of
 
 Command = Callable[..., None]
 CredentialsFile = Annotated[
@@ -75,7 +76,7 @@ def _parameter(name: str, field: FieldInfo, group: str) -> inspect.Parameter:
                 declaration,
                 help=f"{field.description}{shown}",
                 show_default=False,
-                metavar=name.rpartition("_")[2].upper(),
+                metavar=metavar_of(name, field.annotation),
                 rich_help_panel=group,
             ),
         ],

@@ -91,9 +91,11 @@ def page_user(
         str, typer.Argument(metavar="NAME", help="Under which somebody logs in at the page.")
     ],
     *,
-    users: Annotated[Path, typer.Option(help="File of the page's users; made if need be.")],
+    users: Annotated[
+        Path, typer.Option(metavar="FILE", help="File of the page's users; made if need be.")
+    ],
     role: Annotated[
-        str, typer.Option(help="viewer, or operator, who may also act.", show_default=True)
+        str, typer.Option(metavar="viewer|operator", help="An operator may also act.")
     ] = "viewer",
 ) -> None:
     """Add a user of the page, or change one; the password is asked for, or read from a pipe."""

@@ -90,7 +90,8 @@ def submit(
         ),
     ] = None,
     priority: Annotated[
-        int, typer.Option("--priority", help="Runs with a higher one are opened first.")
+        int,
+        typer.Option("--priority", metavar="N", help="Runs with a higher one are opened first."),
     ] = 0,
     credentials: CredentialsFile = None,
     **options: Any,
@@ -180,7 +181,10 @@ def pull(
     run: RunName,
     *,
     version: Annotated[
-        str, typer.Option("--version", help="Which version: last, best, or a number.")
+        str,
+        typer.Option(
+            "--version", metavar="VERSION", help="Which version: last, best, or a number."
+        ),
     ] = "last",
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="File to write; its card lies beside it.")
