@@ -71,7 +71,7 @@ def unpack(data: Tensor, encoding: Encoding, dtype: torch.dtype, num_values: int
 
 def _pack_dense(values: Tensor, encoding: Encoding) -> Tensor:
     narrow = values.to(_FLOATS.get(encoding.values, torch.float32))
-    if not _is_within(values, narrow.dtype) and bool((narrow.isinf() & values.isfinite()).any()):
+    if not _is_finite(narrow) and bool((narrow.isinf() & values.isfinite()).any()):
         raise InvalidInputError(
             f"a value is beyond the range of encoding {encoding}; choose bfloat16 or float32"
         )
@@ -80,12 +80,12 @@ def _pack_dense(values: Tensor, encoding: Encoding) -> Tensor:
     return narrow.contiguous().view(torch.uint8)
 
 
-def _is_within(values: Tensor, dtype: torch.dtype) -> bool:
-    """Whether all values surely are in a dtype's range; one pass instead of five."""
-    if not values.numel():
+def _is_finite(narrow: Tensor) -> bool:
+    """Whether no value is infinite or NaN; one pass over what is narrow by now, instead of five."""
+    if not narrow.numel():
         return True
-    least, largest = values.aminmax()
-    return bool(max(-least, largest) <= torch.finfo(dtype).max)  # False where one is NaN
+    least, largest = narrow.aminmax()
+    return bool(max(-least, largest) <= torch.finfo(narrow.dtype).max)  # False where one is NaN
 
 
 def _unpack_dense(data: Tensor, encoding: Encoding, num_values: int) -> Tensor:
