@@ -37,7 +37,10 @@ try:
     from opacus.optimizers import DPOptimizer
     from opacus.validators import ModuleValidator
 except ImportError:
-    raise LearningError("DP-SGD takes the opacus package: pip install 'fanfold[privacy]'") from None
+    raise LearningError(
+        "DP-SGD takes the opacus package: "
+        "pip install -e '.[privacy]' in the checkout, or 'FILE.whl[privacy]'"
+    ) from None
 
 
 def train(

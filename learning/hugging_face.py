@@ -36,7 +36,8 @@ try:
     from transformers import PreTrainedModel
 except ImportError:
     raise LearningError(
-        "fanfold.HFTask takes transformers and peft: pip install 'fanfold[hf]'"
+        "fanfold.HFTask takes transformers and peft: "
+        "pip install -e '.[hf]' in the checkout, or 'FILE.whl[hf]'"
     ) from None
 
 IGNORED = -100

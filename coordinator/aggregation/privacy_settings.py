@@ -87,7 +87,8 @@ def epsilon(noise: float, privacy_ledger: int, delta: float) -> float:
         from dp_accounting import get_epsilon_gaussian  # noqa: PLC0415 - optional
     except ImportError:
         raise InvalidInputError(
-            "privacy takes the dp-accounting package: pip install 'fanfold[privacy]'"
+            "privacy takes the dp-accounting package: "
+            "pip install -e '.[privacy]' in the checkout, or 'FILE.whl[privacy]'"
         ) from None
     if not privacy_ledger:
         return 0.0

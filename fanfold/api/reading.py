@@ -17,6 +17,9 @@ from fanfold.schemas.errors import InvalidInputError
 Settings = TypeVar("Settings", bound=BaseModel)
 BROKERS = {"broker": BROKER_VARIABLE, "upstream_broker": UPSTREAM_VARIABLE}
 """Fields that the environment gives where no option does."""
+IN_WORDS = {"int_parsing": "a whole number", "float_parsing": "a number"}
+"""What people call the values that pydantic misses, by its type of mistake."""
+NAME_PATTERN = "^[A-Za-z0-9_-]{1,64}"
 
 
 def read(
@@ -50,7 +53,7 @@ def read(
     try:
         return model(**given)
     except ValidationError as error:
-        raise InvalidInputError("; ".join(_mistakes(error))) from None
+        raise InvalidInputError("; ".join(_mistakes(error, model))) from None
 
 
 def rereading(
@@ -76,7 +79,7 @@ def rereading(
     return reread
 
 
-def _mistakes(error: ValidationError) -> list[str]:
+def _mistakes(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """Return one sentence for each option that is wrong, also where a union has several errors."""
     by_option: dict[str, str] = {}
     for mistake in error.errors(include_url=False):
@@ -84,14 +87,12 @@ def _mistakes(error: ValidationError) -> list[str]:
         option = f"--{name.replace('_', '-')}"
         context = mistake.get("ctx", {})
         if mistake["type"] == "missing":
-            by_option[option] = f"{option} is missing"
+            by_option[option] = _missing(option, name, model)
         elif mistake["type"] == "value_error":  # raised by a check here, with a whole sentence
             sentence = str(context["error"])
             by_option[option] = f"{option}: {sentence}" if name else sentence
         else:
-            words = mistake["msg"].removeprefix("Input should be ")
-            if mistake["type"] == "string_pattern_mismatch":
-                words = f"text like {context['pattern']}"
+            words = _expected(mistake["type"], mistake["msg"], context)
             before = by_option.get(option)
             is_secret = option.endswith("-broker")  # a URL may hold a password
             shown = "" if is_secret else f" {mistake['input']!r}"
@@ -99,3 +100,21 @@ def _mistakes(error: ValidationError) -> list[str]:
                 f"{before} or {words}" if before else f"{option}{shown} must be {words}"
             )
     return list(by_option.values())
+
+
+def _missing(option: str, name: str, model: type[BaseModel]) -> str:
+    """Return that an option is missing which has no default, and what it would say."""
+    if name == "id" and "slots" in model.model_fields:
+        return f"{option} is missing; name this participant, or let it take one of --slots N"
+    description = str(model.model_fields[name].description).partition(". ")[0].rstrip(".")
+    return f"{option} is missing: {description[:1].lower()}{description[1:]}"
+
+
+def _expected(kind: str, message: str, context: Mapping[str, Any]) -> str:
+    """Return what a value must be, in words that need no knowledge of Python or patterns."""
+    pattern = context.get("pattern") if kind == "string_pattern_mismatch" else None
+    if pattern is None:
+        return IN_WORDS.get(kind, message.removeprefix("Input should be "))
+    if pattern.startswith(NAME_PATTERN):
+        return "1 to 64 letters, digits, '_' or '-'"
+    return f"text like {pattern}"

@@ -21,4 +21,5 @@ def said(error: Any) -> str:
     """
     what = str(error.format_message()).rstrip(".")
     command = "fanfold" if error.ctx is None else error.ctx.command_path
-    return f"{what[:1].lower()}{what[1:]}; see `{command} --help`"
+    what = f"{what[:1].lower()}{what[1:]}".replace(". Did you mean", "; did you mean")
+    return f"{what}{' See' if what.endswith('?') else '; see'} `{command} --help`"

@@ -43,7 +43,8 @@ class EventFile:
             from tensorboardX.record_writer import masked_crc32c  # noqa: PLC0415 - as above
         except ImportError:
             raise InvalidInputError(
-                "--tensorboard takes the tensorboardX package: pip install 'fanfold[tensorboard]'"
+                "--tensorboard takes the tensorboardX package: "
+                "pip install -e '.[tensorboard]' in the checkout, or 'FILE.whl[tensorboard]'"
             ) from None
         events: Any = event_pb2  # generated when they are imported, so that no type is known
         summaries: Any = summary_pb2

@@ -69,5 +69,6 @@ def check_packages() -> None:
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
     if missing:
         raise InvalidInputError(
-            f"the page needs {' and '.join(missing)}: pip install 'fanfold[page]'"
+            f"the page needs {' and '.join(missing)}: "
+            "pip install -e '.[page]' in the checkout, or 'FILE.whl[page]'"
         )

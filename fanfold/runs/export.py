@@ -21,8 +21,8 @@ def export(folder: Path, settings: ExportSettings) -> Exported:
     """
     if settings.format == "parquet" and find_spec("pyarrow") is None:
         raise InvalidInputError(
-            "--format parquet needs pyarrow: install it with pip install 'fanfold[parquet]', or "
-            "take --format csv"
+            "--format parquet needs pyarrow: take --format csv, or "
+            "pip install -e '.[parquet]' in the checkout, or 'FILE.whl[parquet]'"
         )
     rows = table_of(folder, settings.table)
     path = settings.out or folder / f"{settings.table}.{settings.format}"

@@ -28,8 +28,8 @@ def check_matplotlib() -> None:
     """
     if find_spec("matplotlib") is None:
         raise InvalidInputError(
-            "the plot needs matplotlib: install it with pip install 'fanfold[plot]', "
-            "or leave the plot out with --no-plot"
+            "the plot needs matplotlib: leave it out with --no-plot, or "
+            "pip install -e '.[plot]' in the checkout, or 'FILE.whl[plot]'"
         )
 
 

@@ -55,7 +55,8 @@ SENTENCES = {
     ),
     "page_served": "the page is at {url} until Ctrl-C",
     "picture_left_out": (
-        "{picture} is left out, because it needs matplotlib: pip install 'fanfold[plot]'"
+        "{picture} is left out, because it needs matplotlib: "
+        "pip install -e '.[plot]' in the checkout, or 'FILE.whl[plot]'"
     ),
     "report_written": "the report of {rounds} rounds is in {page}",
     "exported_to_mlflow": (

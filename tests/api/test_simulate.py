@@ -227,7 +227,7 @@ def test_without_matplotlib_or_pandas_a_sentence_says_what_to_install(
     for module in ("fanfold.simulation.plot", "fanfold.runs.history"):
         monkeypatch.setattr(f"{module}.find_spec", lambda _name: None)
     assert util.find_spec("matplotlib") is not None
-    with pytest.raises(fanfold.FanfoldError, match=r"pip install 'fanfold\[plot\]'"):
+    with pytest.raises(fanfold.FanfoldError, match=r"pip install -e '\.\[plot\]'"):
         run.plot()
     with pytest.raises(fanfold.FanfoldError, match="pip install pandas"):
         run.history.to_pandas()

@@ -13,6 +13,7 @@ from fanfold.coordinator.settings import CoordinatorSettings, TrainingSettings
 from fanfold.local.commands import coordinator_settings, participant_command
 from fanfold.local.settings import LocalSettings
 from fanfold.participant.settings import ParticipantSettings
+from fanfold.region.settings import RegionSettings
 from fanfold.schemas.errors import InvalidInputError
 from fanfold.schemas.messages import TrainingPlan
 
@@ -33,16 +34,21 @@ def test_all_mistakes_are_told_in_one_message() -> None:
         read(CoordinatorSettings, wrong)
     sentences = str(caught.value).split("; --")
     assert len(sentences) == len(wrong)
-    assert "goal 'some' must be 'all' or a valid integer" in str(caught.value)
+    assert "goal 'some' must be 'all' or a whole number" in str(caught.value)
     assert "staleness 'old' is not understood" in str(caught.value)
-    assert "federation 'a b' must be text like" in str(caught.value)
+    assert "federation 'a b' must be 1 to 64 letters, digits, '_' or '-'" in str(caught.value)
     assert "leaves values out" in str(caught.value)
 
 
 def test_what_is_missing_is_named() -> None:
-    """A participant needs a name of its own."""
-    with pytest.raises(InvalidInputError, match=r"^--id is missing$"):
+    """A participant needs a name of its own, or one that a slot gives; a region has no slots."""
+    with pytest.raises(
+        InvalidInputError,
+        match=r"^--id is missing; name this participant, or let it take one of --slots N$",
+    ):
         read(ParticipantSettings, {"id": None})
+    with pytest.raises(InvalidInputError, match=r"^--id is missing: the region's id there"):
+        read(RegionSettings, {})
 
 
 def test_text_becomes_what_the_settings_say() -> None:

@@ -233,7 +233,7 @@ def test_without_opacus_one_sentence_says_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.delitem(sys.modules, "fanfold.learning.dp_sgd")
     monkeypatch.delattr("fanfold.learning.dp_sgd")
     monkeypatch.setitem(sys.modules, "opacus.accountants", None)
-    with pytest.raises(LearningError, match=r"pip install 'fanfold\[privacy\]'"):
+    with pytest.raises(LearningError, match=r"pip install -e '\.\[privacy\]'"):
         trained(Plain(), TrainingPlan(steps=1), rules())
 
 

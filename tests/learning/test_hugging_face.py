@@ -123,4 +123,4 @@ def test_without_the_extra_a_sentence_names_it() -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], text=True, capture_output=True, check=False
     )
-    assert "pip install 'fanfold[hf]'" in done.stderr
+    assert "pip install -e '.[hf]'" in done.stderr

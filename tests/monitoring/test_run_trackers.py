@@ -168,7 +168,7 @@ def test_without_the_extra_the_sentence_says_how_to_get_it(
     spec: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, package, None)
-    with pytest.raises(InvalidInputError, match=r"pip install 'fanfold\[track\]'"):
+    with pytest.raises(InvalidInputError, match=r"pip install -e '\.\[track\]'"):
         Tracker([spec], tmp_path, lambda _event: {})
 
 

@@ -96,7 +96,7 @@ def test_without_the_package_its_extra_is_named(
     """The operator reads what to install."""
     monkeypatch.setitem(sys.modules, "tensorboardX.record_writer", None)
 
-    with pytest.raises(InvalidInputError, match=r"pip install 'fanfold\[tensorboard\]'$"):
+    with pytest.raises(InvalidInputError, match=r"pip install -e '\.\[tensorboard\]'"):
         EventFile(tmp_path)
 
 

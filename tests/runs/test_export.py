@@ -143,5 +143,5 @@ def test_without_pyarrow_parquet_says_how_to_get_it(
 ) -> None:
     monkeypatch.setattr(module, "find_spec", lambda _name: None)
     settings = module.ExportSettings(format="parquet")
-    with pytest.raises(InvalidInputError, match=r"pip install 'fanfold\[parquet\]'"):
+    with pytest.raises(InvalidInputError, match=r"pip install -e '\.\[parquet\]'"):
         module.export(history(tmp_path, closed(1)), settings)

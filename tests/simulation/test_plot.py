@@ -63,6 +63,6 @@ def test_a_missing_matplotlib_is_said_before_anything_is_simulated(
 ) -> None:
     monkeypatch.setattr(plot, "find_spec", lambda _name: None)
 
-    with pytest.raises(InvalidInputError, match=r"pip install 'fanfold\[plot\]'"):
+    with pytest.raises(InvalidInputError, match=r"pip install -e '\.\[plot\]'"):
         simulated(tmp_path, **OPTIONS, plot=True)
     assert list(tmp_path.iterdir()) == []

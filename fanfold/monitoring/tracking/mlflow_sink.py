@@ -41,7 +41,8 @@ def connected(where: str, option: str) -> "tuple[MlflowClient, str]":
         from mlflow.exceptions import MlflowException  # noqa: PLC0415 - as above
     except ImportError:
         raise InvalidInputError(
-            f"{option.rstrip(':')} takes MLflow: pip install 'fanfold[track]'"
+            f"{option.rstrip(':')} takes MLflow: "
+            "pip install -e '.[track]' in the checkout, or 'FILE.whl[track]'"
         ) from None
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # imports set it, too
     is_folder = "://" not in where

@@ -26,7 +26,8 @@ class WandbSink:
             import wandb  # noqa: PLC0415 - an extra
         except ImportError:
             raise InvalidInputError(
-                "--track wandb takes the wandb package: pip install 'fanfold[track]'"
+                "--track wandb takes the wandb package: "
+                "pip install -e '.[track]' in the checkout, or 'FILE.whl[track]'"
             ) from None
         self._wandb: Any = wandb
         self._project = project or PROJECT
