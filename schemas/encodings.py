@@ -22,6 +22,9 @@ BLOCK_VALUES = 256
 """Values that share one int8 scale: 4 bytes in 260, so int8 takes 25.4 % of float32."""
 INDEX_BYTES = 4
 MAX_INDEXED_VALUES = 2**31 - 1
+NARROW = frozenset({"float16", "bfloat16"})
+"""The encodings that are dtypes as well: any larger dtype holds their values exactly."""
+NARROW_BYTES = 2
 LOSSY_DTYPES = frozenset({"float16", "bfloat16", "float32", "float64"})
 """The dtypes that a lossy encoding can encode; all others are sent unchanged."""
 

@@ -11,7 +11,7 @@ from hashlib import sha256
 import torch
 from torch import Tensor
 
-from fanfold.schemas.encodings import LOSSY_DTYPES, RAW, Encoding
+from fanfold.schemas.encodings import LOSSY_DTYPES, NARROW, NARROW_BYTES, RAW, Encoding
 from fanfold.schemas.errors import InvalidInputError, MalformedMessageError, UnsupportedDtypeError
 from fanfold.schemas.message_codec import (
     Decoded,
@@ -137,11 +137,16 @@ def _wanted(
         yield name, tensor, kind, RAW if is_exact else wanted
 
 
-def decode_tensors(decoded: Decoded) -> dict[str, Tensor]:
+def decode_tensors(decoded: Decoded, *, widens: bool = True) -> dict[str, Tensor]:
     """Return the tensors of a message by name, in the message's order.
 
     Those that travelled as they are lie in the buffer that the message was received in. Whoever
     received it may write to them, if nobody else reads that buffer. A read-only one is copied.
+
+    Args:
+        decoded: the message.
+        widens: whether values that travelled as 16-bit floats become the dtype of their tensor. If
+            not, they too stay in the buffer: for a reader who only takes sums of them.
 
     Raises:
         MalformedMessageError: if a tensor's bytes mean nothing.
@@ -149,7 +154,7 @@ def decode_tensors(decoded: Decoded) -> dict[str, Tensor]:
     data = decoded.data
     if data.readonly:
         data = memoryview(bytearray(data))
-    return {entry.name: _tensor(entry, data) for entry in decoded.entries}
+    return {entry.name: _tensor(entry, data, widens=widens) for entry in decoded.entries}
 
 
 def parameters_sha256(tensors: Mapping[str, Tensor]) -> str:
@@ -241,11 +246,13 @@ def _memory(data: Tensor) -> memoryview:
     return data.cpu().numpy().data
 
 
-def _tensor(entry: TensorEntry, data: memoryview) -> Tensor:
+def _tensor(entry: TensorEntry, data: memoryview, *, widens: bool) -> Tensor:
     dtype = DTYPES[entry.dtype]
     if not entry.num_values:
         return torch.empty(entry.shape, dtype=dtype)  # frombuffer refuses to make it
     encoding = Encoding.parse(entry.encoding)
+    if not widens and entry.encoding in NARROW and DTYPE_BYTES[entry.dtype] > NARROW_BYTES:
+        dtype, encoding = DTYPES[entry.encoding], RAW
     if encoding.values == "raw" and dtype != torch.bool:
         flat = torch.frombuffer(data, dtype=dtype, count=entry.num_values, offset=entry.begin)
         return flat.view(entry.shape)

@@ -154,7 +154,7 @@ class UpdateHandler:
         """Fold an update that is whole, or refuse it."""
         update = received.update
         refusal = self._run.judge_document(update) or self._run.inspect(
-            received.tensors, received.kinds, updates=update.updates
+            received.tensors, received.kinds, updates=update.updates, dtypes=received.dtypes
         )
         if refusal is None:
             self._fold(received)

@@ -153,7 +153,13 @@ def admission_for(
     updates = UpdateHandler(
         run,
         tally=tally,
-        assembler=Assembler(store, limits, damaged=damaged.tell, border=sender_check.border),
+        assembler=Assembler(
+            store,
+            limits,
+            damaged=damaged.tell,
+            border=sender_check.border,
+            widens=not run.takes_narrow,
+        ),
         sender_check=sender_check,
         presence=presence,
         rate_limits=rate_limits,

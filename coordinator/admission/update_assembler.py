@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from fanfold.coordinator.persistence.run_store import RunStore
@@ -12,7 +13,7 @@ from fanfold.schemas.chunking import Assembly, ChunkHeader
 from fanfold.schemas.errors import MalformedMessageError
 from fanfold.schemas.messages import Update
 from fanfold.schemas.reader_limits import ReaderLimits
-from fanfold.schemas.tensor_codec import decode_tensors
+from fanfold.schemas.tensor_codec import DTYPES, decode_tensors
 from fanfold.schemas.tensor_table import Kind
 from fanfold.transport import Delivery
 
@@ -28,6 +29,8 @@ class RawUpdate:
     update: Update
     tensors: Mapping[str, Tensor]
     kinds: Mapping[str, Kind]
+    dtypes: Mapping[str, torch.dtype]
+    """Of the sender's tensors, which may lie here in the 16 bits that they travelled in."""
     digest: str
     num_bytes: int
     file: SpoolFile | None
@@ -43,12 +46,22 @@ class Assembler:
         *,
         damaged: Callable[[DamagedUpload], None],
         border: Border = IN_CLEAR,
+        widens: bool = True,
     ) -> None:
-        """Take nothing larger than `limits` say; `damaged` is told what has to be sent again."""
+        """Put together what arrives.
+
+        Args:
+            store: keeps what is not whole.
+            limits: nothing larger is taken.
+            damaged: is told what has to be sent again.
+            border: what updates come across.
+            widens: as for `decode_tensors`.
+        """
         self._store = store
         self._damaged = damaged
         self._inside = limits
         self._border = border
+        self._widens = widens
         self.limits = border.limits(limits)
         """On what arrives."""
 
@@ -90,7 +103,7 @@ class Assembler:
         try:
             assembly.unseal(self._border.opener(header))
             decoded = assembly.decode()
-            tensors = decode_tensors(decoded)
+            tensors = decode_tensors(decoded, widens=self._widens)
         except MalformedMessageError as error:
             raise UselessUpdateError(str(error)) from error
         assert isinstance(decoded.message, Update)  # place() let nothing else in
@@ -98,6 +111,7 @@ class Assembler:
             update=decoded.message,
             tensors=tensors,
             kinds={entry.name: entry.kind for entry in decoded.entries},
+            dtypes={entry.name: DTYPES[entry.dtype] for entry in decoded.entries},
             digest=assembly.identity.digest,
             num_bytes=assembly.identity.num_bytes,
             file=file,

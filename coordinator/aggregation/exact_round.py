@@ -55,6 +55,7 @@ class ExactRound:
     """Keeps the table: one local model for each participant, in the store."""
 
     spec = "exact"
+    takes_narrow = False
     checks = staticmethod(TensorChecks.of)
 
     def __init__(self, *, max_staleness: int, store: TensorStore) -> None:

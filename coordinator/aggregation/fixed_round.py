@@ -29,9 +29,15 @@ class FixedChecks:
     most_examples: int
 
     def inspect(
-        self, update: Mapping[str, Tensor], kinds: Mapping[str, str], *, updates: int = 1
+        self,
+        update: Mapping[str, Tensor],
+        kinds: Mapping[str, str],
+        *,
+        updates: int = 1,
+        dtypes: Mapping[str, torch.dtype] | None = None,
     ) -> Refusal | None:
         """Say why an update's tensors cannot be added; None means they can."""
+        del dtypes  # no narrow ones come here
         if update.keys() != self.shapes.keys():
             other = min(update.keys() ^ self.shapes.keys())
             return Refusal(
@@ -60,6 +66,8 @@ class FixedChecks:
 
 class FixedRound:
     """Adds integers; the close turns their sum into the round's step."""
+
+    takes_narrow = False
 
     def __init__(self, plan: FixedPlan) -> None:
         """Begin with an empty sum."""

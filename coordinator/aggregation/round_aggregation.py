@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from fanfold.coordinator.aggregation.aggregator import ByCoordinate, ByDistance, Folding
-from fanfold.coordinator.aggregation.clipping import FlTrust
+from fanfold.coordinator.aggregation.clipping import FlTrust, Mean
 from fanfold.coordinator.aggregation.gathering import Gathering
 from fanfold.coordinator.aggregation.local_work import work_of
 from fanfold.coordinator.aggregation.mixing import Mixing
@@ -51,6 +51,14 @@ class RoundAggregation(Protocol):
     @property
     def spec(self) -> str:
         """What tells two whose states do not fit each other."""
+        ...
+
+    @property
+    def takes_narrow(self) -> bool:
+        """Whether deltas may come in the 16 bits that they travelled in, and not in the model's.
+
+        The sum is the same to the last bit, and half as much is read.
+        """
         ...
 
     def problem(self, update: Update, *, version: int) -> Refusal | None:
@@ -132,6 +140,7 @@ class FoldingRound:
             root: trains trusted data, if the rule compares with that.
         """
         self.spec = spec
+        self.takes_narrow = isinstance(rule, Mean)  # others are promised the model's dtypes
         self._root = root
         self._root_version = -1
         self._rule = rule
@@ -191,6 +200,7 @@ class FoldingRound:
 class GatheringRound:
     """Keeps whole updates until the close, and then makes one of them."""
 
+    takes_narrow = False
     checks = staticmethod(TensorChecks.of)
 
     def __init__(

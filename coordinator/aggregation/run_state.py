@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fanfold.coordinator.aggregation.aggregation_settings import MEAN, check_spec
@@ -88,6 +89,11 @@ class RunState:
         """The sum of the open round."""
         return self.model.running
 
+    @property
+    def takes_narrow(self) -> bool:
+        """Whether `inspect` and `fold` take deltas in the 16 bits that they travelled in."""
+        return self.privacy is None and self.aggregation.takes_narrow
+
     def leave_frozen(self, digest: str | None) -> None:
         """Take note of the digest of the parameters that everybody has from the task, if any."""
         self.origin = replace(self.origin, frozen=digest)
@@ -162,14 +168,22 @@ class RunState:
         )
 
     def inspect(
-        self, update: Mapping[str, Tensor], kinds: Mapping[str, str], *, updates: int | None = None
+        self,
+        update: Mapping[str, Tensor],
+        kinds: Mapping[str, str],
+        *,
+        updates: int | None = None,
+        dtypes: Mapping[str, torch.dtype] | None = None,
     ) -> Refusal | None:
-        """Say why the tensors of a sum of so many updates cannot be folded; None means they can."""
+        """Say why the tensors of a sum of so many updates cannot be folded; None means they can.
+
+        `dtypes` are those of the sender's tensors, where `update` has them in fewer bits.
+        """
         if self._checks is None:
             self._checks = self.aggregation.checks(self.tensors, self.kinds, self.limits)
         if self.privacy is not None and (refusal := self.privacy.refusal(update, self.kinds)):
             return refusal
-        return self._checks.inspect(update, kinds, updates=updates or 1)
+        return self._checks.inspect(update, kinds, updates=updates or 1, dtypes=dtypes)
 
     def fold(self, update: Update, tensors: Mapping[str, Tensor], digest: str) -> Contribution:
         """Fold an update that `judge` and `inspect` let pass.

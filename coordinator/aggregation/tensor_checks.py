@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from fanfold.coordinator.aggregation import float64
@@ -42,7 +43,12 @@ class Checks(Protocol):
     """Holds updates against one version of the model. No update changes it."""
 
     def inspect(
-        self, update: Mapping[str, Tensor], kinds: Mapping[str, str], *, updates: int = 1
+        self,
+        update: Mapping[str, Tensor],
+        kinds: Mapping[str, str],
+        *,
+        updates: int = 1,
+        dtypes: Mapping[str, torch.dtype] | None = None,
     ) -> Refusal | None:
         """Say why an update's tensors cannot be folded; None means they can.
 
@@ -50,6 +56,7 @@ class Checks(Protocol):
             update: the tensors by name.
             kinds: of each.
             updates: of how many the integers of fixed point are the sum, from a region.
+            dtypes: of the sender's tensors, where `update` has them in fewer bits.
         """
         ...
 
@@ -74,7 +81,12 @@ class TensorChecks:
         return cls(tensors, kinds, limits.max_norm, limits.max_buffer_norm)
 
     def inspect(
-        self, update: Mapping[str, Tensor], kinds: Mapping[str, str], *, updates: int = 1
+        self,
+        update: Mapping[str, Tensor],
+        kinds: Mapping[str, str],
+        *,
+        updates: int = 1,
+        dtypes: Mapping[str, torch.dtype] | None = None,
     ) -> Refusal | None:
         """Say why an update's tensors cannot be folded; None means they can."""
         del updates  # what a region sends in floats is a mean
@@ -82,7 +94,8 @@ class TensorChecks:
             return Refusal(Reason.INCOMPATIBLE, "the update holds no tensor")
         square = 0.0
         for name, tensor in update.items():
-            refusal = self._compare(name, tensor, kinds[name])
+            dtype = tensor.dtype if dtypes is None else dtypes[name]
+            refusal = self._compare(name, tensor.shape, dtype, kinds[name])
             if refusal is not None:
                 return refusal
             norm = self._measure(name, tensor)
@@ -130,27 +143,29 @@ class TensorChecks:
             hole &= (tensor == here) | (tensor.isnan() & here.isnan())
         return tensor.masked_fill(hole, 0.0)
 
-    def _compare(self, name: str, tensor: Tensor, kind: str) -> Refusal | None:
+    def _compare(
+        self, name: str, shape: torch.Size, dtype: torch.dtype, kind: str
+    ) -> Refusal | None:
         here = self.tensors.get(name)
         if here is None:
             return Refusal(Reason.INCOMPATIBLE, f"there is no tensor {name!r} in this run")
-        if (tensor.shape, tensor.dtype, kind) != (here.shape, here.dtype, self.kinds[name]):
+        if (shape, dtype, kind) != (here.shape, here.dtype, self.kinds[name]):
             return Refusal(
                 Reason.INCOMPATIBLE,
-                f"{name!r} is a {kind} {description(tensor)}, "
-                f"this run's is a {self.kinds[name]} {description(here)}",
+                f"{name!r} is a {kind} {description(shape, dtype)}, "
+                f"this run's is a {self.kinds[name]} {description(here.shape, here.dtype)}",
             )
         return None
 
 
 def signature(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """Return what two sets of tensors have in common if one can take the place of the other."""
-    return {name: description(tensor) for name, tensor in tensors.items()}
+    return {name: description(tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
-def description(tensor: Tensor) -> str:
+def description(shape: torch.Size, dtype: torch.dtype) -> str:
     """Return dtype and shape in words."""
-    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
+    return f"{str(dtype).removeprefix('torch.')} of shape {tuple(shape)}"
 
 
 def _too_large(found: str, most: float, option: str) -> Refusal:
