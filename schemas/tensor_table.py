@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, get_args
 
 from fanfold.schemas.encodings import LOSSY_DTYPES, MAX_INDEXED_VALUES, Encoding
 from fanfold.schemas.errors import InvalidInputError, MalformedMessageError
@@ -16,6 +17,8 @@ from fanfold.schemas.reader_limits import (
 
 Kind = Literal["delta", "value"]
 """How an update carries a tensor: as trained minus base, or as the trained value itself."""
+
+_KINDS = get_args(Kind)
 
 Carried = Literal["none", "values", "changes"]
 """What a message carries: no tensors, all of them as they are, or each as its kind says."""
@@ -40,6 +43,8 @@ DTYPE_BYTES = {
     "float32": 4,
     "float64": 8,
 }
+
+_ROW_TYPES = [str, str, list, str, str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,11 @@ def check_table(entries: Sequence[TensorEntry], *, carried: Carried, limits: Rea
     Raises:
         MalformedMessageError: if it is not so.
     """
+    _check(tuple(entries), carried, limits)
+
+
+@lru_cache(maxsize=8)  # the messages of a run have the same few tables, round after round
+def _check(entries: tuple[TensorEntry, ...], carried: Carried, limits: ReaderLimits) -> None:
     names: set[str] = set()
     end = 0
     num_decoded_bytes = 0
@@ -125,22 +135,14 @@ def check_table(entries: Sequence[TensorEntry], *, carried: Carried, limits: Rea
 
 
 def _read_row(row: object) -> TensorEntry:
-    match row:
-        case [
-            str(name),
-            str(dtype),
-            list(shape),
-            ("delta" | "value") as kind,
-            str(encoding),
-            int(begin),
-            int(end),
-        ] if all(type(number) is int for number in (*shape, begin, end)):
-            # `type() is int`, because a pattern takes True for an int.
+    # By `type`, because True is an int to `isinstance` and to patterns, which also take longer.
+    if type(row) is list and [*map(type, row)] == _ROW_TYPES:
+        name, dtype, shape, kind, encoding, begin, end = row
+        if kind in _KINDS and all(type(size) is int for size in shape):
             return TensorEntry(name, dtype, tuple(shape), kind, encoding, begin, end)
-        case _:
-            raise MalformedMessageError(
-                "a row of the tensor table is not [name, dtype, shape, kind, encoding, begin, end]"
-            )
+    raise MalformedMessageError(
+        "a row of the tensor table is not [name, dtype, shape, kind, encoding, begin, end]"
+    )
 
 
 def _check_entry(entry: TensorEntry, carried: Carried) -> None:
