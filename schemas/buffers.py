@@ -55,6 +55,15 @@ class MemoryBuffer:
                 pages.madvise(mmap.MADV_HUGEPAGE)
         return cls(memoryview(pages))
 
+    @classmethod
+    def holding(cls, body: bytes | memoryview) -> "MemoryBuffer":
+        """Return a copy of bytes, where they are few in memory that is not zeroed first."""
+        if len(body) <= _SMALL_BYTES:
+            return cls(memoryview(bytearray(body)))
+        buffer = cls.of(len(body))
+        buffer.put(0, body)
+        return buffer
+
     @property
     def num_bytes(self) -> int:
         """How many bytes it holds."""

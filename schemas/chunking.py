@@ -149,7 +149,7 @@ Unseal = Callable[[memoryview, ReaderLimits], memoryview]
 
 
 class Assembly:
-    """One message being received, its chunks in any order, into one buffer made at once.
+    """One message being received, its chunks in any order, into one buffer.
 
     It belongs to one thread at a time. The tensors view the buffer, which lives as long as any of
     them.
@@ -157,7 +157,8 @@ class Assembly:
     Args:
         first: the header of any chunk, parsed with the same limits; that chunk is added later.
         limits: the reader's bounds.
-        buffer: of exactly the message's size, such as a file; memory by default.
+        buffer: of exactly the message's size, such as a file; by default memory, which is taken
+            when the first chunk comes.
 
     Raises:
         ValueError: if the buffer is of another size.
@@ -168,8 +169,8 @@ class Assembly:
     ) -> None:
         self.identity = first.whole
         self._limits = limits
-        self._buffer = buffer or MemoryBuffer.of(first.whole.num_bytes)
-        if self._buffer.num_bytes != first.whole.num_bytes:
+        self._buffer = buffer
+        if buffer is not None and buffer.num_bytes != first.whole.num_bytes:
             raise ValueError(f"the buffer is not {first.whole.num_bytes} bytes")
         self._digests: dict[int, bytes] = {}
         self._was_sealed = False
@@ -207,7 +208,7 @@ class Assembly:
             return self.complete
         if len(body) != header.length or blake3(body).digest() != header.chunk_digest:
             raise MalformedMessageError(f"the body of chunk {header.index} has another digest")
-        self._buffer.put(header.offset, body)
+        self._put(header, body)
         self._digests[header.index] = header.chunk_digest
         if self.complete:
             self._check_digest()
@@ -218,7 +219,7 @@ class Assembly:
 
         Only what still has its digest counts; the rest has to be sent again.
         """
-        if not received:
+        if not received or self._buffer is None:
             return
         there = self._buffer.view()
         for index, digest in received.items():
@@ -231,7 +232,7 @@ class Assembly:
 
     def whole(self) -> memoryview:
         """Return the bytes of the complete message, without a copy."""
-        if not self.complete:
+        if not self.complete or self._buffer is None:
             raise ValueError(f"{self.missing} chunks of the message are missing")
         return self._buffer.view()
 
@@ -256,6 +257,15 @@ class Assembly:
         if (labels.sealed() if self._was_sealed else labels) != self.identity.labels:
             raise MalformedMessageError("the message is not what its chunks' headers say")
         return decoded
+
+    def _put(self, header: ChunkHeader, body: bytes | memoryview) -> None:
+        if self._buffer is not None:
+            self._buffer.put(header.offset, body)
+        elif self.identity.count == 1:
+            self._buffer = MemoryBuffer.holding(body)
+        else:
+            self._buffer = MemoryBuffer.of(self.identity.num_bytes)
+            self._buffer.put(header.offset, body)
 
     def _check_digest(self) -> None:
         digests = b"".join(self._digests[index] for index in range(self.identity.count))

@@ -23,6 +23,15 @@ def test_a_room_in_memory_must_be_writable() -> None:
         MemoryBuffer(memoryview(bytes(1)))
 
 
+@pytest.mark.parametrize("num_bytes", [1, 1 << 20, (1 << 20) + 1])
+def test_a_copy_of_bytes_is_writable_and_not_the_bytes_themselves(num_bytes: int) -> None:
+    body = b"x" * num_bytes
+    copied = MemoryBuffer.holding(body).view()
+    copied[0] = ord("y")
+    assert body == b"x" * num_bytes
+    assert bytes(copied) == b"y" + b"x" * (num_bytes - 1)
+
+
 @pytest.mark.parametrize("num_bytes", [1, 1 << 20, (1 << 20) + 1, 5 << 20])
 def test_small_and_large_rooms_hold_what_was_put(num_bytes: int) -> None:
     """Small ones are memory used before, large ones pages that come one by one."""
