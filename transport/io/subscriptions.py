@@ -152,15 +152,19 @@ class Subscriptions:
             consumer.close(done)
 
     def _on_delivery(self, delivery: Delivery) -> None:
-        """Put a delivery into the buffer; all that one turn of the loop reads share one wait."""
+        """Put a delivery into the buffer, which takes it at once if nothing is inside."""
+        self._event_buffer.put(
+            delivery,
+            patience_seconds=self._patience_left() if self._event_buffer.num_bytes else 0.0,
+            hurried=lambda: self._io.is_wanted,
+        )
+
+    def _patience_left(self) -> float:
+        """Return how long to wait at most; all that one turn of the loop reads share one wait."""
         if self._turn_ends is None:
             self._turn_ends = time.monotonic() + self._patience_seconds
             self._io.loop.call_later(0, self._end_turn)
-        self._event_buffer.put(
-            delivery,
-            patience_seconds=max(0.0, self._turn_ends - time.monotonic()),
-            hurried=lambda: self._io.is_wanted,
-        )
+        return max(0.0, self._turn_ends - time.monotonic())
 
     def _end_turn(self) -> None:
         self._turn_ends = None
