@@ -35,7 +35,11 @@ _OUR_FAULT: Final = frozenset({501, 502, 503, 504, 505, 506, 530, 540})
 # What pika raises for a name or a header that it cannot write, or when no channel is free.
 UNSENDABLE: Final = (pika_errors.AMQPError, TypeError, ValueError, struct.error)
 
-
+_LOGIN_REFUSED: Final = (
+    pika_errors.ProbableAuthenticationError,
+    pika_errors.ProbableAccessDeniedError,
+)
+_QUOTES: Final = "'\""
 _NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"})
 
 
@@ -58,6 +62,8 @@ def describe(error: BaseException) -> str:
         return f"{error.reply_code} {error.reply_text}"
     if isinstance(error, pika_errors.IncompatibleProtocolError):
         return "the connection ended before AMQP began; if this port speaks TLS, use amqps://"
+    if isinstance(error, _LOGIN_REFUSED):
+        return _about_login(error)
     cause = _innermost(error)
     if cause is not error:
         return describe(cause)
@@ -77,6 +83,15 @@ def _innermost(error: BaseException) -> BaseException:
         if isinstance(inner, BaseException):
             return _innermost(inner)
     return error
+
+
+def _about_login(error: pika_errors.AMQPConnectionError) -> str:
+    if isinstance(error, pika_errors.ProbableAuthenticationError):
+        return "the broker refuses this login, or its password or certificate (ACCESS_REFUSED)"
+    said = str(error.args[0])  # ClassOfTheirs: (530) 'NOT_ALLOWED - ...'
+    return (
+        f"the broker does not let this login in: {said.partition(') ')[2].strip(_QUOTES) or said}"
+    )
 
 
 def _about_tls(error: ssl.SSLError) -> str:

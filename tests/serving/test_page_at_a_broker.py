@@ -50,7 +50,7 @@ def test_queues_are_shown_and_a_participant_is_revoked(
     run = FederationNames(served.name, run="first")
     served.wait_for(lambda: api.get("queues", vhost, run.participant_queue(LOGIN)) is None)
     log = served.folder / f"{LOGIN}.log"
-    served.wait_for(lambda: "Login was refused" in log.read_text())
+    served.wait_for(lambda: "the broker refuses this login" in log.read_text())
     assert served.stop(LOGIN) == 0  # who tries to come back ends in order nevertheless
     version = served.state("first")["version"]
     served.wait_for_version("first", version + 2)

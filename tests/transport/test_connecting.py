@@ -47,7 +47,7 @@ def test_a_wrong_password_ends_the_connection_in_words(broker_url: str) -> None:
     refused(
         f"amqp://nobody:wrong-secret@{host}",
         LoginRefusedError,
-        f"amqp://nobody@{host}: .*ACCESS_REFUSED",
+        f"amqp://nobody@{host}: the broker refuses this login, or its password",
     )
 
 
@@ -61,7 +61,11 @@ def test_looking_for_a_broker_draws_nothing_that_a_seeded_training_would(free_po
 def test_an_unknown_vhost_ends_the_connection_in_words(broker_url: str) -> None:
     """The broker says which one it does not know."""
     known = broker_url if broker_url.count("/") == 2 else broker_url.rpartition("/")[0]
-    refused(f"{known}/no-such-vhost", LoginRefusedError, "no-such-vhost.* not found")
+    refused(
+        f"{known}/no-such-vhost",
+        LoginRefusedError,
+        "let this login in: NOT_ALLOWED - vhost no-such-vhost not found$",
+    )
 
 
 def test_nothing_listening_names_host_and_port(free_port: int) -> None:
