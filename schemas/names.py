@@ -11,7 +11,7 @@ EVENT_KEY = "event"
 MASKS_KEY = "masks"
 REQUEST_KEY = "request"
 """On the requests exchange."""
-DEAD_LETTER_KEY, OUTCOME_KEY = ".dead-letters", ".outcome"
+DEAD_LETTER_KEY, OUTCOME_KEY, UPTIME_KEY = ".dead-letters", ".outcome", ".uptime"
 """On the resend exchange, which participants cannot write to; no participant has such an id."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -148,6 +148,11 @@ class FederationNames:
     def outcome_queue(self) -> str:
         """Queue of the last RunFinished, from the end of a run to the start of a coordinator."""
         return f"{self.prefix}.outcome"
+
+    @property
+    def uptime_queue(self) -> str:
+        """Queue of one transient message: it is gone when the broker was restarted."""
+        return f"{self.prefix}.uptime"
 
     def status_queue(self, observer: str) -> str:
         """Return the beginning of the names of the exclusive queues of one `fanfold status`."""

@@ -20,7 +20,7 @@ class ConnectionId:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to publish: persistent, its `user_id` the login of the connection that sends it.
+    """A message to publish; its `user_id` is the login of the connection that sends it.
 
     Attributes:
         exchange: the exchange; the empty name is the default one (routing key = queue).
@@ -31,6 +31,7 @@ class Outgoing:
         headers: small scalars for people and for the reader.
         mandatory: whether it is an error if it is routed to no queue.
         others: more keys by which it is routed, too. The broker takes them off the message.
+        persistent: whether the broker writes it to its disk, and has it after a restart of its own.
     """
 
     exchange: str
@@ -41,6 +42,7 @@ class Outgoing:
     headers: Mapping[str, str | int] = field(default_factory=dict)
     mandatory: bool = True
     others: Sequence[str] = ()
+    persistent: bool = True
 
 
 def unheard(_message: Outgoing) -> None:
@@ -54,6 +56,7 @@ def outgoing(
     *,
     mandatory: bool = True,
     others: Sequence[str] = (),
+    persistent: bool = True,
 ) -> Iterator[Outgoing]:
     """Yield the messages to publish for the chunks of a message, one by one.
 
@@ -63,6 +66,7 @@ def outgoing(
         routing_key: the same for all.
         mandatory: the same for all.
         others: the same for all.
+        persistent: the same for all.
     """
     for chunk in chunks:
         yield Outgoing(
@@ -74,6 +78,7 @@ def outgoing(
             headers=chunk.headers,
             mandatory=mandatory,
             others=others,
+            persistent=persistent,
         )
 
 

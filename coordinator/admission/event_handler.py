@@ -138,6 +138,8 @@ class EventHandler:
             self._tell(joined, login)
         if hello.wants_whole:
             self._welcoming.send_again(participant)
+        elif hello.consuming:
+            self._welcoming.replace_lost(participant, held=hello.version)
 
     def _follow(self, progress: Progress, login: str, now: float) -> None:
         is_new = progress.participant not in self._presence
@@ -149,6 +151,7 @@ class EventHandler:
             self._presence.versions.answered(
                 progress.participant, progress.version, current=self._run.version
             )
+            self._welcoming.replace_lost(progress.participant, held=progress.version)
         if is_new:  # it said hello to an earlier coordinator, or was silent for too long
             self._tell(ParticipantJoined(progress.participant), login)
             self._welcoming.welcome(progress.participant, now)

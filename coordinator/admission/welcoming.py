@@ -78,6 +78,10 @@ class Welcoming:
         """Send the current version to one that has to answer it anew, or lacks what it changes."""
         self._publisher.send_to_newcomer(participant)
 
+    def replace_lost(self, participant: str, *, held: int | None) -> None:
+        """Send the current version to one that holds an older one, if a restart took it along."""
+        self._queues.replace_lost(participant, held=held)
+
     def _reached(self, participant: str, now: float, *, is_in_reach: bool) -> None:
         if is_in_reach:
             self._out_of_reach.discard(participant)

@@ -20,6 +20,7 @@ from fanfold.schemas.names import (
     MASKS_KEY,
     OUTCOME_KEY,
     UPDATE_KEY,
+    UPTIME_KEY,
     FederationNames,
     keeper_key,
 )
@@ -81,7 +82,9 @@ class CoordinatorChannel:
         self._administering = administering
         self._queues = QueueMaker(administering)
         self._shared: dict[str, object] = {"x-queue-type": shared_queues}
-        if shared_queues == "quorum":
+        self._has_nodes = shared_queues == "quorum"
+        """Whether the broker is a cluster: one of its nodes may restart, and nobody is told."""
+        if self._has_nodes:
             # Looking at a quorum queue in the management UI counts as a failed delivery, and 4.x
             # throws a message away after twenty of them.
             self._shared["x-delivery-limit"] = 1_000_000
@@ -209,21 +212,70 @@ class CoordinatorChannel:
             for connection in (self._consuming, self._publishing, self._administering)
         )
 
-    def publish(self, chunks: Sequence[Chunk]) -> None:
-        """Send a message to everybody; nobody being there yet is no mistake."""
+    def publish(self, chunks: Sequence[Chunk], *, persistent: bool = True) -> None:
+        """Send a message to everybody; nobody being there yet is no mistake.
+
+        Args:
+            chunks: of the message.
+            persistent: False where it can be sent again after the broker's restart, which
+                `was_restarted` tells: one node then need not write it to its disk.
+        """
         self._publishing.publish(
-            outgoing(chunks, self._names.parameters_exchange, "", mandatory=False)
+            outgoing(
+                chunks,
+                self._names.parameters_exchange,
+                "",
+                mandatory=False,
+                persistent=persistent or self._has_nodes,
+            )
         )
 
-    def resend(self, to: tuple[str, ...], chunks: Sequence[Chunk]) -> None:
-        """Send a message to one participant or to some, at once.
+    def resend(
+        self, to: tuple[str, ...], chunks: Sequence[Chunk], *, persistent: bool = True
+    ) -> None:
+        """Send a message to one participant or to some, at once; `persistent` as in `publish`.
 
         Raises:
             UnroutableError: if the queue of a single one is gone; it will say hello.
         """
         first, *others = to
-        route = (self._names.resend_exchange, first)
-        self._publishing.publish(outgoing(chunks, *route, mandatory=not others, others=others))
+        self._publishing.publish(
+            outgoing(
+                chunks,
+                self._names.resend_exchange,
+                first,
+                mandatory=not others,
+                others=others,
+                persistent=persistent or self._has_nodes,
+            )
+        )
+
+    def was_restarted(self) -> bool:
+        """Whether the broker has lost what was not persistent, since `mark_uptime` or ever before.
+
+        Its queues are kept over a restart, and what is persistent in them. AMQP does not tell of a
+        restart, so one message that is not persistent lies in a queue of its own. In a cluster
+        every message is persistent.
+        """
+        if self._has_nodes:
+            return False
+        queue, key = self._names.uptime_queue, (self._names.resend_exchange, UPTIME_KEY)
+        state = self._queues.declare(
+            queue, {"x-queue-type": "classic", **queue_arguments.UPTIME}, bindings=[key]
+        )
+        return state.num_ready == 0
+
+    def mark_uptime(self) -> None:
+        """Leave the message that is gone after the next restart of the broker."""
+        mark = Outgoing(
+            exchange=self._names.resend_exchange,
+            routing_key=UPTIME_KEY,
+            body=b"gone after a restart of the broker",
+            kind="Uptime",
+            message_id="uptime",
+            persistent=False,
+        )
+        self._publishing.publish([mark])
 
     def keep_outcome(self, chunks: Sequence[Chunk]) -> None:
         """Keep for onlookers how the run ended, in a queue with room for one such message."""

@@ -69,6 +69,8 @@ class FederationQueues:
             TransportError: if it was broken off.
         """
         self._channel.open(window=self._window)
+        if self._channel.was_restarted():
+            self._publisher.versions_were_lost()
         participants = sorted(self._state.presence.names | self._channel.participants.known)
         for begin in range(0, len(participants), MOST_TOGETHER):
             if not self._admit_together(participants[begin : begin + MOST_TOGETHER]):
@@ -112,6 +114,14 @@ class FederationQueues:
         if is_empty and not self._state.counts_an_answer_of(participant):
             self._publisher.send_to_newcomer(participant)
         return is_empty is not None
+
+    def replace_lost(self, participant: str, *, held: int | None) -> None:
+        """Send the current version to who lacks it since the broker was restarted.
+
+        Who has answered it waits for the next one; `held` is the version that it says it holds.
+        """
+        if held != self._state.run.version and not self._state.counts_an_answer_of(participant):
+            self._publisher.replace_lost(participant)
 
     def forget_the_gone(self) -> None:
         """Who is no longer present is seen to again when it says hello."""

@@ -173,7 +173,7 @@ class Publisher:
         asked = (each for each in participants if sample is None or each in sample)
         wanted = (each for each in asked if each not in under_way)
         for group in iter(lambda: tuple(islice(wanted, MOST_TOGETHER)), ()):
-            send = partial(self._channel.resend, group, form.chunks)
+            send = partial(self._channel.resend, group, form.chunks, persistent=False)
             take_back = self._thread.submit(send, Sending(self._encoded_version, group))
             self._resends[group] = take_back, form.num_bytes * len(group)
             self._versions.sent(group, form.version)
@@ -238,6 +238,22 @@ class Publisher:
         for send in (self._channel.publish, self._channel.keep_outcome):
             self._thread.submit(partial(send, chunks), Sending())
 
+    def versions_were_lost(self) -> None:
+        """Take note that the broker was restarted: what it had not on its disk is gone.
+
+        Who says that it holds an older version is sent the current one again.
+        """
+        if self._encoded_version is not None:
+            log.info("the broker was restarted: who lacks the version is sent it again")
+        self._versions.lost()
+        self._welcomed.clear()
+        self._thread.submit(self._channel.mark_uptime, Sending())
+
+    def replace_lost(self, participant: str) -> None:
+        """Send the current version to one that does not hold it, if what it was sent was lost."""
+        if self._versions.may_lack(participant):
+            self.send_to_newcomer(participant)
+
     def dead_letter(self, delivery: Delivery, reason: str) -> None:
         """Begin to put a malformed message aside."""
         self._letters.put_aside(delivery, reason)
@@ -256,8 +272,10 @@ class Publisher:
         assert encoded_version is not None  # set before
         self._must_publish = False
         if self._sample is None:
-            send, known = partial(self._channel.publish, encoded_version.chunks), self.reachable
+            send = partial(self._channel.publish, encoded_version.chunks, persistent=False)
+            known = self.reachable
             self._thread.submit(send, Sending(encoded_version))
+            self._versions.sent_to_all()
             self._versions.sent(known, encoded_version.version)
             self.bytes_down += encoded_version.num_bytes * len(known)
         else:

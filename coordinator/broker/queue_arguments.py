@@ -21,6 +21,7 @@ DEAD_LETTERS: dict[str, object] = {
     "x-overflow": "drop-head",
 }
 OUTCOME: dict[str, object] = {"x-max-length": 1, "x-overflow": "drop-head"}
+UPTIME: dict[str, object] = {"x-max-length": 1, "x-overflow": "drop-head"}
 
 
 def rooms() -> Iterator[int]:

@@ -38,11 +38,17 @@ class QueueMaker:
         self._former_rooms: dict[int, None] = {}
         """What queues of ours were found to be declared with, for another version."""
 
-    def declare(self, queue: str, arguments: Mapping[str, object]) -> QueueState:
-        """Declare a queue; one that exists with other arguments is an operator's choice."""
-        state = self._find_or_make(queue, arguments)
+    def declare(
+        self,
+        queue: str,
+        arguments: Mapping[str, object],
+        bindings: Sequence[tuple[str, str]] = (),
+    ) -> QueueState:
+        """Declare a queue, and bind it; one that has other arguments is an operator's choice."""
+        state = self._find_or_make(queue, arguments, bindings)
         if state is None:
             self._use_as_it_is(queue)
+            self._bind(queue, bindings)
             state = QueueState(queue, num_ready=0, num_consumers=0)
         return state
 

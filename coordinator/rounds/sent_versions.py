@@ -3,6 +3,9 @@
 Where stale updates count, a version goes to those who wait for it and to nobody else: who still
 trains on an older one is sent the newest when it answers. So each update costs one version, whose
 staleness is that of one training, however many rounds close meanwhile.
+
+The broker does not keep versions on its disk. When it was restarted, nobody has what was sent
+before but those who say that they hold it.
 """
 
 from collections.abc import Iterable
@@ -20,11 +23,31 @@ class SentVersions:
         """The newest version answered by each who waits."""
         self._behind: set[str] = set()
         """Who of them answered an older version than the current one, and can go on at once."""
+        self._were_lost = False
+        """Whether the broker lost what was in its queues, and not everybody was sent it again."""
+        self._sent_since: set[str] = set()
+        """Who was sent a version after that loss."""
+
+    def lost(self) -> None:
+        """Note that nothing sent before lies in a queue any more: the broker was restarted."""
+        self._were_lost = True
+        self._sent_since.clear()
+
+    def sent_to_all(self) -> None:
+        """Note that everybody is sent the current version, also those who are away."""
+        self._were_lost = False
+        self._sent_since.clear()
+
+    def may_lack(self, participant: str) -> bool:
+        """Whether what this one was sent last was lost, unless it had taken it before."""
+        return self._were_lost and participant not in self._sent_since
 
     def sent(self, participants: Iterable[str], version: int) -> None:
         """Note that a version is on its way to these."""
         for participant in participants:
             self._sent[participant] = version
+            if self._were_lost:
+                self._sent_since.add(participant)
             self._done.pop(participant, None)
             self._behind.discard(participant)
 
@@ -32,6 +55,7 @@ class SentVersions:
         """Note that it is not: these wait."""
         for participant in participants:
             del self._sent[participant]
+            self._sent_since.discard(participant)
 
     def answered(self, participant: str, version: int, *, current: int) -> None:
         """Note that a participant is done with a version: it answered that, or waits with it.
@@ -51,6 +75,7 @@ class SentVersions:
             self._sent.pop(participant, None)
             self._done.pop(participant, None)
             self._behind.discard(participant)
+            self._sent_since.discard(participant)
 
     @property
     def behind(self) -> frozenset[str]:

@@ -12,7 +12,7 @@ from fanfold.coordinator.broker.publisher import Publisher
 from fanfold.coordinator.broker.sending import Sent
 from fanfold.coordinator.rounds.sent_versions import SentVersions
 from fanfold.schemas.messages import GlobalParameters, Progress, TrainingPlan
-from fanfold.schemas.names import OUTCOME_KEY
+from fanfold.schemas.names import OUTCOME_KEY, UPTIME_KEY
 from fanfold.schemas.tensor_codec import encode_tensors
 from fanfold.transport import Blocked, Outgoing, Unblocked
 from tests.coordinator.fake_broker import GLOBAL, FakeBroker
@@ -119,7 +119,10 @@ def test_one_version_at_a_time_is_on_its_way_to_each(broker: FakeBroker) -> None
     broker.hello("ann", "bob", "cid")
 
     def publish(messages: list[Outgoing]) -> None:
-        if messages[0].exchange == "f.resend" and messages[0].routing_key != OUTCOME_KEY:
+        if messages[0].exchange == "f.resend" and messages[0].routing_key not in (
+            OUTCOME_KEY,
+            UPTIME_KEY,
+        ):
             assert free.wait(20)
             begun.extend((messages[0].routing_key, *messages[0].others))
         broker._published(messages)

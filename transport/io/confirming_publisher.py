@@ -21,7 +21,7 @@ from fanfold.transport.io.publish_batch import PublishBatch
 
 _CONTENT_TYPE = "application/x-fanfold"
 _APP_ID = "fanfold"
-_PERSISTENT = 2
+_TRANSIENT, _PERSISTENT = 1, 2
 _OTHERS = "BCC"
 """A header with more routing keys, RabbitMQ's own, which it takes off the message."""
 
@@ -89,7 +89,7 @@ class ConfirmingPublisher:
     def _publish(self, channel: Channel, message: Outgoing) -> None:
         properties = BasicProperties(
             content_type=_CONTENT_TYPE,
-            delivery_mode=_PERSISTENT,
+            delivery_mode=_PERSISTENT if message.persistent else _TRANSIENT,
             app_id=_APP_ID,
             type=message.kind,
             message_id=message.message_id,

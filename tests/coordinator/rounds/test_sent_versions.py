@@ -144,3 +144,26 @@ def test_a_version_for_many_goes_out_in_groups(
     broker.on_resent = answer
     assert broker.run(rounds=1, fraction=0.6, min_participants=8).is_finished
     assert len(sent) == len(set(sent)) == 5
+
+
+def test_after_a_loss_each_may_lack_its_version_until_it_is_sent_another() -> None:
+    """The broker was restarted: also who was never heard of may find its queue empty."""
+    versions = all_sent(4)
+    assert not versions.may_lack("ann")
+    versions.lost()
+    versions.sent(["ann"], 4)
+    assert [versions.may_lack(name) for name in ("ann", "bob", "absent")] == [False, True, True]
+    versions.sent_to_all()
+    assert not versions.may_lack("bob")
+
+
+def test_what_was_taken_back_or_forgotten_after_a_loss_may_lack_again() -> None:
+    """Then nothing is on its way to them."""
+    versions = all_sent(4)
+    versions.lost()
+    versions.sent(NAMES, 5)
+    versions.taken_back(["ann"])
+    versions.forget(["bob"])
+    assert [versions.may_lack(name) for name in ("ann", "bob", "cid")] == [True, True, False]
+    versions.lost()
+    assert versions.may_lack("cid")
