@@ -12,6 +12,7 @@ from fanfold.coordinator.broker import queue_arguments
 from fanfold.coordinator.broker.dead_letter import dead_letter_of
 from fanfold.coordinator.broker.participant_queues import ParticipantQueues
 from fanfold.coordinator.broker.queue_maker import QueueMaker
+from fanfold.coordinator.broker.uptime import BrokerUptime
 from fanfold.schemas.chunking import Chunk
 from fanfold.schemas.errors import NOT_FOUND, RESOURCE_LOCKED, RefusedByBrokerError, UnroutableError
 from fanfold.schemas.names import (
@@ -20,7 +21,6 @@ from fanfold.schemas.names import (
     MASKS_KEY,
     OUTCOME_KEY,
     UPDATE_KEY,
-    UPTIME_KEY,
     FederationNames,
     keeper_key,
 )
@@ -82,15 +82,18 @@ class CoordinatorChannel:
         self._administering = administering
         self._queues = QueueMaker(administering)
         self._shared: dict[str, object] = {"x-queue-type": shared_queues}
-        self._has_nodes = shared_queues == "quorum"
+        self._is_cluster = shared_queues == "quorum"
         """Whether the broker is a cluster: one of its nodes may restart, and nobody is told."""
-        if self._has_nodes:
+        if self._is_cluster:
             # Looking at a quorum queue in the management UI counts as a failed delivery, and 4.x
             # throws a message away after twenty of them.
             self._shared["x-delivery-limit"] = 1_000_000
         self._budget = {"x-max-length-bytes": results_bytes} if results_bytes else {}
         self._subscriptions: list[Subscription] = []
         self.participants = ParticipantQueues(names, self._queues)
+        self.uptime = BrokerUptime(
+            names, self._queues, publishing=publishing, is_cluster=self._is_cluster
+        )
         self.window = 0
         """How many chunks of updates may be unacknowledged, once receiving has begun."""
 
@@ -218,7 +221,7 @@ class CoordinatorChannel:
         Args:
             chunks: of the message.
             persistent: False where it can be sent again after the broker's restart, which
-                `was_restarted` tells: one node then need not write it to its disk.
+                `uptime` tells: one node then need not write it to its disk.
         """
         self._publishing.publish(
             outgoing(
@@ -226,7 +229,7 @@ class CoordinatorChannel:
                 self._names.parameters_exchange,
                 "",
                 mandatory=False,
-                persistent=persistent or self._has_nodes,
+                persistent=persistent or self._is_cluster,
             )
         )
 
@@ -246,36 +249,9 @@ class CoordinatorChannel:
                 first,
                 mandatory=not others,
                 others=others,
-                persistent=persistent or self._has_nodes,
+                persistent=persistent or self._is_cluster,
             )
         )
-
-    def was_restarted(self) -> bool:
-        """Whether the broker has lost what was not persistent, since `mark_uptime` or ever before.
-
-        Its queues are kept over a restart, and what is persistent in them. AMQP does not tell of a
-        restart, so one message that is not persistent lies in a queue of its own. In a cluster
-        every message is persistent.
-        """
-        if self._has_nodes:
-            return False
-        queue, key = self._names.uptime_queue, (self._names.resend_exchange, UPTIME_KEY)
-        state = self._queues.declare(
-            queue, {"x-queue-type": "classic", **queue_arguments.UPTIME}, bindings=[key]
-        )
-        return state.num_ready == 0
-
-    def mark_uptime(self) -> None:
-        """Leave the message that is gone after the next restart of the broker."""
-        mark = Outgoing(
-            exchange=self._names.resend_exchange,
-            routing_key=UPTIME_KEY,
-            body=b"gone after a restart of the broker",
-            kind="Uptime",
-            message_id="uptime",
-            persistent=False,
-        )
-        self._publishing.publish([mark])
 
     def keep_outcome(self, chunks: Sequence[Chunk]) -> None:
         """Keep for onlookers how the run ended, in a queue with room for one such message."""

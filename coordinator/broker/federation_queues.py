@@ -69,7 +69,7 @@ class FederationQueues:
             TransportError: if it was broken off.
         """
         self._channel.open(window=self._window)
-        if self._channel.was_restarted():
+        if self._channel.uptime.was_interrupted():
             self._publisher.versions_were_lost()
         participants = sorted(self._state.presence.names | self._channel.participants.known)
         for begin in range(0, len(participants), MOST_TOGETHER):

@@ -247,7 +247,7 @@ class Publisher:
             log.info("the broker was restarted: who lacks the version is sent it again")
         self._versions.lost()
         self._welcomed.clear()
-        self._thread.submit(self._channel.mark_uptime, Sending())
+        self._thread.submit(self._channel.uptime.mark, Sending())
 
     def replace_lost(self, participant: str) -> None:
         """Send the current version to one that does not hold it, if what it was sent was lost."""
