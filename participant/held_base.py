@@ -25,8 +25,15 @@ class HeldBase:
         self._digest = ""
         self._tensors: Mapping[str, Tensor] = {}
 
-    def read(self, version: Version) -> tuple[GlobalParameters, Mapping[str, Tensor]]:
+    def read(
+        self, version: Version, *, room: Mapping[str, Tensor] | None = None
+    ) -> tuple[GlobalParameters, Mapping[str, Tensor]]:
         """Return a version that is whole, or whose base is held, and hold it if it is to be kept.
+
+        Args:
+            version: with its bytes.
+            room: tensors that nobody needs any more, by name. The version may take their memory,
+                where nobody needs it itself once it is trained on.
 
         Raises:
             BaseNotHeldError: if it is the difference to another version, or does not become what it
@@ -39,7 +46,10 @@ class HeldBase:
             decoded = version.assembly.decode()
             message = decoded.message
             assert isinstance(message, GlobalParameters)  # the receiver holds nothing else
-            tensors: Mapping[str, Tensor] = decode_tensors(decoded)
+            is_needed = message.keep or message.privacy is not None or message.fixed is not None
+            tensors: Mapping[str, Tensor] = decode_tensors(
+                decoded, room=None if is_needed else room
+            )
         else:
             try:
                 decoded = version.assembly.decode()

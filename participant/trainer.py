@@ -125,7 +125,8 @@ class Trainer:
         """Train on a version and return what changed.
 
         Args:
-            base: the version's tensors by name, on the CPU; not changed.
+            base: the version's tensors by name, on the CPU; not changed, but for those that lie in
+                `room`.
             version: its number, from which the seed follows.
             plan: the coordinator's wishes.
             owed: what a lossy encoding left out of earlier updates; training begins `AHEAD` of it

@@ -68,7 +68,7 @@ class TrainingWorker(AnsweringWorker):
         self._base = HeldBase()
         self._masking = masking
         self._room: Mapping[str, Tensor] = {}
-        """The last update's tensors, whose memory the next one takes."""
+        """The last update's tensors, whose memory the next version and its update take."""
         self._turn = turn or Turns().turn()
         task.execution = replace(
             task.execution,
@@ -101,12 +101,12 @@ class TrainingWorker(AnsweringWorker):
     def _trained(
         self, version: Version, training_state: TrainingState
     ) -> tuple[Encoded, TrainedUpdate]:
-        with self._observer.phase("decode"):
-            message, tensors = self._base.read(version)
-        # What is owed carries no noise: it must not leave beside what does.
-        owed = {} if message.privacy or message.fixed else training_state.owed_to(message.run)
         if self._room:
             training_state.leave_last_update()
+        with self._observer.phase("decode"):
+            message, tensors = self._base.read(version, room=self._room)
+        # What is owed carries no noise: it must not leave beside what does.
+        owed = {} if message.privacy or message.fixed else training_state.owed_to(message.run)
         with self._observer.phase("train"):
             trained = self._trainer.train(
                 tensors,

@@ -137,7 +137,9 @@ def _wanted(
         yield name, tensor, kind, RAW if is_exact else wanted
 
 
-def decode_tensors(decoded: Decoded, *, widens: bool = True) -> dict[str, Tensor]:
+def decode_tensors(
+    decoded: Decoded, *, widens: bool = True, room: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
     """Return the tensors of a message by name, in the message's order.
 
     Those that travelled as they are lie in the buffer that the message was received in. Whoever
@@ -147,6 +149,8 @@ def decode_tensors(decoded: Decoded, *, widens: bool = True) -> dict[str, Tensor
         decoded: the message.
         widens: whether values that travelled as 16-bit floats become the dtype of their tensor. If
             not, they too stay in the buffer: for a reader who only takes sums of them.
+        room: tensors by name whose memory those that are widened take, where they fit: memory that
+            was used before costs less.
 
     Raises:
         MalformedMessageError: if a tensor's bytes mean nothing.
@@ -154,7 +158,14 @@ def decode_tensors(decoded: Decoded, *, widens: bool = True) -> dict[str, Tensor
     data = decoded.data
     if data.readonly:
         data = memoryview(bytearray(data))
-    return {entry.name: _tensor(entry, data, widens=widens) for entry in decoded.entries}
+    tensors = {}
+    for entry in decoded.entries:
+        place = (room or {}).get(entry.name)
+        if place is not None and entry.encoding in NARROW and _fits(place, entry):
+            tensors[entry.name] = place.copy_(_tensor(entry, data, widens=False))
+        else:
+            tensors[entry.name] = _tensor(entry, data, widens=widens)
+    return tensors
 
 
 def parameters_sha256(tensors: Mapping[str, Tensor]) -> str:
@@ -244,6 +255,10 @@ def _bytes(tensor: Tensor) -> Tensor:
 
 def _memory(data: Tensor) -> memoryview:
     return data.cpu().numpy().data
+
+
+def _fits(place: Tensor, entry: TensorEntry) -> bool:
+    return (place.dtype, tuple(place.shape)) == (DTYPES[entry.dtype], entry.shape)
 
 
 def _tensor(entry: TensorEntry, data: memoryview, *, widens: bool) -> Tensor:

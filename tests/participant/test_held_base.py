@@ -12,7 +12,7 @@ from fanfold.participant.worker_events import BaseNotHeldError
 from fanfold.schemas.chunking import Assembly, cut
 from fanfold.schemas.difference_message import GlobalDifference
 from fanfold.schemas.message_codec import Encoded, encode
-from fanfold.schemas.messages import GlobalParameters, TrainingPlan
+from fanfold.schemas.messages import FixedPlan, GlobalParameters, PrivacyPlan, TrainingPlan
 from fanfold.schemas.reader_limits import ReaderLimits
 from fanfold.schemas.tensor_codec import encode_tensors, tensor_bytes
 from fanfold.schemas.tensor_table import Kind
@@ -132,3 +132,38 @@ def test_a_damaged_header_document_is_told() -> None:
     version.assembly.whole()[8:40] = bytes(32)
     with pytest.raises(BaseNotHeldError, match="header"):
         name_difference(version)
+
+
+def narrow(**changed: Any) -> Version:
+    message = announced(0).model_copy(update={"keep": False} | changed)
+    return received(encode_tensors(message, FIRST, kinds=KINDS, encoding="bfloat16"))
+
+
+def test_a_version_for_training_alone_takes_the_memory_of_the_last_update() -> None:
+    room = {"w": torch.zeros(600)}
+    _, tensors = HeldBase().read(narrow(), room=room)
+    assert tensors["w"] is room["w"]
+    assert torch.equal(tensors["w"], FIRST["w"].bfloat16().float())
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"keep": True},
+        {"privacy": PrivacyPlan(clip=1.0, noise=1.0, at="participant")},
+        {"fixed": FixedPlan(bits=8, clip=1.0, largest=9)},
+    ],
+)
+def test_a_version_that_is_needed_afterwards_does_not(changed: dict[str, Any]) -> None:
+    """The update is written over what lies there."""
+    room = {"w": torch.zeros(600)}
+    _, tensors = HeldBase().read(narrow(**changed), room=room)
+    assert not room["w"].any()
+    assert torch.equal(tensors["w"], FIRST["w"].bfloat16().float())
+
+
+@pytest.mark.parametrize("other", [torch.zeros(599), torch.zeros(600, dtype=torch.float64)])
+def test_memory_that_does_not_fit_is_left_alone(other: Tensor) -> None:
+    _, tensors = HeldBase().read(narrow(), room={"w": other})
+    assert not other.any()
+    assert torch.equal(tensors["w"], FIRST["w"].bfloat16().float())
