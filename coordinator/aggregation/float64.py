@@ -26,19 +26,25 @@ def scaled(values: Tensor, scale: float, *, room: Tensor | None = None) -> Tenso
         room: float64, contiguous, takes the result: memory that was used before costs less.
     """
     result = torch.empty(values.shape, dtype=torch.float64) if room is None else room
-    for block, target in zip(_converted(values), _blocks(result), strict=True):
-        torch.mul(block, scale, out=target)
+    for block, target in zip(_blocks(values.reshape(-1)), _blocks(result), strict=True):
+        target.copy_(block).mul_(scale)
     return result
 
 
 def add_scaled(total: Tensor, values: Tensor, scale: float) -> None:
     """Add scale * values to `total` in place; total is float64 and contiguous."""
+    if _is_taken_as_it_is(values):
+        total.add_(values, alpha=scale)
+        return
     for block, target in zip(_converted(values), _blocks(total), strict=True):
         target.add_(block, alpha=scale)
 
 
 def move_by(tensor: Tensor, step: Tensor) -> None:
     """Add a float64 step to a tensor in place, rounded once; the step is used up."""
+    if _is_taken_as_it_is(tensor):
+        tensor.copy_(step.add_(tensor))
+        return
     flat = tensor if tensor.is_contiguous() else tensor.contiguous()
     for block, moved, target in zip(_converted(flat), _blocks(step), _blocks(flat), strict=True):
         target.copy_(moved.add_(block))
@@ -73,6 +79,21 @@ def norm(values: Tensor) -> float | None:
     return None
 
 
+def norm_at_most(values: Tensor) -> float | None:
+    """Return the L2 norm or up to 2 % more, for float32 in a quarter of the time of `norm`.
+
+    None where a value is not finite, or the square of one is not; values of any floating dtype.
+    """
+    if values.dtype != torch.float32:
+        return norm(values)
+    flat = values.reshape(-1)
+    square = sum(torch.dot(block, block).item() for block in _blocks(flat))
+    if not math.isfinite(square):
+        return None
+    # A sum of so many squares in float32 is 0.8 % too small at most, and each square by `tiny`.
+    return 1.01 * math.sqrt(square + flat.numel() * torch.finfo(torch.float32).tiny)
+
+
 def is_finite(values: Tensor) -> bool:
     """Return whether no value is infinite or NaN; values of any floating dtype."""
     return math.isfinite(_square(values)) or bool(finite(values).all())
@@ -90,6 +111,14 @@ def _square(values: Tensor) -> float:
     for block in _blocks(values.reshape(-1)) if is_wide else _converted(values):
         square += torch.dot(block, block).item()
     return square
+
+
+def _is_taken_as_it_is(values: Tensor) -> bool:
+    """Whether torch is to convert values while it adds them to float64.
+
+    Of one block that takes less time than another call. Of 8 bits it converts none.
+    """
+    return values.numel() <= BLOCK_VALUES and values.element_size() > 1
 
 
 def _blocks(tensor: Tensor) -> Sequence[Tensor]:

@@ -7,7 +7,7 @@ import torch
 
 from fanfold.coordinator.aggregation import float64
 
-SHAPES = [(), (0,), (3, 4), (2 * float64.BLOCK_VALUES + 1,)]
+SHAPES = [(), (0,), (3, 4), (1000, 131), (2 * float64.BLOCK_VALUES + 1,)]
 DTYPES = [torch.float32, torch.bfloat16, torch.float64, torch.float8_e4m3fn]
 
 
@@ -39,6 +39,29 @@ def test_a_norm_is_exact_to_float64(dtype: torch.dtype) -> None:
     values = torch.randn(2 * float64.BLOCK_VALUES + 1).to(dtype)
     expected = float(torch.linalg.vector_norm(values.double()))
     assert float64.norm(values) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e18])
+def test_a_norm_that_is_looked_up_quickly_is_2_percent_too_large_at_most(
+    shape: tuple[int, ...], dtype: torch.dtype, scale: float
+) -> None:
+    """And never too small, also where all values are the same, or their squares are too small."""
+    for values in (torch.randn(shape) * scale, torch.full(shape, scale / 3)):
+        exact, quick = float64.norm(values.to(dtype)), float64.norm_at_most(values.to(dtype))
+        if exact is None:  # beyond this dtype
+            assert quick is None
+        elif quick is not None:
+            assert exact <= quick <= exact * 1.02 + 1e-16
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 3e38])
+def test_what_is_not_finite_has_no_quick_norm(bad: float) -> None:
+    """Nor has what is, where its square is not."""
+    values = torch.zeros(2 * float64.BLOCK_VALUES)
+    values[-1] = bad
+    assert float64.norm_at_most(values) is None
 
 
 def test_large_float32_values_are_finite_in_a_norm() -> None:
