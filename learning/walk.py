@@ -46,13 +46,11 @@ def walk(network: nn.Module) -> Iterator[Found]:
         TensorsError: if a tensor has no shape yet, or this process has only a part of it.
     """
     for layer, module in _modules(network):
-        # `named_parameters` and `named_buffers` look for modules within, which doubles the time.
-        for name, parameter in module._parameters.items():  # noqa: SLF001
-            if parameter is not None:
-                yield _checked(Found(layer, module, name, parameter, is_parameter=True))
+        for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
+            yield _checked(Found(layer, module, name, parameter, is_parameter=True))
         private: set[str] = getattr(module, "_non_persistent_buffers_set", set())
-        for name, buffer in module._buffers.items():  # noqa: SLF001
-            if buffer is not None and name not in private:
+        for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False):
+            if name not in private:
                 yield _checked(Found(layer, module, name, buffer, is_parameter=False))
 
 
