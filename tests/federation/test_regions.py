@@ -71,8 +71,11 @@ def test_a_tree_ends_with_the_model_of_the_flat_run(
 ) -> None:
     """In fixed point bit for bit; in floats a mean of means rounds once more."""
     weights = {"max_examples": 5} if encoding == "fixed" else {}
-    flat = run(live, tmp_path / "flat", encoding=encoding, min_participants=4, **weights)
-    start_participants(live, **{live.name: (0, 1, 2, 3)})
+    name = f"{live.name}-flat"  # what they last said there is not for the root to hear
+    flat = run(
+        live, tmp_path / "flat", federation=name, encoding=encoding, min_participants=4, **weights
+    )
+    start_participants(live, **{name: (0, 1, 2, 3)})
     expected = flat.result.result(90)
     live.stop_all()
 
