@@ -140,6 +140,9 @@ class CrowdMember:
         self._failures, self._is_consuming = 0, True
         self._changed(True)
         self._hello()
+        held = self._receiver.held
+        if held is not None and self._is_answer_lost():  # the version may not come again
+            self._answer(held)
 
     def _closed(self, channel: Channel, _reason: Exception) -> None:
         """Come back after a pause: the queue is not there yet, or the exchange is not."""
@@ -168,8 +171,11 @@ class CrowdMember:
         if version is None and (self._receiver.was_sent_again() or self._is_answer_lost()):
             version = self._receiver.held
         if version is not None:
-            (chunk,) = cut(self._answers.to(version, self._name))
-            self._publish(UPDATE_KEY, chunk.kind, chunk.headers, bytes(chunk.body), version)
+            self._answer(version)
+
+    def _answer(self, version: Version) -> None:
+        (chunk,) = cut(self._answers.to(version, self._name))
+        self._publish(UPDATE_KEY, chunk.kind, chunk.headers, bytes(chunk.body), version)
 
     def _is_answer_lost(self) -> bool:
         """Whether the connection was lost between an answer and its confirm."""

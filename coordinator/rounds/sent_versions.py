@@ -52,9 +52,9 @@ class SentVersions:
             self._behind.discard(participant)
 
     def taken_back(self, participants: Iterable[str]) -> None:
-        """Note that it is not: these wait."""
+        """Note that it is not: these wait, or answered the one that they were sent before."""
         for participant in participants:
-            del self._sent[participant]
+            self._sent.pop(participant, None)
             self._sent_since.discard(participant)
 
     def answered(self, participant: str, version: int, *, current: int) -> None:

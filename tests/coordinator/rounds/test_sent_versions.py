@@ -167,3 +167,13 @@ def test_what_was_taken_back_or_forgotten_after_a_loss_may_lack_again() -> None:
     assert [versions.may_lack(name) for name in ("ann", "bob", "cid")] == [True, True, False]
     versions.lost()
     assert versions.may_lack("cid")
+
+
+def test_who_answers_while_its_version_waits_to_go_once_more_is_no_mistake() -> None:
+    """It held the version, and said so too late: what is taken back then is nothing."""
+    versions = all_sent(4)
+    versions.lost()
+    versions.sent(["ann"], 4)
+    versions.answered("ann", 4, current=4)
+    versions.taken_back(["ann"])
+    assert not versions.behind
