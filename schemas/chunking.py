@@ -259,13 +259,12 @@ class Assembly:
         return decoded
 
     def _put(self, header: ChunkHeader, body: bytes | memoryview) -> None:
-        if self._buffer is not None:
-            self._buffer.put(header.offset, body)
-        elif self.identity.count == 1:
+        if self._buffer is None and self.identity.count == 1:
             self._buffer = MemoryBuffer.holding(body)
-        else:
+            return
+        if self._buffer is None:
             self._buffer = MemoryBuffer.of(self.identity.num_bytes)
-            self._buffer.put(header.offset, body)
+        self._buffer.put(header.offset, body)
 
     def _check_digest(self) -> None:
         digests = b"".join(self._digests[index] for index in range(self.identity.count))

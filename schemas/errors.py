@@ -17,6 +17,11 @@ class InvalidInputError(FanfoldError):
     """
 
 
+def how_to_install(extra: str) -> str:
+    """Return the end of a sentence that misses the packages of an extra, such as `page`."""
+    return f"pip install -e '.[{extra}]' in the checkout, or 'FILE.whl[{extra}]'"
+
+
 class StoppedError(FanfoldError):
     """Raised when a run was stopped, by a signal, before its last round."""
 

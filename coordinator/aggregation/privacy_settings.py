@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.errors import InvalidInputError, how_to_install
 from fanfold.schemas.messages import PrivacyPlan
 
 SENSITIVITIES = {"epsilon_zero_out": 1, "epsilon_replace_one": 2}
@@ -87,8 +87,7 @@ def epsilon(noise: float, privacy_ledger: int, delta: float) -> float:
         from dp_accounting import get_epsilon_gaussian  # noqa: PLC0415 - optional
     except ImportError:
         raise InvalidInputError(
-            "privacy takes the dp-accounting package: "
-            "pip install -e '.[privacy]' in the checkout, or 'FILE.whl[privacy]'"
+            f"privacy takes the dp-accounting package: {how_to_install('privacy')}"
         ) from None
     if not privacy_ledger:
         return 0.0

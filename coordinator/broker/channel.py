@@ -82,9 +82,9 @@ class CoordinatorChannel:
         self._administering = administering
         self._queues = QueueMaker(administering)
         self._shared: dict[str, object] = {"x-queue-type": shared_queues}
-        self._is_cluster = shared_queues == "quorum"
-        """Whether the broker is a cluster: one of its nodes may restart, and nobody is told."""
-        if self._is_cluster:
+        self.keeps_versions = shared_queues == "quorum"
+        """Whether versions are persistent: a node of a cluster may restart, and nobody is told."""
+        if self.keeps_versions:
             # Looking at a quorum queue in the management UI counts as a failed delivery, and 4.x
             # throws a message away after twenty of them.
             self._shared["x-delivery-limit"] = 1_000_000
@@ -92,7 +92,7 @@ class CoordinatorChannel:
         self._subscriptions: list[Subscription] = []
         self.participants = ParticipantQueues(names, self._queues)
         self.uptime = BrokerUptime(
-            names, self._queues, publishing=publishing, is_cluster=self._is_cluster
+            names, self._queues, publishing=publishing, is_cluster=self.keeps_versions
         )
         self.window = 0
         """How many chunks of updates may be unacknowledged, once receiving has begun."""
@@ -220,8 +220,8 @@ class CoordinatorChannel:
 
         Args:
             chunks: of the message.
-            persistent: False where it can be sent again after the broker's restart, which
-                `uptime` tells: one node then need not write it to its disk.
+            persistent: False where it can be sent again after a restart of the broker, which
+                `uptime` tells.
         """
         self._publishing.publish(
             outgoing(
@@ -229,7 +229,7 @@ class CoordinatorChannel:
                 self._names.parameters_exchange,
                 "",
                 mandatory=False,
-                persistent=persistent or self._is_cluster,
+                persistent=persistent,
             )
         )
 
@@ -249,7 +249,7 @@ class CoordinatorChannel:
                 first,
                 mandatory=not others,
                 others=others,
-                persistent=persistent or self._is_cluster,
+                persistent=persistent,
             )
         )
 
@@ -257,7 +257,7 @@ class CoordinatorChannel:
         """Keep for onlookers how the run ended, in a queue with room for one such message."""
         queue, key = self._names.outcome_queue, (self._names.resend_exchange, OUTCOME_KEY)
         self._publishing.declare_queue(
-            queue, arguments={**self._shared, **queue_arguments.OUTCOME}, bindings=[key]
+            queue, arguments={**self._shared, **queue_arguments.ONE_MESSAGE}, bindings=[key]
         )
         self._publishing.publish(outgoing(chunks, *key))
 

@@ -172,8 +172,9 @@ class Publisher:
         sample, under_way = self._sample, set(chain.from_iterable(self._resends))
         asked = (each for each in participants if sample is None or each in sample)
         wanted = (each for each in asked if each not in under_way)
+        persistent = self._channel.keeps_versions
         for group in iter(lambda: tuple(islice(wanted, MOST_TOGETHER)), ()):
-            send = partial(self._channel.resend, group, form.chunks, persistent=False)
+            send = partial(self._channel.resend, group, form.chunks, persistent=persistent)
             take_back = self._thread.submit(send, Sending(self._encoded_version, group))
             self._resends[group] = take_back, form.num_bytes * len(group)
             self._versions.sent(group, form.version)
@@ -272,8 +273,8 @@ class Publisher:
         assert encoded_version is not None  # set before
         self._must_publish = False
         if self._sample is None:
-            send = partial(self._channel.publish, encoded_version.chunks, persistent=False)
-            known = self.reachable
+            persistent, known = self._channel.keeps_versions, self.reachable
+            send = partial(self._channel.publish, encoded_version.chunks, persistent=persistent)
             self._thread.submit(send, Sending(encoded_version))
             self._versions.sent_to_all()
             self._versions.sent(known, encoded_version.version)

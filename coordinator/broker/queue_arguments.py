@@ -20,8 +20,7 @@ DEAD_LETTERS: dict[str, object] = {
     "x-message-ttl": DEAD_LETTERS_SECONDS * 1000,
     "x-overflow": "drop-head",
 }
-OUTCOME: dict[str, object] = {"x-max-length": 1, "x-overflow": "drop-head"}
-UPTIME: dict[str, object] = {"x-max-length": 1, "x-overflow": "drop-head"}
+ONE_MESSAGE: dict[str, object] = {"x-max-length": 1, "x-overflow": "drop-head"}
 
 
 def rooms() -> Iterator[int]:

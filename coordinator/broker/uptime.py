@@ -35,7 +35,7 @@ class BrokerUptime:
             return False
         state = self._queues.declare(
             self._names.uptime_queue,
-            {"x-queue-type": "classic", **queue_arguments.UPTIME},
+            {"x-queue-type": "classic", **queue_arguments.ONE_MESSAGE},
             bindings=[(self._names.resend_exchange, UPTIME_KEY)],
         )
         return state.num_ready == 0

@@ -17,7 +17,7 @@ from typing import Any, Self
 import structlog
 
 from fanfold.monitoring.scalars import scalars_of
-from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.errors import InvalidInputError, how_to_install
 from fanfold.schemas.events.coordinator import RoundClosed
 from fanfold.schemas.events.event import Event
 
@@ -43,8 +43,7 @@ class EventFile:
             from tensorboardX.record_writer import masked_crc32c  # noqa: PLC0415 - as above
         except ImportError:
             raise InvalidInputError(
-                "--tensorboard takes the tensorboardX package: "
-                "pip install -e '.[tensorboard]' in the checkout, or 'FILE.whl[tensorboard]'"
+                f"--tensorboard takes the tensorboardX package: {how_to_install('tensorboard')}"
             ) from None
         events: Any = event_pb2  # generated when they are imported, so that no type is known
         summaries: Any = summary_pb2

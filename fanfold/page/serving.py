@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fanfold.page.settings import PageSettings
-from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.errors import InvalidInputError, how_to_install
 from fanfold.schemas.events.commands import PageAwaitsRun, PageServed
 from fanfold.schemas.events.event import Say
 
@@ -68,7 +68,4 @@ def check_packages() -> None:
     """
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
     if missing:
-        raise InvalidInputError(
-            f"the page needs {' and '.join(missing)}: "
-            "pip install -e '.[page]' in the checkout, or 'FILE.whl[page]'"
-        )
+        raise InvalidInputError(f"the page needs {' and '.join(missing)}: {how_to_install('page')}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from fanfold.runs.settings import ExportSettings
 from fanfold.runs.tables import Row, table_of
-from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.errors import InvalidInputError, how_to_install
 from fanfold.schemas.events.commands import Exported
 
 
@@ -21,8 +21,7 @@ def export(folder: Path, settings: ExportSettings) -> Exported:
     """
     if settings.format == "parquet" and find_spec("pyarrow") is None:
         raise InvalidInputError(
-            "--format parquet needs pyarrow: take --format csv, or "
-            "pip install -e '.[parquet]' in the checkout, or 'FILE.whl[parquet]'"
+            f"--format parquet needs pyarrow: take --format csv, or {how_to_install('parquet')}"
         )
     rows = table_of(folder, settings.table)
     path = settings.out or folder / f"{settings.table}.{settings.format}"

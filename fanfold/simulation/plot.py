@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.errors import InvalidInputError, how_to_install
 from fanfold.simulation.curves import Band, Curve, band_of
 from fanfold.simulation.settings import HOUR_SECONDS, Axis
 
@@ -28,8 +28,7 @@ def check_matplotlib() -> None:
     """
     if find_spec("matplotlib") is None:
         raise InvalidInputError(
-            "the plot needs matplotlib: leave it out with --no-plot, or "
-            "pip install -e '.[plot]' in the checkout, or 'FILE.whl[plot]'"
+            f"the plot needs matplotlib: leave it out with --no-plot, or {how_to_install('plot')}"
         )
 
 

@@ -8,6 +8,7 @@ from rich.filesize import decimal
 
 from fanfold.coordinator.aggregation.refusals import MAX_NAMED, in_words
 from fanfold.monitoring.printable import printable
+from fanfold.schemas.errors import how_to_install
 from fanfold.schemas.events.commands import SimulationFinished
 from fanfold.schemas.events.coordinator import (
     RoundClosed,
@@ -55,8 +56,7 @@ SENTENCES = {
     ),
     "page_served": "the page is at {url} until Ctrl-C",
     "picture_left_out": (
-        "{picture} is left out, because it needs matplotlib: "
-        "pip install -e '.[plot]' in the checkout, or 'FILE.whl[plot]'"
+        f"{{picture}} is left out, because it needs matplotlib: {how_to_install('plot')}"
     ),
     "report_written": "the report of {rounds} rounds is in {page}",
     "exported_to_mlflow": (

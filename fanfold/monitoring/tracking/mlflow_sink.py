@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fanfold.monitoring.tracking.sink import TrackedRun
-from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.errors import InvalidInputError, how_to_install
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -41,8 +41,7 @@ def connected(where: str, option: str) -> "tuple[MlflowClient, str]":
         from mlflow.exceptions import MlflowException  # noqa: PLC0415 - as above
     except ImportError:
         raise InvalidInputError(
-            f"{option.rstrip(':')} takes MLflow: "
-            "pip install -e '.[track]' in the checkout, or 'FILE.whl[track]'"
+            f"{option.rstrip(':')} takes MLflow: {how_to_install('track')}"
         ) from None
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # imports set it, too
     is_folder = "://" not in where

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fanfold.monitoring.tracking.sink import TrackedRun
-from fanfold.schemas.errors import InvalidInputError
+from fanfold.schemas.errors import InvalidInputError, how_to_install
 
 PROJECT = "fanfold"
 
@@ -26,8 +26,7 @@ class WandbSink:
             import wandb  # noqa: PLC0415 - an extra
         except ImportError:
             raise InvalidInputError(
-                "--track wandb takes the wandb package: "
-                "pip install -e '.[track]' in the checkout, or 'FILE.whl[track]'"
+                f"--track wandb takes the wandb package: {how_to_install('track')}"
             ) from None
         self._wandb: Any = wandb
         self._project = project or PROJECT
